@@ -1,0 +1,10 @@
+"""vitdemo: a browser app that takes a Vision Transformer apart."""
+
+import os
+
+__version__ = "0.1.0"
+
+# Read by the libraries while they are imported, so they are set before any of them is.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no call to other hosts
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # plain HTTP keeps the part already downloaded when a download is interrupted
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -1,0 +1,53 @@
+"""The models worth choosing from. Anyone may name these; only the operator may name others."""
+
+from dataclasses import dataclass
+
+from vitdemo.core.config import DEFAULT_MODEL
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the catalogue.
+
+    Attributes:
+        name: timm's name with its tag.
+        title: what the picker calls it.
+        millions: parameters, in millions.
+        classes: how many classes it tells apart; 0 for a feature backbone.
+        purpose: what it is good for.
+    """
+
+    name: str
+    title: str
+    millions: float
+    classes: int
+    purpose: str
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the fp32 weights."""
+        return self.millions * 4
+
+
+CATALOGUE = (
+    Entry(DEFAULT_MODEL, "ViT-B/16", 86.6, 1000, "the default: accurate, and the model most papers look inside"),
+    Entry("vit_small_patch16_224.augreg_in21k_ft_in1k", "ViT-S/16", 22.1, 1000, "a quarter of the size for a little accuracy"),
+    Entry("vit_tiny_patch16_224.augreg_in21k_ft_in1k", "ViT-Ti/16", 5.7, 1000, "the fastest at full patch resolution"),
+    Entry("vit_large_patch16_224.augreg_in21k_ft_in1k", "ViT-L/16", 304.3, 1000, "24 layers: the most accurate here, best on a GPU"),
+    Entry("vit_base_patch32_224.augreg_in21k_ft_in1k", "ViT-B/32", 88.2, 1000, "a 7×7 grid: about four times as fast as ViT-B/16"),
+    Entry("vit_small_patch32_224.augreg_in21k_ft_in1k", "ViT-S/32", 22.9, 1000, "a 7×7 grid: the quickest answers"),
+    Entry("deit3_small_patch16_224.fb_in22k_ft_in1k", "DeiT III-S/16", 22.1, 1000, "the same shape as ViT-S/16, trained by another recipe"),
+    Entry("deit3_base_patch16_224.fb_in22k_ft_in1k", "DeiT III-B/16", 86.6, 1000, "the same shape as ViT-B/16, trained by another recipe"),
+    Entry("vit_base_patch16_224.augreg_in21k", "ViT-B/16 21k", 102.6, 21843, "ImageNet-21k's classes: finer and far more names"),
+    Entry("vit_small_patch14_dinov2.lvd142m", "DINOv2-S/14", 22.1, 0, "self-supervised features, a fine 37×37 grid"),
+    Entry("vit_base_patch14_dinov2.lvd142m", "DINOv2-B/14", 86.6, 0, "stronger self-supervised features, slow on a CPU"),
+    Entry("vit_small_patch14_reg4_dinov2.lvd142m", "DINOv2-S/14 with registers", 22.1, 0, "as DINOv2-S, with cleaner attention maps"),
+    Entry("vit_base_patch14_reg4_dinov2.lvd142m", "DINOv2-B/14 with registers", 86.6, 0, "as DINOv2-B, with cleaner attention maps"),
+    Entry("vit_small_patch16_224.dino", "DINO-S/16", 21.7, 0, "self-supervised: attention that outlines objects unasked"),
+    Entry("vit_base_patch16_224.dino", "DINO-B/16", 85.8, 0, "the larger DINO"),
+)
+
+
+def find(name: str) -> Entry | None:
+    """The entry of this name, if the catalogue has it."""
+    return next((each for each in CATALOGUE if each.name == name), None)

@@ -1,0 +1,147 @@
+"""Every limit, default and path, in one frozen dataclass.
+
+A setting is read from its flag (`--max-upload-mb 20`), else from its variable (`VITDEMO_MAX_UPLOAD_MB=20`), else it has its default.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from vitdemo.core.errors import UsageError
+
+DEFAULT_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+MODEL_FLAGS = ("model", "checkpoint", "device", "precision")
+SHARED = Path(os.environ.get("VITDEMO_SHARED", "../shared"))  # real weights and photos, for tests and benches alone
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not low <= (number := int(text)) <= high:
+            raise ValueError
+        return number
+
+    parse.wanted = f"a whole number from {low} to {high}"
+    return parse
+
+
+def _seconds(text: str) -> float:
+    if not 0.1 <= (number := float(text)) <= 600:
+        raise ValueError
+    return number
+
+
+_seconds.wanted = "a number of seconds from 0.1 to 600"
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _TRUE | _FALSE:
+        raise ValueError
+    return text.lower() in _TRUE
+
+
+_switch.wanted = "1 or 0"
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError
+        return text
+
+    parse.wanted = "one of " + ", ".join(words)
+    return parse
+
+
+def _device(text: str) -> str:
+    kind, _, index = text.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
+        raise ValueError
+    return text
+
+
+_device.wanted = "auto, cpu, cuda, cuda:1 or mps"
+
+
+def _login(text: str) -> str:
+    user, _, password = text.partition(":")
+    if not user or not password:
+        raise ValueError
+    return text
+
+
+_login.wanted = "USER:PASSWORD"
+
+
+def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "meaning": meaning})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator may set. The README's table of settings is made of these lines."""
+
+    model: str = _setting("auto", str, "`auto`, `demo`, a catalogue or timm ViT name, or `local-dir:DIR`")
+    checkpoint: Path | None = _setting(None, Path, "a SafeTensors file with the weights for the named model; no network is used")
+    device: str = _setting("auto", _device, "`auto` takes CUDA, then MPS, then the CPU; or `cpu`, `cuda`, `cuda:1`, `mps`")
+    precision: str = _setting("fp32", _one_of("fp32", "bf16", "fp16"), "`fp32`; `bf16` or `fp16` run under autocast on a CUDA device")
+    host: str = _setting("127.0.0.1", str, "address to listen on; `0.0.0.0` lets other machines in")
+    port: int = _setting(7860, _whole(0, 65535), "port to listen on; 0 takes a free one")
+    auth: str | None = _setting(None, _login, "`USER:PASSWORD` that visitors must give")
+    lock_model: bool = _setting(False, _switch, "every visitor uses the operator's model; the picker is off")
+    root_path: str = _setting("", str, "the path under which a reverse proxy serves the app, such as `/vitdemo`")
+    max_upload_mb: int = _setting(50, _whole(1, 2000), "largest file accepted, in megabytes")
+    max_megapixels: int = _setting(64, _whole(1, 1000), "largest photo decoded, in millions of pixels")
+    max_image_size: int = _setting(518, _whole(32, 2048), "largest input size a visitor may ask of the model, in pixels a side")
+    max_queue: int = _setting(100, _whole(1, 10_000), "requests that may wait; the next one is told that the app is busy")
+    model_cache_mb: int = _setting(4096, _whole(64, 1_000_000), "memory for loaded models, in megabytes")
+    model_hold_minutes: int = _setting(15, _whole(1, 1440), "how long a visitor's model is kept for them after its last use")
+    hub_timeout: float = _setting(5.0, _seconds, "seconds within which the model hub must answer a first contact")
+    temp_dir: Path | None = _setting(None, Path, "folder for uploads; by default a private one that goes when the app stops")
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return self.max_upload_mb * 1_000_000
+
+    @property
+    def max_pixels(self) -> int:
+        return self.max_megapixels * 1_000_000
+
+    @classmethod
+    def add_flags(cls, parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+        """Give `parser` a flag for each setting, or for the named ones."""
+        for each in fields(cls):
+            if names is None or each.name in names:
+                flag, parse = "--" + each.name.replace("_", "-"), each.metadata["parse"]
+                meaning = each.metadata["meaning"].replace("`", "").replace("%", "%%")
+                if parse is _switch:
+                    parser.add_argument(flag, action="store_const", const="1", help=meaning)
+                else:
+                    parser.add_argument(flag, metavar=each.name.upper(), help=f"{meaning} (default: {each.default})")
+
+    @classmethod
+    def read(cls, flags: argparse.Namespace | None = None, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings that flags and VITDEMO_* variables give.
+
+        Raises: UsageError naming the flag or variable whose value can't be used.
+        """
+        values = {}
+        for each in fields(cls):
+            name, text = "--" + each.name.replace("_", "-"), getattr(flags, each.name, None)
+            if text is None:
+                name = "VITDEMO_" + each.name.upper()
+                text = environ.get(name) or None
+            if text is None:
+                continue
+            parse = each.metadata["parse"]
+            try:
+                values[each.name] = parse(text)
+            except ValueError:
+                raise UsageError(f"{name} is “{text}”, but it must be {parse.wanted}.") from None
+        if values.get("checkpoint") and values.get("model", "auto") == "auto":
+            values["model"] = DEFAULT_MODEL
+        return cls(**values)

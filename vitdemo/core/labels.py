@@ -1,0 +1,46 @@
+"""What a model's classes are called and what they mean."""
+
+from dataclasses import dataclass
+
+from timm.data import ImageNetInfo, infer_imagenet_subset
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class of a model.
+
+    Attributes:
+        index: its place in the logits.
+        name: what people call it.
+        synset: its WordNet id, such as n02123045; empty for classes that are not ImageNet's.
+        meaning: its definition; empty where none is known.
+    """
+
+    index: int
+    name: str
+    synset: str = ""
+    meaning: str = ""
+
+
+def labels_of(num_classes: int, config: dict) -> tuple[Label, ...]:
+    """The labels of a model with this many classes and this timm pretrained_cfg; none for a feature backbone.
+
+    A bundle brings its own names (`label_names`, `label_descriptions`); for ImageNet's 1k, 12k, 21k and 22k, timm's ImageNetInfo has them.
+    """
+    if config.get("label_names") and len(config["label_names"]) == num_classes:
+        meanings = config.get("label_descriptions") or {}
+        return tuple(Label(index, str(name), meaning=str(meanings.get(name, ""))) for index, name in enumerate(config["label_names"]))
+    subset = infer_imagenet_subset({"num_classes": num_classes}) if num_classes else None
+    if subset is None:
+        return tuple(Label(index, f"class {index}") for index in range(num_classes))
+    return _imagenet(subset)
+
+
+def _imagenet(subset: str) -> tuple[Label, ...]:
+    info = ImageNetInfo(subset)
+    labels = []
+    for index, synset in enumerate(info.label_names()):
+        name = info.label_name_to_description(synset, detailed=False)
+        detailed = info.label_name_to_description(synset, detailed=True)
+        labels.append(Label(index, name, synset, detailed.removeprefix(name).removeprefix(": ")))
+    return tuple(labels)

@@ -1,0 +1,187 @@
+"""From a name to a loaded model: the architecture by timm, the weights from a file, checked and laid into it."""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import is_model
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+
+from vitdemo.core import weights
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.labels import Label, labels_of
+from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.weights import OnProgress, Progress
+
+LOCAL_DIR = "local-dir:"
+
+
+@dataclass(frozen=True, eq=False)
+class Vit:
+    """A loaded model with its own preprocessing.
+
+    Attributes:
+        name: timm's name with its tag, or the folder's name of a bundle.
+        module: the network, in eval mode, frozen, on `device`.
+        labels: one per class; empty for a feature backbone.
+        preprocessing: the model's own.
+        source: where the weights came from, for people to read.
+        parameters: how many numbers it has.
+    """
+
+    name: str
+    module: VisionTransformer
+    labels: tuple[Label, ...]
+    preprocessing: Preprocessing
+    source: str
+    device: torch.device
+    parameters: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(each.numel() * each.element_size() for each in self.module.parameters())
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Width and height of a patch, in pixels."""
+        height, width = self.module.patch_embed.patch_size
+        return width, height
+
+    def logits(self, batch: torch.Tensor) -> torch.Tensor:
+        """(images, 3, height, width) → (images, classes)."""
+        return self.module(batch)
+
+
+def load(name: str, settings: Settings, device: torch.device, on_progress: OnProgress) -> Vit:
+    """Load one model by timm name or `local-dir:DIR`, with the operator's checkpoint if the name is the operator's.
+
+    Raises: UserError with the remedy; HubUnreachable where the weights are not on this machine and the hub is out of reach.
+    """
+    module = skeleton(name)
+    config = module.pretrained_cfg
+    if settings.checkpoint and name == settings.model:
+        path, source = settings.checkpoint, f"file {settings.checkpoint.name}"
+    elif name.startswith(LOCAL_DIR):
+        path, source = _weights_in(Path(name.removeprefix(LOCAL_DIR))), "local folder"
+    else:
+        path, source = _from_hub(name, config, settings, on_progress)
+    on_progress(Progress("load"))
+    try:
+        state = fit(weights.read_safetensors(path), module, path.name)
+    except UserError:
+        if source.startswith("hub"):
+            weights.forget(path)
+        raise
+    module.load_state_dict(state, assign=True)
+    module = module.float().to(device).eval().requires_grad_(False)
+    return Vit(
+        name=Path(name.removeprefix(LOCAL_DIR)).name if name.startswith(LOCAL_DIR) else _full_name(config),
+        module=module,
+        labels=labels_of(module.num_classes, config),
+        preprocessing=Preprocessing.of(module),
+        source=source,
+        device=device,
+        parameters=sum(each.numel() for each in module.parameters()),
+    )
+
+
+def skeleton(name: str) -> VisionTransformer:
+    """The architecture without weights, on the meta device: it takes no memory and any input size its patches divide.
+
+    Raises: UserError for a name that is not a plain ViT's.
+    """
+    if name.startswith(LOCAL_DIR):
+        _check_bundle(Path(name.removeprefix(LOCAL_DIR)))
+    elif not is_model(name.split(".")[0]) or ":" in name:
+        raise UserError(f"timm has no model “{name}”{_perhaps(name)}: choose one from the catalogue in the README, or local-dir:DIR.")
+    try:
+        with torch.device("meta"):
+            module = timm.create_model(name, pretrained=False, dynamic_img_size=True)
+    except (RuntimeError, TypeError, ValueError, KeyError, AssertionError) as error:
+        if "tag" in str(error):
+            raise UserError(f"timm knows no weights “{name}”{_perhaps(name)}: check what follows the dot.") from None
+        raise UserError(f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model.") from None
+    if not isinstance(module, VisionTransformer):
+        raise UserError(f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model.")
+    return module
+
+
+def fit(state: dict[str, torch.Tensor], module: VisionTransformer, filename: str) -> dict[str, torch.Tensor]:
+    """The weights under timm's names, after a check that they are this model's.
+
+    Raises: UserError naming the first layer that does not fit, and both shapes.
+    """
+    state = checkpoint_filter_fn(state, module)
+    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    for key, shape in wanted.items():
+        if key in state and tuple(state[key].shape) != shape:
+            raise UserError(
+                f"{filename} does not fit the model: {key} has shape {_shape(state[key].shape)} in the file and {_shape(shape)} in the "
+                "model: name the model the file was made for."
+            )
+    missing, extra = [key for key in wanted if key not in state], [key for key in state if key not in wanted]
+    if missing or extra:
+        what = f"it lacks {missing[0]}" if missing else f"the model has no {extra[0]}"
+        raise UserError(f"{filename} does not fit the model: {what}: name the model the file was made for.")
+    return state
+
+
+def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgress) -> tuple[Path, str]:
+    repo = config.get("hf_hub_id")
+    if not repo:
+        raise UserError(f"timm has no weights for “{name}”: give them with --checkpoint FILE.safetensors.")
+    filename = config.get("hf_hub_filename") or "model.safetensors"
+    if not filename.endswith(".safetensors"):
+        raise UserError(f"The weights of “{name}” are a pickle, which can run code: choose a model with SafeTensors weights.")
+    if path := weights.cached(repo, filename):
+        return path, "hub cache on this machine"
+    return weights.fetch(repo, filename, timeout=settings.hub_timeout, on_progress=on_progress), f"hub, {repo}"
+
+
+def is_cached(name: str) -> bool:
+    """Whether the weights of a timm model are in the hub's cache on this machine."""
+    config = timm.get_pretrained_cfg(name)
+    return bool(config and config.hf_hub_id and weights.cached(config.hf_hub_id, config.hf_hub_filename or "model.safetensors"))
+
+
+def _check_bundle(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}: give local-dir: and the path of a bundle.")
+    try:
+        architecture = json.loads((folder / "config.json").read_text("utf-8"))["architecture"]
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no config.json, so it is no bundle: export the model in timm's layout.") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"The config.json in {folder} can't be read: export the model in timm's layout.") from None
+    if not is_model(architecture):
+        raise UserError(f"The config.json in {folder} names “{architecture}”, which timm does not know: export the model again.")
+
+
+def _weights_in(folder: Path) -> Path:
+    if (path := folder / "model.safetensors").is_file():
+        return path
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) == 1:
+        return found[0]
+    if any(each.suffix in weights.PICKLES for each in folder.iterdir()):
+        raise UserError(
+            f"{folder} holds a pickle checkpoint only, which can run code when it is opened: export the model as model.safetensors."
+        )
+    raise UserError(f"{folder} has no model.safetensors: export the model again.")
+
+
+def _full_name(config: dict) -> str:
+    return f"{config['architecture']}.{config['tag']}" if config.get("tag") else config["architecture"]
+
+
+def _perhaps(name: str) -> str:
+    close = difflib.get_close_matches(name, timm.list_models("*vit*", pretrained=True) + timm.list_models("deit*", pretrained=True), 1, 0.7)
+    return f" (perhaps {close[0]}?)" if close else ""
+
+
+def _shape(shape) -> str:
+    return "×".join(map(str, shape)) or "scalar"

@@ -1,0 +1,186 @@
+"""Open one photo safely. Every file is hostile until it has passed through here.
+
+A photo comes out upright and RGB: EXIF rotation applied, transparency laid on white, 16-bit and CMYK brought to 8-bit sRGB, the first frame
+of an animation taken. What was changed is noted, so that the page can say so.
+"""
+
+import hashlib
+import io
+import os
+import threading
+import unicodedata
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "MPO", "PPM")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".mpo", ".ppm", ".pgm")
+ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+
+_decoding = threading.BoundedSemaphore(2)  # two at a time: the largest photo allowed takes a few hundred megabytes while it is decoded
+
+# Pillow's own guard warns from its limit on and refuses at twice that; here the header is checked against the setting before anything is decoded.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A file somebody gave, decoded.
+
+    Attributes:
+        id: sha256 of the file's bytes, hexadecimal.
+        name: the file's name, fit to be shown: one line, printable.
+        image: upright, RGB, at full size.
+        notes: what was changed on the way, one sentence each.
+    """
+
+    id: str
+    name: str
+    image: Image.Image
+    notes: tuple[str, ...] = ()
+
+
+def open_photo(path: str | Path, settings: Settings, *, name: str | None = None) -> Photo:
+    """Read and decode one file.
+
+    Args:
+        name: what to call it instead of its name on disk, such as the name it had at the visitor's.
+
+    Raises: UserError with one sentence, whatever is wrong with the file.
+    """
+    shown = shown_name(name or Path(path).name)
+    data = _read(Path(path), shown, settings)
+    with _decoding:
+        image, notes = _decode(data, shown, settings)
+    return Photo(hashlib.sha256(data).hexdigest(), shown, image, tuple(notes))
+
+
+def find_photos(paths: Iterable[str | Path]) -> list[Path]:
+    """Every file given, and every photo below every folder given, in a stable order. Hidden files and other kinds in a folder are left out."""
+    found = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            found.append(path)
+            continue
+        for folder, folders, files in os.walk(path):
+            folders[:] = sorted(each for each in folders if not each.startswith("."))
+            found += [Path(folder, each) for each in sorted(files) if each.lower().endswith(SUFFIXES) and not each.startswith(".")]
+    return found
+
+
+def shown_name(name: str, longest: int = 60) -> str:
+    """A file name on one line: control and direction-changing characters replaced, the middle of a long one left out."""
+    name = name.encode("utf-8", "replace").decode("utf-8")
+    name = "".join(each if unicodedata.category(each)[0] != "C" else "�" for each in name).strip() or "unnamed"
+    return name if len(name) <= longest else f"{name[: longest - 21]}…{name[-20:]}"
+
+
+def _read(path: Path, shown: str, settings: Settings) -> bytes:
+    try:
+        if path.is_dir():
+            raise UserError(f"“{shown}” is a folder: give a photo.")
+        if path.exists() and not path.is_file():
+            raise UserError(f"“{shown}” is not a file: give a photo.")
+        with path.open("rb") as file:
+            data = file.read(settings.max_upload_bytes + 1)
+    except FileNotFoundError:
+        raise UserError(f"“{shown}” is not there any more: add it again.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"“{shown}” can't be read ({getattr(error, 'strerror', None) or error}): check its name and permissions.") from None
+    if len(data) > settings.max_upload_bytes:
+        raise UserError(f"“{shown}” is larger than {settings.max_upload_mb} MB: save a smaller copy of it.")
+    if not data:
+        raise UserError(f"“{shown}” is empty (0 bytes): copy or download it again.")
+    return data
+
+
+def _decode(data: bytes, shown: str, settings: Settings) -> tuple[Image.Image, list[str]]:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_pixels(image.width * image.height, shown, settings)
+            notes = []
+            if getattr(image, "is_animated", False) and image.format != "MPO":
+                notes.append("This file has several frames or pages: the first one is used.")
+            image.load()
+            return _to_rgb(_upright(image), notes), notes
+    except UserError:
+        raise
+    except Image.DecompressionBombError:
+        raise UserError(_too_many_pixels(shown, settings)) from None
+    except UnidentifiedImageError:
+        raise UserError(f"“{shown}” {_what_it_is(data)}") from None
+    except MemoryError:
+        raise UserError(f"There isn't enough memory for “{shown}”: save a smaller copy of it.") from None
+    except Exception as error:  # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, IndexError … on broken files
+        reason = "is cut off" if "truncated" in str(error).lower() else "is damaged"
+        raise UserError(f"“{shown}” {reason} and can't be decoded: copy or download it again.") from None
+
+
+def _check_pixels(pixels: int, shown: str, settings: Settings) -> None:
+    if pixels > settings.max_pixels:
+        raise UserError(_too_many_pixels(shown, settings, pixels))
+
+
+def _too_many_pixels(shown: str, settings: Settings, pixels: int | None = None) -> str:
+    size = f"{pixels / 1e6:.0f} megapixels" if pixels else "too many pixels"
+    return f"“{shown}” has {size}, and the limit is {settings.max_megapixels}: save a smaller copy of it."
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken EXIF block is no reason to refuse the picture
+        return image
+
+
+def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey(image, notes).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        notes.append("Transparent parts are shown on white.")
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode == "CMYK" and image.info.get("icc_profile"):
+        return _from_profile(image)
+    return image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image, notes: list[str]) -> Image.Image:
+    """16-bit, 32-bit and floating-point grey as 8-bit grey."""
+    values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
+    if image.mode.startswith("I"):
+        top = 65535 if values.max() > 255 or image.mode.startswith("I;16") else 255
+    else:
+        top = 1 if values.max() <= 1 else 255 if values.max() <= 255 else values.max()
+    notes.append("Grey values of more than 8 bits are brought down to 8.")
+    return Image.fromarray((values / top * 255).clip(0, 255).round().astype(np.uint8))
+
+
+def _from_profile(image: Image.Image) -> Image.Image:
+    """CMYK through its own colour profile; Pillow's plain formula where the profile is unusable."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image.convert("RGB")
+
+
+def _what_it_is(data: bytes) -> str:
+    """The rest of the sentence about a file that is no photo."""
+    start = data[:512].lstrip().lower()
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis"):
+        return "is a HEIC photo, which can't be read here: save it as JPEG."
+    if b"<svg" in start or (start.startswith(b"<?xml") and b"<svg" in data[:4096].lower()):
+        return "is an SVG drawing, not a photo: save it as PNG."
+    if start.startswith(b"%pdf"):
+        return "is a PDF, not a photo: save the page as PNG."
+    if data[:4] == b"PK\x03\x04":
+        return "is a zip archive, not a photo: unpack it and give one of its photos."
+    return f"is not a photo that can be read here: give a {ACCEPTED} file."

@@ -1,0 +1,169 @@
+"""The loaded models: each loads once, in the background, for everyone; memory is bounded; nobody evicts what others are using."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vitdemo.core import catalogue
+from vitdemo.core.config import DEFAULT_MODEL, Settings
+from vitdemo.core.errors import UserError
+
+if TYPE_CHECKING:  # torch and timm are imported by the loading thread, so that the page opens without waiting for them
+    from vitdemo.core.engine import Engine
+    from vitdemo.core.models import Vit
+    from vitdemo.core.weights import Progress
+
+RETRY_AFTER = 10  # seconds for which a failed load answers with the same sentence before it is tried again
+AUTO_OFFLINE = (
+    "ViT-B/16 is not on this machine yet and the model hub can't be reached: connect and try again, "
+    "or start with --checkpoint FILE.safetensors (the README's “Offline” says where to get it)."
+)
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Loading:
+    """One model on its way, or arrived, or failed. `vit` and `error` are read after `done` is set.
+
+    Attributes:
+        name: as it was asked for.
+        progress: how far it is.
+        holders: visitor → when they last used it, seconds on the monotonic clock.
+    """
+
+    name: str
+    progress: "Progress | None" = None
+    vit: "Vit | None" = None
+    error: Exception | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+    ended: float = 0.0
+    used: float = 0.0
+    holders: dict[str, float] = field(default_factory=dict)
+
+    def result(self, timeout: float | None = None) -> "Vit":
+        """Wait for the model.
+
+        Raises: UserError that says why it could not be loaded, or that it is still on its way.
+        """
+        if not self.done.wait(timeout):
+            raise UserError("The model is still loading: try again in a moment.")
+        if self.vit is None:
+            raise self.error or UserError("The model could not be loaded: try again.")
+        return self.vit
+
+
+class ModelStore:
+    """Loads models by name and keeps them, up to `model_cache_mb`.
+
+    The operator's model always stays. Another visitor's model stays while they hold it: until they choose another, or have not used it for
+    `model_hold_minutes`.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self._models: dict[str, Loading] = {}
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._engine_lock = threading.Lock()
+
+    @property
+    def engine(self) -> "Engine":
+        """The engine, made on first use. Raises: UserError where the device or precision can't be had."""
+        from vitdemo.core.engine import Engine, choose_device
+
+        with self._engine_lock:
+            if self._engine is None:
+                self._engine = Engine(choose_device(self.settings.device), self.settings.precision)
+            return self._engine
+
+    def get(self, name: str | None = None, visitor: str = "") -> Loading:
+        """The model of that name, on its way if it was not there.
+
+        Args:
+            name: the operator's model if None; else a catalogue entry.
+            visitor: who asks; the model is held for them.
+
+        Raises: UserError for a name visitors may not choose.
+        """
+        name = self.allowed(name)
+        now = time.monotonic()
+        with self._lock:
+            loading = self._models.get(name)
+            if loading is None or (loading.error and now - loading.ended > RETRY_AFTER):
+                loading = self._models[name] = Loading(name)
+                threading.Thread(target=self._load, args=(loading,), name=f"load {name}", daemon=True).start()
+            for other in self._models.values():
+                if visitor and other is not loading:
+                    other.holders.pop(visitor, None)
+            if visitor:
+                loading.holders[visitor] = now
+            loading.used = now
+            return loading
+
+    def leave(self, visitor: str) -> None:
+        """A visitor has gone: nothing is held for them any more."""
+        with self._lock:
+            for loading in self._models.values():
+                loading.holders.pop(visitor, None)
+
+    def allowed(self, name: str | None) -> str:
+        """The name a visitor's choice comes to.
+
+        Raises: UserError for a name visitors may not choose.
+        """
+        operators = self.settings.model
+        if not name or name == operators or self.settings.lock_model:
+            return operators
+        if not catalogue.find(name):
+            raise UserError("There is no model of that name here: choose one from the list.")
+        return name
+
+    def _load(self, loading: Loading) -> None:
+        def report(progress: "Progress") -> None:
+            loading.progress = progress
+
+        try:
+            loading.vit = self._load_auto(loading, report) if loading.name == "auto" else self._load_named(loading.name, loading, report)
+        except Exception as error:
+            if not isinstance(error, UserError):
+                log.exception("could not load %s", loading.name)
+                error = UserError("The model could not be loaded, and the server's log says why: try another one.")
+            loading.error = error
+        loading.ended = time.monotonic()
+        loading.done.set()
+
+    def _load_auto(self, loading: Loading, report) -> "Vit":
+        from vitdemo.core.weights import HubUnreachable
+
+        try:
+            return self._load_named(DEFAULT_MODEL, loading, report)
+        except HubUnreachable:
+            raise UserError(AUTO_OFFLINE) from None
+
+    def _load_named(self, name: str, loading: Loading, report) -> "Vit":
+        from vitdemo.core import models
+
+        engine = self.engine
+        self._make_room(sum(4 * each.numel() for each in models.skeleton(name).parameters()), loading)
+        return models.load(name, self.settings, engine.device, report)
+
+    def _make_room(self, wanted: int, coming: Loading) -> None:
+        """Drop models nobody holds, the longest unused first, until `wanted` bytes fit."""
+        budget, now = self.settings.model_cache_mb * 1_000_000, time.monotonic()
+        hold = 60 * self.settings.model_hold_minutes
+        with self._lock:
+            loaded = [each for each in self._models.values() if each.vit and each is not coming]
+            for each in sorted(loaded, key=lambda each: each.used):
+                if wanted + sum(kept.vit.bytes for kept in loaded) <= budget:
+                    return
+                held = any(now - last < hold for last in each.holders.values())
+                if not held and each.name != self.settings.model:
+                    loaded.remove(each)
+                    del self._models[each.name]
+            if wanted + sum(kept.vit.bytes for kept in loaded) > budget:
+                raise UserError(
+                    f"There is no room for this model ({wanted / 1e6:.0f} MB): other visitors are using the ones in memory. "
+                    "Choose a smaller one, or try again later."
+                )

@@ -1,0 +1,146 @@
+"""Where weights come from: a file, huggingface_hub's cache, or the hub. SafeTensors only, because a pickle can run code."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as DeadlineExceeded
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, FileMetadataError, GatedRepoError, HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.utils import tqdm
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from vitdemo.core.errors import UserError
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".tar")
+ATTEMPTS = 5  # times a download goes on from where it broke off
+
+
+class HubUnreachable(UserError):
+    """There is no way to the hub right now."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a model is on its way: `stage` is contact, download or load; `done` and `total` are bytes, 0 where they are not known."""
+
+    stage: str
+    done: int = 0
+    total: int = 0
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a SafeTensors file, in memory of their own: the file may be replaced while the model is in use.
+
+    Raises: UserError where the file is missing, a pickle, or not what it says.
+    """
+    if path.suffix in PICKLES:
+        raise UserError(
+            f"{path.name} is a pickle, which can run code when it is opened: convert it to SafeTensors "
+            "(safetensors.torch.save_file) and give the .safetensors file."
+        )
+    if not path.is_file():
+        raise UserError(f"There is no weights file {path}: check the path.")
+    try:
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path.name} is not a valid SafeTensors file ({_one_line(error)}): download or export it again.") from None
+
+
+def cached(repo: str, filename: str) -> Path | None:
+    """The file in huggingface_hub's cache, if a whole copy is there."""
+    found = try_to_load_from_cache(repo, filename)
+    return Path(found) if isinstance(found, str) else None
+
+
+def fetch(repo: str, filename: str, *, timeout: float, on_progress: OnProgress) -> Path:
+    """Download a file into huggingface_hub's cache, going on from where an earlier attempt broke off.
+
+    Args:
+        timeout: seconds within which the hub must answer the first contact.
+
+    Raises: HubUnreachable where there is no way to the hub; UserError for everything else that went wrong.
+    """
+    on_progress(Progress("contact"))
+    _first_contact(repo, filename, timeout)
+    bar = _reporting(on_progress)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            path = Path(hf_hub_download(repo, filename, etag_timeout=timeout, tqdm_class=bar))
+            break
+        except (httpx.HTTPError, HfHubHTTPError, OSError) as error:
+            if attempt == ATTEMPTS or getattr(error, "errno", None):  # a full disk or missing rights won't mend themselves
+                raise UserError(
+                    f"The download of {repo} broke off ({_one_line(error)}): try again, it goes on from where it stopped."
+                ) from None
+    _check_hash(path, repo)
+    return path
+
+
+def forget(path: Path) -> None:
+    """Remove a broken file from huggingface_hub's cache, so that the next attempt downloads it anew."""
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _first_contact(repo: str, filename: str, timeout: float) -> None:
+    """Ask the hub about the file, and decide within `timeout` seconds, name resolution and a silent server included."""
+    asking = ThreadPoolExecutor(1, thread_name_prefix="first-contact")
+    try:
+        asking.submit(get_hf_file_metadata, hf_hub_url(repo, filename), timeout=timeout).result(timeout)
+    except GatedRepoError:
+        raise UserError(f"{repo} needs its licence accepted on the hub: accept it there and set HF_TOKEN.") from None
+    except RepositoryNotFoundError:
+        raise UserError(f"The hub has no model {repo}: check the name.") from None
+    except EntryNotFoundError:
+        raise UserError(f"The hub has no {filename} for {repo}: choose a model with SafeTensors weights.") from None
+    except HFValidationError:
+        raise UserError(f"{repo} is not a name the hub can have: check it.") from None
+    except OfflineModeIsEnabled:
+        raise HubUnreachable("The model hub is switched off (HF_HUB_OFFLINE).") from None
+    except DeadlineExceeded:
+        raise HubUnreachable(f"The model hub did not answer within {timeout:g} s.") from None
+    except (httpx.HTTPError, HfHubHTTPError, FileMetadataError, OSError):
+        raise HubUnreachable("The model hub can't be reached.") from None
+    finally:
+        asking.shutdown(wait=False)
+
+
+def _reporting(on_progress: OnProgress) -> type[tqdm]:
+    """huggingface_hub's own progress bar for the terminal, which also reports each step."""
+
+    class Bar(tqdm):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.bytes = kwargs.get("initial") or 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.bytes += n or 0
+            on_progress(Progress("download", int(self.bytes), int(self.total or 0)))
+            return super().update(n)
+
+    return Bar
+
+
+def _check_hash(path: Path, repo: str) -> None:
+    """The hub names a large file by its sha256, and so does its cache."""
+    promised = path.resolve().name
+    if re.fullmatch(r"[0-9a-f]{64}", promised):
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != promised:
+                forget(path)
+                raise UserError(f"What arrived for {repo} is not the file the hub promised: try again, or check the way to the hub.")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

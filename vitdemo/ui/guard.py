@@ -1,0 +1,17 @@
+"""Turns whatever goes wrong into one sentence for a person. Faults of ours are logged under a number that the sentence names."""
+
+import logging
+import secrets
+
+from vitdemo.core.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def sentence(error: Exception) -> str:
+    """What to tell the visitor. The caller escapes it where it becomes HTML."""
+    if isinstance(error, UserError):
+        return str(error)
+    number = secrets.token_hex(3)
+    log.error("fault %s", number, exc_info=error)
+    return f"Something went wrong here, and it is not your photo's fault: try again, or tell the operator number {number}."

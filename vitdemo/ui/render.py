@@ -1,0 +1,28 @@
+"""HTML from the templates in web/, with every value escaped, and pictures as data URIs, so that no visitor's picture lies in a served folder."""
+
+import base64
+import io
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+WEB = Path(__file__).parent / "web"
+
+
+def html(template: str, **values) -> str:
+    """Fill web/<template>.html."""
+    return _environment().get_template(f"{template}.html").render(**values)
+
+
+def data_uri(image: Image.Image, kind: str) -> str:
+    """An image as a data: URI; `kind` is JPEG or PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"quality": 88} if kind == "JPEG" else {}))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
