@@ -64,16 +64,16 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     module = skeleton(name)
     config = module.pretrained_cfg
     if settings.checkpoint and name == settings.model:
-        path, source = settings.checkpoint, f"file {settings.checkpoint.name}"
+        path, source = settings.checkpoint, "the file given at the start"
     elif name.startswith(LOCAL_DIR):
-        path, source = _weights_in(Path(name.removeprefix(LOCAL_DIR))), "local folder"
+        path, source = _weights_in(Path(name.removeprefix(LOCAL_DIR))), "a local folder"
     else:
         path, source = _from_hub(name, config, settings, on_progress)
     on_progress(Progress("load"))
     try:
         state = fit(weights.read_safetensors(path), module, path.name)
     except UserError:
-        if source.startswith("hub"):
+        if source.startswith("the hub"):
             weights.forget(path)
         raise
     module.load_state_dict(state, assign=True)
@@ -138,8 +138,8 @@ def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgre
     if not filename.endswith(".safetensors"):
         raise UserError(f"The weights of “{name}” are a pickle, which can run code: choose a model with SafeTensors weights.")
     if path := weights.cached(repo, filename):
-        return path, "hub cache on this machine"
-    return weights.fetch(repo, filename, timeout=settings.hub_timeout, on_progress=on_progress), f"hub, {repo}"
+        return path, "the hub cache on this machine"
+    return weights.fetch(repo, filename, timeout=settings.hub_timeout, on_progress=on_progress), "the hub, downloaded now"
 
 
 def is_cached(name: str) -> bool:

@@ -5,6 +5,7 @@ import io
 from functools import cache
 from pathlib import Path
 
+import gradio as gr
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
@@ -14,6 +15,11 @@ WEB = Path(__file__).parent / "web"
 def html(template: str, **values) -> str:
     """Fill web/<template>.html."""
     return _environment().get_template(f"{template}.html").render(**values)
+
+
+def panel(value: str = "", elem_id: str | None = None) -> gr.HTML:
+    """A place on the page for HTML of ours, without Gradio's typography."""
+    return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None)
 
 
 def data_uri(image: Image.Image, kind: str) -> str:

@@ -1,0 +1,32 @@
+"""The web app: flags → Settings → page → server. `python app.py --help` lists the flags."""
+
+import argparse
+import signal
+import sys
+
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+
+
+def main() -> int:
+    """Serve the page until Ctrl-C or SIGTERM. Returns the exit status."""
+    parser = argparse.ArgumentParser(description="Look inside a Vision Transformer, in the browser.")
+    Settings.add_flags(parser)
+    try:
+        settings = Settings.read(parser.parse_args())
+    except UserError as error:
+        print(f"vitdemo: {error}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    from vitdemo.ui import page
+
+    try:
+        page.serve(settings)
+    except UserError as error:
+        print(f"vitdemo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

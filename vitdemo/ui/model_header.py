@@ -1,0 +1,120 @@
+"""The top of the page: which model answers, what is loaded and where it came from, light or dark."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import gradio as gr
+
+from vitdemo.core import catalogue
+from vitdemo.core.config import DEFAULT_MODEL
+from vitdemo.core.store import Loading, ModelStore
+from vitdemo.ui.guard import sentence
+from vitdemo.ui.render import WEB, html, panel
+
+ICON = (WEB.parents[2] / "assets" / "icon.svg").read_text("utf-8")
+TICK = 0.25  # seconds between two looks at a model on its way
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What the tabs need of the header: the picker, whose value goes into every event that runs a model."""
+
+    picker: gr.Dropdown
+    status: gr.HTML
+
+
+def build(store: ModelStore) -> ModelHeader:
+    """Lay out the header and keep its status line true."""
+    settings = store.settings
+    with gr.Row(elem_id="header"):
+        panel(html("header", icon=ICON), "brand")
+        picker = gr.Dropdown(
+            _choices(settings.model),
+            value=settings.model,
+            label="Model",
+            interactive=not settings.lock_model,
+            container=False,
+            min_width=240,
+            elem_id="model",
+        )
+        theme = gr.Button("Light / dark", size="sm", elem_id="theme")
+    status = panel(_status("busy", "Opening …"), "model-status")
+    watch = watcher(store)
+
+    async def follow(name: str, request: gr.Request) -> AsyncIterator[str]:
+        async for *_, line in watch(name, request):
+            yield line
+
+    gr.on(None, follow, picker, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")  # when the page opens
+    theme.click(None, js=(WEB / "theme.js").read_text("utf-8"), api_visibility="private")
+    return ModelHeader(picker, status)
+
+
+def watcher(store: ModelStore):
+    """Follows a model on its way for one visitor."""
+
+    async def watch(name: str, request: gr.Request) -> AsyncIterator[tuple[str | None, float | None, str]]:
+        """What it waits for, the share that has arrived, and the status line; the last time with None, once it has arrived or failed."""
+        try:
+            loading = store.get(name, request.session_hash or "")
+        except Exception as error:
+            yield None, None, _status("failed", sentence(error))
+            return
+        while not loading.done.is_set():
+            text, share = waiting(loading)
+            yield text, share, _status("busy", text, share=share)
+            await asyncio.sleep(TICK)
+        yield None, None, _arrived(loading)
+
+    return watch
+
+
+def waiting(loading: Loading) -> tuple[str, float | None]:
+    """What a model on its way is waiting for, and the share that has arrived, 0 … 1, where that is known."""
+    title = title_of(loading.name)
+    progress = loading.progress
+    if progress is None:
+        return f"Getting ready to load {title} …", None
+    if progress.stage == "contact":
+        return f"Asking the model hub for {title} …", None
+    if progress.stage == "download":
+        size = f"{progress.done / 1e6:.0f} of {progress.total / 1e6:.0f} MB" if progress.total else f"{progress.done / 1e6:.0f} MB"
+        return f"Downloading {title}: {size}", progress.done / progress.total if progress.total else None
+    return f"Loading {title} …", None
+
+
+def title_of(name: str) -> str:
+    """What people call a model."""
+    entry = catalogue.find(DEFAULT_MODEL if name == "auto" else name)
+    return entry.title if entry else name.removeprefix("local-dir:").rstrip("/").split("/")[-1]
+
+
+def _arrived(loading: Loading) -> str:
+    if loading.vit is None:
+        return _status("failed", sentence(loading.error))
+    vit = loading.vit
+    entry = catalogue.find(vit.name)
+    facts = [
+        f"{vit.parameters / 1e6:.1f} M parameters",
+        f"{len(vit.labels):,} classes" if vit.labels else "features, no classes",
+        f"on {str(vit.device).upper()}",
+        f"weights from {vit.source}",
+    ]
+    return _status("ready", title_of(loading.name), facts, about=f"{vit.name}: {entry.purpose}" if entry else vit.name)
+
+
+def _status(kind: str, title: str, facts: list[str] = (), share: float | None = None, about: str = "") -> str:
+    return html("model", kind=kind, title=title, facts=facts, share=share, about=about)
+
+
+def _choices(operators: str) -> list[tuple[str, str]]:
+    """The catalogue as (text, name) pairs, the operator's own model first where it is not one of them."""
+    choices = []
+    for each in catalogue.CATALOGUE:
+        value = "auto" if operators == "auto" and each.name == DEFAULT_MODEL else each.name
+        kind = f"{each.classes:,} classes" if each.classes else "features only"
+        choices.append((f"{each.title} · {kind} · {each.megabytes:.0f} MB", value))
+    if operators not in [value for _, value in choices]:
+        choices.insert(0, (title_of(operators), operators))
+    return choices

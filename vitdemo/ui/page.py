@@ -1,0 +1,85 @@
+"""The page: header and tabs, and how they are launched."""
+
+import os
+import shutil
+import tempfile
+
+import gradio as gr
+
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.store import ModelStore
+from vitdemo.ui import api, classify_tab, model_header
+from vitdemo.ui.render import WEB
+from vitdemo.ui.theme import THEME
+
+ASSETS = WEB.parents[2] / "assets"
+
+
+def build(settings: Settings, store: ModelStore) -> gr.Blocks:
+    """The whole page, not yet served. Nothing that only a tab needs is imported or loaded here."""
+    with gr.Blocks(title="vitdemo", analytics_enabled=False) as page:
+        header = model_header.build(store)
+        with gr.Tabs():
+            with gr.Tab("Classify", id="classify"):
+                classify_tab.build(store, header)
+        api.build(store)
+
+        def leave(request: gr.Request) -> None:
+            store.leave(request.session_hash or "")
+
+        page.unload(leave)
+    return page.queue(max_size=settings.max_queue, default_concurrency_limit=4)
+
+
+def serve(settings: Settings) -> None:
+    """Serve the page until interrupted. The operator's model starts loading once the page is up.
+
+    Raises: UserError where the address can't be listened on.
+    """
+    uploads = _private_folder(settings)
+    store = ModelStore(settings)
+    try:
+        page = build(settings, store)
+        try:
+            _, address, _ = launch(page, settings)
+        except OSError as error:
+            raise UserError(f"The app can't listen on {settings.host}:{settings.port} ({error}): choose another --port.") from None
+        print(f"vitdemo is open at {address}", flush=True)
+        store.get()
+        page.block_thread()
+    finally:
+        if settings.temp_dir is None:
+            shutil.rmtree(uploads, ignore_errors=True)
+
+
+def launch(page: gr.Blocks, settings: Settings) -> tuple:
+    """Start the server in the background, closed to everything this app does not use. Returns what gr.Blocks.launch does."""
+    return page.launch(
+        server_name=settings.host,
+        server_port=settings.port or None,
+        auth=tuple(settings.auth.split(":", 1)) if settings.auth else None,
+        root_path=settings.root_path or None,
+        max_file_size=settings.max_upload_bytes,
+        theme=THEME,
+        css_paths=[WEB / "style.css"],
+        js=(WEB / "load.js").read_text("utf-8"),
+        favicon_path=ASSETS / "icon.svg",
+        allowed_paths=[str(ASSETS)],
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        share=False,
+        ssr_mode=False,
+        show_error=False,
+        state_session_capacity=1000,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+
+
+def _private_folder(settings: Settings) -> str:
+    """Where Gradio puts uploads. Set before the components are made, which note it down."""
+    folder = str(settings.temp_dir.resolve()) if settings.temp_dir else tempfile.mkdtemp(prefix="vitdemo-")
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    return folder

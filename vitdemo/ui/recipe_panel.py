@@ -1,0 +1,85 @@
+"""The Preprocessing accordion: the model's own recipe, each part of it open to change, and a warning with its reason once it is."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from vitdemo.core.errors import UserError
+from vitdemo.ui.render import html, panel
+
+if TYPE_CHECKING:  # imported with the first model: the page opens without torch
+    from vitdemo.core.models import Vit
+    from vitdemo.core.preprocessing import Preprocessing
+
+OWN = "model's own"
+MODES = {"centre": "center", "squash": "squash", "border": "border"}
+REASONS = {
+    "size": "With another image size the position embeddings are stretched to a grid the model never saw.",
+    "crop_pct": "With another crop fraction things appear larger or smaller than the model is used to.",
+    "crop_mode": "With another crop mode the model sees other proportions or edges than in training.",
+    "interpolation": "Another filter changes the fine texture.",
+    "mean": "With other means and deviations every colour is shifted: ImageNet's own on the AugReg ViTs, which were trained with 0.5, "
+    "cost ViT-Tiny a third of its accuracy.",
+}
+CALLED = {"size": "image size", "crop_pct": "crop fraction", "crop_mode": "crop mode", "interpolation": "interpolation", "mean": "mean and std"}
+
+
+@dataclass(frozen=True)
+class RecipePanel:
+    """The five controls in the order `overridden` takes their values, the button that sets them back, and the note below them."""
+
+    controls: list[gr.Dropdown]
+    reset: gr.Button
+    about: gr.HTML
+
+
+def build(largest: int) -> RecipePanel:
+    """Lay out the accordion. `largest` is the largest image size offered, in pixels."""
+    sizes = [side for side in (112, 160, 192, 224, 288, 336, 384, 448, 512, 518) if side <= largest]
+    with gr.Accordion("Preprocessing", open=False, elem_id="preprocessing"):
+        controls = [
+            _choice("Image size", "pixels a side; more patches see finer detail", map(str, sizes)),
+            _choice("Crop fraction", "how much of the resized photo is kept", ("0.8", "0.875", "0.9", "0.95", "1.0")),
+            _choice("Crop mode", "centre cuts the sides off, squash bends, border pads", MODES),
+            _choice("Interpolation", "the filter of the resize", ("bicubic", "bilinear", "lanczos", "nearest")),
+            _choice("Mean and std", "which colours become the numbers around zero", ("ImageNet", "Inception", "CLIP")),
+        ]
+        reset = gr.Button("Back to the model's own", size="sm")
+        about = panel()
+    return RecipePanel(controls, reset, about)
+
+
+def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocessing":
+    """The model's own preprocessing with the visitor's changes.
+
+    Raises: UserError for a value the model does not allow.
+    """
+    from vitdemo.core.preprocessing import CROP_MODES, INTERPOLATIONS, STATISTICS, check_size
+
+    size, crop_pct, crop_mode, interpolation, statistics = values
+    changes = {}
+    try:
+        if size != OWN:
+            changes["size"] = check_size(int(size), vit.patch[0], largest)
+        if crop_pct != OWN:
+            changes["crop_pct"] = float(crop_pct)
+        if crop_mode != OWN:
+            changes["crop_mode"] = MODES[crop_mode]
+        if interpolation != OWN:
+            changes["interpolation"] = INTERPOLATIONS[INTERPOLATIONS.index(interpolation)]
+        if statistics != OWN:
+            changes["mean"], changes["std"] = STATISTICS[statistics.lower()]
+    except (ValueError, KeyError, TypeError):
+        raise UserError("One of the preprocessing choices can't be used: choose from the lists.") from None
+    return replace(vit.preprocessing, **changes)
+
+
+def about(preprocessing: "Preprocessing", own: "Preprocessing") -> str:
+    """HTML: the model's own recipe, and a warning with its reasons where another one is in use."""
+    changed = [name for name in preprocessing.differences(own) if name in CALLED]
+    return html("warning", own=own, changed=[CALLED[name] for name in changed], reasons=[REASONS[name] for name in changed])
+
+
+def _choice(label: str, info: str, choices) -> gr.Dropdown:
+    return gr.Dropdown([OWN, *choices], value=OWN, label=label, info=info)
