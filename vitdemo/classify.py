@@ -123,8 +123,15 @@ def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
     import pyarrow.parquet
 
     schema = pa.schema(
-        [("sha256", pa.string()), ("path", pa.string()), ("model", pa.string()), ("labels", pa.list_(pa.string()))]
-        + [("indices", pa.list_(pa.int32())), ("probabilities", pa.list_(pa.float32())), ("error", pa.string())]
+        {
+            "sha256": pa.string(),
+            "path": pa.string(),
+            "model": pa.string(),
+            "labels": pa.list_(pa.string()),
+            "indices": pa.list_(pa.int32()),
+            "probabilities": pa.list_(pa.float32()),
+            "error": pa.string(),
+        }
     )
     table = [
         {

@@ -62,13 +62,18 @@ def _classify(flags: argparse.Namespace) -> int:
         if row.error:
             print(f"vitdemo: {row.error}", file=sys.stderr)
         elif not flags.output:
-            print(row.path, *(f"  {each.probability:6.1%}  {each.label.name}" for each in row.predictions), sep="\n")
+            print(_printable(row.path), *(f"  {each.probability:6.1%}  {each.label.name}" for each in row.predictions), sep="\n")
         if flags.output and sys.stderr.isatty():
             print(f"\r{len(rows)}/{len(paths)} photos", end="" if len(rows) < len(paths) else "\n", file=sys.stderr)
     if flags.output:
         classify.write_rows(rows, flags.output, vit.name)
         print(f"{len(rows)} rows in {flags.output}, {sum(row.error is not None for row in rows)} of them errors", file=sys.stderr)
     return 1 if all(row.error for row in rows) else 0
+
+
+def _printable(path: str) -> str:
+    """A path that can't steer the terminal it is printed on."""
+    return path if path.isprintable() else ascii(path)
 
 
 def _add_bench(commands) -> None:
@@ -90,4 +95,3 @@ def _bench(flags: argparse.Namespace) -> int:
     if flags.json:
         flags.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     return 0
-

@@ -45,9 +45,7 @@ def _served(environ: dict[str, str]) -> float:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     begin = time.perf_counter()
-    server = subprocess.Popen(
-        [sys.executable, APP, "--port", str(port)], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    server = subprocess.Popen([sys.executable, APP, "--port", str(port)], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while time.perf_counter() - begin < PATIENCE and server.poll() is None:
             try:

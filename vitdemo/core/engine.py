@@ -26,7 +26,9 @@ def choose_device(asked: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     device = torch.device(asked)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"There is no CUDA device {asked} (torch sees {torch.cuda.device_count()}): choose --device cpu or install a CUDA torch.")
+        raise UserError(
+            f"torch sees {torch.cuda.device_count()} CUDA devices, so there is no {asked}: choose --device cpu, or install a CUDA torch."
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("There is no MPS device on this machine: choose --device cpu.")
     return device

@@ -20,13 +20,13 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "MPO", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # MPO is opened as JPEG
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".mpo", ".ppm", ".pgm")
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
 _decoding = threading.BoundedSemaphore(2)  # two at a time: the largest photo allowed takes a few hundred megabytes while it is decoded
 
-# Pillow's own guard warns from its limit on and refuses at twice that; here the header is checked against the setting before anything is decoded.
+# Pillow warns from its own limit on and refuses at twice that; here the header is checked against the setting before anything is decoded.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
@@ -63,7 +63,7 @@ def open_photo(path: str | Path, settings: Settings, *, name: str | None = None)
 
 
 def find_photos(paths: Iterable[str | Path]) -> list[Path]:
-    """Every file given, and every photo below every folder given, in a stable order. Hidden files and other kinds in a folder are left out."""
+    """Every file given, and every photo below every folder given, in a stable order; hidden files and other kinds in a folder are left out."""
     found = []
     for path in map(Path, paths):
         if not path.is_dir():

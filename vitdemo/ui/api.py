@@ -5,19 +5,19 @@ import gradio as gr
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.guard import sentence
-from vitdemo.ui.photo_input import PhotoInput, Upload, need
+from vitdemo.ui.upload import upload_of
 
 
 def build(store: ModelStore) -> None:
     """Register `/classify`."""
     with gr.Row(visible=False):
-        photo = PhotoInput(label="photo", type="filepath", image_mode=None)
+        photo = gr.Image(label="photo", type="filepath", image_mode=None)
         model = gr.Textbox("", label="model")
         top = gr.Number(5, label="top", precision=0)
         answer = gr.JSON(label="answer")
         trigger = gr.Button()
 
-    def classify(photo: Upload | None, model: str, top: int, request: gr.Request) -> dict:
+    def answer_for(payload: dict | None, name: str, classes: int, request: gr.Request) -> dict:
         """The top classes of one photo.
 
         `model` is a name from the catalogue; empty for the server's own. Answers {model, seconds, predictions: [{index, label, synset,
@@ -27,14 +27,15 @@ def build(store: ModelStore) -> None:
         from vitdemo.core.photos import open_photo
 
         try:
-            upload = need(photo)
-            if not 1 <= int(top) <= 1000:
-                raise UserError("top must lie between 1 and 1000.")
-            vit = store.get(model or None, request.session_hash or "").result(timeout=300)
+            if (upload := upload_of(payload, photo)) is None:
+                raise UserError("There is no photo: send one.")
+            if not isinstance(classes, int | float) or not 1 <= classes <= 1000:
+                raise UserError("top must be a number from 1 to 1000.")
+            vit = store.get(name or None, request.session_hash or "").result(timeout=300)
             opened = open_photo(upload.path, store.settings, name=upload.name)
-            result = classify(opened.image, vit, store.engine, top=int(top))
+            result = classify(opened.image, vit, store.engine, top=int(classes))
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         return {"model": vit.name, "seconds": result.seconds, "predictions": [each.as_row() for each in result.predictions]}
 
-    trigger.click(classify, [photo, model, top], answer, api_name="classify", concurrency_id="model")
+    trigger.click(answer_for, [photo, model, top], answer, api_name="classify", concurrency_id="model", preprocess=False)

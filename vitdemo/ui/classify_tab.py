@@ -8,8 +8,8 @@ from vitdemo.core.store import ModelStore
 from vitdemo.ui import model_header, recipe_panel
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader
-from vitdemo.ui.photo_input import PhotoInput, Upload
 from vitdemo.ui.render import html, panel
+from vitdemo.ui.upload import upload_of
 
 MOST = 20  # classes kept of each answer, so that the slider needs no second pass
 EMPTY = "Drop a photo, paste one, take one with the camera or pick a file. The model's likeliest classes appear here."
@@ -20,7 +20,7 @@ def build(store: ModelStore, header: ModelHeader) -> None:
     """Lay out the tab and wire it."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
-            photo = PhotoInput(
+            photo = gr.Image(
                 label="Photo",
                 type="filepath",
                 image_mode=None,
@@ -39,16 +39,18 @@ def build(store: ModelStore, header: ModelHeader) -> None:
     kept = gr.State(None)  # the last answer, for the slider
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    wait, look = _wait(store), _look(store)
+    raw = {"preprocess": False}  # the photo is opened by core.photos alone
+    wait, look = _wait(store), _look(store, photo)
 
     def answer_after(event, **options) -> None:
         """Wait for the model, saying what for; then look at the current photo."""
-        event(wait, [photo, header.picker], [answer, header.status], concurrency_limit=None, **options, **quiet).then(
+        event(wait, [photo, header.picker], [answer, header.status], concurrency_limit=None, **options, **raw, **quiet).then(
             look,
             [photo, header.picker, top, *recipe.controls],
             [answer, view, recipe.about, kept],
             concurrency_id="model",
             concurrency_limit=4,
+            **raw,
             **quiet,
         )
 
@@ -61,23 +63,23 @@ def build(store: ModelStore, header: ModelHeader) -> None:
 def _wait(store: ModelStore):
     watch = model_header.watcher(store)
 
-    async def wait(upload: Upload | None, name: str, request: gr.Request) -> AsyncIterator[tuple]:
+    async def wait(photo: dict | None, name: str, request: gr.Request) -> AsyncIterator[tuple]:
         """Say what the model waits for until it has come. A coroutine holds no thread: a long download keeps nobody else waiting."""
         async for text, share, status in watch(name, request):
-            yield _message(f"{text} Your photo is next.", "busy", share) if upload and text else gr.skip(), status
+            yield _message(f"{text} Your photo is next.", "busy", share) if photo and text else gr.skip(), status
 
     return wait
 
 
-def _look(store: ModelStore):
-    def look(request: gr.Request, upload: Upload | None, name: str, top: int, *recipe: str) -> tuple:
-        """The answer, the view, the note on preprocessing, and what the slider needs; each says what it can, whatever happens to the rest."""
+def _look(store: ModelStore, component: gr.Image):
+    def look(request: gr.Request, payload: dict | None, name: str, top: int, *recipe: str) -> tuple:
+        """The answer, the view, the note on preprocessing, and what the slider needs; each says what it can."""
         view, about = _message(EMPTY_VIEW, "small"), gr.skip()
         try:
             vit = store.get(name, request.session_hash or "").result(timeout=1)
             preprocessing = recipe_panel.overridden(vit, recipe, store.settings.max_image_size)
             about = recipe_panel.about(preprocessing, vit.preprocessing)
-            if upload is None:
+            if (upload := upload_of(payload, component)) is None:
                 return _message(EMPTY), view, about, None
 
             from vitdemo.classify import classify

@@ -20,9 +20,8 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
     """The whole page, not yet served. Nothing that only a tab needs is imported or loaded here."""
     with gr.Blocks(title="vitdemo", analytics_enabled=False) as page:
         header = model_header.build(store)
-        with gr.Tabs():
-            with gr.Tab("Classify", id="classify"):
-                classify_tab.build(store, header)
+        with gr.Tabs(), gr.Tab("Classify", id="classify"):
+            classify_tab.build(store, header)
         api.build(store)
 
         def leave(request: gr.Request) -> None:

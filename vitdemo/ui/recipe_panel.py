@@ -22,7 +22,13 @@ REASONS = {
     "mean": "With other means and deviations every colour is shifted: ImageNet's own on the AugReg ViTs, which were trained with 0.5, "
     "cost ViT-Tiny a third of its accuracy.",
 }
-CALLED = {"size": "image size", "crop_pct": "crop fraction", "crop_mode": "crop mode", "interpolation": "interpolation", "mean": "mean and std"}
+CALLED = {
+    "size": "image size",
+    "crop_pct": "crop fraction",
+    "crop_mode": "crop mode",
+    "interpolation": "interpolation",
+    "mean": "mean and std",
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocess
 
     Raises: UserError for a value the model does not allow.
     """
-    from vitdemo.core.preprocessing import CROP_MODES, INTERPOLATIONS, STATISTICS, check_size
+    from vitdemo.core.preprocessing import INTERPOLATIONS, STATISTICS, check_size
 
     size, crop_pct, crop_mode, interpolation, statistics = values
     changes = {}

@@ -1,4 +1,4 @@
-"""HTML from the templates in web/, with every value escaped, and pictures as data URIs, so that no visitor's picture lies in a served folder."""
+"""HTML from the templates in web/, every value escaped; pictures as data URIs, so that no visitor's picture lies in a served folder."""
 
 import base64
 import io
