@@ -63,7 +63,7 @@ def open_photo(path: str | Path, settings: Settings, *, name: str | None = None)
 
 
 def find_photos(paths: Iterable[str | Path]) -> list[Path]:
-    """Every file given, and every photo below every folder given, in a stable order; hidden files and other kinds in a folder are left out."""
+    """Every file given, and every photo below every folder given, in a stable order, without hidden files and other kinds."""
     found = []
     for path in map(Path, paths):
         if not path.is_dir():

@@ -162,7 +162,7 @@ class ModelStore:
                 if not held and each.name != self.settings.model:
                     loaded.remove(each)
                     del self._models[each.name]
-            if wanted + sum(kept.vit.bytes for kept in loaded) > budget:
+            if wanted + sum(kept.vit.bytes for kept in loaded) > budget and coming.name != self.settings.model:
                 raise UserError(
                     f"There is no room for this model ({wanted / 1e6:.0f} MB): other visitors are using the ones in memory. "
                     "Choose a smaller one, or try again later."

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as DeadlineExceeded
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     FileMetadataError,
@@ -27,7 +28,8 @@ from safetensors.torch import load_file
 from vitdemo.core.errors import UserError
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".tar")
-ATTEMPTS = 5  # times a download goes on from where it broke off
+ATTEMPTS = 3  # times in a row that a download may break off without a byte gained
+constants.DOWNLOAD_CHUNK_SIZE = 1 << 20  # what a break loses and how often progress is told; huggingface_hub's own is ten times as much
 
 
 class HubUnreachable(UserError):
@@ -80,16 +82,25 @@ def fetch(repo: str, filename: str, *, timeout: float, on_progress: OnProgress) 
     """
     on_progress(Progress("contact"))
     _first_contact(repo, filename, timeout)
-    bar = _reporting(on_progress)
-    for attempt in range(1, ATTEMPTS + 1):
+    arrived = fruitless = 0
+
+    def count(progress: Progress) -> None:
+        nonlocal arrived
+        arrived = progress.done
+        on_progress(progress)
+
+    while True:
+        before = arrived
         try:
-            path = Path(hf_hub_download(repo, filename, etag_timeout=timeout, tqdm_class=bar))
+            path = Path(hf_hub_download(repo, filename, etag_timeout=timeout, tqdm_class=_reporting(count)))
             break
         except (httpx.HTTPError, HfHubHTTPError, OSError) as error:
-            if attempt == ATTEMPTS or getattr(error, "errno", None):  # a full disk or missing rights won't mend themselves
+            fruitless = 0 if arrived > before else fruitless + 1
+            if fruitless == ATTEMPTS or getattr(error, "errno", None):  # a full disk or missing rights won't mend themselves
                 raise UserError(
                     f"The download of {repo} broke off ({_one_line(error)}): try again, it goes on from where it stopped."
                 ) from None
+            time.sleep(1)
     _check_hash(path, repo)
     return path
 

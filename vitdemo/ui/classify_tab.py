@@ -26,7 +26,7 @@ def build(store: ModelStore, header: ModelHeader) -> None:
                 image_mode=None,
                 sources=["upload", "clipboard", "webcam"],
                 buttons=[],
-                height=380,
+                height=470,
                 alt_text="The photo you gave",
                 elem_id="photo",
             )

@@ -101,7 +101,7 @@ def _arrived(loading: Loading) -> str:
         f"on {str(vit.device).upper()}",
         f"weights from {vit.source}",
     ]
-    return _status("ready", title_of(loading.name), facts, about=f"{vit.name}: {entry.purpose}" if entry else vit.name)
+    return _status("ready", title_of(loading.name), facts, about=f"{vit.name}: {entry.purpose}" if entry else "")
 
 
 def _status(kind: str, title: str, facts: list[str] = (), share: float | None = None, about: str = "") -> str:

@@ -1,0 +1,114 @@
+"""What a person sees of models on their way, out of reach, and of choosing another one."""
+
+import re
+import socket
+import time
+
+import pytest
+import timm
+import torch
+from playwright.sync_api import expect
+from safetensors.torch import save_file
+
+from tests.browser.test_classify import WAIT, choose, give, labels
+from tests.conftest import TINY
+from tests.hub import Hub
+
+SMALL32 = "vit_small_patch32_224.augreg_in21k_ft_in1k"
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A hub with random weights for two models of the catalogue."""
+    files = {}
+    for name in (TINY, SMALL32):
+        torch.manual_seed(0)
+        path = tmp_path / f"{name}.safetensors"
+        save_file(timm.create_model(name).state_dict(), path)
+        files[f"timm/{name}/model.safetensors"] = path
+    hub = Hub(files)
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def start_with_hub(start_app, hub, tmp_path):
+    def start(*flags: str, **environ: str):
+        return start_app(*flags, HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0", **environ)
+
+    return start
+
+
+def test_the_page_opens_first_and_says_what_it_waits_for(start_with_hub, hub, open_page, picture):
+    hub.behave = "slow"
+    server = start_with_hub("--model", TINY)
+    page = open_page(server)
+    expect(page.locator("#model-status")).to_contain_text(re.compile(r"Downloading ViT-Ti/16: \d+ of 23 MB"), timeout=WAIT)
+    give(page, picture)
+    expect(page.locator("#answer")).to_contain_text(re.compile(r"Downloading ViT-Ti/16: \d+ of 23 MB Your photo is next\."), timeout=WAIT)
+    expect(page.locator("#answer").get_by_role("progressbar")).to_be_visible()
+    hub.behave = "well"
+    assert len(labels(page)) == 5
+    for fact in ("5.7 M parameters", "1,000 classes", "on CPU", "weights from the hub, downloaded now"):
+        expect(page.locator("#model-status")).to_contain_text(fact)
+    server.stop()
+
+
+def test_another_model_for_one_visitor_only(start_with_hub, open_page, picture):
+    server = start_with_hub("--model", TINY)
+    ann, bob = open_page(server), open_page(server)
+    for page in (ann, bob):
+        give(page, picture)
+        labels(page)
+    choose(ann, "Model", "ViT-S/32 · 1,000 classes · 92 MB")
+    expect(ann.locator("#answer .answer-head")).to_contain_text("ViT-S/32", timeout=WAIT)
+    expect(ann.locator("#view")).to_contain_text("7×7 patches of 32×32")
+    expect(ann.locator("#model-status")).to_contain_text("22.9 M parameters")
+    give(bob, picture)
+    expect(bob.locator("#answer .answer-head")).to_contain_text("ViT-Ti/16", timeout=WAIT)
+    expect(bob.locator("#model-status")).to_contain_text("5.7 M parameters")
+    choose(bob, "Model", "ViT-B/32 · 1,000 classes · 353 MB")  # the hub has none
+    expect(bob.get_by_role("alert")).to_contain_text("The hub has no model timm/vit_base_patch32_224", timeout=WAIT)
+    choose(bob, "Model", "ViT-Ti/16 · 1,000 classes · 23 MB")
+    assert len(labels(bob)) == 5
+    server.stop()
+
+
+def test_without_a_network_the_page_opens_and_says_what_to_do(start_app, tmp_path, open_page, picture):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
+    begin = time.monotonic()
+    server = start_app(HF_ENDPOINT=nowhere, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
+    page = open_page(server)
+    expect(page.locator("#model-status")).to_contain_text("connect and try again, or start with --checkpoint", timeout=WAIT)
+    give(page, picture)
+    expect(page.get_by_role("alert")).to_contain_text("ViT-B/16 is not on this machine yet", timeout=WAIT)
+    assert time.monotonic() - begin < 60
+    server.stop()
+
+
+def test_a_locked_model_can_not_be_changed(start_app, bundle, open_page, picture):
+    server = start_app("--model", f"local-dir:{bundle}", "--lock-model")
+    page = open_page(server)
+    expect(page.get_by_label("Model", exact=True)).to_be_disabled()
+    give(page, picture)
+    assert len(labels(page)) == 5
+    server.stop()
+
+
+def test_a_feature_backbone_says_that_it_has_no_classes(start_app, tmp_path, open_page, picture):
+    from timm.models import save_for_hf
+
+    save_for_hf(
+        timm.create_model("vit_tiny_patch16_224", num_classes=0, depth=2),
+        tmp_path,
+        model_config={"model_args": {"depth": 2}},
+        safe_serialization=True,
+    )
+    server = start_app("--model", f"local-dir:{tmp_path}")
+    page = open_page(server)
+    give(page, picture)
+    expect(page.get_by_role("alert")).to_contain_text("gives features, not classes: choose another model", timeout=WAIT)
+    expect(page.locator("#view")).to_contain_text("14×14 patches")
+    server.stop()

@@ -1,0 +1,151 @@
+"""Fixtures that several rooms' tests share."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vitdemo
+from vitdemo.core.config import SHARED, Settings
+
+ROOT = Path(vitdemo.__file__).parents[1]
+TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+
+
+@dataclass
+class Server:
+    """A running app: its address, its process and what it printed."""
+
+    url: str
+    process: subprocess.Popen
+    log: Path
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real weights and photos; tests that need them skip where they are not."""
+    if not (SHARED / "weights").is_dir():
+        pytest.skip(f"real weights and photos are not at {SHARED} (VITDEMO_SHARED)")
+    return SHARED.resolve()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(shared) -> Path:
+    return shared / "weights" / f"{TINY}.safetensors"
+
+
+@pytest.fixture(scope="session")
+def real_tiny(tiny_checkpoint):
+    """The real ViT-Tiny, loaded by this project."""
+    import torch
+
+    from vitdemo.core import models
+
+    return models.load(TINY, Settings(model=TINY, checkpoint=tiny_checkpoint), torch.device("cpu"), lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory) -> Path:
+    """A small plain ViT with random weights and eight named classes, in timm's own layout."""
+    import timm
+    import torch
+    from timm.models import save_for_hf
+
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=8, depth=3, embed_dim=48, num_heads=3)
+    torch.nn.init.normal_(model.head.weight, std=0.5)
+    names = ["apple", "boat", "cat", "door", "<b>egg</b>", "fish", "gate", "hat"]
+    folder = tmp_path_factory.mktemp("bundle")
+    save_for_hf(
+        model,
+        folder,
+        model_config={"label_names": names, "model_args": {"depth": 3, "embed_dim": 48, "num_heads": 3}},
+        safe_serialization=True,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vit(bundle):
+    """The small ViT, loaded by this project."""
+    import torch
+
+    from vitdemo.core import models
+
+    return models.load(f"local-dir:{bundle}", Settings(), torch.device("cpu"), lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def engine():
+    import torch
+
+    from vitdemo.core.engine import Engine
+
+    return Engine(torch.device("cpu"))
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    """An RGB picture of random pixels."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory) -> Path:
+    """A picture file of our own, 320×240."""
+    path = tmp_path_factory.mktemp("pictures") / "picture.png"
+    noise(32, 24).resize((320, 240), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def start_app(tmp_path_factory):
+    """Start the real app in a process of its own: start_app("--model", …, HF_ENDPOINT=…) → Server. Stopped at the end of the session."""
+    started = []
+
+    def start(*flags: str, **environ: str) -> Server:
+        log = tmp_path_factory.mktemp("app") / "log.txt"
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", "0", *flags],
+            cwd=ROOT,
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1,localhost"} | environ,
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        started.append(process)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            opened = [line for line in log.read_text().splitlines() if line.startswith("vitdemo is open at ")]
+            if opened:
+                server = Server(opened[0].rsplit(" ", 1)[1].rstrip("/"), process, log)
+                urllib.request.urlopen(server.url, timeout=60).close()
+                return server
+            time.sleep(0.1)
+        raise RuntimeError(f"the app did not start:\n{log.read_text()}")
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def app(start_app, bundle) -> Server:
+    """The app with the small random ViT."""
+    return start_app("--model", f"local-dir:{bundle}")

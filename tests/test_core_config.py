@@ -1,0 +1,147 @@
+"""Settings: flag before variable before default, and a sentence for every value that can't be used."""
+
+import argparse
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from vitdemo.core.config import DEFAULT_MODEL, MODEL_FLAGS, Settings
+from vitdemo.core.errors import UsageError
+
+# name: the default, then a text with the value it stands for, as a variable and as a flag
+SETTINGS = {
+    "model": ("auto", ("demo", "demo"), ("local-dir:x", "local-dir:x")),
+    "checkpoint": (None, ("a.safetensors", Path("a.safetensors")), ("b c.safetensors", Path("b c.safetensors"))),
+    "device": ("auto", ("cpu", "cpu"), ("cuda:1", "cuda:1")),
+    "precision": ("fp32", ("bf16", "bf16"), ("fp16", "fp16")),
+    "host": ("127.0.0.1", ("0.0.0.0", "0.0.0.0"), ("::1", "::1")),
+    "port": (7860, ("0", 0), ("65535", 65535)),
+    "auth": (None, ("ann:s3cret", "ann:s3cret"), ("bob:a:b", "bob:a:b")),
+    "root_path": ("", ("/vitdemo", "/vitdemo"), ("/x", "/x")),
+    "max_upload_mb": (50, ("1", 1), ("2000", 2000)),
+    "max_megapixels": (64, ("1", 1), ("1000", 1000)),
+    "max_image_size": (518, ("32", 32), ("2048", 2048)),
+    "max_queue": (100, ("1", 1), ("10000", 10_000)),
+    "model_cache_mb": (4096, ("64", 64), ("1000000", 1_000_000)),
+    "model_hold_minutes": (15, ("1", 1), ("1440", 1440)),
+    "hub_timeout": (5.0, ("0.1", 0.1), ("600", 600.0)),
+    "temp_dir": (None, ("/tmp/a", Path("/tmp/a")), ("/tmp/b", Path("/tmp/b"))),
+}
+WHOLE = "a whole number from {} to {}"
+BAD = [
+    *(("port", text, WHOLE.format(0, 65535)) for text in ("-1", "65536", "http", "80.0", "1e3")),
+    *(("max_upload_mb", text, WHOLE.format(1, 2000)) for text in ("0", "2001", "5MB")),
+    *(("max_megapixels", text, WHOLE.format(1, 1000)) for text in ("0", "1001", "nan")),
+    *(("max_image_size", text, WHOLE.format(32, 2048)) for text in ("31", "2049", "224x224")),
+    *(("max_queue", text, WHOLE.format(1, 10_000)) for text in ("0", "10001", "many")),
+    *(("model_cache_mb", text, WHOLE.format(64, 1_000_000)) for text in ("63", "1000001", "4 GB")),
+    *(("model_hold_minutes", text, WHOLE.format(1, 1440)) for text in ("0", "1441", "½")),
+    *(("hub_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5s")),
+    *(("precision", text, "one of fp32, bf16, fp16") for text in ("fp8", "FP16", "float32")),
+    *(("auth", text, "USER:PASSWORD") for text in ("ann", "ann:", ":secret", ":")),
+    *(
+        ("device", text, "auto, cpu, cuda, cuda:1 or mps")
+        for text in ("tpu", "gpu", "CUDA", "cuda:x", "cuda:-1", "cuda1", "cuda:", "cpu:", "auto:1", "cuda:²", "cuda:01")
+    ),
+]
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    return "VITDEMO_" + name.upper()
+
+
+def read(*flags: str, environ: dict[str, str] | None = None) -> Settings:
+    parser = argparse.ArgumentParser()
+    Settings.add_flags(parser)
+    return Settings.read(parser.parse_args(flags), environ or {})
+
+
+def test_every_setting_is_tested_here():
+    assert {each.name for each in fields(Settings)} == {*SETTINGS, "lock_model"}
+
+
+def test_defaults():
+    assert read() == Settings.read(None, {}) == Settings()
+    assert {name: getattr(Settings(), name) for name in SETTINGS} == {name: default for name, (default, *_) in SETTINGS.items()}
+    assert Settings().lock_model is False
+    assert DEFAULT_MODEL == "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_flag_beats_variable_beats_default(name):
+    default, (in_variable, from_variable), (in_flag, from_flag) = SETTINGS[name]
+    assert len({default, from_variable, from_flag}) == 3
+    environ = {variable(name): in_variable}
+    assert getattr(read(environ=environ), name) == from_variable
+    assert getattr(read(flag(name), in_flag, environ=environ), name) == from_flag
+    assert getattr(read(flag(name), in_flag), name) == from_flag
+    assert getattr(read(environ={variable(name): ""}), name) == default  # an empty variable is none
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("true", True), ("YES", True), ("On", True), ("0", False), ("no", False), ("OFF", False)]
+)
+def test_switch(text, value):
+    assert read(environ={"VITDEMO_LOCK_MODEL": text}).lock_model is value
+    assert read("--lock-model", environ={"VITDEMO_LOCK_MODEL": text}).lock_model is True
+
+
+@pytest.mark.parametrize("text", ["2", "maybe", "tru"])
+def test_bad_switch(text):
+    with pytest.raises(UsageError) as refusal:
+        read(environ={"VITDEMO_LOCK_MODEL": text})
+    assert str(refusal.value) == f"VITDEMO_LOCK_MODEL is “{text}”, but it must be 1 or 0."
+
+
+@pytest.mark.parametrize(("name", "text", "wanted"), BAD)
+def test_bad_value_is_named_with_what_is_wanted(name, text, wanted):
+    with pytest.raises(UsageError) as refusal:
+        read(f"{flag(name)}={text}")
+    assert str(refusal.value) == f"{flag(name)} is “{text}”, but it must be {wanted}."
+    with pytest.raises(UsageError) as refusal:
+        read(environ={variable(name): text})
+    assert str(refusal.value) == f"{variable(name)} is “{text}”, but it must be {wanted}."
+
+
+def test_every_setting_with_a_limit_has_bad_values():
+    anything_goes = {"model", "checkpoint", "host", "root_path", "temp_dir"}
+    assert {name for name, *_ in BAD} == set(SETTINGS) - anything_goes
+
+
+def test_a_good_flag_hides_a_bad_variable():
+    assert read("--port", "80", environ={"VITDEMO_PORT": "http"}).port == 80
+
+
+def test_checkpoint_without_a_model_means_the_default_model():
+    assert read("--checkpoint", "w.safetensors").model == DEFAULT_MODEL
+    assert read(environ={"VITDEMO_CHECKPOINT": "w.safetensors"}).model == DEFAULT_MODEL
+    assert read("--checkpoint", "w.safetensors", "--model", "auto").model == DEFAULT_MODEL
+    assert read("--checkpoint", "w.safetensors", "--model", "vit_tiny_patch16_224").model == "vit_tiny_patch16_224"
+    assert read("--checkpoint", "w.safetensors", environ={"VITDEMO_MODEL": "vit_tiny_patch16_224"}).model == "vit_tiny_patch16_224"
+
+
+def test_a_command_takes_only_the_flags_it_names():
+    parser = argparse.ArgumentParser()
+    Settings.add_flags(parser, MODEL_FLAGS)
+    flags = parser.parse_args(["--device", "cpu"])
+    assert set(vars(flags)) == {"model", "checkpoint", "device", "precision"}
+    assert Settings.read(flags, {"VITDEMO_PORT": "80"}) == Settings(device="cpu", port=80)
+
+
+def test_help_tells_every_setting(capsys):
+    with pytest.raises(SystemExit):
+        read("--help")
+    told = capsys.readouterr().out
+    assert all(flag(each.name) in told for each in fields(Settings))
+
+
+def test_units_and_frozen():
+    settings = Settings(max_upload_mb=3, max_megapixels=2)
+    assert (settings.max_upload_bytes, settings.max_pixels) == (3_000_000, 2_000_000)
+    with pytest.raises(FrozenInstanceError):
+        settings.port = 1

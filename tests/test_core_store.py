@@ -1,0 +1,135 @@
+"""The store: one load for everyone, bounded memory, nobody evicted for nothing. Real models with random weights, in a hub cache of our own."""
+
+import threading
+import time
+
+import huggingface_hub.constants
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from tests.conftest import TINY
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.store import RETRY_AFTER, ModelStore
+
+SMALL, SMALL32 = "vit_small_patch16_224.augreg_in21k_ft_in1k", "vit_small_patch32_224.augreg_in21k_ft_in1k"  # 88 and 92 MB
+DEIT = "deit3_small_patch16_224.fb_in22k_ft_in1k"  # 88 MB
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hub_cache(tmp_path_factory):
+    """TINY, SMALL and SMALL32 as huggingface_hub's cache holds them; DEIT is not there."""
+    folder = tmp_path_factory.mktemp("cache")
+    for name in (TINY, SMALL, SMALL32):
+        torch.manual_seed(0)
+        repo = folder / f"models--timm--{name}"
+        (repo / "snapshots" / "commit").mkdir(parents=True)
+        (repo / "refs").mkdir()
+        (repo / "refs" / "main").write_text("commit")
+        save_file(timm.create_model(name).state_dict(), repo / "snapshots" / "commit" / "model.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder))
+        patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        yield folder
+
+
+def store(**settings) -> ModelStore:
+    return ModelStore(Settings(**{"model": TINY, "model_cache_mb": 150} | settings))
+
+
+def loaded(store: ModelStore) -> set[str]:
+    return {name for name, each in store._models.items() if each.vit}
+
+
+def test_everyone_gets_the_same_load():
+    ours, found = store(), []
+    threads = [threading.Thread(target=lambda number=number: found.append(ours.get(visitor=str(number)).result(60))) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(vit) for vit in found}) == 1
+    assert found[0].name == TINY
+
+
+def test_the_logits_are_timm_s_own(hub_cache):
+    ours = store()
+    torch.manual_seed(0)
+    theirs = timm.create_model(TINY).eval()
+    batch = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(ours.engine.logits(ours.get().result(60), batch)[0], theirs(batch))
+
+
+def test_a_model_nobody_holds_makes_room():
+    ours = store()
+    ours.get().result(60)
+    ours.get(SMALL, "ann").result(60)
+    ours.get(TINY, "ann").result(60)  # Ann has gone back: nobody holds SMALL
+    ours.get(SMALL32, "bob").result(60)
+    assert loaded(ours) == {TINY, SMALL32}
+
+
+def test_a_model_somebody_holds_stays_and_the_newcomer_is_told():
+    ours = store()
+    ours.get().result(60)
+    ours.get(SMALL, "ann").result(60)
+    with pytest.raises(UserError, match="There is no room for this model .* Choose a smaller one"):
+        ours.get(SMALL32, "bob").result(60)
+    assert loaded(ours) == {TINY, SMALL}
+
+
+def test_a_visitor_who_left_holds_nothing():
+    ours = store()
+    ours.get(SMALL, "ann").result(60)
+    ours.leave("ann")
+    ours.get(SMALL32, "bob").result(60)
+    assert loaded(ours) == {SMALL32}
+
+
+def test_a_hold_ends_by_itself():
+    ours = store()
+    ours.get(SMALL, "ann").result(60)
+    ours._models[SMALL].holders["ann"] -= 60 * ours.settings.model_hold_minutes + 1  # as if that much time had gone by
+    ours.get(SMALL32, "bob").result(60)
+    assert loaded(ours) == {SMALL32}
+
+
+def test_the_operators_model_is_never_evicted():
+    ours = store(model=SMALL)
+    ours.get().result(60)
+    with pytest.raises(UserError, match="no room"):
+        ours.get(SMALL32, "bob").result(60)
+    assert loaded(ours) == {SMALL}
+
+
+def test_a_failed_load_says_why_and_is_tried_again_later(hub_cache):
+    ours = store()
+    first = ours.get(DEIT)
+    with pytest.raises(UserError, match="model hub is switched off"):
+        first.result(60)
+    assert ours.get(DEIT) is first
+    first.ended = time.monotonic() - RETRY_AFTER - 1
+    assert ours.get(DEIT) is not first
+
+
+def test_auto_without_a_way_to_the_weights_says_what_to_do():
+    with pytest.raises(UserError, match=r"connect and try again, or start with --checkpoint FILE\.safetensors"):
+        store(model="auto").get().result(60)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "local-dir:/etc", "vit_base_patch16_224.mae", "../x", "<script>"])
+def test_visitors_may_name_catalogue_entries_only(name):
+    with pytest.raises(UserError, match="choose one from the list"):
+        store().get(name, "ann")
+
+
+def test_a_locked_model_is_everyones():
+    assert store(lock_model=True).get(SMALL, "ann").result(60).name == TINY
+
+
+def test_a_device_that_is_not_there_is_said():
+    with pytest.raises(UserError, match="no cuda:7"):
+        store(device="cuda:7").get().result(60)

@@ -1,0 +1,103 @@
+"""The named endpoint, called by gradio_client from another process, and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from vitdemo.classify import classify
+from vitdemo.core.photos import open_photo
+
+CALL = """
+import json, sys
+from gradio_client import Client, handle_file
+client = Client(sys.argv[1], verbose=False)
+try:
+    print(json.dumps({"answer": client.predict(handle_file(sys.argv[2]), sys.argv[3], float(sys.argv[4]), api_name="/classify")}))
+except Exception as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+
+def call(server, path, model="", top=5) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-c", CALL, server.url, str(path), model, str(top)],
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_classify_answers_as_the_model_does(app, bundle, vit, engine, picture, settings):
+    answer = call(app, picture, top=3)["answer"]
+    expected = classify(open_photo(picture, settings).image, vit, engine, top=3)
+    assert answer["model"] == bundle.name
+    assert [each["label"] for each in answer["predictions"]] == [each.label.name for each in expected.predictions]
+    assert [each["probability"] for each in answer["predictions"]] == pytest.approx(
+        [each.probability for each in expected.predictions], abs=1e-6
+    )
+    assert answer["seconds"] > 0
+
+
+def test_bad_requests_get_one_sentence(app, picture, tmp_path):
+    text = tmp_path / "words.jpg"
+    text.write_text("not a photo")
+    assert "“words.jpg” is not a photo that can be read here" in call(app, text)["error"]
+    assert "choose one from the list" in call(app, picture, model="local-dir:/etc")["error"]
+    assert "top must be a number from 1 to 1000" in call(app, picture, top=0)["error"]
+    assert len(call(app, picture)["answer"]["predictions"]) == 5  # and the app goes on
+
+
+def test_only_the_named_endpoint_is_offered(app):
+    with urllib.request.urlopen(f"{app.url}/gradio_api/info", timeout=30) as answer:
+        assert list(json.load(answer)["named_endpoints"]) == ["/classify"]
+
+
+def post(server, path: str, body: bytes, kind: str) -> tuple[int, str]:
+    request = urllib.request.Request(f"{server.url}{path}", body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "app.py", "https://example.org/x.png", "data:image/png;base64,AAAA"])
+@pytest.mark.parametrize("meta", [True, False])
+def test_a_forged_file_is_refused(app, path, meta):
+    forged = {"path": path} | ({"meta": {"_type": "gradio.FileData"}} if meta else {})
+    status, text = post(app, "/gradio_api/call/classify", json.dumps({"data": [forged, "", 5]}).encode(), "application/json")
+    if status == 200:
+        with urllib.request.urlopen(f"{app.url}/gradio_api/call/classify/{json.loads(text)['event_id']}", timeout=60) as stream:
+            events = stream.read().decode()
+        assert "event: error" in events
+        assert "predictions" not in events
+
+
+def test_a_file_over_the_limit_is_refused_while_it_arrives(start_app, bundle):
+    server = start_app("--model", f"local-dir:{bundle}", "--max-upload-mb", "1")
+    edge = "vitdemo"
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="big.png"\r\nContent-Type: image/png\r\n\r\n'
+    status, _ = post(
+        server,
+        "/gradio_api/upload",
+        head.encode() + bytes(3_000_000) + f"\r\n--{edge}--\r\n".encode(),
+        f"multipart/form-data; boundary={edge}",
+    )
+    assert status == 413
+    server.stop()
+
+
+def test_the_private_folder_goes_when_the_app_stops(start_app, bundle, picture, tmp_path):
+    server = start_app("--model", f"local-dir:{bundle}", TMPDIR=str(tmp_path))
+    call(server, picture)
+    assert any(tmp_path.glob("vitdemo-*/**/*.png"))
+    assert server.stop() == 0
+    assert list(tmp_path.glob("vitdemo-*")) == []
