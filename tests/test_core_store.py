@@ -1,4 +1,4 @@
-"""The store: one load for everyone, bounded memory, nobody evicted for nothing. Real models with random weights, in a hub cache of our own."""
+"""The store: one load for everyone, bounded memory, nobody evicted for nothing. Real models, random weights, a hub cache of our own."""
 
 import threading
 import time
@@ -76,7 +76,7 @@ def test_a_model_somebody_holds_stays_and_the_newcomer_is_told():
     ours = store()
     ours.get().result(60)
     ours.get(SMALL, "ann").result(60)
-    with pytest.raises(UserError, match="There is no room for this model .* Choose a smaller one"):
+    with pytest.raises(UserError, match=r"There is no room for this model .* Choose a smaller one"):
         ours.get(SMALL32, "bob").result(60)
     assert loaded(ours) == {TINY, SMALL}
 

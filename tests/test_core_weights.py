@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 
 import pytest
 import timm
@@ -73,7 +74,7 @@ def fetch(environ, repo=REPO, timeout=5.0) -> dict:
 
 def test_first_download_reports_progress_and_leaves_a_whole_file(environ, hub, model_file):
     answer = fetch(environ)
-    assert open(answer["path"], "rb").read() == model_file.read_bytes()
+    assert Path(answer["path"]).read_bytes() == model_file.read_bytes()
     size = model_file.stat().st_size
     assert answer["progress"][0][0] == "contact"
     assert answer["progress"][-1] == ["download", size, size]
@@ -95,7 +96,7 @@ def test_the_terminal_shows_a_bar(environ, hub):
 def test_a_dropped_connection_goes_on_where_it_stopped(environ, hub, model_file):
     hub.behave, hub.break_after = "break", 6 << 20
     answer = fetch(environ)
-    assert open(answer["path"], "rb").read() == model_file.read_bytes()
+    assert Path(answer["path"]).read_bytes() == model_file.read_bytes()
     starts = [int(asked.removeprefix("bytes=").split("-")[0]) for method, _, asked in hub.requests if method == "GET" and asked]
     assert starts == sorted(set(starts))  # each attempt begins further on
     assert starts[0] > 0
@@ -115,7 +116,7 @@ def test_a_killed_process_goes_on_where_it_stopped(environ, hub, model_file):
     hub.behave, before = "well", hub.sent
     assert before >= 12 << 20
     answer = fetch(environ)
-    assert open(answer["path"], "rb").read() == model_file.read_bytes()
+    assert Path(answer["path"]).read_bytes() == model_file.read_bytes()
     assert hub.sent - before <= model_file.stat().st_size - (10 << 20)  # what was under way when it was killed may come twice
 
 
@@ -146,7 +147,7 @@ def test_a_file_that_is_not_what_the_hub_promised(environ, hub, model_file):
     answer = fetch(environ)
     assert answer["error"].startswith(f"What arrived for {REPO} is not the file the hub promised")
     hub.behave = "well"
-    assert open(fetch(environ)["path"], "rb").read() == model_file.read_bytes()  # nothing broken stayed in the cache
+    assert Path(fetch(environ)["path"]).read_bytes() == model_file.read_bytes()  # nothing broken stayed in the cache
 
 
 def classify(environ, picture, *flags) -> subprocess.CompletedProcess:

@@ -27,7 +27,7 @@ def imported(path) -> set[str]:
 
 def room(module: str) -> str:
     """vitdemo.core.photos → core."""
-    return (module.split(".") + ["", ""])[1]
+    return [*module.split("."), ""][1]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -105,7 +105,7 @@ class Settings:
 
     @property
     def max_upload_bytes(self) -> int:
-        return self.max_upload_mb * 1_000_000
+        return self.max_upload_mb << 20
 
     @property
     def max_pixels(self) -> int:

@@ -44,15 +44,16 @@ def build(largest: int) -> RecipePanel:
     """Lay out the accordion. `largest` is the largest image size offered, in pixels."""
     sizes = [side for side in (112, 160, 192, 224, 288, 336, 384, 448, 512, 518) if side <= largest]
     with gr.Accordion("Preprocessing", open=False, elem_id="preprocessing"):
-        controls = [
-            _choice("Image size", "pixels a side; more patches see finer detail", map(str, sizes)),
-            _choice("Crop fraction", "how much of the resized photo is kept", ("0.8", "0.875", "0.9", "0.95", "1.0")),
-            _choice("Crop mode", "centre cuts the sides off, squash bends, border pads", MODES),
-            _choice("Interpolation", "the filter of the resize", ("bicubic", "bilinear", "lanczos", "nearest")),
-            _choice("Mean and std", "which colours become the numbers around zero", ("ImageNet", "Inception", "CLIP")),
-        ]
-        reset = gr.Button("Back to the model's own", size="sm")
+        with gr.Row():
+            controls = [
+                _choice("Image size", "pixels a side: more see finer detail", map(str, sizes)),
+                _choice("Crop fraction", "how much of the photo is kept", ("0.8", "0.875", "0.9", "0.95", "1.0")),
+                _choice("Crop mode", "cut the sides off, bend or pad", MODES),
+                _choice("Interpolation", "the filter of the resize", ("bicubic", "bilinear", "lanczos", "nearest")),
+                _choice("Mean and std", "which colours become zero", ("ImageNet", "Inception", "CLIP")),
+            ]
         about = panel()
+        reset = gr.Button("Back to the model's own", size="sm")
     return RecipePanel(controls, reset, about)
 
 
@@ -84,8 +85,9 @@ def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocess
 def about(preprocessing: "Preprocessing", own: "Preprocessing") -> str:
     """HTML: the model's own recipe, and a warning with its reasons where another one is in use."""
     changed = [name for name in preprocessing.differences(own) if name in CALLED]
-    return html("warning", own=own, changed=[CALLED[name] for name in changed], reasons=[REASONS[name] for name in changed])
+    mode = next(word for word, value in MODES.items() if value == own.crop_mode)
+    return html("warning", own=own, mode=mode, changed=[CALLED[name] for name in changed], reasons=[REASONS[name] for name in changed])
 
 
 def _choice(label: str, info: str, choices) -> gr.Dropdown:
-    return gr.Dropdown([OWN, *choices], value=OWN, label=label, info=info)
+    return gr.Dropdown([OWN, *choices], value=OWN, label=label, info=info, min_width=190)
