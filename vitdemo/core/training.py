@@ -1,0 +1,125 @@
+"""A training run, step by step: optimizer, schedule, accumulation, precision, averaged weights, checkpoint, events.
+
+timm's optimizer factory, scheduler and ModelEmaV3 do the work. The trainer announces what happened and leaves saying it to the caller.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler import CosineLRScheduler
+from timm.utils import ModelEmaV3
+from torch import nn
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        steps: optimizer updates in all.
+        lr: peak learning rate, reached after `warmup` updates and brought to zero along a cosine.
+        layer_decay: learning rate of each layer as a share of the one above it; None for one rate.
+        accumulate: batches whose gradients make one update.
+        clip: largest norm of the gradients; None for no limit.
+        precision: fp32, bf16, or fp16 (with a loss scaler).
+        ema: decay of the averaged weights; None for none.
+    """
+
+    steps: int
+    lr: float
+    warmup: int = 0
+    weight_decay: float = 0.05
+    layer_decay: float | None = None
+    accumulate: int = 1
+    clip: float | None = 1.0
+    precision: str = "fp32"
+    ema: float | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimizer update: its number, counted from 1, the mean loss of its batches, and the top learning rate it was made with."""
+
+    step: int
+    loss: float
+    lr: float
+
+
+class Trainer:
+    """Trains `model`, which is in place on its device."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, loss: Loss):
+        self.model, self.recipe, self.loss = model, recipe, loss
+        self.device = next(model.parameters()).device
+        self.optimizer = create_optimizer_v2(
+            model, "adamw", lr=recipe.lr, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
+        )
+        self.schedule = CosineLRScheduler(self.optimizer, recipe.steps, warmup_t=recipe.warmup, warmup_prefix=False, t_in_epochs=False)
+        self.average = ModelEmaV3(model, recipe.ema, use_warmup=True) if recipe.ema else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        self.step = 0
+        self._batches, self._loss = 0, 0.0
+        self.schedule.step_update(0)  # timm's layer-wise rates hold only once its scheduler has spoken
+
+    @property
+    def best(self) -> nn.Module:
+        """The weights to use: the averaged ones where there are some."""
+        return self.average.module if self.average else self.model
+
+    def take(self, images: torch.Tensor, targets: torch.Tensor) -> Update | None:
+        """Learn from one batch, images (B, 3, H, W). Returns the update it completed, if it did.
+
+        Raises: FloatingPointError where the loss is no number any more.
+        """
+        self.model.train()
+        dtype = _DTYPES.get(self.recipe.precision)
+        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+            loss = self.loss(self.model(images.to(self.device)), targets.to(self.device)) / self.recipe.accumulate
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step + 1}: choose a lower learning rate")
+        self.scaler.scale(loss).backward()
+        self._batches, self._loss = self._batches + 1, self._loss + loss.item()
+        return self._update() if self._batches == self.recipe.accumulate else None
+
+    def save(self, path: Path, **more) -> None:
+        """Write everything needed to go on, whole or not at all."""
+        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler} | ({"average": self.average} if self.average else {})
+        state = {name: part.state_dict() for name, part in parts.items()} | {"step": self.step, "more": more}
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, path)
+
+    def load(self, path: Path) -> dict:
+        """Go on from a file that `save` wrote. Returns what else was saved with it."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        self.step = state["step"]
+        self.schedule.step_update(self.step)
+        return state["more"]
+
+    def _update(self) -> Update:
+        if self.recipe.clip:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        lr = max(group["lr"] for group in self.optimizer.param_groups)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.step += 1
+        self.schedule.step_update(self.step)
+        if self.average:
+            self.average.update(self.model, self.step)
+        update = Update(self.step, self._loss, lr)
+        self._batches, self._loss = 0, 0.0
+        return update

@@ -1,0 +1,165 @@
+"""Make the demo model: a small plain ViT that knows the drawn pictures. `python -m vitdemo.sketches.train --work DIR` starts or goes on.
+
+Most of the learning happens at 112×112 (49 patches), where a picture costs an eighth; then the position embeddings are resampled to 224×224
+(196 patches, the geometry of ViT-B/16) and the model finishes there. Every picture is drawn once, by workers, and never shown again.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from timm.loss import LabelSmoothingCrossEntropy
+from timm.models import save_for_hf
+from timm.models.vision_transformer import VisionTransformer
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from vitdemo.core.training import Recipe, Trainer
+from vitdemo.sketches.draw import LABELS, sketch
+
+SHAPE = {"patch_size": 16, "embed_dim": 128, "depth": 12, "num_heads": 4, "num_classes": len(LABELS)}
+MEAN = STD = (0.5, 0.5, 0.5)
+SAVE_EVERY = 120  # seconds
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: image size in pixels, pictures per update, and how to learn."""
+
+    name: str
+    size: int
+    batch: int
+    recipe: Recipe
+
+
+def stages(small: int, large: int) -> list[Stage]:
+    """The two stages for so many pictures each."""
+    return [
+        Stage("small", 112, 128, Recipe(steps=small // 128, lr=1e-3, warmup=500, ema=0.999)),
+        Stage("large", 224, 64, Recipe(steps=large // 64, lr=3e-4, warmup=50, ema=0.99)),
+    ]
+
+
+class Drawings(IterableDataset):
+    """Pictures number `start`, `start` + 1, … of a stage, drawn as they are asked for: (3, size, size) float32 and a class index."""
+
+    def __init__(self, size: int, seed: int, start: int):
+        self.size, self.seed, self.start = size, seed, start
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        worker = get_worker_info()
+        number = self.start + (worker.id if worker else 0)
+        while True:
+            target = int(np.random.default_rng((self.seed, number)).integers(len(LABELS)))
+            image = sketch(LABELS[target], self.seed + number, self.size).image
+            yield torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(127.5).sub_(1), target
+            number += worker.num_workers if worker else 1
+
+
+def train(stage: Stage, work: Path, begin: dict | None, seed: int, workers: int) -> dict:
+    """Run a stage from its checkpoint, if it has one, to its end. Returns the weights to use.
+
+    Args:
+        begin: the weights to start from; the model's own initialisation if None.
+    """
+    torch.manual_seed(seed)
+    model = VisionTransformer(img_size=stage.size, **SHAPE).to("cuda" if torch.cuda.is_available() else "cpu")
+    if begin:
+        model.load_state_dict(timm.models.vision_transformer.checkpoint_filter_fn(begin, model))
+    trainer = Trainer(model, stage.recipe, LabelSmoothingCrossEntropy(0.05))
+    checkpoint = work / f"{stage.name}.pt"
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+    if trainer.step < stage.recipe.steps:
+        drawings = Drawings(stage.size, seed, trainer.step * stage.batch)
+        saved = told = time.monotonic()
+        seen, losses = 0, []
+        for images, targets in DataLoader(drawings, stage.batch, num_workers=workers, prefetch_factor=4 if workers else None):
+            update = trainer.take(images, targets)
+            seen += len(targets)
+            losses.append(update.loss)
+            now = time.monotonic()
+            if now - told > 20:
+                print(
+                    f"{stage.name}: step {update.step} of {stage.recipe.steps}, loss {np.mean(losses):.3f}, {seen / (now - told):.0f} pictures/s",
+                    flush=True,
+                )
+                told, seen, losses = now, 0, []
+            if now - saved > SAVE_EVERY or trainer.step == stage.recipe.steps:
+                trainer.save(checkpoint)
+                saved = now
+            if trainer.step == stage.recipe.steps:
+                break
+    return {name: value.cpu() for name, value in trainer.best.state_dict().items()}
+
+
+def measure(model: VisionTransformer, seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits (count, classes), CLS features (count, width) and targets (count,) of fresh pictures at the model's own size."""
+    logits, features, answers = [], [], []
+    loader = DataLoader(Drawings(224, seed, 0), 32, num_workers=1)
+    with torch.inference_mode():
+        for images, targets in loader:
+            tokens = model.forward_features(images)
+            features.append(model.forward_head(tokens, pre_logits=True))
+            logits.append(model.forward_head(tokens))
+            answers.append(targets)
+            if len(answers) * 32 >= count:
+                break
+    return torch.cat(logits), torch.cat(features), torch.cat(answers)
+
+
+def temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
+    """The temperature whose softmax fits the answers best (Guo et al. 2017, arXiv:1706.04599)."""
+    scale = torch.ones(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale], max_iter=50)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(logits / scale, targets)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return scale.item()
+
+
+def finish(weights: dict, folder: Path, seed: int) -> None:
+    """Calibrate the model on fresh pictures and write it in timm's layout, in fp16."""
+    model = timm.create_model("vit_tiny_patch16_224", **SHAPE)
+    model.load_state_dict(weights)
+    model.eval()
+    logits, _, targets = measure(model, seed + 1_000_000_007, 2000)
+    scale = temperature(logits, targets)
+    model.head.weight.data.div_(scale)
+    model.head.bias.data.div_(scale)
+    print(f"accuracy on {len(targets)} fresh pictures {(logits.argmax(-1) == targets).float().mean():.4f}, temperature {scale:.3f}")
+    config = {"label_names": list(LABELS), "model_args": {key: value for key, value in SHAPE.items() if key != "num_classes"}}
+    preprocessing = {"mean": MEAN, "std": STD, "crop_pct": 1.0, "interpolation": "bicubic"}
+    save_for_hf(model.half(), folder, model_config=config | {"pretrained_cfg": preprocessing}, safe_serialization=True)
+    print(json.dumps({each.name: each.stat().st_size for each in sorted(folder.iterdir())}))
+
+
+def main() -> None:
+    """Train both stages and write the bundle."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints, outside the project")
+    parser.add_argument("--output", type=Path, default=Path("assets/demo"))
+    parser.add_argument("--small", type=int, default=400_000, help="pictures at 112×112")
+    parser.add_argument("--large", type=int, default=40_000, help="pictures at 224×224")
+    parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=1)
+    flags = parser.parse_args()
+    flags.work.mkdir(parents=True, exist_ok=True)
+    weights = None
+    for stage in stages(flags.small, flags.large):
+        weights = train(stage, flags.work, weights, flags.seed, flags.workers)
+    finish(weights, flags.output, flags.seed)
+
+
+if __name__ == "__main__":
+    main()
