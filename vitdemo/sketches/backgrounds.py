@@ -125,7 +125,7 @@ def _clutter(picture: Image.Image, palette: Palette, dice: Dice) -> None:
     for _ in range(dice.integer(1, 6)):
         x, y, scale = dice.uniform(0, 1), dice.uniform(0, 1), dice.uniform(0.05, 0.17)
         strength = dice.uniform(0.12, 0.42)
-        ink = mix(palette.ground, dice.choice([palette.main, palette.second, palette.third, palette.bold, palette.ground_too]), strength)
+        ink = mix(palette.ground, dice.choice([palette.main, palette.second, palette.third, palette.ground_too]), strength)
         dice.choice([_blob, _polygon, _squiggle, _zigzag, _ring])(picture, (x, y, scale), ink, dice)
 
 

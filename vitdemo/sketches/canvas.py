@@ -3,6 +3,7 @@
 All corners are rounded to whole pixels of the large surface, so that a last bit that differs between two machines changes nothing.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ def pick_look(dice: Dice) -> Look:
     return Look(
         line={**width, "none": 0.0, "tonal": dice.uniform(0.01, 0.016)}[style],
         tonal=style == "tonal",
-        wobble=dice.uniform(0.022, 0.036) if style == "wobbly" else dice.uniform(0, 0.012),
+        wobble=dice.uniform(0.014, 0.024) if style == "wobbly" else dice.uniform(0, 0.01),
         fill=fill,
         border=dice.uniform(0.016, 0.026) if dice.chance(0.12) else 0.0,
         angle=dice.uniform(20, 70) * dice.choice([1, -1]),
@@ -62,7 +63,7 @@ class Canvas:
         """Place the thing somewhere and paint it."""
         scale, paths = place(pen, dice, wobble=self.look.wobble, border=self.look.border)
         side = self.size * self.factor
-        paths = [[np.rint(path * side).astype(int) for path in each] for each in paths]
+        paths = [[path * side for path in each] for each in paths]
         grow = 0.55 + 0.6 * scale  # a small thing has finer lines
         edge = 2 * self.look.line * side * grow  # half of it is hidden by what is inside
         if self.look.border:
@@ -80,35 +81,35 @@ class Canvas:
         """Paint the part's areas and strokes, larger by half an edge all round."""
         for path, width in zip(pixels, part.widths, strict=False):
             if width:
-                self._stroke(path, max(width * scale, 0.9 * self.factor) + edge, colour, closed=False)
+                self._stroke(path, max(width * scale, 0.9 * self.factor) + edge, colour)
                 continue
-            flat = path.ravel().tolist()
-            self._draw.polygon(flat, fill=colour)
-            self._cover.polygon(flat, fill=255)
+            self._polygon(path, colour)
             if edge:
-                self._stroke(np.concatenate([path, path[:1]]), edge, colour, closed=True)
+                self._stroke(np.concatenate([path, path[:1]]), edge, colour)
 
-    def _stroke(self, path: np.ndarray, width: float, colour: Colour, *, closed: bool) -> None:
-        """A line with round joints and ends. Discs are put only where the turn is sharp enough to leave a gap."""
-        flat, thickness = path.ravel().tolist(), max(1, round(width))
-        self._draw.line(flat, fill=colour, width=thickness)
-        self._cover.line(flat, fill=255, width=thickness)
-        step = np.diff(path, axis=0)
-        if closed:
-            step = np.concatenate([step[-1:], step])
-        before, after = step[:-1], step[1:]
-        cross = np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0])
-        turns = cross * thickness > 2.5 * np.maximum(1, (before * after).sum(1))  # wide × tan(turn) > 2.5 pixels
-        turns |= (before * after).sum(1) < 0
-        joints = path[:-1][turns] if closed else np.concatenate([path[:1], path[1:-1][turns], path[-1:]])
-        radius = (thickness - 1) / 2
-        for x, y in joints.tolist():
-            corners = (x - radius, y - radius, x + radius, y + radius)
-            self._draw.ellipse(corners, fill=colour)
-            self._cover.ellipse(corners, fill=255)
+    def _stroke(self, path: np.ndarray, width: float, colour: Colour) -> None:
+        """A line with round ends and corners; one that ends where it began has no ends."""
+        pieces, corners = ribbons(path, width / 2)
+        if width > 4 * self.factor:  # where a bend is tighter than the line is wide, its ribbon has a hole
+            flat = np.rint(path).astype(int).ravel().tolist()
+            self._draw.line(flat, fill=colour, width=round(0.8 * width))
+            self._cover.line(flat, fill=255, width=round(0.8 * width))
+        for piece in pieces:
+            self._polygon(piece, colour)
+        radius = (width - 1) / 2
+        for x, y in corners.tolist():
+            bounds = (round(x - radius), round(y - radius), round(x + radius), round(y + radius))
+            self._draw.ellipse(bounds, fill=colour)
+            self._cover.ellipse(bounds, fill=255)
+
+    def _polygon(self, path: np.ndarray, colour: Colour) -> None:
+        flat = np.rint(path).astype(int).ravel().tolist()
+        self._draw.polygon(flat, fill=colour)
+        self._cover.polygon(flat, fill=255)
 
     def _finish_area(self, part: Part, pixels: list[np.ndarray], count: int) -> None:
         """Shade, hatch or wash an area, then decorate it, all within its outline."""
+        pixels = [np.rint(path).astype(int) for path in pixels]
         low, high = np.concatenate(pixels[:count]).min(0), np.concatenate(pixels[:count]).max(0)
         width, height = (high - low + 1).tolist()
         shaded = self.look.fill not in ("flat", "paper") and width * height > (0.12 * self.size * self.factor) ** 2
@@ -162,14 +163,44 @@ def _crescent(inside: Image.Image, share: float) -> Image.Image:
     return ImageChops.subtract(inside, moved)
 
 
+def ribbons(path: np.ndarray, half: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """The outlines of a line 2 × half wide along a path, in pieces that end at sharp corners; and where it needs a round corner or end."""
+    step = np.diff(path, axis=0)
+    length = np.sqrt((step**2).sum(1))
+    keep = length > 0.3
+    path = np.concatenate([path[:1], path[1:][keep]])
+    unit = step[keep] / length[keep, None]
+    if not len(unit):
+        return [], path
+    closed = len(unit) > 2 and np.abs(path[0] - path[-1]).max() < 0.5
+    before = np.concatenate([unit[-1:] if closed else unit[:1], unit])  # (points, 2): the direction in which each point is reached
+    after = np.concatenate([unit, unit[:1] if closed else unit[-1:]])
+    cosine = (before * after).sum(1)
+    sharp = cosine < 0.8
+    across = (before + after) / np.maximum(1 + cosine, 0.2)[:, None] @ np.array([[0.0, 1.0], [-1.0, 0.0]])  # the mitre
+    cuts = [0, *(np.flatnonzero(sharp[1:-1]) + 1).tolist(), len(path) - 1]
+    pieces = []
+    for first, last in itertools.pairwise(cuts):
+        sides = across[first : last + 1].copy()
+        if sharp[first]:
+            sides[0] = after[first] @ np.array([[0.0, 1.0], [-1.0, 0.0]])
+        if sharp[last]:
+            sides[-1] = before[last] @ np.array([[0.0, 1.0], [-1.0, 0.0]])
+        middle = path[first : last + 1]
+        pieces.append(np.concatenate([middle + half * sides, (middle - half * sides)[::-1]]))
+    if not closed:
+        sharp[[0, -1]] = True
+    return pieces, path[sharp]
+
+
 def place(pen: Pen, dice: Dice, *, wobble: float, border: float) -> tuple[float, list[list[np.ndarray]]]:
     """Bend, lean, turn, size and place a thing. Returns its scale, and each part's paths (then decoration) in shares of the picture's side."""
     groups = [[*part.paths, *(outline for outline, _ in part.decor)] for part in pen.parts]
     everything = np.concatenate([path for group in groups for path in group])  # (points, 2)
     a, b, c, d = (dice.uniform(0, math.tau) for _ in range(4))
     bent = everything + wobble * np.stack(
-        [np.sin(5.1 * everything[:, 1] + 1.7 * everything[:, 0] + a) + 0.5 * np.sin(11 * everything[:, 1] + b),
-         np.sin(4.7 * everything[:, 0] - 1.3 * everything[:, 1] + c) + 0.5 * np.sin(12 * everything[:, 0] + d)], 1
+        [np.sin(5.1 * everything[:, 1] + 1.7 * everything[:, 0] + a) + 0.4 * np.sin(11 * everything[:, 1] + b),
+         np.sin(4.7 * everything[:, 0] - 1.3 * everything[:, 1] + c) + 0.4 * np.sin(12 * everything[:, 0] + d)], 1
     )  # fmt: skip
     turn, lean = math.radians(dice.uniform(-pen.turn, pen.turn)), dice.uniform(-0.08, 0.08)
     wide, flip = dice.uniform(0.93, 1.08), dice.choice([1, -1])
@@ -185,11 +216,11 @@ def place(pen: Pen, dice: Dice, *, wobble: float, border: float) -> tuple[float,
     solid = np.concatenate(solid)
     low, high = solid.min(0), solid.max(0)
     extent = float((high - low).max())
-    wanted = max(dice.uniform(0.37, 0.86), _least_share(pen, extent))
+    wanted = max(0.36 + 0.54 * math.sqrt(dice.uniform(0, 1)), _least_share(pen, extent))
     scale = wanted / extent
     margin = 0.03 + border
     room = np.maximum(1 - 2 * margin - (high - low) * scale, 0)
-    corner = margin + room * (dice.uniform(0.0, 1.0), dice.uniform(0.0, 1.0))
+    corner = margin + room * [(dice.uniform(0, 1) + dice.uniform(0, 1)) / 2 for _ in range(2)]
     placed = (bent - low) * scale + corner
     sizes = [len(path) for group in groups for path in group]
     pieces = iter(np.split(placed, np.cumsum(sizes)[:-1]))

@@ -16,7 +16,7 @@ from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.things import THINGS
 
 LABELS = tuple(
-    "house tree sailboat car aeroplane fish cat flower mushroom cup umbrella key clock star moon sun heart bicycle lamp chair butterfly".split()
+    ["house", "tree", "sailboat", "car", "aeroplane", "fish", "cat", "flower", "mushroom", "cup", "umbrella", "key", "clock", "star", "moon", "sun", "heart", "bicycle", "lamp", "chair", "butterfly"]
 )
 """What the demo model is trained on, in the order of its outputs."""
 

@@ -11,11 +11,11 @@ from vitdemo.sketches.dice import Dice
 def finish(picture: Image.Image, dice: Dice) -> Image.Image:
     """None, one or several touches, mild enough that nobody minds."""
     if dice.chance(0.15):
-        picture = picture.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 0.9) * picture.width / 224))
+        picture = picture.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 0.65) * picture.width / 224))
     if dice.chance(0.2):
         picture = ImageChops.multiply(picture, _vignette(picture.width, dice.integer(1, 4)))
     if dice.chance(0.35):
-        strength = dice.integer(3, 12)
+        strength = dice.integer(3, 9)
         grain = dice.bytes(picture.height, picture.width).astype(np.int16) * strength // 128 - strength  # (h, w): −strength … strength
         picture = Image.fromarray(np.clip(np.asarray(picture, np.int16) + grain[..., None], 0, 255).astype(np.uint8))
     return picture

@@ -35,6 +35,12 @@ def _gamma(value: float) -> float:
     return 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
 
 
+def _fresh(lightness: float, chroma: float, hue: float) -> Colour:
+    """As oklch, but yellows are lifted, which would look like mud."""
+    yellow = max(0.0, 1 - abs((hue - 95 + 180) % 360 - 180) / 45)
+    return oklch(min(0.96, lightness + (0.13 * yellow if lightness > 0.5 else 0)), chroma, hue)
+
+
 def mix(one: Colour, other: Colour, share: float) -> Colour:
     """`share` of the other colour in the one."""
     return tuple(round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
@@ -78,23 +84,25 @@ class Palette:
 
 def pick_palette(dice: Dice) -> Palette:
     """A palette on a light, dark or middling ground, with hues that go together."""
-    hue, chroma = dice.uniform(0, 360), dice.uniform(0.07, 0.17)
+    hue, chroma = dice.uniform(0, 360), dice.uniform(0.1, 0.19)
     ground_hue = hue + dice.choice([0, 30, -40, 120, 180, 180, 210, 150])
     ground_kind = dice.choice(["light", "light", "light", "dark", "middling"])
     if ground_kind == "light":
-        ground = dice.uniform(0.88, 0.975), dice.uniform(0.005, 0.06)
-        tones, line, bold = [dice.uniform(0.5, 0.57), dice.uniform(0.61, 0.68), dice.uniform(0.7, 0.77)], dice.uniform(0.2, 0.32), 0.3
+        ground = dice.uniform(0.89, 0.975), dice.uniform(0.01, 0.07)
+        tones, line, bold = [dice.uniform(0.53, 0.6), dice.uniform(0.63, 0.7), dice.uniform(0.71, 0.78)], dice.uniform(0.2, 0.32), 0.3
     elif ground_kind == "dark":
-        ground = dice.uniform(0.22, 0.37), dice.uniform(0.02, 0.09)
-        tones, line, bold = [dice.uniform(0.64, 0.7), dice.uniform(0.74, 0.82), dice.uniform(0.86, 0.92)], dice.uniform(0.13, 0.19), 0.93
-        if dice.chance(0.3):  # chalk
-            tones, line = [dice.uniform(0.53, 0.58), dice.uniform(0.62, 0.67), dice.uniform(0.7, 0.75)], 0.96
+        ground = dice.uniform(0.27, 0.39), dice.uniform(0.04, 0.1)
+        ground_hue = 190 + ground_hue % 160  # teal to plum: dark yellows and greens look like mud
+        tones, line, bold = [dice.uniform(0.66, 0.72), dice.uniform(0.76, 0.84), dice.uniform(0.87, 0.93)], dice.uniform(0.13, 0.19), 0.94
+        if dice.chance(0.25):  # chalk
+            tones, line = [dice.uniform(0.56, 0.61), dice.uniform(0.65, 0.7), dice.uniform(0.72, 0.77)], 0.96
     else:
-        ground = dice.uniform(0.64, 0.74), dice.uniform(0.03, 0.12)
-        tones, line, bold = [dice.uniform(0.4, 0.46), dice.uniform(0.87, 0.9), dice.uniform(0.92, 0.95)], dice.uniform(0.17, 0.23), 0.2
-    tones = dice.shuffled(tones)
+        ground = dice.uniform(0.68, 0.78), dice.uniform(0.07, 0.15)
+        tones, line, bold = [dice.uniform(0.42, 0.48), dice.uniform(0.91, 0.94), dice.uniform(0.94, 0.96)], dice.uniform(0.17, 0.23), 0.2
     turns = (0, *dice.choice(SCHEMES))
-    main, second, third = (oklch(tone, chroma, hue + turn + dice.uniform(-8, 8)) for tone, turn in zip(tones, turns, strict=True))
+    main, second, third = (
+        _fresh(tone, chroma, hue + turn + dice.uniform(-8, 8)) for tone, turn in zip(dice.shuffled(tones), turns, strict=True)
+    )
     return Palette(
         ground=oklch(*ground, ground_hue),
         ground_too=oklch(ground[0] + dice.choice([-0.06, 0.035]), ground[1] * 1.2, ground_hue + dice.choice([-50, -20, 20, 50, 100])),
