@@ -1,4 +1,4 @@
-"""What is behind a thing: grounds, patterns, hills, and clutter that is nothing in particular. None of it knows what will stand before it."""
+"""What is behind a thing: grounds, patterns, hills, and clutter that is nothing in particular. None of it knows what it is behind."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Drawn pictures of everyday things, as many as anybody wants, each with its label and exact mask; a seed gives the same picture everywhere."""
+"""Drawn pictures of everyday things, as many as wanted, each with its label and exact mask. A seed gives the same one everywhere."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -8,16 +8,20 @@ from pathlib import Path
 from PIL import Image, ImageChops
 
 from vitdemo.sketches.backgrounds import background
-from vitdemo.sketches.canvas import Canvas, pick_look
+from vitdemo.sketches.canvas import Canvas
 from vitdemo.sketches.dice import Dice
 from vitdemo.sketches.finish import finish, shadow
+from vitdemo.sketches.look import pick_look
 from vitdemo.sketches.palette import pick_palette
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.things import THINGS
 
-LABELS = tuple(
-    ["house", "tree", "sailboat", "car", "aeroplane", "fish", "cat", "flower", "mushroom", "cup", "umbrella", "key", "clock", "star", "moon", "sun", "heart", "bicycle", "lamp", "chair", "butterfly"]
-)
+LABELS = (
+    "house", "tree", "sailboat", "car", "aeroplane", "fish",
+    "cat", "flower", "mushroom", "cup", "umbrella", "key",
+    "clock", "star", "moon", "sun", "heart", "bicycle",
+    "lamp", "chair", "butterfly",
+)  # fmt: skip
 """What the demo model is trained on, in the order of its outputs."""
 
 UNSEEN = ("anchor", "snowman", "guitar")

@@ -1,7 +1,7 @@
 """Harmonious colours for one picture: any hue for anything, and always enough contrast to see it.
 
-Colours are chosen in OKLCh (Björn Ottosson, 2020, "A perceptual color space for image processing"), where equal steps of lightness look equal,
-so that contrast can be promised by lightness alone and the hue stays free.
+Colours are chosen in OKLCh (Björn Ottosson, 2020, "A perceptual color space for image processing"), where equal steps of lightness
+look equal, so that contrast can be promised by lightness alone and the hue stays free.
 """
 
 import math
@@ -37,7 +37,7 @@ def _gamma(value: float) -> float:
 
 def _fresh(lightness: float, chroma: float, hue: float) -> Colour:
     """As oklch, but yellows are lifted, which would look like mud."""
-    yellow = max(0.0, 1 - abs((hue - 95 + 180) % 360 - 180) / 45)
+    yellow = max(0.0, 1 - abs((hue - 95 + 180) % 360 - 180) / 50)
     return oklch(min(0.96, lightness + (0.13 * yellow if lightness > 0.5 else 0)), chroma, hue)
 
 
@@ -91,11 +91,11 @@ def pick_palette(dice: Dice) -> Palette:
         ground = dice.uniform(0.89, 0.975), dice.uniform(0.01, 0.07)
         tones, line, bold = [dice.uniform(0.53, 0.6), dice.uniform(0.63, 0.7), dice.uniform(0.71, 0.78)], dice.uniform(0.2, 0.32), 0.3
     elif ground_kind == "dark":
-        ground = dice.uniform(0.27, 0.39), dice.uniform(0.04, 0.1)
+        ground = dice.uniform(0.27, 0.37), dice.uniform(0.04, 0.1)
         ground_hue = 190 + ground_hue % 160  # teal to plum: dark yellows and greens look like mud
         tones, line, bold = [dice.uniform(0.66, 0.72), dice.uniform(0.76, 0.84), dice.uniform(0.87, 0.93)], dice.uniform(0.13, 0.19), 0.94
         if dice.chance(0.25):  # chalk
-            tones, line = [dice.uniform(0.56, 0.61), dice.uniform(0.65, 0.7), dice.uniform(0.72, 0.77)], 0.96
+            tones, line = [dice.uniform(0.62, 0.66), dice.uniform(0.69, 0.73), dice.uniform(0.75, 0.79)], 0.975
     else:
         ground = dice.uniform(0.68, 0.78), dice.uniform(0.07, 0.15)
         tones, line, bold = [dice.uniform(0.42, 0.48), dice.uniform(0.91, 0.94), dice.uniform(0.94, 0.96)], dice.uniform(0.17, 0.23), 0.2
@@ -104,8 +104,8 @@ def pick_palette(dice: Dice) -> Palette:
         _fresh(tone, chroma, hue + turn + dice.uniform(-8, 8)) for tone, turn in zip(dice.shuffled(tones), turns, strict=True)
     )
     return Palette(
-        ground=oklch(*ground, ground_hue),
-        ground_too=oklch(ground[0] + dice.choice([-0.06, 0.035]), ground[1] * 1.2, ground_hue + dice.choice([-50, -20, 20, 50, 100])),
+        ground=_fresh(*ground, ground_hue),
+        ground_too=_fresh(ground[0] + dice.choice([-0.06, 0.035]), ground[1] * 1.2, ground_hue + dice.choice([-50, -20, 20, 50, 80])),
         main=main,
         second=second,
         third=third,

@@ -23,7 +23,7 @@ def circle(x: float, y: float, radius: float, height: float | None = None, *, tu
 def arc(x: float, y: float, radius: float, start: float, stop: float, *, height: float | None = None) -> np.ndarray:
     """Part of a circle or ellipse, from one angle to the other, open."""
     rise = radius if height is None else height
-    count = max(4, math.ceil(abs(math.radians(stop - start)) * max(max(radius, rise) / STEP, 2.6)))
+    count = max(4, math.ceil(abs(math.radians(stop - start)) * max(max(radius, rise) / STEP, 7 if max(radius, rise) > 0.13 else 3)))
     angles = [math.radians(start + (stop - start) * i / count) for i in range(count + 1)]
     return np.array([(x + radius * math.cos(angle), y + rise * math.sin(angle)) for angle in angles])
 

@@ -1,9 +1,13 @@
 """What is alive: fish, cat, butterfly."""
 
+from collections.abc import Callable
+
+import numpy as np
+
 from vitdemo.sketches.dice import Dice
 from vitdemo.sketches.palette import Colour, darker, lighter
 from vitdemo.sketches.pen import Pen
-from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, mirrored, moved, polar, rotated, rounded, smooth
+from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, mirrored, moved, polar, rounded, smooth
 
 
 def fish(pen: Pen, dice: Dice) -> None:
@@ -30,7 +34,7 @@ def fish(pen: Pen, dice: Dice) -> None:
         ]
     )
     marking = dice.choice(["stripes", "belly", "plain", "plain", "scales"])
-    decor: list = []
+    decor: list[tuple] = []
     if marking == "stripes":
         decor = [
             (
@@ -78,15 +82,10 @@ def cat(pen: Pen, dice: Dice) -> None:
         tail = curve([(-0.7, 0.25), (-1.05, 0.1), (-1.1, -0.3), (-0.92, dice.uniform(-0.65, -0.5))])
         pen.bar(tail, width=0.13, fill=darker(p.main, 0.1))
         pen.bar(line((-0.45, 0.4), (-0.47, 0.92)), line((0.3, 0.4), (0.28, 0.92)), width=0.17, fill=darker(p.main, 0.15))
-        bands = (
-            [(rotated(box(x - 0.05, -0.2, x + 0.05, 0.32, corner=0.04), 8), p.third) for x in (-0.45, -0.2, 0.05)]
-            if dice.chance(0.5)
-            else []
-        )
-        pen.piece(
-            areas=[box(-0.8, 0.04, 0.55, 0.62, corner=0.28)], bars=[(line((x, 0.45), (x, 0.94)), 0.19) for x in (-0.64, 0.42)], fill=p.main
-        )
-        pen.spot(*(outline for outline, _ in bands if False), fill=p.third) if False else None
+        trunk = box(-0.8, 0.04, 0.55, 0.62, corner=0.28)
+        pen.piece(areas=[trunk], bars=[(line((x, 0.45), (x, 0.94)), 0.19) for x in (-0.64, 0.42)], fill=p.main)
+        if dice.chance(0.5):
+            pen.mark(*(line((x, 0.1), (x + 0.03, 0.28)) for x in (-0.42, -0.22, -0.02)), width=0.08, fill=p.third)
         scale, at = 0.52, (0.58, -0.12)
     else:
         at = (0, 0)
@@ -96,7 +95,7 @@ def cat(pen: Pen, dice: Dice) -> None:
 def _cat_head(pen: Pen, dice: Dice, *, at: tuple[float, float], scale: float) -> None:
     p, ear = pen.palette, dice.uniform(0.75, 0.98)
 
-    def put(outline):
+    def put(outline: np.ndarray) -> np.ndarray:
         return moved(outline, *at, scale=scale)
 
     right = rounded([(0.72, -0.1), (0.66, -ear), (0.12, -0.5)], 0.09)
@@ -104,8 +103,9 @@ def _cat_head(pen: Pen, dice: Dice, *, at: tuple[float, float], scale: float) ->
     head = smooth(both_sides([(0.28, -0.58), (0.68, -0.25), (0.8, 0.15), (0.52, 0.54), (0.18, 0.64)]))
     patch: list[tuple] = []
     if dice.chance(0.5):
-        patch = [(put(line_), p.third) for line_ in (rounded([(-0.07, -0.8), (0.07, -0.8), (0.03, -0.3), (-0.03, -0.3)], 0.03),
-                 rounded([(0.16, -0.8), (0.3, -0.8), (0.19, -0.36), (0.14, -0.36)], 0.03), rounded([(-0.16, -0.8), (-0.3, -0.8), (-0.19, -0.36), (-0.14, -0.36)], 0.03))]  # fmt: skip
+        middle, side = ([(x - 0.07, -0.8), (x + 0.07, -0.8), (0.6 * x + 0.03, -0.33), (0.6 * x - 0.03, -0.33)] for x in (0, 0.22))
+        stripes = [rounded(middle, 0.03), rounded(side, 0.03), mirrored(rounded(side, 0.03))]
+        patch = [(put(stripe), p.third) for stripe in stripes]
     elif dice.chance(0.5):
         patch = [(put(circle(0.36, -0.12, 0.3, 0.34)), p.second)]
     pen.area(put(right), put(mirrored(right)), put(head), fill=p.main, decor=patch)
@@ -113,7 +113,7 @@ def _cat_head(pen: Pen, dice: Dice, *, at: tuple[float, float], scale: float) ->
     _cat_face(pen, dice, put, scale, skin=p.main)
 
 
-def _cat_face(pen: Pen, dice: Dice, put, scale: float, *, skin: Colour) -> None:
+def _cat_face(pen: Pen, dice: Dice, put: Callable[[np.ndarray], np.ndarray], scale: float, *, skin: Colour) -> None:
     p, kind = pen.palette, dice.choice(["round", "round", "asleep", "dots"])
     for x in (-0.34, 0.34):
         if kind == "round":

@@ -12,7 +12,7 @@ def face(pen: Pen, dice: Dice, *, x: float, y: float, width: float, skin: Colour
     asleep = dice.chance(0.3)
     for side in (-1, 1):
         at = x + side * width / 2
-        if dice.chance(0.001) or asleep:
+        if asleep:
             pen.mark(arc(at, y - 0.03 * width, 0.17 * width, 20, 160), width=0.08 * width, fill=ink)
         else:
             pen.spot(circle(at, y, 0.105 * width, 0.14 * width), fill=ink)

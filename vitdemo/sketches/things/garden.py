@@ -78,30 +78,27 @@ def tree(pen: Pen, dice: Dice) -> None:
             curls = [arc(dice.uniform(-0.4, 0.3), dice.uniform(-0.75, -0.1), 0.12, 200, 340) for _ in range(3)]
             pen.mark(*curls, width=0.035, fill=darker(p.main, 0.35))
     else:
-        wide, high = (
-            (dice.uniform(0.55, 0.72), dice.uniform(0.55, 0.68))
-            if kind == "round"
-            else (dice.uniform(0.34, 0.42), dice.uniform(0.75, 0.95))
-        )
+        round_one = dice.uniform(0.55, 0.72), dice.uniform(0.55, 0.68)
+        wide, high = round_one if kind == "round" else (dice.uniform(0.4, 0.48), dice.uniform(0.7, 0.85))
         middle = 0.15 - high
-        crown = smooth([(wide, middle + 0.1), (0.8 * wide, middle + 0.7 * high), (0, middle + high), (-0.8 * wide, middle + 0.7 * high),
-                        (-wide, middle + 0.1), (-0.68 * wide, middle - 0.65 * high), (0, middle - high), (0.68 * wide, middle - 0.65 * high)])  # fmt: skip
-        pen.area(crown, fill=p.main)
-        if dice.chance(0.5):
-            pen.mark(curve([(0, 0.3), (0.01, 0), (0, middle - 0.2 * high)]), line((0.01, -0.05), (0.3 * wide, -0.25)), line((0, -0.2), (-0.3 * wide, -0.4)),
-                     width=0.05, fill=p.second)  # fmt: skip
+        right = [(0, -high), (0.68 * wide, -0.65 * high), (wide, 0.1), (0.8 * wide, 0.7 * high), (0, high)]
+        pen.area(moved(smooth(both_sides(right)), 0, middle), fill=p.main)
+        if kind == "poplar" or dice.chance(0.5):
+            twigs = [line((0.01, -0.05), (0.3 * wide, -0.25)), line((0, -0.2), (-0.3 * wide, -0.4))]
+            pen.mark(curve([(0, 0.3), (0.01, 0), (0, middle - 0.2 * high)]), *twigs, width=0.05, fill=p.second)
     if dice.chance(0.35):
-        for _ in range(dice.integer(5, 8)):
-            pen.spot(circle(*polar(0, -0.4, dice.uniform(0.05, 0.36), dice.uniform(0, 360)), 0.065), fill=p.third)
+        count = dice.integer(5, 8)
+        for i in range(count):
+            pen.spot(circle(*polar(0, -0.4, dice.uniform(0.15, 0.36), 360 * i / count), 0.065), fill=p.third)
 
 
 def flower(pen: Pen, dice: Dice) -> None:
-    p, bend, reach = pen.palette, dice.uniform(-0.15, 0.15), dice.uniform(0.75, 1.05)
+    p, bend, reach = pen.palette, dice.uniform(-0.15, 0.15), dice.uniform(0.98, 1.2)
     stem = curve([(0, 0), (bend, 0.5), (0, reach)])
     pen.bar(stem, width=dice.uniform(0.06, 0.09), fill=p.third)
     for side in dice.choice([(-1, 1), (1,), (-1, 1)]):
         leaf = smooth([(0, 0), (0.2, -0.14), (0.44, -0.14), (0.3, 0.04)])
-        at = dice.uniform(0.62, 0.78) * reach
+        at = dice.uniform(0.68, 0.82) * reach
         pen.area(moved(leaf * (side, 1), bend * 0.7, at), fill=p.third)
     if dice.chance(0.3):
         _tulip(pen, dice)
@@ -109,8 +106,8 @@ def flower(pen: Pen, dice: Dice) -> None:
     count, outer = dice.choice([5, 5, 6, 7, 8, 10, 12]), dice.uniform(0.48, 0.58)
     heart = dice.uniform(0.17, 0.22) if count < 8 else dice.uniform(0.2, 0.28)
     half = min(0.27, 3.14 * outer * 0.62 / count * dice.uniform(1.0, 1.15))
-    base = smooth([(0, 0), (0.5 * half, -0.35 * outer), (half, -0.72 * outer), (0.6 * half, -0.97 * outer), (0, -1.04 * outer),
-                   (-0.6 * half, -0.97 * outer), (-half, -0.72 * outer), (-0.5 * half, -0.35 * outer)])  # fmt: skip
+    petal = [(0, -1.04 * outer), (0.6 * half, -0.97 * outer), (half, -0.72 * outer), (0.5 * half, -0.35 * outer), (0, 0)]
+    base = smooth(both_sides(petal))
     turn = dice.uniform(0, 360)
     if dice.chance(0.35):
         for i in range(count):
@@ -129,7 +126,7 @@ def _tulip(pen: Pen, dice: Dice) -> None:
             smooth([(0, 0.12), (side * wide, 0), (side * wide * 1.05, -0.35), (side * wide * 0.85, -0.62), (side * 0.3 * wide, -0.4)]),
             fill=p.main,
         )
-    pen.area(smooth(both_sides([(0, -0.66), (0.62 * wide, -0.3), (0.6 * wide, 0), (0, 0.14)])[: -0 or None]), fill=lighter(p.main, 0.22))
+    pen.area(smooth(both_sides([(0, -0.66), (0.62 * wide, -0.3), (0.6 * wide, 0), (0, 0.14)])), fill=lighter(p.main, 0.22))
 
 
 def mushroom(pen: Pen, dice: Dice) -> None:
@@ -172,9 +169,5 @@ def _toadstool(pen: Pen, dice: Dice, *, x: float, y: float, scale: float) -> Non
         (-0.75, -0.12, 0.1),
         (0.78, -0.1, 0.1),
     ]
-    decor = (
-        [(moved(circle(a * wide, b * high, r), x, y, scale=scale), p.light if dice.chance(1) else p.third) for a, b, r in spots]
-        if dice.chance(0.8)
-        else []
-    )
+    decor = [(moved(circle(a * wide, b * high, r), x, y, scale=scale), p.light) for a, b, r in spots] if dice.chance(0.8) else []
     pen.area(moved(smooth(cap), x, y, scale=scale), fill=p.main, decor=decor)

@@ -1,5 +1,7 @@
 """What stands in a room: cup, lamp, chair."""
 
+import math
+
 from vitdemo.sketches.dice import Dice
 from vitdemo.sketches.palette import darker, lighter
 from vitdemo.sketches.pen import Pen
@@ -15,8 +17,9 @@ def cup(pen: Pen, dice: Dice) -> None:
         pen.area(circle(0, tall - 0.02, wide * 1.35, 0.15), fill=p.second)
         pen.spot(circle(0, tall - 0.04, wide * 0.9, 0.08), fill=darker(p.second, 0.25))
     reach, top = dice.uniform(0.34, 0.46), 0.14 * tall
-    pen.bar(curve([(0.85 * wide, top), (wide + 0.8 * reach, top), (wide + reach, 0.4 * tall), (wide + 0.6 * reach, 0.62 * tall), (0.75 * foot, 0.72 * tall)]),
-            width=dice.uniform(0.1, 0.14), fill=darker(p.main, 0.1))  # fmt: skip
+    ear = [(wide + 0.8 * reach, top), (wide + reach, 0.4 * tall), (wide + 0.6 * reach, 0.62 * tall)]
+    handle = curve([(0.85 * wide, top), *ear, (0.75 * foot, 0.72 * tall)])
+    pen.bar(handle, width=dice.uniform(0.1, 0.14), fill=darker(p.main, 0.1))
     pattern = dice.choice(["plain", "plain", "band", "dots", "waves"])
     decor = []
     if pattern == "band":
@@ -41,22 +44,22 @@ def cup(pen: Pen, dice: Dice) -> None:
                 p.third,
             )
         ]
-    belly = 1.02 if tea else 1.0
+    belly = wide * (0.95 if tea else 1)
     side = [
         (-wide, 0),
         (wide, 0),
-        (wide * (belly if not tea else 0.95), 0.5 * tall),
+        (belly, 0.5 * tall),
         (foot, tall),
         (-foot, tall),
-        (-wide * (belly if not tea else 0.95), 0.5 * tall),
+        (-belly, 0.5 * tall),
     ]
     pen.area(rounded(side, [0.02, 0.02, 0.3 * tall, 0.14, 0.14, 0.3 * tall]), circle(0, 0, wide, 0.13), fill=p.main, decor=decor)
     pen.area(circle(0, 0, wide * 0.99, 0.13), fill=lighter(p.main, 0.35))
     pen.spot(circle(0, 0.025, wide * 0.85, 0.085), fill=p.deep if dice.chance(0.5) else darker(p.second, 0.35))
     if dice.chance(0.55):
         for x in dice.choice([(-0.2, 0.2), (0,), (-0.3, 0, 0.3)]):
-            lean = dice.choice([-0.09, 0.09])
-            pen.mark(curve([(x, -0.22), (x + lean, -0.36), (x - lean, -0.52), (x + lean * 0.5, -0.68)]), width=0.06, fill=p.bold)
+            lean = dice.choice([-0.06, 0.06])
+            pen.mark(curve([(x + lean * math.sin(1.2 + 1.1 * i), -0.22 - 0.065 * i) for i in range(8)]), width=0.06, fill=p.bold)
 
 
 def lamp(pen: Pen, dice: Dice) -> None:
@@ -146,15 +149,15 @@ def chair(pen: Pen, dice: Dice) -> None:
     if dice.chance(0.25):
         _armchair(pen, dice)
         return
-    p, wide, back, leg = pen.palette, dice.uniform(0.42, 0.52), dice.uniform(0.75, 1.0), dice.uniform(0.6, 0.8)
-    skew, deep, bar = dice.uniform(0.16, 0.26), dice.uniform(0.2, 0.28), dice.uniform(0.085, 0.12)
+    p, wide, back, leg = pen.palette, dice.uniform(0.38, 0.46), dice.uniform(0.85, 1.1), dice.uniform(0.78, 0.98)
+    skew, deep, bar = dice.uniform(0.08, 0.16), dice.uniform(0.2, 0.28), dice.uniform(0.085, 0.115)
     shade = darker(p.main, 0.22)
     pen.bar(line((-wide + skew, 0), (-wide + skew, leg - deep)), line((wide + skew, 0), (wide + skew, leg - deep)), width=bar, fill=shade)
     kind = dice.choice(["slats", "spindles", "panel", "round"])
     left, right = -wide + skew, wide + skew
     if kind in ("panel", "round"):
         pen.bar(line((left + 0.12, 0), (left + 0.12, -0.3)), line((right - 0.12, 0), (right - 0.12, -0.3)), width=bar, fill=shade)
-        corner = 0.1 if kind == "panel" else 0.4
+        corner = 0.1 if kind == "panel" else 0.36
         pen.area(rounded([(left, -back), (right, -back), (right, -0.22), (left, -0.22)], [corner, corner, 0.08, 0.08]), fill=p.second)
     else:
         if kind == "slats":

@@ -1,9 +1,13 @@
 """What one carries or reads the time from: umbrella, key, clock."""
 
+import itertools
+
+import numpy as np
+
 from vitdemo.sketches.dice import Dice
 from vitdemo.sketches.palette import darker
 from vitdemo.sketches.pen import Pen
-from vitdemo.sketches.shapes import arc, box, circle, curve, line, polar, rounded, smooth
+from vitdemo.sketches.shapes import arc, box, circle, curve, line, polar, rotated, rounded, smooth
 from vitdemo.sketches.things.face import face
 
 
@@ -22,21 +26,14 @@ def umbrella(pen: Pen, dice: Dice) -> None:
     )
     pen.bar(line((0, -high - 0.13), (0, -high)), width=0.06, fill=p.third)
     scallop = [(x / count * 2 - 1, 0.0) for x in range(count + 1)]
-    edge = [point for left, right in zip(scallop, scallop[1:], strict=False)
-            for point in arc((left[0] + right[0]) / 2, 0.03, (right[0] - left[0]) / 2, 180, 360, height=dice.uniform(0.13, 0.13)).tolist()]  # fmt: skip
+    edge = []
+    for (left, _), (right, _) in itertools.pairwise(scallop):
+        edge += arc((left + right) / 2, 0.03, (right - left) / 2, 180, 360, height=0.13).tolist()
     dome = [*arc(0, 0.03, 1, 0, -180, height=high).tolist(), *edge]
     panels = []
     if dice.chance(0.65):
         for i in range(0, count, 2):
-            left, right = scallop[i][0], scallop[i + 1][0]
-            panels.append(
-                (
-                    rounded(
-                        [(0, -high)] + [(left * k, -high * (1 - abs(k) ** 2) ** 0.5 * 1.0) for k in ()] + _panel(left, right, high), 0.01
-                    ),
-                    p.second,
-                )
-            )
+            panels.append((rounded([(0, -high), *_panel(scallop[i][0], scallop[i + 1][0], high)], 0.01), p.second))
     elif dice.chance(0.5):
         panels = [
             (circle(x, y, 0.09), p.second)
@@ -69,8 +66,8 @@ def key(pen: Pen, dice: Dice) -> None:
     elif kind == "clover":
         bars += [(arc(*polar(0.02, 0, radius * 0.75, angle), radius * 0.62, 0, 360), width * 0.85) for angle in (60, 180, 300)]
     elif kind == "heart":
-        loop = smooth([(radius * 1.1, 0), (0.25 * radius, radius * 1.05), (-0.75 * radius, radius * 0.8), (-0.9 * radius, 0.25 * radius), (-0.45 * radius, 0),
-                       (-0.9 * radius, -0.25 * radius), (-0.75 * radius, -radius * 0.8), (0.25 * radius, -radius * 1.05)])  # fmt: skip
+        upper = [(0.25, -1.05), (-0.75, -0.8), (-0.9, -0.25)]
+        loop = smooth([(1.1, 0), *((x, -y) for x, y in upper), (-0.45, 0), *reversed(upper)]) * radius
         bars.append(([*loop.tolist(), loop[0].tolist()], width))
     else:
         loop = box(-radius, -radius, radius, radius, corner=radius * 0.55)
@@ -81,8 +78,6 @@ def key(pen: Pen, dice: Dice) -> None:
         bars.append((line((x, 0), (x, dice.uniform(0.2, 0.34))), width * 0.85))
     if dice.chance(0.5):
         areas.append(box(radius + 0.07, -0.15, radius + 0.17, 0.15, corner=0.04))
-    import numpy as np
-
     pen.piece(areas=areas, bars=[(np.asarray(path), wide) for path, wide in bars], fill=fill)
 
 
@@ -94,9 +89,7 @@ def clock(pen: Pen, dice: Dice) -> None:
         pen.bar(line((-0.4, 0.6), (-0.56, 0.95)), line((0.4, 0.6), (0.56, 0.95)), width=0.14, fill=p.third)
         pen.bar(arc(0, -0.85, 0.22, 180, 360), width=0.07, fill=p.third)
         for side in (-1, 1):
-            bell = rounded([polar(side * 0.5, -0.72, 0.34, a + (0 if side > 0 else 0)) for a in range(180, 361, 20)], 0.03)
-            from vitdemo.sketches.shapes import rotated
-
+            bell = rounded([polar(side * 0.5, -0.72, 0.34, a) for a in range(180, 361, 20)], 0.03)
             pen.area(rotated(bell, side * 38, about=(side * 0.5, -0.72)), fill=p.second)
     elif kind == "square":
         frame = box(-0.8, -0.8, 0.8, 0.8, corner=0.2)

@@ -1,5 +1,7 @@
 """What shines, and the heart: star, moon, sun, heart."""
 
+import math
+
 from vitdemo.sketches.dice import Dice
 from vitdemo.sketches.palette import darker, lighter, mix
 from vitdemo.sketches.pen import Pen
@@ -32,10 +34,8 @@ def moon(pen: Pen, dice: Dice) -> None:
     pen.turn = 40
     p, bite, radius = pen.palette, dice.uniform(0.42, 0.68), dice.uniform(0.78, 0.92)
     along = (1 - radius * radius + bite * bite) / (2 * bite)  # where the two circles cross
-    from math import atan2, degrees, sqrt
-
-    up = sqrt(max(0.0, 1 - along * along))
-    outer, inner = degrees(atan2(up, along)), degrees(atan2(up, along - bite))
+    up = math.sqrt(max(0.0, 1 - along * along))
+    outer, inner = math.degrees(math.atan2(up, along)), math.degrees(math.atan2(up, along - bite))
     left = arc(0, 0, 1, outer, 360 - outer)
     right = arc(bite, 0, radius, 360 - inner, inner)
     outline = rounded([*left[::2].tolist(), *right[::2].tolist()], 0.05)
@@ -43,9 +43,14 @@ def moon(pen: Pen, dice: Dice) -> None:
     middle = (bite - radius - 1) / 2
     decor = []
     if kind == "craters":
-        tone, room = darker(p.main, 0.2), (bite - radius + 1) * 0.5
-        decor = [(circle(middle, 0.1, 0.36 * room), tone), (circle(-0.42, -0.62, 0.15), tone), (circle(-0.3, 0.7, 0.17), tone), (circle(-0.72, 0.46, 0.08), tone),
-                 (circle(-0.8, -0.32, 0.09), tone)]  # fmt: skip
+        places = [
+            (middle, 0.1, 0.18 * (bite - radius + 1)),
+            (-0.42, -0.62, 0.15),
+            (-0.3, 0.7, 0.17),
+            (-0.72, 0.46, 0.08),
+            (-0.8, -0.32, 0.09),
+        ]
+        decor = [(circle(*place), darker(p.main, 0.2)) for place in places]
     pen.area(outline, fill=p.main, decor=decor)
     if kind == "face":
         ink, x = p.on(p.main), middle + 0.05
@@ -62,7 +67,7 @@ def sun(pen: Pen, dice: Dice) -> None:
     )
     radius, gap = dice.uniform(0.5, 0.6), dice.choice([0.0, 0.08, 0.12])
     near, far = radius + gap, dice.uniform(0.92, 1.05)
-    half = min(0.17, 2.6 * near / count * 0.5)
+    half = min(0.19, 1.35 * near / count)
     for i in range(count):
         angle, reach = 360 * i / count, far
         if kind == "alternating" and i % 2:
@@ -70,16 +75,8 @@ def sun(pen: Pen, dice: Dice) -> None:
         if kind in ("triangles", "alternating"):
             ray = rounded([(near - 0.02, -half), (reach, 0), (near - 0.02, half)], 0.04)
         elif kind == "drops":
-            ray = smooth(
-                [
-                    (near + 0.02, 0),
-                    (near + 0.5 * (far - near), -0.7 * half),
-                    (far - 0.02, -0.45 * half),
-                    (far, 0),
-                    (far - 0.02, 0.45 * half),
-                    (near + 0.5 * (far - near), 0.7 * half),
-                ]
-            )
+            upper = [(near + 0.5 * (far - near), 0.75 * half), (far - 0.04, 0.6 * half)]
+            ray = smooth([(near + 0.02, 0), *((x, -y) for x, y in upper), (far, 0), *reversed(upper)])
         if kind == "bars":
             pen.bar(line(polar(0, 0, near + 0.04, angle), polar(0, 0, reach, angle)), width=max(0.07, 0.8 * half), fill=p.second)
         elif kind == "waves":

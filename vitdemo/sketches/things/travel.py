@@ -61,13 +61,12 @@ def car(pen: Pen, dice: Dice) -> None:
         "van": [(-0.95, belt), (-0.93, -roof - 0.15), (0.42, -roof - 0.15), (0.68, belt)],
     }
     cabin = cabins[kind]
-    body = (
-        box(-1, belt - 0.06, 1, low, corner=0.16)
-        if kind != "beetle"
-        else smooth([(-1, 0.3), (-0.92, 0), (-0.5, -0.16), (0.4, -0.12), (0.9, 0.0), (1.02, 0.3), (0.6, low), (-0.6, low)])
-    )
-    pen.area(body, rounded([*cabin, (cabin[-1][0], belt + 0.15), (cabin[0][0], belt + 0.15)], [0.1, 0.3, 0.3, 0.1, 0.02, 0.02] if kind == "beetle" else [0.06, 0.16, 0.16, 0.06, 0.02, 0.02]),
-             fill=p.main)  # fmt: skip
+    windows = [*cabin, (cabin[-1][0], belt + 0.15), (cabin[0][0], belt + 0.15)]
+    if kind == "beetle":
+        body = smooth([(-1, 0.3), (-0.92, 0), (-0.5, -0.16), (0.4, -0.12), (0.9, 0.0), (1.02, 0.3), (0.6, low), (-0.6, low)])
+        pen.area(body, rounded(windows, [0.1, 0.3, 0.3, 0.1, 0.02, 0.02]), fill=p.main)
+    else:
+        pen.area(box(-1, belt - 0.06, 1, low, corner=0.16), rounded(windows, [0.06, 0.16, 0.16, 0.06, 0.02, 0.02]), fill=p.main)
     top = cabin[1][1] + 0.1
     split = dice.uniform(-0.2, -0.05)
     left, right = (cabin[0][0] * 0.62 + cabin[1][0] * 0.38 + 0.1, cabin[1][0] + 0.09), (cabin[2][0] - 0.06, cabin[3][0] - 0.14)
@@ -141,9 +140,8 @@ def bicycle(pen: Pen, dice: Dice) -> None:
     back, front, crank = (-0.58, 0.3), (0.6, 0.3), (-0.08, 0.34)
     seat, head = (-0.24, -0.3), (0.42, dice.uniform(-0.36, -0.28))
     for x, y in (back, front):
-        if dice.chance(1):
-            spokes = [line((x, y), polar(x, y, radius, 45 * i + 11)) for i in range(8)]
-            pen.mark(*spokes, width=0.02, fill=p.third)
+        spokes = [line((x, y), polar(x, y, radius, 45 * i + 11)) for i in range(8)]
+        pen.mark(*spokes, width=0.02, fill=p.third)
         pen.bar(arc(x, y, radius, 0, 360), width=tyre, fill=p.bold)
         pen.spot(circle(x, y, 0.05), fill=p.third)
     if dice.chance(0.35):
@@ -163,8 +161,8 @@ def bicycle(pen: Pen, dice: Dice) -> None:
         ),
     }
     pen.bar(grips[dice.choice(["town", "town", "racing"])], width=0.07, fill=p.second)
-    pen.area(smooth([(seat[0] - 0.24, seat[1] - 0.2), (seat[0] - 0.05, seat[1] - 0.17), (seat[0] + 0.13, seat[1] - 0.13), (seat[0] - 0.04, seat[1] - 0.09), (seat[0] - 0.22, seat[1] - 0.09)]),
-             fill=p.second)  # fmt: skip
+    saddle = smooth([(-0.24, -0.21), (-0.05, -0.17), (0.14, -0.14), (-0.04, -0.08), (-0.22, -0.08)])
+    pen.area(moved(saddle, *seat), fill=p.second)
     pen.bar(line((crank[0] - 0.07, crank[1] - 0.1), (crank[0] + 0.07, crank[1] + 0.12)), width=0.04, fill=p.third)
     pen.area(circle(*crank, 0.08), fill=p.third)
     if dice.chance(0.3):
