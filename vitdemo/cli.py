@@ -16,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_classify(commands)
+    _add_sketch(commands)
     _add_bench(commands)
     flags = parser.parse_args(arguments)
     try:
@@ -74,6 +75,31 @@ def _classify(flags: argparse.Namespace) -> int:
 def _printable(path: str) -> str:
     """A path that can't steer the terminal it is printed on."""
     return path if path.isprintable() else ascii(path)
+
+
+def _add_sketch(commands) -> None:
+    command = commands.add_parser("sketch", help="drawn pictures of everyday things, with exact masks")
+    command.add_argument("--count", type=int, required=True, metavar="N", help="pictures in all, as many of each class as of any other")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same pictures (default: 0)")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="where images/, masks/ and labels.csv go")
+    command.set_defaults(run=_sketch)
+
+
+def _sketch(flags: argparse.Namespace) -> int:
+    if flags.count < 1:
+        raise UsageError("--count must be 1 or more.")
+    if flags.seed < 0:
+        raise UsageError("--seed must be 0 or more.")
+    from vitdemo.sketches import draw
+
+    try:
+        for done in draw.write(flags.count, flags.seed, flags.output):
+            if sys.stderr.isatty():
+                print(f"\r{done}/{flags.count} pictures", end="" if done < flags.count else "\n", file=sys.stderr)
+    except OSError as error:
+        raise UserError(f"The pictures can't be written to {flags.output}: {error.strerror}. Choose another --output.") from error
+    print(f"{flags.count} pictures with masks in {flags.output}", file=sys.stderr)
+    return 0
 
 
 def _add_bench(commands) -> None:

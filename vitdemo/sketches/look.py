@@ -1,0 +1,37 @@
+"""How a picture is done: its lines, its surfaces, its edges. Chosen without knowing what is drawn."""
+
+from dataclasses import dataclass
+
+from vitdemo.sketches.dice import Dice
+
+LINES = ["clean", "clean", "wobbly", "marker", "none", "none", "tonal"]
+FILLS = ["flat", "flat", "shaded", "shaded", "gradient", "hatched", "wash", "wash", "paper"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the lines and surfaces of one picture are done; lengths are shares of the picture's side."""
+
+    line: float
+    tonal: bool  # each part is outlined in a darker shade of its own colour
+    wobble: float
+    fill: str
+    border: float  # of a sticker: a light edge round everything
+    angle: float  # of hatching, in degrees
+    seed: int  # of washes
+
+
+def pick_look(dice: Dice) -> Look:
+    style, fill = dice.choice(LINES), dice.choice(FILLS)
+    if fill == "paper" and style in ("none", "tonal"):
+        style = "wobbly"
+    width = {"clean": dice.uniform(0.009, 0.014), "wobbly": dice.uniform(0.009, 0.014), "marker": dice.uniform(0.019, 0.027)}
+    return Look(
+        line={**width, "none": 0.0, "tonal": dice.uniform(0.01, 0.016)}[style],
+        tonal=style == "tonal",
+        wobble=dice.uniform(0.014, 0.024) if style == "wobbly" else dice.uniform(0, 0.01),
+        fill=fill,
+        border=dice.uniform(0.016, 0.026) if dice.chance(0.12) else 0.0,
+        angle=dice.uniform(20, 70) * dice.choice([1, -1]),
+        seed=dice.integer(0, 2**32),
+    )
