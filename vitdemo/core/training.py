@@ -58,9 +58,7 @@ class Trainer:
     def __init__(self, model: nn.Module, recipe: Recipe, loss: Loss):
         self.model, self.recipe, self.loss = model, recipe, loss
         self.device = next(model.parameters()).device
-        self.optimizer = create_optimizer_v2(
-            model, "adamw", lr=recipe.lr, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
-        )
+        self.optimizer = create_optimizer_v2(model, "adamw", lr=recipe.lr, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay)
         self.schedule = CosineLRScheduler(self.optimizer, recipe.steps, warmup_t=recipe.warmup, warmup_prefix=False, t_in_epochs=False)
         self.average = ModelEmaV3(model, recipe.ema, use_warmup=True) if recipe.ema else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
@@ -90,7 +88,9 @@ class Trainer:
 
     def save(self, path: Path, **more) -> None:
         """Write everything needed to go on, whole or not at all."""
-        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler} | ({"average": self.average} if self.average else {})
+        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler} | (
+            {"average": self.average} if self.average else {}
+        )
         state = {name: part.state_dict() for name, part in parts.items()} | {"step": self.step, "more": more}
         partial = path.with_suffix(".partial")
         torch.save(state, partial)
