@@ -142,6 +142,6 @@ def test_help_tells_every_setting(capsys):
 
 def test_units_and_frozen():
     settings = Settings(max_upload_mb=3, max_megapixels=2)
-    assert (settings.max_upload_bytes, settings.max_pixels) == (3_000_000, 2_000_000)
+    assert (settings.max_upload_bytes, settings.max_pixels) == (3 * 1024**2, 2_000_000)
     with pytest.raises(FrozenInstanceError):
         settings.port = 1

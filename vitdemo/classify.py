@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,11 +106,11 @@ def write_rows(rows: list[Row], path: Path, model: str) -> None:
 
 
 def _write_json(rows: list[Row], path: Path, model: str) -> None:
-    path.write_text(json.dumps([row.as_json() for row in rows], ensure_ascii=False, indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", "utf-8")
 
 
 def _write_csv(rows: list[Row], path: Path, model: str) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error"])
         writer.writeheader()
         for row in rows:
@@ -136,7 +137,7 @@ def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
     table = [
         {
             "sha256": row.sha256,
-            "path": row.path,
+            "path": os.fsencode(row.path).decode("utf-8", "replace"),
             "model": model,
             "labels": [each.label.name for each in row.predictions or []],
             "indices": [each.label.index for each in row.predictions or []],
@@ -145,7 +146,8 @@ def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
         }
         for row in rows
     ]
-    pyarrow.parquet.write_table(pa.Table.from_pylist(table, schema), path)
+    with path.open("wb") as file:
+        pyarrow.parquet.write_table(pa.Table.from_pylist(table, schema), file)
 
 
 WRITERS = {".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet}

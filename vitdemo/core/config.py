@@ -5,6 +5,7 @@ A setting is read from its flag (`--max-upload-mb 20`), else from its variable (
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -58,8 +59,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 
 def _device(text: str) -> str:
-    kind, _, index = text.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", text):
         raise ValueError
     return text
 
