@@ -1,6 +1,7 @@
 """Classify: the top classes of a photo, and predictions written to a file."""
 
 import csv
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -90,19 +91,37 @@ def classify_files(paths: Iterable[Path], vit: Vit, engine: Engine, settings: Se
             yield Row(str(path), error=str(error))
 
 
+def check_output(path: Path) -> None:
+    """See that predictions can be written there, and make the folders on the way: better said before the first photo than after the last.
+
+    Raises: UserError for a suffix that is none of ours or a place that can't be written.
+    """
+    if path.suffix.lower() not in WRITERS:
+        raise UserError(f"{path.name} must end in {', '.join(WRITERS)}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
 def write_rows(rows: list[Row], path: Path, model: str) -> None:
     """Write predictions as .json, .csv or .parquet, by the file's suffix.
 
     Raises: UserError for another suffix or a path that can't be written.
     """
-    writer = WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise UserError(f"{path.name} must end in {', '.join(WRITERS)}.")
+    check_output(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writer(rows, path, model)
+        WRITERS[path.suffix.lower()](rows, path, model)
     except OSError as error:
-        raise UserError(f"{path} can't be written ({error.strerror}): choose another place.") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} can't be written ({error.strerror}): choose another place.")
 
 
 def _write_json(rows: list[Row], path: Path, model: str) -> None:

@@ -141,7 +141,8 @@ class Settings:
             try:
                 values[each.name] = parse(text)
             except ValueError:
-                raise UsageError(f"{name} is “{text}”, but it must be {parse.wanted}.") from None
+                given = "not usable: it" if each.name == "auth" else f"“{text}”, but it"  # a password stays out of the log
+                raise UsageError(f"{name} is {given} must be {parse.wanted}.") from None
         if values.get("checkpoint") and values.get("model", "auto") == "auto":
             values["model"] = DEFAULT_MODEL
         return cls(**values)

@@ -72,6 +72,9 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         path, source = _weights_in(Path(name.removeprefix(LOCAL_DIR))), "a local folder"
     else:
         path, source = _from_hub(name, config, settings, on_progress)
+    labels = labels_of(module.num_classes, config)
+    if not name.startswith(LOCAL_DIR) and labels and not labels[0].synset:
+        labels = ()  # a registered model whose outputs have no names, such as CLIP's image tower, gives features
     on_progress(Progress("load"))
     try:
         state = fit(weights.read_safetensors(path), module, path.name)
@@ -84,7 +87,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     return Vit(
         name=Path(name.removeprefix(LOCAL_DIR)).name if name.startswith(LOCAL_DIR) else _full_name(config),
         module=module,
-        labels=labels_of(module.num_classes, config),
+        labels=labels,
         preprocessing=Preprocessing.of(module),
         source=source,
         device=device,
