@@ -25,6 +25,8 @@ def main() -> int:
     except UserError as error:
         print(f"vitdemo: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nvitdemo: stopped.", file=sys.stderr)
     return 0
 
 

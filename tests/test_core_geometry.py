@@ -94,10 +94,10 @@ def test_patch_boxes_are_where_timm_reads_any_photo(seed):
 def check_against_timm(photo: tuple[int, int], asked: Preprocessing, patch: int) -> None:
     """Every patch's centre, as Geometry tells it, is where timm read it; padding lies where Geometry says that there is no photo.
 
-    Tolerance: a resize reproduces a ramp but for its filter's weights at whole pixels, which err by up to 0.02 output pixels (measured).
-    The smallest mistake there is to make, a crop that starts one pixel off, is 1 output pixel, and half of one where centres are mixed up
-    with corners; 0.05 tells both. Near the photo's edge the filter is cut off, so patches within its reach (2 pixels of the output, or of
-    the photo where that is larger) are left out.
+    Tolerance: a resize reproduces a ramp but for its filter's weights at whole pixels, which err by up to 0.0013 output pixels (measured).
+    A crop that starts one pixel off is 1, centres mixed up with corners are 0.5, and one pixel more or less in the resize is 0.05 and
+    more at the corner patches; 0.01 tells them all. Near the photo's edge the filter is cut off, so patches within its reach (2 pixels of
+    the output, or of the photo where that is larger) are left out.
     """
     geometry = asked.geometry(photo, (patch, patch))
     pixels = where(photo, asked)  # (2, height, width)
@@ -115,9 +115,9 @@ def check_against_timm(photo: tuple[int, int], asked: Preprocessing, patch: int)
             if left < reach[0] or top < reach[1] or right > photo[0] - reach[0] or bottom > photo[1] - reach[1]:
                 continue
             centre = seen.reshape(2, -1).mean(1)  # a ramp's mean over the patch is its value at the centre
-            assert (np.abs(centre - ((left + right) / 2, (top + bottom) / 2)) * scale).max() < 0.05, (row, column)
+            assert (np.abs(centre - ((left + right) / 2, (top + bottom) / 2)) * scale).max() < 0.01, (row, column)
             compared += 1
-    assert compared >= geometry.grid[0] * geometry.grid[1] / 10
+    assert compared >= geometry.grid[0] * geometry.grid[1] / 10 or max(photo) > 4 * min(photo)  # such a strip, padded, is a patch wide
 
 
 def test_known_answers():
@@ -138,6 +138,7 @@ def test_grid_is_rows_by_columns():
 
 def test_seen():
     assert preprocessing("squash", crop_pct=1.0).geometry((640, 480), (16, 16)).seen == 1
-    assert preprocessing("border", crop_pct=1.0).geometry((640, 480), (16, 16)).seen == pytest.approx(1)
+    for photo in ((640, 480), (480, 640)):
+        assert preprocessing("border", crop_pct=1.0).geometry(photo, (16, 16)).seen == pytest.approx(1)
     assert preprocessing("center", crop_pct=1.0).geometry((448, 224), (16, 16)).seen == pytest.approx(0.5)
     assert preprocessing("squash", crop_pct=0.5).geometry((640, 480), (16, 16)).seen == pytest.approx(0.25)

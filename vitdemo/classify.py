@@ -1,7 +1,9 @@
 """Classify: the top classes of a photo, and predictions written to a file."""
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,27 +91,45 @@ def classify_files(paths: Iterable[Path], vit: Vit, engine: Engine, settings: Se
             yield Row(str(path), error=str(error))
 
 
+def check_output(path: Path) -> None:
+    """See that predictions can be written there, and make the folders on the way: better said before the first photo than after the last.
+
+    Raises: UserError for a suffix that is none of ours or a place that can't be written.
+    """
+    if path.suffix.lower() not in WRITERS:
+        raise UserError(f"{path.name} must end in {', '.join(WRITERS)}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
 def write_rows(rows: list[Row], path: Path, model: str) -> None:
     """Write predictions as .json, .csv or .parquet, by the file's suffix.
 
     Raises: UserError for another suffix or a path that can't be written.
     """
-    writer = WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise UserError(f"{path.name} must end in {', '.join(WRITERS)}.")
+    check_output(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writer(rows, path, model)
+        WRITERS[path.suffix.lower()](rows, path, model)
     except OSError as error:
-        raise UserError(f"{path} can't be written ({error.strerror}): choose another place.") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path} can't be written ({error.strerror}): choose another place.")
 
 
 def _write_json(rows: list[Row], path: Path, model: str) -> None:
-    path.write_text(json.dumps([row.as_json() for row in rows], ensure_ascii=False, indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", "utf-8")
 
 
 def _write_csv(rows: list[Row], path: Path, model: str) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error"])
         writer.writeheader()
         for row in rows:
@@ -136,7 +156,7 @@ def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
     table = [
         {
             "sha256": row.sha256,
-            "path": row.path,
+            "path": os.fsencode(row.path).decode("utf-8", "replace"),
             "model": model,
             "labels": [each.label.name for each in row.predictions or []],
             "indices": [each.label.index for each in row.predictions or []],
@@ -145,7 +165,8 @@ def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
         }
         for row in rows
     ]
-    pyarrow.parquet.write_table(pa.Table.from_pylist(table, schema), path)
+    with path.open("wb") as file:
+        pyarrow.parquet.write_table(pa.Table.from_pylist(table, schema), file)
 
 
 WRITERS = {".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet}

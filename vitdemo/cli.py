@@ -50,6 +50,8 @@ def _classify(flags: argparse.Namespace) -> int:
 
     if flags.output and flags.output.suffix.lower() not in classify.WRITERS:
         raise UsageError(f"--output must end in {', '.join(classify.WRITERS)}.")
+    if flags.output:
+        classify.check_output(flags.output)
     settings = Settings.read(flags)
     paths = find_photos(flags.paths)
     if not paths:
@@ -63,7 +65,9 @@ def _classify(flags: argparse.Namespace) -> int:
         if row.error:
             print(f"vitdemo: {row.error}", file=sys.stderr)
         elif not flags.output:
-            print(_printable(row.path), *(f"  {each.probability:6.1%}  {each.label.name}" for each in row.predictions), sep="\n")
+            print(
+                _printable(row.path), *(f"  {each.probability:6.1%}  {_printable(each.label.name)}" for each in row.predictions), sep="\n"
+            )
         if flags.output and sys.stderr.isatty():
             print(f"\r{len(rows)}/{len(paths)} photos", end="" if len(rows) < len(paths) else "\n", file=sys.stderr)
     if flags.output:
@@ -72,9 +76,9 @@ def _classify(flags: argparse.Namespace) -> int:
     return 1 if all(row.error for row in rows) else 0
 
 
-def _printable(path: str) -> str:
-    """A path that can't steer the terminal it is printed on."""
-    return path if path.isprintable() else ascii(path)
+def _printable(text: str) -> str:
+    """A path or name that can't steer the terminal it is printed on."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _add_sketch(commands) -> None:

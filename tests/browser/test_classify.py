@@ -151,7 +151,7 @@ def test_an_image_size_the_patches_do_not_divide(app, open_page, picture):
     labels(page)
     page.get_by_role("button", name="Preprocessing").click()
     choose(page, "Image size", "518")
-    expect(page.get_by_role("alert")).to_contain_text("choose 512 or 528", timeout=WAIT)
+    expect(page.get_by_role("alert")).to_contain_text("choose 512.", timeout=WAIT)
 
 
 HOSTILE = "a'b\"c<img src=x onerror=alert(1)>${1+1}{{value}}.png"

@@ -5,6 +5,7 @@ A setting is read from its flag (`--max-upload-mb 20`), else from its variable (
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -58,8 +59,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 
 def _device(text: str) -> str:
-    kind, _, index = text.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", text):
         raise ValueError
     return text
 
@@ -141,7 +141,8 @@ class Settings:
             try:
                 values[each.name] = parse(text)
             except ValueError:
-                raise UsageError(f"{name} is “{text}”, but it must be {parse.wanted}.") from None
+                given = "not usable: it" if each.name == "auth" else f"“{text}”, but it"  # a password stays out of the log
+                raise UsageError(f"{name} is {given} must be {parse.wanted}.") from None
         if values.get("checkpoint") and values.get("model", "auto") == "auto":
             values["model"] = DEFAULT_MODEL
         return cls(**values)

@@ -80,9 +80,14 @@ class Engine:
             *_, work, future = self._waiting.get()
             try:
                 future.set_result(work())
-            except torch.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                future.set_exception(UserError("The device ran out of memory: choose a smaller model or image size."))
             except BaseException as error:
-                future.set_exception(error)
+                future.set_exception(_in_words(error))
             del work, future  # or the last batch and its answer stay in memory until the next one
+
+
+def _in_words(error: BaseException) -> BaseException:
+    """Too little memory as a sentence, anything else as it is. On the CPU torch says it in a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        torch.cuda.empty_cache()
+        return UserError("The device ran out of memory: choose a smaller model or image size.")
+    return error

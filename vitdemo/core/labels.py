@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
+from vitdemo.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class Label:
@@ -26,10 +28,14 @@ def labels_of(num_classes: int, config: dict) -> tuple[Label, ...]:
     """The labels of a model with this many classes and this timm pretrained_cfg; none for a feature backbone.
 
     A bundle brings its own names (`label_names`, `label_descriptions`); for ImageNet's 1k, 12k, 21k and 22k, timm's ImageNetInfo has them.
+
+    Raises: UserError for names that are no list.
     """
-    if config.get("label_names") and len(config["label_names"]) == num_classes:
-        meanings = config.get("label_descriptions") or {}
-        return tuple(Label(index, str(name), meaning=str(meanings.get(name, ""))) for index, name in enumerate(config["label_names"]))
+    names, meanings = config.get("label_names") or [], config.get("label_descriptions") or {}
+    if not isinstance(names, list | tuple) or not isinstance(meanings, dict):
+        raise UserError("The model's config.json has class names that are no list: export the model again.")
+    if names and len(names) == num_classes:
+        return tuple(Label(index, str(name), meaning=str(meanings.get(name, ""))) for index, name in enumerate(names))
     subset = infer_imagenet_subset({"num_classes": num_classes}) if num_classes else None
     if subset is None:
         return tuple(Label(index, f"class {index}") for index in range(num_classes))

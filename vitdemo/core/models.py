@@ -2,11 +2,13 @@
 
 import difflib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import timm
 import torch
+from timm.layers import PatchEmbed
 from timm.models import is_model
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
@@ -18,6 +20,7 @@ from vitdemo.core.preprocessing import Preprocessing
 from vitdemo.core.weights import OnProgress, Progress
 
 LOCAL_DIR = "local-dir:"
+PATCHES = "patch_embed.proj.weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,9 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         path, source = _weights_in(Path(name.removeprefix(LOCAL_DIR))), "a local folder"
     else:
         path, source = _from_hub(name, config, settings, on_progress)
+    labels = labels_of(module.num_classes, config)
+    if not name.startswith(LOCAL_DIR) and labels and not labels[0].synset:
+        labels = ()  # a registered model whose outputs have no names, such as CLIP's image tower, gives features
     on_progress(Progress("load"))
     try:
         state = fit(weights.read_safetensors(path), module, path.name)
@@ -81,7 +87,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     return Vit(
         name=Path(name.removeprefix(LOCAL_DIR)).name if name.startswith(LOCAL_DIR) else _full_name(config),
         module=module,
-        labels=labels_of(module.num_classes, config),
+        labels=labels,
         preprocessing=Preprocessing.of(module),
         source=source,
         device=device,
@@ -101,11 +107,15 @@ def skeleton(name: str) -> VisionTransformer:
     try:
         with torch.device("meta"):
             module = timm.create_model(name, pretrained=False, dynamic_img_size=True)
-    except (RuntimeError, TypeError, ValueError, KeyError, AssertionError) as error:
+    except Exception as error:  # a config that somebody wrote can make timm stumble in any way
+        if name.startswith(LOCAL_DIR):
+            raise UserError(
+                f"timm can't build the model that {name.removeprefix(LOCAL_DIR)}/config.json describes: export it again."
+            ) from None
         if "tag" in str(error):
             raise UserError(f"timm knows no weights “{name}”{_perhaps(name)}: check what follows the dot.") from None
         raise UserError(f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model.") from None
-    if not isinstance(module, VisionTransformer):
+    if not isinstance(module, VisionTransformer) or type(module.patch_embed) is not PatchEmbed:
         raise UserError(f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model.")
     return module
 
@@ -115,19 +125,30 @@ def fit(state: dict[str, torch.Tensor], module: VisionTransformer, filename: str
 
     Raises: UserError naming the first layer that does not fit, and both shapes.
     """
-    state = checkpoint_filter_fn(state, module)
     wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    for key, shape in wanted.items():
-        if key in state and tuple(state[key].shape) != shape:
-            raise UserError(
-                f"{filename} does not fit the model: {key} has shape {_shape(state[key].shape)} in the file and {_shape(shape)} in the "
-                "model: name the model the file was made for."
-            )
+    if getattr(state.get(PATCHES), "ndim", 0) == 4:
+        _check_shape(PATCHES, state, wanted, filename)  # timm would bend patches of another size to fit, and the answers would be wrong
+    try:
+        state = checkpoint_filter_fn(state, module)
+    except Exception as error:  # timm's converters expect well-formed files
+        raise UserError(f"{filename} can't be laid out as this model ({error}): name the model the file was made for.") from None
+    for key in wanted:
+        _check_shape(key, state, wanted, filename)
     missing, extra = [key for key in wanted if key not in state], [key for key in state if key not in wanted]
     if missing or extra:
         what = f"it lacks {missing[0]}" if missing else f"the model has no {extra[0]}"
         raise UserError(f"{filename} does not fit the model: {what}: name the model the file was made for.")
+    if odd := [key for key in wanted if not state[key].is_floating_point()]:
+        raise UserError(f"{filename} holds whole numbers in {odd[0]}: export the model in fp32 or fp16.")
     return state
+
+
+def _check_shape(key: str, state: dict[str, torch.Tensor], wanted: dict[str, tuple[int, ...]], filename: str) -> None:
+    if key in state and tuple(state[key].shape) != wanted[key]:
+        raise UserError(
+            f"{filename} does not fit the model: {key} has shape {_shape(state[key].shape)} in the file and {_shape(wanted[key])} in the "
+            "model: name the model the file was made for."
+        )
 
 
 def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgress) -> tuple[Path, str]:
@@ -149,13 +170,15 @@ def is_cached(name: str) -> bool:
 
 
 def _check_bundle(folder: Path) -> None:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"There is no folder {folder}: give local-dir: and the path of a bundle.")
     try:
         architecture = json.loads((folder / "config.json").read_text("utf-8"))["architecture"]
+        if not isinstance(architecture, str):
+            raise TypeError
     except FileNotFoundError:
         raise UserError(f"{folder} has no config.json, so it is no bundle: export the model in timm's layout.") from None
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"The config.json in {folder} can't be read: export the model in timm's layout.") from None
     if not is_model(architecture):
         raise UserError(f"The config.json in {folder} names “{architecture}”, which timm does not know: export the model again.")
@@ -179,8 +202,15 @@ def _full_name(config: dict) -> str:
 
 
 def _perhaps(name: str) -> str:
-    close = difflib.get_close_matches(name, timm.list_models("*vit*", pretrained=True) + timm.list_models("deit*", pretrained=True), 1, 0.7)
-    return f" (perhaps {close[0]}?)" if close else ""
+    plain = timm.list_models(module="vision_transformer") + timm.list_models("deit3*")
+    known = plain + timm.list_models(module="vision_transformer", pretrained=True) + timm.list_models("deit3*", pretrained=True)
+    for close in difflib.get_close_matches(name, known, 5, 0.7):
+        try:
+            skeleton(close)
+        except UserError:
+            continue
+        return f" (perhaps {close}?)"
+    return ""
 
 
 def _shape(shape) -> str:

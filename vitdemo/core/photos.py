@@ -6,6 +6,7 @@ of an animation taken. What was changed is noted, so that the page can say so.
 
 import hashlib
 import io
+import math
 import os
 import threading
 import unicodedata
@@ -22,6 +23,7 @@ from vitdemo.core.errors import UserError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # MPO is opened as JPEG
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".mpo", ".ppm", ".pgm")
+UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's controls, formats, surrogates, unassigned, line ends
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
 _decoding = threading.BoundedSemaphore(2)  # two at a time: the largest photo allowed takes a few hundred megabytes while it is decoded
@@ -66,7 +68,7 @@ def find_photos(paths: Iterable[str | Path]) -> list[Path]:
     """Every file given, and every photo below every folder given, in a stable order, without hidden files and other kinds."""
     found = []
     for path in map(Path, paths):
-        if not path.is_dir():
+        if not os.path.isdir(path):  # unlike Path.is_dir, no error for a name that nothing can have
             found.append(path)
             continue
         for folder, folders, files in os.walk(path):
@@ -78,7 +80,7 @@ def find_photos(paths: Iterable[str | Path]) -> list[Path]:
 def shown_name(name: str, longest: int = 60) -> str:
     """A file name on one line: control and direction-changing characters replaced, the middle of a long one left out."""
     name = name.encode("utf-8", "replace").decode("utf-8")
-    name = "".join(each if unicodedata.category(each)[0] != "C" else "�" for each in name).strip() or "unnamed"
+    name = "".join("�" if unicodedata.category(each) in UNPRINTABLE else each for each in name).strip() or "unnamed"
     return name if len(name) <= longest else f"{name[: longest - 21]}…{name[-20:]}"
 
 
@@ -129,7 +131,7 @@ def _check_pixels(pixels: int, shown: str, settings: Settings) -> None:
 
 
 def _too_many_pixels(shown: str, settings: Settings, pixels: int | None = None) -> str:
-    size = f"{pixels / 1e6:.0f} megapixels" if pixels else "too many pixels"
+    size = f"{math.ceil(pixels / 1e4) / 100:g} megapixels" if pixels else "too many pixels"
     return f"“{shown}” has {size}, and the limit is {settings.max_megapixels}: save a smaller copy of it."
 
 

@@ -56,9 +56,12 @@ class Preprocessing:
 
     @classmethod
     def of(cls, model: torch.nn.Module) -> "Preprocessing":
-        """What the model's own config asks for."""
+        """What the model's own config asks for.
+
+        Raises: UserError where that can't be done.
+        """
         config = timm.data.resolve_model_data_config(model)
-        return cls(
+        own = cls(
             size=tuple(config["input_size"][1:]),
             crop_pct=config["crop_pct"],
             crop_mode=config["crop_mode"],
@@ -66,6 +69,11 @@ class Preprocessing:
             mean=tuple(config["mean"]),
             std=tuple(config["std"]),
         )
+        try:
+            own(Image.new("RGB", own.size))
+        except Exception as error:  # a config that somebody wrote
+            raise UserError(f"The model's config asks for preprocessing that can't be done ({error}): export the model again.") from None
+        return own
 
     def __call__(self, photo: Image.Image) -> torch.Tensor:
         """An upright RGB photo as (3, height, width) float32, exactly as timm's evaluation transform gives it."""
@@ -73,26 +81,31 @@ class Preprocessing:
 
     def crop(self, photo: Image.Image) -> Image.Image:
         """What the model sees of the photo before the numbers are normalised: an RGB image of the input size."""
-        geometry = self.geometry(photo.size, patch=(1, 1))
-        if math.prod(geometry.resized) > LARGEST_RESIZE * math.prod(self.size) or _rounds_to_nothing(geometry):
-            return _resize_inside_crop(photo, geometry, self)
+        resized = self._resized(photo.size)
+        if 0 in resized or math.prod(resized) > LARGEST_RESIZE * math.prod(
+            self.size
+        ):  # timm fails on the one and fills memory with the other
+            return _resize_inside_crop(photo, self.geometry(photo.size, patch=(1, 1)), self)
         return _timm_steps(self)[0](photo)
 
     def geometry(self, photo: tuple[int, int], patch: tuple[int, int]) -> Geometry:
         """Where a photo of this (width, height) ends up, with the rounding of timm's transform."""
+        width, height = self._resized(photo)
+        return centred(photo, (max(1, width), max(1, height)), self.size[::-1], patch)
+
+    def _resized(self, photo: tuple[int, int]) -> tuple[int, int]:
+        """Width and height after timm's resize; 0 where its border mode rounds the short side of a long photo to nothing."""
         height, width = self.size
         scale_height, scale_width = math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
         if self.crop_mode == "squash":
-            resized = (scale_width, scale_height)
-        elif self.crop_mode == "center" and scale_width == scale_height:
+            return scale_width, scale_height
+        if self.crop_mode == "center" and scale_width == scale_height:
             short, long = sorted(photo)
             resized_long = int(scale_width * long / short)
-            resized = (scale_width, resized_long) if photo[0] <= photo[1] else (resized_long, scale_width)
-        else:
-            pick = max if self.crop_mode == "border" else min
-            ratio = pick(photo[0] / scale_width, photo[1] / scale_height)
-            resized = (max(1, round(photo[0] / ratio)), max(1, round(photo[1] / ratio)))
-        return centred(photo, resized, (width, height), patch)
+            return (scale_width, resized_long) if photo[0] <= photo[1] else (resized_long, scale_width)
+        pick = max if self.crop_mode == "border" else min
+        ratio = pick(photo[0] / scale_width, photo[1] / scale_height)
+        return round(photo[0] / ratio), round(photo[1] / ratio)
 
     def differences(self, own: "Preprocessing") -> list[str]:
         """The names of the fields in which this is not the model's own."""
@@ -107,8 +120,10 @@ def check_size(size: int, patch: int, largest: int) -> tuple[int, int]:
     if not patch * 2 <= size <= largest:
         raise UserError(f"The image size must lie between {patch * 2} and {largest} pixels; {size} was asked for.")
     if size % patch:
-        below = size // patch * patch
-        raise UserError(f"This model cuts its input into {patch}-pixel patches, so {size} won't do: choose {below} or {below + patch}.")
+        nearest = [each for each in (size // patch * patch, (size // patch + 1) * patch) if each <= largest]
+        raise UserError(
+            f"This model cuts its input into {patch}-pixel patches, so {size} won't do: choose {' or '.join(map(str, nearest))}."
+        )
     return size, size
 
 
@@ -120,22 +135,26 @@ def _timm_steps(preprocessing: Preprocessing) -> tuple[Compose, Compose]:
     return Compose(steps[:-2]), Compose(steps[-2:])
 
 
-def _rounds_to_nothing(geometry: Geometry) -> bool:
-    """timm's border mode fails on a photo whose short side comes out below half a pixel."""
-    scale = max(geometry.resized) / max(geometry.photo)
-    return min(geometry.resized) == 1 and min(geometry.photo) * scale < 1
-
-
 def _resize_inside_crop(photo: Image.Image, geometry: Geometry, preprocessing: Preprocessing) -> Image.Image:
     """The same resize, of just the part that the crop keeps, so that a 1×5000 photo needs no 300-megapixel copy."""
     (left, top), (crop_width, crop_height) = geometry.offset, geometry.crop
     width, height = geometry.resized
     inside = (max(left, 0), max(top, 0), min(left + crop_width, width), min(top + crop_height, height))
-    scale_x, scale_y = photo.width / width, photo.height / height
-    piece = photo.resize(
+    scale = (photo.width / width, photo.height / height)
+    box = [inside[0] * scale[0], inside[1] * scale[1], inside[2] * scale[0], inside[3] * scale[1]]
+    # Pillow keeps the box in single precision, so the pixels the filter reaches are cut out first: there the numbers are small
+    reach = [math.ceil(3 * max(each, 1)) + 1 for each in scale]
+    cut = (
+        max(0, math.floor(box[0]) - reach[0]),
+        max(0, math.floor(box[1]) - reach[1]),
+        min(photo.width, math.ceil(box[2]) + reach[0]),
+        min(photo.height, math.ceil(box[3]) + reach[1]),
+    )
+    near = photo.crop(cut)
+    piece = near.resize(
         (inside[2] - inside[0], inside[3] - inside[1]),
         str_to_pil_interp(preprocessing.interpolation),
-        box=(inside[0] * scale_x, inside[1] * scale_y, min(inside[2] * scale_x, photo.width), min(inside[3] * scale_y, photo.height)),
+        box=(box[0] - cut[0], box[1] - cut[1], min(box[2] - cut[0], near.width), min(box[3] - cut[1], near.height)),
     )
     fill = tuple(round(255 * value) for value in preprocessing.mean) if preprocessing.crop_mode == "border" else 0
     canvas = Image.new("RGB", (crop_width, crop_height), fill)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 
 import gradio as gr
@@ -45,7 +46,7 @@ def serve(settings: Settings) -> None:
         except OSError as error:
             raise UserError(f"The app can't listen on {settings.host}:{settings.port} ({error}): choose another --port.") from None
         print(f"vitdemo is open at {address}", flush=True)
-        store.get()
+        _tell(store)
         page.block_thread()
     finally:
         if settings.temp_dir is None:
@@ -75,6 +76,15 @@ def launch(page: gr.Blocks, settings: Settings) -> tuple:
         quiet=True,
         prevent_thread_lock=True,
     )
+
+
+def _tell(store: ModelStore) -> None:
+    """Load the operator's model and say in the terminal what came of it. The page is open meanwhile, and stays so without a model."""
+    try:
+        vit = store.get().result()
+        print(f"{vit.name} is ready on {vit.device}, weights from {vit.source}", flush=True)
+    except UserError as error:
+        print(f"vitdemo: {error}", file=sys.stderr, flush=True)
 
 
 def _private_folder(settings: Settings) -> str:

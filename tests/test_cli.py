@@ -1,0 +1,201 @@
+"""The command line: what it prints and writes, and its exit status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm.data
+import torch
+from PIL import Image
+
+from tests.conftest import ROOT, noise
+from vitdemo import __version__
+from vitdemo.cli import main
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch):
+    """The machine's own VITDEMO_* settings stay out of the tests."""
+    for name in ("MODEL", "CHECKPOINT", "DEVICE", "PRECISION", "MAX_UPLOAD_MB", "MAX_MEGAPIXELS"):
+        monkeypatch.delenv(f"VITDEMO_{name}", raising=False)
+
+
+@pytest.fixture
+def gallery(tmp_path) -> Path:
+    """Two photos with a bad file between them."""
+    folder = tmp_path / "gallery"
+    folder.mkdir()
+    noise(40, 30, seed=1).save(folder / "a.png")
+    (folder / "b.jpg").write_bytes(b"no photo")
+    noise(50, 60, seed=2).save(folder / "c.png")
+    return folder
+
+
+@pytest.fixture
+def model(bundle) -> list[str]:
+    return ["--model", f"local-dir:{bundle}", "--device", "cpu"]
+
+
+def test_classify_a_folder_to_json(gallery, model, vit, tmp_path, capsys):
+    output = tmp_path / "new" / "out.json"
+    assert main(["classify", str(gallery), *model, "--top", "3", "--output", str(output)]) == 0
+    first, bad, last = json.loads(output.read_text("utf-8"))
+    assert [first["path"], bad["path"], last["path"]] == [str(gallery / name) for name in ("a.png", "b.jpg", "c.png")]
+    assert bad.keys() == {"path", "error"}
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(vit.module), is_training=False)
+    for row in (first, last):
+        with torch.inference_mode():
+            probabilities, indices = vit.module(transform(Image.open(row["path"]))[None])[0].softmax(-1).topk(3)
+        assert [each["index"] for each in row["predictions"]] == indices.tolist()
+        assert [each["label"] for each in row["predictions"]] == [vit.labels[index].name for index in indices]
+        assert [each["probability"] for each in row["predictions"]] == pytest.approx(probabilities.tolist(), abs=1e-4)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert bad["error"] in printed.err
+    assert f"3 rows in {output}, 1 of them errors" in printed.err
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_classify_to_other_formats(gallery, model, tmp_path, suffix):
+    assert main(["classify", str(gallery), *model, "--output", str(tmp_path / f"out.{suffix}")]) == 0
+    assert (tmp_path / f"out.{suffix}").stat().st_size > 100
+
+
+def test_classify_to_the_terminal(gallery, model, vit, capsys):
+    assert main(["classify", str(gallery / "c.png"), str(gallery / "b.jpg"), str(gallery / "a.png"), *model, "--top", "2"]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert [lines[0], lines[3]] == [str(gallery / "c.png"), str(gallery / "a.png")]
+    assert len(lines) == 6
+    with torch.inference_mode():
+        probability, index = vit.module(vit.preprocessing(Image.open(gallery / "c.png"))[None])[0].softmax(-1).max(-1)
+    assert lines[1].split() == [f"{probability:.1%}", vit.labels[index].name]
+    assert "vitdemo: “b.jpg” is not a photo" in printed.err
+    assert f"{vit.name} on cpu, weights from a local folder" in printed.err
+
+
+def test_real_weights_from_a_checkpoint(shared, tiny_checkpoint, capsys):
+    photo = next((shared / "data" / "imagenet_val" / "n02099601").iterdir()).parent  # ten golden retrievers
+    arguments = ["--model", "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "--checkpoint", str(tiny_checkpoint), "--device", "cpu"]
+    assert main(["classify", str(photo), *arguments, "--top", "1"]) == 0
+    best = [line for line in capsys.readouterr().out.splitlines() if "%" in line]
+    assert len(best) == 10
+    assert sum("golden retriever" in line for line in best) >= 5
+
+
+def test_only_bad_files(gallery, model, tmp_path, capsys):
+    arguments = ["classify", str(gallery / "b.jpg"), str(gallery / "gone.jpg"), *model]
+    assert main(arguments) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert main([*arguments, "--output", str(tmp_path / "out.json")]) == 1
+    assert [each.keys() for each in json.loads((tmp_path / "out.json").read_text("utf-8"))] == [{"path", "error"}] * 2
+
+
+def test_no_photos_at_all(tmp_path, model, capsys):
+    assert main(["classify", str(tmp_path), *model]) == 1
+    assert capsys.readouterr().err == "vitdemo: There are no photos in what you gave: give photos, or a folder that holds some.\n"
+
+
+def test_a_name_longer_than_names_can_be(tmp_path, gallery, model, capsys):
+    assert main(["classify", str(tmp_path / ("a" * 300 + ".jpg")), str(gallery / "a.png"), *model]) == 0
+    assert "can't be read (File name too long)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--top", "0"], "--top must be 1 or more."),
+        (["--top", "-3"], "--top must be 1 or more."),
+        (["--output", "out.txt"], "--output must end in .json, .csv, .parquet."),
+        (["--output", "out"], "--output must end in .json, .csv, .parquet."),
+        (["--device", "tpu"], "--device is “tpu”, but it must be auto, cpu, cuda, cuda:1 or mps."),
+        (["--device", "auto:1"], "--device is “auto:1”, but it must be auto, cpu, cuda, cuda:1 or mps."),
+        (["--precision", "fp8"], "--precision is “fp8”, but it must be one of fp32, bf16, fp16."),
+        (["--max-upload-mb", "0"], "--max-upload-mb is “0”, but it must be a whole number from 1 to 2000."),
+    ],
+)
+def test_wrong_usage(gallery, model, capsys, arguments, said):
+    assert main(["classify", str(gallery), *model, *arguments]) == 2
+    assert capsys.readouterr().err == f"vitdemo: {said}\n"
+
+
+def test_wrong_variable(gallery, model, capsys, monkeypatch):
+    monkeypatch.setenv("VITDEMO_MAX_MEGAPIXELS", "lots")
+    assert main(["classify", str(gallery), *model]) == 2
+    assert "VITDEMO_MAX_MEGAPIXELS is “lots”" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["classify"], ["paint"], ["classify", "a.png", "--top", "many"], ["classify", "a.png", "--colour", "red"]]
+)
+def test_arguments_that_make_no_command(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: python -m vitdemo" in capsys.readouterr().err
+
+
+def test_unknown_bench(capsys):
+    assert main(["bench", "nothing"]) == 2
+    assert "There is no bench nothing: choose from startup" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "resnet50"], "“resnet50” is not a plain Vision Transformer"),
+        (["--model", "local-dir:/nowhere"], "There is no folder /nowhere"),
+        (["--checkpoint", "/nowhere.safetensors"], "There is no weights file /nowhere.safetensors"),
+        (["--precision", "bf16", "--device", "cpu"], "Precision bf16 needs a CUDA device"),
+    ],
+)
+def test_a_model_that_can_not_be_had(gallery, capsys, arguments, said):
+    assert main(["classify", str(gallery), "--device", "cpu", *arguments]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"vitdemo: {said}")
+    assert len(printed.err.splitlines()) == 1
+
+
+def test_output_that_can_not_be_written(gallery, model, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["classify", str(gallery), *model, "--output", str(tmp_path / "file" / "out.json")]) == 1
+    assert "can't be written" in capsys.readouterr().err
+
+
+def test_names_do_not_steer_the_terminal(tmp_path, model, capsys):
+    name = "a\x1b[2J\n\u202egnp.png"
+    noise(40, 30).save(tmp_path / name, "png")
+    (tmp_path / f"bad {name}").write_bytes(b"no photo")
+    assert main(["classify", str(tmp_path), *model, "--top", "1"]) == 0
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert len(lines) == 2
+    assert lines[0] == ascii(str(tmp_path / name))
+    assert all(line.isprintable() for line in (*lines, *printed.err.splitlines()))
+    assert len(printed.err.splitlines()) == 2  # the model's line and the bad file's
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_help_from_a_shell():
+    told = run("-m", "vitdemo", "--help")
+    assert told.returncode == 0
+    assert "usage: python -m vitdemo" in told.stdout
+    assert "classify" in told.stdout
+    assert told.stderr == ""
+    assert run("-m", "vitdemo", "--version").stdout.strip() == __version__
+    assert run("-m", "vitdemo").returncode == 2
+
+
+def test_help_does_not_wait_for_torch():
+    program = "import sys\nfrom vitdemo.cli import main\ntry:\n    main({!r})\nexcept SystemExit:\n    print(*sys.modules, file=sys.stderr)"
+    for arguments in (["--help"], ["classify", "--help"]):
+        told = run("-c", program.format(arguments))
+        loaded = set(told.stderr.split())
+        assert "usage: python -m vitdemo" in told.stdout
+        assert "vitdemo.core.config" in loaded
+        assert not loaded & {"torch", "torchvision", "timm", "gradio", "PIL", "numpy", "pyarrow"}
