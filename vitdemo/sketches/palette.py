@@ -11,6 +11,7 @@ from vitdemo.sketches.dice import Dice
 
 Colour = tuple[int, int, int]
 
+SHADE: Colour = (24, 18, 48)  # what darkens a colour: a deep violet, never plain black
 SCHEMES = [(0, 0), (30, -30), (40, 80), (180, 30), (180, 210), (150, 210), (120, 240), (90, 180)]  # degrees from the main hue
 
 
@@ -47,7 +48,7 @@ def mix(one: Colour, other: Colour, share: float) -> Colour:
 
 
 def darker(colour: Colour, share: float = 0.2) -> Colour:
-    return mix(colour, (24, 18, 48), share)
+    return mix(colour, SHADE, share)
 
 
 def lighter(colour: Colour, share: float = 0.3) -> Colour:
