@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from vitdemo.sketches.dice import Dice
 from vitdemo.sketches.look import Look
-from vitdemo.sketches.palette import SHADE, Colour, brightness, darker, lighter
+from vitdemo.sketches.palette import SHADE, Colour, brightness, darker, lighter, mix
 from vitdemo.sketches.pen import Part, Pen
 from vitdemo.sketches.placing import place
 from vitdemo.sketches.ribbons import ribbons
@@ -39,8 +39,9 @@ class Canvas:
         grow = 0.55 + 0.6 * scale  # a small thing has finer lines
         edge = 2 * self.look.line * side * grow  # half of it is hidden by what is inside
         if self.look.border:
+            rim = mix(pen.palette.light, pen.palette.main, 0.35 if brightness(pen.palette.ground) > 0.93 else 0)
             for part, pixels in zip(pen.parts, paths, strict=True):
-                self._fill_part(part, pixels, scale * side, pen.palette.light, edge=edge + 2 * self.look.border * side)
+                self._fill_part(part, pixels, scale * side, rim, edge=edge + 2 * self.look.border * side)
         for index, (part, pixels) in enumerate(zip(pen.parts, paths, strict=True)):
             if part.line and edge:
                 self._fill_part(part, pixels, scale * side, darker(part.fill, 0.42) if self.look.tonal else pen.palette.line, edge=edge)
