@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from vitdemo.sketches.dice import Dice
 from vitdemo.sketches.look import Look
-from vitdemo.sketches.palette import Colour, darker, lighter
+from vitdemo.sketches.palette import SHADE, Colour, brightness, darker, lighter, mix
 from vitdemo.sketches.pen import Part, Pen
 from vitdemo.sketches.placing import place
 from vitdemo.sketches.ribbons import ribbons
@@ -39,8 +39,9 @@ class Canvas:
         grow = 0.55 + 0.6 * scale  # a small thing has finer lines
         edge = 2 * self.look.line * side * grow  # half of it is hidden by what is inside
         if self.look.border:
+            rim = mix(pen.palette.light, pen.palette.main, 0.35 if brightness(pen.palette.ground) > 0.93 else 0)
             for part, pixels in zip(pen.parts, paths, strict=True):
-                self._fill_part(part, pixels, scale * side, pen.palette.light, edge=edge + 2 * self.look.border * side)
+                self._fill_part(part, pixels, scale * side, rim, edge=edge + 2 * self.look.border * side)
         for index, (part, pixels) in enumerate(zip(pen.parts, paths, strict=True)):
             if part.line and edge:
                 self._fill_part(part, pixels, scale * side, darker(part.fill, 0.42) if self.look.tonal else pen.palette.line, edge=edge)
@@ -80,7 +81,7 @@ class Canvas:
         self._cover.polygon(flat, fill=255)
 
     def _finish_area(self, part: Part, pixels: list[np.ndarray], dice: Dice) -> None:
-        """Shade, hatch or wash an area, then decorate it, all within its outline."""
+        """Decorate an area, then shade, hatch or wash it, all within its outline."""
         count = len(part.paths)
         pixels = [np.rint(path).astype(int) for path in pixels]
         low, high = np.concatenate(pixels[:count]).min(0), np.concatenate(pixels[:count]).max(0)
@@ -93,20 +94,21 @@ class Canvas:
         for path in pixels[:count]:
             draw.polygon((path - low).ravel().tolist(), fill=255)
         corner = tuple(low.tolist())
-        if shaded and part.decor:
-            self._decorate(part, pixels[count:], inside, low)
-            self._image.paste(darker(part.fill, 0.3), corner, self._texture(inside, dice))
-        elif shaded:
-            self._image.paste(darker(part.fill, 0.24), corner, self._texture(inside, dice))
-            if self.look.fill == "shaded":
-                self._image.paste(lighter(part.fill, 0.3), corner, _crescent(inside, -0.05))
-        else:
-            self._decorate(part, pixels[count:], inside, low)
+        self._decorate(part, pixels[count:], inside, low)
+        if shaded:
+            self._image.paste(SHADE, corner, self._texture(inside, dice).point([round(0.26 * level) for level in range(256)]))
+        if shaded and self.look.fill == "shaded":
+            self._image.paste(lighter(part.fill, 0.3), corner, _crescent(inside, -0.05))
 
     def _decorate(self, part: Part, pixels: list[np.ndarray], inside: Image.Image, low: np.ndarray) -> None:
+        """Paint decoration, or draw its outlines where everything is one paper."""
         for path, (_, colour) in zip(pixels, part.decor, strict=True):
-            layer = Image.new("L", inside.size)
-            ImageDraw.Draw(layer).polygon((path - low).ravel().tolist(), fill=255)
+            layer, flat = Image.new("L", inside.size), (path - low).ravel().tolist()
+            if self.look.fill == "paper":
+                colour = darker(part.fill, 0.75) if brightness(part.fill) > 0.5 else lighter(part.fill, 0.8)
+                ImageDraw.Draw(layer).line([*flat, *flat[:2]], fill=255, width=round(0.009 * self.size * self.factor))
+            else:
+                ImageDraw.Draw(layer).polygon(flat, fill=255)
             self._image.paste(colour, tuple(low.tolist()), ImageChops.darker(layer, inside))
 
     def _texture(self, inside: Image.Image, dice: Dice) -> Image.Image:

@@ -11,6 +11,7 @@ from vitdemo.sketches.dice import Dice
 
 Colour = tuple[int, int, int]
 
+SHADE: Colour = (24, 18, 48)  # what darkens a colour: a deep violet, never plain black
 SCHEMES = [(0, 0), (30, -30), (40, 80), (180, 30), (180, 210), (150, 210), (120, 240), (90, 180)]  # degrees from the main hue
 
 
@@ -36,9 +37,11 @@ def _gamma(value: float) -> float:
 
 
 def _fresh(lightness: float, chroma: float, hue: float) -> Colour:
-    """As oklch, but yellows are lifted, which would look like mud."""
+    """As oklch, but no mud: dim yellows are lifted, dark ones reddened."""
     yellow = max(0.0, 1 - abs((hue - 95 + 180) % 360 - 180) / 50)
-    return oklch(min(0.96, lightness + (0.13 * yellow if lightness > 0.5 else 0)), chroma, hue)
+    if lightness > 0.5:
+        return oklch(lightness + yellow * max(0.0, 0.8 - lightness), chroma, hue)
+    return oklch(lightness, chroma, hue - 50 * yellow)
 
 
 def mix(one: Colour, other: Colour, share: float) -> Colour:
@@ -47,7 +50,7 @@ def mix(one: Colour, other: Colour, share: float) -> Colour:
 
 
 def darker(colour: Colour, share: float = 0.2) -> Colour:
-    return mix(colour, (24, 18, 48), share)
+    return mix(colour, SHADE, share)
 
 
 def lighter(colour: Colour, share: float = 0.3) -> Colour:
@@ -78,7 +81,7 @@ class Palette:
 
     def uncoloured(self) -> "Palette":
         """As for a colouring book: one paper for all parts, told apart by their lines."""
-        paper = self.light if brightness(self.line) < 0.5 else self.deep
+        paper = self.light if brightness(self.line) < 0.5 else self.main
         return replace(self, main=paper, second=paper, third=paper)
 
 

@@ -35,6 +35,7 @@ def place(pen: Pen, dice: Dice, *, wobble: float, border: float) -> tuple[float,
     low, high = solid.min(0), solid.max(0)
     extent = float((high - low).max())
     wanted = max(0.36 + 0.54 * math.sqrt(dice.uniform(0, 1)), _least_share(pen, extent))
+    wanted = min(wanted, 0.82 * extent / math.sqrt(float((high - low).prod())))  # a square thing shall leave some background
     scale = wanted / extent
     margin = 0.03 + border
     room = np.maximum(1 - 2 * margin - (high - low) * scale, 0)

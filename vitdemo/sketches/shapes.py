@@ -94,7 +94,7 @@ def dense(points: np.ndarray, *, closed: bool) -> np.ndarray:
     """The same path with points put in wherever two are more than a step apart."""
     path = np.concatenate([points, points[:1]]) if closed else points
     lengths = np.sqrt((np.diff(path, axis=0) ** 2).sum(1))
-    counts = np.maximum(1, np.ceil(lengths / STEP)).astype(int)
+    counts = np.maximum(1, np.ceil(lengths / STEP - 1e-6)).astype(int)
     start = np.repeat(np.arange(len(counts)), counts)
     share = ((np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)) / np.repeat(counts, counts))[:, None]
     between = path[start] + share * (path[start + 1] - path[start])

@@ -85,7 +85,9 @@ def tree(pen: Pen, dice: Dice) -> None:
         pen.area(moved(smooth(both_sides(right)), 0, middle), fill=p.main)
         if kind == "poplar" or dice.chance(0.5):
             twigs = [line((0.01, -0.05), (0.3 * wide, -0.25)), line((0, -0.2), (-0.3 * wide, -0.4))]
-            pen.mark(curve([(0, 0.3), (0.01, 0), (0, middle - 0.2 * high)]), *twigs, width=0.05, fill=p.second)
+            pen.mark(
+                curve([(0, 0.3), (0.01, 0), (0, middle - 0.2 * high)]), *twigs, width=0.05, fill=p.second if p.second != p.main else p.line
+            )
     if dice.chance(0.35):
         count = dice.integer(5, 8)
         for i in range(count):
