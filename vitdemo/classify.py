@@ -33,10 +33,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classification:
-    """The top classes of one photo, best first, and the seconds the model took."""
+    """The top classes of one photo, best first, and the seconds the model took.
+
+    `unfamiliar` says that the photo is unlike anything the model was trained on; None where the model can't tell.
+    """
 
     predictions: list[Prediction]
     seconds: float
+    unfamiliar: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,12 @@ def classify(image: Image.Image, vit: Vit, engine: Engine, *, preprocessing: Pre
     """
     check_classes(vit)
     batch = (preprocessing or vit.preprocessing)(image)[None]  # (1, 3, height, width)
-    logits, seconds = engine.logits(vit, batch)  # (1, classes)
-    return Classification(top_classes(logits[0], vit.labels, top), seconds)
+    if vit.familiarity is None:
+        logits, seconds = engine.logits(vit, batch)  # (1, classes)
+        return Classification(top_classes(logits[0], vit.labels, top), seconds)
+    logits, features, seconds = engine.logits_and_features(vit, batch)
+    unfamiliar = bool(vit.familiarity.distance(features)[0] > vit.familiarity.limit)
+    return Classification(top_classes(logits[0], vit.labels, top), seconds, unfamiliar)
 
 
 def classify_files(paths: Iterable[Path], vit: Vit, engine: Engine, settings: Settings, *, top: int = 5) -> Iterator[Row]:

@@ -14,6 +14,8 @@ from typing import Any
 from vitdemo.core.errors import UsageError
 
 DEFAULT_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+DEMO_MODEL = "demo"
+ASSETS = Path(__file__).parents[2] / "assets"
 MODEL_FLAGS = ("model", "checkpoint", "device", "precision")
 SHARED = Path(os.environ.get("VITDEMO_SHARED", "../shared"))  # real weights and photos, for tests and benches alone
 

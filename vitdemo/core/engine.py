@@ -67,11 +67,21 @@ class Engine:
         Returns: (images, classes) float32 on the CPU, and the seconds the pass took.
         """
 
-        def forward() -> tuple[torch.Tensor, float]:
+        (logits,), seconds = self._forward(vit, lambda images: (vit.logits(images),), batch, long)
+        return logits, seconds
+
+    def logits_and_features(self, vit: Vit, batch: torch.Tensor, *, long: bool = False) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """As `logits`, with what goes into the head between the two: (images, width) float32 on the CPU."""
+        (logits, features), seconds = self._forward(vit, vit.logits_and_features, batch, long)
+        return logits, features, seconds
+
+    def _forward(self, vit: Vit, network: Callable[[torch.Tensor], tuple[torch.Tensor, ...]], batch: torch.Tensor, long: bool):
+        def forward() -> tuple[tuple[torch.Tensor, ...], float]:
             begin = time.perf_counter()
             with torch.inference_mode(), torch.autocast(vit.device.type, self._dtype, enabled=self._dtype is not None):
-                logits = vit.logits(batch.to(vit.device)).float().cpu()  # copying to the CPU waits for the device
-            return logits, time.perf_counter() - begin
+                outputs = network(batch.to(vit.device))
+                outputs = tuple(each.float().cpu() for each in outputs)  # copying to the CPU waits for the device
+            return outputs, time.perf_counter() - begin
 
         return self.run(forward, long=long)
 

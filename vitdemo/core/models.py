@@ -13,8 +13,9 @@ from timm.models import is_model
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
 from vitdemo.core import weights
-from vitdemo.core.config import Settings
+from vitdemo.core.config import ASSETS, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.familiarity import Familiarity
 from vitdemo.core.labels import Label, labels_of
 from vitdemo.core.preprocessing import Preprocessing
 from vitdemo.core.weights import OnProgress, Progress
@@ -34,6 +35,7 @@ class Vit:
         preprocessing: the model's own.
         source: where the weights came from, for people to read.
         parameters: how many numbers it has.
+        familiarity: the statistics of its training classes, where its bundle brings them.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Vit:
     source: str
     device: torch.device
     parameters: int
+    familiarity: Familiarity | None = None
 
     @property
     def bytes(self) -> int:
@@ -58,22 +61,28 @@ class Vit:
         """(images, 3, height, width) → (images, classes)."""
         return self.module(batch)
 
+    def logits_and_features(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(images, 3, height, width) → (images, classes) and what goes into the head, (images, width), in one pass."""
+        tokens = self.module.forward_features(batch)
+        return self.module.forward_head(tokens), self.module.forward_head(tokens, pre_logits=True)
+
 
 def load(name: str, settings: Settings, device: torch.device, on_progress: OnProgress) -> Vit:
-    """Load one model by timm name or `local-dir:DIR`, with the operator's checkpoint if the name is the operator's.
+    """Load one model by timm name, `local-dir:DIR` or `demo`, with the operator's checkpoint if the name is the operator's.
 
     Raises: UserError with the remedy; HubUnreachable where the weights are not on this machine and the hub is out of reach.
     """
+    folder = bundle_folder(name)
     module = skeleton(name)
     config = module.pretrained_cfg
     if settings.checkpoint and name == settings.model:
         path, source = settings.checkpoint, "the file given at the start"
-    elif name.startswith(LOCAL_DIR):
-        path, source = _weights_in(Path(name.removeprefix(LOCAL_DIR))), "a local folder"
+    elif folder:
+        path, source = _weights_in(folder), "this app" if name == DEMO_MODEL else "a local folder"
     else:
         path, source = _from_hub(name, config, settings, on_progress)
     labels = labels_of(module.num_classes, config)
-    if not name.startswith(LOCAL_DIR) and labels and not labels[0].synset:
+    if not folder and labels and not labels[0].synset:
         labels = ()  # a registered model whose outputs have no names, such as CLIP's image tower, gives features
     on_progress(Progress("load"))
     try:
@@ -85,14 +94,22 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     module.load_state_dict(state, assign=True)
     module = module.float().to(device).eval().requires_grad_(False)
     return Vit(
-        name=Path(name.removeprefix(LOCAL_DIR)).name if name.startswith(LOCAL_DIR) else _full_name(config),
+        name=folder.name if folder else _full_name(config),
         module=module,
         labels=labels,
         preprocessing=Preprocessing.of(module),
         source=source,
         device=device,
         parameters=sum(each.numel() for each in module.parameters()),
+        familiarity=Familiarity.load(folder) if folder else None,
     )
+
+
+def bundle_folder(name: str) -> Path | None:
+    """The folder that `local-dir:DIR` or `demo` names; None for a timm name."""
+    if name == DEMO_MODEL:
+        return ASSETS / "demo"
+    return Path(name.removeprefix(LOCAL_DIR)) if name.startswith(LOCAL_DIR) else None
 
 
 def skeleton(name: str) -> VisionTransformer:
@@ -100,18 +117,17 @@ def skeleton(name: str) -> VisionTransformer:
 
     Raises: UserError for a name that is not a plain ViT's.
     """
-    if name.startswith(LOCAL_DIR):
-        _check_bundle(Path(name.removeprefix(LOCAL_DIR)))
+    if folder := bundle_folder(name):
+        _check_bundle(folder)
+        name = f"{LOCAL_DIR}{folder}"
     elif not is_model(name.split(".")[0]) or ":" in name:
         raise UserError(f"timm has no model “{name}”{_perhaps(name)}: choose one from the catalogue in the README, or local-dir:DIR.")
     try:
         with torch.device("meta"):
             module = timm.create_model(name, pretrained=False, dynamic_img_size=True)
     except Exception as error:  # a config that somebody wrote can make timm stumble in any way
-        if name.startswith(LOCAL_DIR):
-            raise UserError(
-                f"timm can't build the model that {name.removeprefix(LOCAL_DIR)}/config.json describes: export it again."
-            ) from None
+        if folder:
+            raise UserError(f"timm can't build the model that {folder}/config.json describes: export it again.") from None
         if "tag" in str(error):
             raise UserError(f"timm knows no weights “{name}”{_perhaps(name)}: check what follows the dot.") from None
         raise UserError(f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model.") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vitdemo.core import catalogue
-from vitdemo.core.config import DEFAULT_MODEL, Settings
+from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 
 if TYPE_CHECKING:  # torch and timm are imported by the loading thread, so that the page opens without waiting for them
@@ -16,10 +16,6 @@ if TYPE_CHECKING:  # torch and timm are imported by the loading thread, so that 
     from vitdemo.core.weights import Progress
 
 RETRY_AFTER = 10  # seconds for which a failed load answers with the same sentence before it is tried again
-AUTO_OFFLINE = (
-    "ViT-B/16 is not on this machine yet and the model hub can't be reached: connect and try again, "
-    "or start with --checkpoint FILE.safetensors (the README's “Offline” says where to get it)."
-)
 log = logging.getLogger(__name__)
 
 
@@ -139,8 +135,9 @@ class ModelStore:
 
         try:
             return self._load_named(DEFAULT_MODEL, loading, report)
-        except HubUnreachable:
-            raise UserError(AUTO_OFFLINE) from None
+        except HubUnreachable as error:
+            log.info("%s The demo model answers.", error)
+            return self._load_named(DEMO_MODEL, loading, report)
 
     def _load_named(self, name: str, loading: Loading, report) -> "Vit":
         from vitdemo.core import models

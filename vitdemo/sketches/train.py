@@ -22,12 +22,15 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from vitdemo.core.familiarity import Familiarity
 from vitdemo.core.training import Recipe, Trainer
 from vitdemo.sketches.draw import LABELS, sketch
 
 SHAPE = {"patch_size": 16, "embed_dim": 128, "depth": 12, "num_heads": 4, "num_classes": len(LABELS)}
 MEAN = STD = (0.5, 0.5, 0.5)
 BACKGROUND = len(LABELS)
+FRESH = 1_000_000_007  # how far from the training pictures the seeds of the fresh ones lie
+KEPT = 0.97  # share of fresh pictures that count as familiar
 SAVE_EVERY = 120  # seconds
 
 
@@ -167,7 +170,7 @@ def finish(weights: dict, folder: Path, seed: int) -> None:
     model = timm.create_model("vit_tiny_patch16_224", **SHAPE)
     model.load_state_dict(weights["vit"])
     model.eval()
-    logits, _, targets = measure(model, seed + 1_000_000_007, 2000)
+    logits, fresh, targets = measure(model, seed + FRESH, 2000)
     scale = temperature(logits, targets)
     model.head.weight.data.div_(scale)
     model.head.bias.data.div_(scale)
@@ -175,6 +178,8 @@ def finish(weights: dict, folder: Path, seed: int) -> None:
     config = {"label_names": list(LABELS), "model_args": {key: value for key, value in SHAPE.items() if key != "num_classes"}}
     preprocessing = {"mean": MEAN, "std": STD, "crop_pct": 1.0, "interpolation": "bicubic"}
     save_for_hf(model.half(), folder, model_config=config | {"pretrained_cfg": preprocessing}, safe_serialization=True)
+    _, known, answers = measure(model.float(), seed + 2 * FRESH, 4000)
+    Familiarity.fit(known, answers, fresh, KEPT).save(folder)
     print(json.dumps({each.name: each.stat().st_size for each in sorted(folder.iterdir())}))
 
 
