@@ -118,6 +118,8 @@ def skeleton(name: str) -> VisionTransformer:
     Raises: UserError for a name that is not a plain ViT's.
     """
     if folder := bundle_folder(name):
+        if name == DEMO_MODEL and not folder.is_dir():
+            raise UserError("This copy of the app comes without the demo model: choose another one.")
         _check_bundle(folder)
         name = f"{LOCAL_DIR}{folder}"
     elif not is_model(name.split(".")[0]) or ":" in name:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:  # torch and timm are imported by the loading thread, so that 
     from vitdemo.core.weights import Progress
 
 RETRY_AFTER = 10  # seconds for which a failed load answers with the same sentence before it is tried again
+AUTO_OFFLINE = (
+    "ViT-B/16 is not on this machine yet and the model hub can't be reached: connect and try again, "
+    "or start with --checkpoint FILE.safetensors (the README's “Offline” says where to get it)."
+)
 log = logging.getLogger(__name__)
 
 
@@ -131,12 +135,14 @@ class ModelStore:
         loading.done.set()
 
     def _load_auto(self, loading: Loading, report) -> "Vit":
+        from vitdemo.core import models
         from vitdemo.core.weights import HubUnreachable
 
         try:
             return self._load_named(DEFAULT_MODEL, loading, report)
-        except HubUnreachable as error:
-            log.info("%s The demo model answers.", error)
+        except HubUnreachable:
+            if not models.bundle_folder(DEMO_MODEL).is_dir():
+                raise UserError(AUTO_OFFLINE) from None
             return self._load_named(DEMO_MODEL, loading, report)
 
     def _load_named(self, name: str, loading: Loading, report) -> "Vit":

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import gradio as gr
 
 from vitdemo.core.store import ModelStore
-from vitdemo.ui import model_header, recipe_panel
+from vitdemo.ui import examples, model_header, recipe_panel
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import html, panel
@@ -30,6 +30,7 @@ def build(store: ModelStore, header: ModelHeader) -> None:
                 alt_text="The photo you gave",
                 elem_id="photo",
             )
+            examples.build(photo)
         with gr.Column(scale=7, min_width=300):
             answer = panel(_message(EMPTY), "answer")
             top = gr.Slider(1, MOST, value=5, step=1, label="Classes shown", buttons=[], elem_id="top")
@@ -96,7 +97,8 @@ def _look(store: ModelStore, component: gr.Image):
                 "milliseconds": 1000 * result.seconds,
                 "notes": photo.notes,
                 "name": photo.name,
-                "model": model_header.title_of(name),
+                "model": model_header.title_of(vit.name),
+                "unfamiliar": result.unfamiliar,
             }
             return _show(kept, top), view, about, kept
         except Exception as error:

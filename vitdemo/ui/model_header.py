@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import gradio as gr
 
 from vitdemo.core import catalogue
-from vitdemo.core.config import DEFAULT_MODEL
+from vitdemo.core.config import ASSETS, DEFAULT_MODEL, DEMO_MODEL
 from vitdemo.core.store import Loading, ModelStore
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.render import WEB, html, panel
 
-ICON = (WEB.parents[2] / "assets" / "icon.svg").read_text("utf-8")
+ICON = (ASSETS / "icon.svg").read_text("utf-8")
+BANNER = (
+    "ViT-B/16 could not be fetched, so the small demo model answers: it knows drawn pictures of 21 things, not ImageNet's thousand. "
+    "Connect to the network and start the app again to get ViT-B/16."
+)
 TICK = 0.25  # seconds between two looks at a model on its way
 
 
@@ -101,11 +105,12 @@ def _arrived(loading: Loading) -> str:
         f"on {str(vit.device).upper()}",
         f"weights from {vit.source}",
     ]
-    return _status("ready", title_of(loading.name), facts, about=f"{vit.name}: {entry.purpose}" if entry else "")
+    banner = BANNER if loading.name == "auto" and vit.name == DEMO_MODEL else ""
+    return _status("ready", title_of(vit.name), facts, about=f"{vit.name}: {entry.purpose}" if entry else "", banner=banner)
 
 
-def _status(kind: str, title: str, facts: list[str] = (), share: float | None = None, about: str = "") -> str:
-    return html("model", kind=kind, title=title, facts=facts, share=share, about=about)
+def _status(kind: str, title: str, facts: list[str] = (), share: float | None = None, about: str = "", banner: str = "") -> str:
+    return html("model", kind=kind, title=title, facts=facts, share=share, about=about, banner=banner)
 
 
 def _choices(operators: str) -> list[tuple[str, str]]:

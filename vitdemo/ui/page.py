@@ -7,14 +7,12 @@ import tempfile
 
 import gradio as gr
 
-from vitdemo.core.config import Settings
+from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui import api, classify_tab, model_header
 from vitdemo.ui.render import WEB
 from vitdemo.ui.theme import THEME
-
-ASSETS = WEB.parents[2] / "assets"
 
 
 def build(settings: Settings, store: ModelStore) -> gr.Blocks:

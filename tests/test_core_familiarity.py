@@ -1,0 +1,75 @@
+"""Is a photo like the training data? The distance against numpy's own arithmetic, and the file it is kept in."""
+
+import numpy as np
+import pytest
+import torch
+
+from vitdemo.core.errors import UserError
+from vitdemo.core.familiarity import FILE, Familiarity
+
+WIDTH, CLASSES = 6, 3
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of three stretched, tilted clouds, and their classes."""
+    make = torch.Generator().manual_seed(0)
+    centres = torch.randn(CLASSES, WIDTH, generator=make) * 5
+    stretch = torch.randn(WIDTH, WIDTH, generator=make)
+    targets = torch.arange(900) % CLASSES
+    return centres[targets] + torch.randn(900, WIDTH, generator=make) @ stretch, targets
+
+
+def test_distance_is_mahalanobis(data):
+    features, targets = data
+    familiarity = Familiarity.fit(features, targets, features, 0.9)
+    x, y = features.double().numpy(), targets.numpy()
+    means = np.stack([x[y == label].mean(0) for label in range(CLASSES)])
+    covariance = (x - means[y]).T @ (x - means[y]) / len(x)
+    covariance += np.eye(WIDTH) * np.diag(covariance).mean() * 1e-3
+    difference = x[:, None] - means[None]
+    expected = np.sqrt(np.einsum("ncw,wv,ncv->nc", difference, np.linalg.inv(covariance), difference)).min(1)
+    assert familiarity.distance(features).numpy() == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_limit_keeps_the_share_asked_for(data):
+    features, targets = data
+    familiarity = Familiarity.fit(features, targets, features[:400], 0.9)
+    assert (familiarity.distance(features[:400]) <= familiarity.limit).float().mean().item() == pytest.approx(0.9, abs=0.005)
+    assert (familiarity.distance(features * 0 + 100) > familiarity.limit).all()
+
+
+def test_saved_and_loaded(data, tmp_path):
+    features, targets = data
+    familiarity = Familiarity.fit(features, targets, features, 0.9)
+    assert Familiarity.load(tmp_path) is None
+    familiarity.save(tmp_path)
+    again = Familiarity.load(tmp_path)
+    assert torch.equal(again.distance(features), familiarity.distance(features))
+    assert again.limit == pytest.approx(familiarity.limit)
+    (tmp_path / FILE).write_bytes(b"something else")
+    with pytest.raises(UserError, match="export the model again, or remove that file"):
+        Familiarity.load(tmp_path)
+
+
+def test_a_bundle_with_statistics_says_what_it_does_not_know(bundle, tmp_path, engine, settings):
+    """Through the real model: statistics of one kind of picture, then that kind and another."""
+    import shutil
+
+    from tests.conftest import noise
+    from vitdemo.classify import classify
+    from vitdemo.core import models
+
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle, folder)
+    plain = models.load(f"local-dir:{folder}", settings, torch.device("cpu"), lambda _: None)
+    known = torch.stack([plain.preprocessing(noise(224, 224, seed)) for seed in range(24)])
+    with torch.inference_mode():
+        logits, features = plain.logits_and_features(known)
+        assert torch.equal(logits, plain.logits(known))
+        assert torch.equal(plain.module.head(features), logits)
+    Familiarity.fit(features, torch.zeros(24, dtype=torch.long), features, 1.0).save(folder)
+    vit = models.load(f"local-dir:{folder}", settings, torch.device("cpu"), lambda _: None)
+    assert classify(noise(224, 224, 3), vit, engine).unfamiliar is False
+    assert classify(noise(2, 2).resize((224, 224)), vit, engine).unfamiliar is True
+    assert classify(noise(224, 224), plain, engine).unfamiliar is None

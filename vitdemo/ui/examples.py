@@ -1,0 +1,33 @@
+"""A row of bundled pictures: a click makes one the current photo."""
+
+import gradio as gr
+from PIL import Image
+
+from vitdemo.core.config import ASSETS
+from vitdemo.ui.render import WEB, data_uri, html
+
+FOLDER = ASSETS / "examples"
+THUMBNAIL = 112  # pixels
+
+
+def build(photo: gr.Image) -> None:
+    """Lay out the row. gr.Examples would do, but for a screen reader its buttons have no names."""
+    files = {path.stem: path for path in sorted(FOLDER.glob("*.jpg"))}
+    pictures = [(name, data_uri(_thumbnail(path), "JPEG")) for name, path in files.items()]
+    row = gr.HTML(
+        html("examples", pictures=pictures),
+        elem_id="examples",
+        apply_default_css=False,
+        js_on_load=(WEB / "examples.js").read_text("utf-8"),
+    )
+
+    def choose(event: gr.EventData) -> str:
+        return str(files[event._data["name"]]) if event._data.get("name") in files else gr.skip()
+
+    row.select(choose, None, photo, trigger_mode="multiple", queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _thumbnail(path) -> Image.Image:
+    with Image.open(path) as image:
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        return image.convert("RGB")
