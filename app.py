@@ -6,6 +6,7 @@ import sys
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.memory import give_back_freed_memory
 
 
 def main() -> int:
@@ -18,6 +19,7 @@ def main() -> int:
         print(f"vitdemo: {error}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    give_back_freed_memory()
     from vitdemo.ui import page
 
     try:

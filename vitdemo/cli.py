@@ -8,6 +8,7 @@ from pathlib import Path
 from vitdemo import __version__
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.memory import give_back_freed_memory
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_sketch(commands)
     _add_bench(commands)
     flags = parser.parse_args(arguments)
+    give_back_freed_memory()
     try:
         return flags.run(flags)
     except UserError as error:

@@ -4,6 +4,7 @@ A photo comes out upright and RGB: EXIF rotation applied, transparency laid on w
 of an animation taken. What was changed is noted, so that the page can say so.
 """
 
+import contextlib
 import hashlib
 import io
 import math
@@ -111,7 +112,8 @@ def _decode(data: bytes, shown: str, settings: Settings) -> tuple[Image.Image, l
             if getattr(image, "is_animated", False) and image.format != "MPO":
                 notes.append("This file has several frames or pages: the first one is used.")
             image.load()
-            return _to_rgb(_upright(image), notes), notes
+            _turn_upright(image)
+            return _to_rgb(image, notes), notes
     except UserError:
         raise
     except Image.DecompressionBombError:
@@ -135,11 +137,9 @@ def _too_many_pixels(shown: str, settings: Settings, pixels: int | None = None) 
     return f"“{shown}” has {size}, and the limit is {settings.max_megapixels}: save a smaller copy of it."
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block is no reason to refuse the picture
-        return image
+def _turn_upright(image: Image.Image) -> None:
+    with contextlib.suppress(Exception):  # a broken EXIF block is no reason to refuse the picture
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -151,7 +151,7 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.mode == "CMYK" and image.info.get("icc_profile"):
         return _from_profile(image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy even where there is nothing to do
 
 
 def _deep_grey(image: Image.Image, notes: list[str]) -> Image.Image:
