@@ -18,7 +18,7 @@ class Hub:
 
     Attributes:
         behave: "well"; "silent" accepts and never answers; "break" closes the connection after `break_after` bytes of each answer;
-            "slow" sends a little at a time; "lie" sends other bytes than it promised.
+            "slow" and "trickle" send a little at a time; "lie" sends other bytes than it promised.
         requests: (method, path, Range header) of every request so far.
         sent: bytes of file content sent so far.
     """
@@ -87,8 +87,8 @@ class Hub:
         piece = 1 << 16
         try:
             for begin in range(start, end, piece):
-                if self.behave == "slow":
-                    time.sleep(0.02)
+                if self.behave in ("slow", "trickle"):
+                    time.sleep(0.02 if self.behave == "slow" else 0.2)
                 request.wfile.write(data[begin : min(end, begin + piece)])
                 self.sent += min(end, begin + piece) - begin
         except (BrokenPipeError, ConnectionResetError):

@@ -391,9 +391,9 @@ def test_bytes_up_to_the_limit_are_taken(tmp_path):
 
 def test_what_is_not_a_file(tmp_path, settings):
     assert refusal(tmp_path, settings, "a.jpg") == "“a.jpg” is a folder: give a photo."
-    assert refusal(tmp_path / "gone.jpg", settings) == "“gone.jpg” is not there any more: add it again."
+    assert refusal(tmp_path / "gone.jpg", settings) == "“gone.jpg” is not there: check its name, or add it again."
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
-    assert refusal(tmp_path / "link.jpg", settings) == "“link.jpg” is not there any more: add it again."
+    assert refusal(tmp_path / "link.jpg", settings) == "“link.jpg” is not there: check its name, or add it again."
     (tmp_path / "file").write_bytes(b"")
     assert refusal(tmp_path / "file" / "a.jpg", settings).startswith("“a.jpg” ")
     assert refusal("/dev/zero", settings) == "“zero” is not a file: give a photo."

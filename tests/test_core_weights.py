@@ -124,7 +124,7 @@ def test_a_silent_hub_is_given_up_in_time(environ, hub):
     hub.behave = "silent"
     answer = fetch(environ, timeout=1.5)
     assert answer["kind"] == "HubUnreachable"
-    assert answer["error"] == "The model hub did not answer within 1.5 s."
+    assert answer["error"].startswith("The model hub did not answer within 1.5 s: choose a model that is on this machine already")
     assert 1.4 < answer["seconds"] < 3
 
 
@@ -133,7 +133,8 @@ def test_no_network_at_all(environ):
         free.bind(("127.0.0.1", 0))
         environ["HF_ENDPOINT"] = f"http://127.0.0.1:{free.getsockname()[1]}"
     answer = fetch(environ)
-    assert (answer["kind"], answer["error"]) == ("HubUnreachable", "The model hub can't be reached.")
+    assert answer["kind"] == "HubUnreachable"
+    assert answer["error"].startswith("The model hub can't be reached: choose a model that is on this machine already")
     assert answer["seconds"] < 5
 
 

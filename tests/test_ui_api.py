@@ -51,7 +51,7 @@ def test_bad_requests_get_one_sentence(app, picture, tmp_path):
     text.write_text("not a photo")
     assert "“words.jpg” is not a photo that can be read here" in call(app, text)["error"]
     assert "choose one from the list" in call(app, picture, model="local-dir:/etc")["error"]
-    assert "top must be a number from 1 to 1000" in call(app, picture, top=0)["error"]
+    assert "top must be a whole number from 1 to 1000" in call(app, picture, top=0)["error"]
     assert len(call(app, picture)["answer"]["predictions"]) == 5  # and the app goes on
 
 

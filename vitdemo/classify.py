@@ -79,7 +79,16 @@ def classify(image: Image.Image, vit: Vit, engine: Engine, *, preprocessing: Pre
     Raises: UserError where the model has no classes.
     """
     check_classes(vit)
-    batch = (preprocessing or vit.preprocessing)(image)[None]  # (1, 3, height, width)
+    return classify_input((preprocessing or vit.preprocessing)(image), vit, engine, top=top)
+
+
+def classify_input(tensor: torch.Tensor, vit: Vit, engine: Engine, *, top: int = 5) -> Classification:
+    """The top classes of one model input, (3, height, width).
+
+    Raises: UserError where the model has no classes.
+    """
+    check_classes(vit)
+    batch = tensor[None]  # (1, 3, height, width)
     if vit.familiarity is None:
         logits, seconds = engine.logits(vit, batch)  # (1, classes)
         return Classification(top_classes(logits[0], vit.labels, top), seconds)

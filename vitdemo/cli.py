@@ -52,12 +52,12 @@ def _classify(flags: argparse.Namespace) -> int:
 
     if flags.output and flags.output.suffix.lower() not in classify.WRITERS:
         raise UsageError(f"--output must end in {', '.join(classify.WRITERS)}.")
-    if flags.output:
-        classify.check_output(flags.output)
     settings = Settings.read(flags)
     paths = find_photos(flags.paths)
     if not paths:
         raise UserError("There are no photos in what you gave: give photos, or a folder that holds some.")
+    if flags.output:
+        classify.check_output(flags.output)
     store = ModelStore(settings)
     vit = store.get().result()
     print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
@@ -121,6 +121,8 @@ def _add_bench(commands) -> None:
 def _bench(flags: argparse.Namespace) -> int:
     from vitdemo.bench import BENCHES
 
+    if flags.runs < 1:
+        raise UsageError("--runs must be 1 or more.")
     if unknown := [name for name in flags.names if name not in BENCHES]:
         raise UsageError(f"There is no bench {unknown[0]}: choose from {', '.join(BENCHES)}.")
     results = {name: BENCHES[name](runs=flags.runs) for name in flags.names or BENCHES}

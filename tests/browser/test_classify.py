@@ -145,13 +145,74 @@ def test_other_preprocessing_warns_and_goes_back(app, open_page, picture):
     assert (labels(page), page.locator("#answer .percent").all_inner_texts()) == before
 
 
-def test_an_image_size_the_patches_do_not_divide(app, open_page, picture):
+def test_only_image_sizes_the_patches_divide_are_offered(app, open_page, picture):
     page = open_page(app)
     give(page, picture)
     labels(page)
     page.get_by_role("button", name="Preprocessing").click()
-    choose(page, "Image size", "518")
-    expect(page.get_by_role("alert")).to_contain_text("choose 512.", timeout=WAIT)
+    page.get_by_label("Image size", exact=True).click()
+    offered = [text for text in page.get_by_role("option").all_inner_texts() if text.strip("✓ \n").isdigit()]
+    assert len(offered) > 5
+    assert all(int(text.strip("✓ \n")) % 16 == 0 for text in offered)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A photo of 48 megapixels, which takes a while."""
+    path = tmp_path_factory.mktemp("large") / "large.jpg"
+    noise(80, 60).resize((8000, 6000)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("delay", [0, 300, 900])
+def test_a_photo_replaced_while_it_is_answered(app, open_page, large, picture, delay):
+    page = open_page(app)
+    give(page, large)
+    expect(page.locator("#photo img")).to_be_visible(timeout=WAIT)
+    page.wait_for_timeout(delay)
+    clear(page)
+    give(page, picture)
+    expect(page.locator("#answer h2")).to_have_text("picture.png", timeout=WAIT)
+    page.wait_for_timeout(4000)  # the large photo's answer would have come by now
+    expect(page.locator("#answer h2")).to_have_text("picture.png")
+    expect(page.locator("#view")).to_contain_text("320×240 pixels")
+
+
+def test_a_photo_cleared_while_it_is_answered(app, open_page, large):
+    page = open_page(app)
+    give(page, large)
+    expect(page.locator("#photo img")).to_be_visible(timeout=WAIT)
+    clear(page)
+    expect(page.locator("#answer")).to_contain_text("Drop a photo", timeout=WAIT)
+    page.wait_for_timeout(4000)
+    expect(page.locator("#answer")).to_contain_text("Drop a photo")
+    expect(page.locator("#view svg")).to_have_count(0)
+
+
+def test_the_number_box_may_hold_anything(app, open_page, picture):
+    page = open_page(app)
+    give(page, picture)
+    before = labels(page)
+    box = page.locator("#top input[type=number]")
+    box.fill("")
+    page.wait_for_timeout(500)
+    assert labels(page) == before
+    give(page, picture)
+    assert len(labels(page)) >= 1
+    box.fill("3")
+    expect(page.locator("#answer .predictions li")).to_have_count(3, timeout=WAIT)
+    box.fill("99")
+    expect(page.locator("#answer .predictions li")).to_have_count(8, timeout=WAIT)  # all there are
+
+
+def test_a_click_on_a_drawing_and_the_keyboard(app, open_page):
+    page = open_page(app)
+    page.get_by_label("Try the cat").click()
+    expect(page.locator("#answer h2")).to_have_text("cat.jpg", timeout=WAIT)
+    page.get_by_label("Try the clock").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#answer h2")).to_have_text("clock.jpg", timeout=WAIT)
+    expect(page.locator("#view")).to_contain_text("448×448 pixels")
 
 
 HOSTILE = "a'b\"c<img src=x onerror=alert(1)>${1+1}{{value}}.png"
@@ -203,7 +264,7 @@ def test_bad_files_get_a_sentence_and_the_next_photo_works(app, open_page, bad, 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_accessibility(app, open_page, picture, theme, width):
+def test_accessibility(app, open_page, picture, tmp_path, theme, width):
     page = open_page(app, theme, width)
     expect(page.locator("#model-status")).to_contain_text("parameters", timeout=WAIT)
     page.get_by_role("button", name="Preprocessing").click()
@@ -214,7 +275,9 @@ def test_accessibility(app, open_page, picture, theme, width):
     expect(page.locator("#preprocessing .warning")).to_be_visible(timeout=WAIT)
     found += serious(page)
     clear(page)
-    choose(page, "Image size", "518")
+    expect(page.locator("#answer")).to_contain_text("Drop a photo", timeout=WAIT)
+    (tmp_path / "words.jpg").write_text("no photo")
+    give(page, tmp_path / "words.jpg")
     expect(page.get_by_role("alert")).to_be_visible(timeout=WAIT)
     found += serious(page)
     assert found == []

@@ -74,6 +74,23 @@ def test_another_model_for_one_visitor_only(start_with_hub, open_page, picture):
     server.stop()
 
 
+def test_another_choice_during_a_download_is_answered_at_once(start_with_hub, hub, open_page, picture):
+    server = start_with_hub("--model", TINY)
+    page = open_page(server)
+    give(page, picture)
+    labels(page)
+    hub.behave = "trickle"
+    choose(page, "Model", "ViT-S/32 · 1,000 classes · 92 MB")
+    expect(page.locator("#model-status")).to_contain_text("Downloading ViT-S/32", timeout=WAIT)
+    choose(page, "Model", "ViT-Ti/16 · 1,000 classes · 23 MB")
+    expect(page.locator("#answer .answer-head")).to_contain_text("ViT-Ti/16", timeout=5000)
+    for _ in range(20):  # and the download, which goes on, no longer shows
+        assert "5.7 M parameters" in page.locator("#model-status").inner_text()
+        assert page.locator("#answer .predictions li").count() == 5
+        page.wait_for_timeout(100)
+    server.stop()
+
+
 def test_without_a_network_the_page_opens_and_says_what_to_do(start_app, tmp_path, open_page, picture):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -87,7 +87,7 @@ def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
 class Settings:
     """What the operator may set. The README's table of settings is made of these lines."""
 
-    model: str = _setting("auto", str, "`auto`, `demo`, a catalogue or timm ViT name, or `local-dir:DIR`")
+    model: str = _setting("auto", str, "`auto` (ViT-B/16), a catalogue or timm ViT name, or `local-dir:DIR`")
     checkpoint: Path | None = _setting(None, Path, "a SafeTensors file with the weights for the named model; no network is used")
     device: str = _setting("auto", _device, "`auto` takes CUDA, then MPS, then the CPU; or `cpu`, `cuda`, `cuda:1`, `mps`")
     precision: str = _setting("fp32", _one_of("fp32", "bf16", "fp16"), "`fp32`; `bf16` or `fp16` run under autocast on a CUDA device")
@@ -99,6 +99,7 @@ class Settings:
     max_upload_mb: int = _setting(50, _whole(1, 2000), "largest file accepted, in megabytes")
     max_megapixels: int = _setting(64, _whole(1, 1000), "largest photo decoded, in millions of pixels")
     max_image_size: int = _setting(518, _whole(32, 2048), "largest input size a visitor may ask of the model, in pixels a side")
+    upload_minutes: int = _setting(120, _whole(5, 100_000), "how long an uploaded file is kept; all of them go when the app stops")
     max_queue: int = _setting(100, _whole(1, 10_000), "requests that may wait; the next one is told that the app is busy")
     model_cache_mb: int = _setting(4096, _whole(64, 1_000_000), "memory for loaded models, in megabytes")
     model_hold_minutes: int = _setting(15, _whole(1, 1440), "how long a visitor's model is kept for them after its last use")

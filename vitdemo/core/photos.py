@@ -94,7 +94,7 @@ def _read(path: Path, shown: str, settings: Settings) -> bytes:
         with path.open("rb") as file:
             data = file.read(settings.max_upload_bytes + 1)
     except FileNotFoundError:
-        raise UserError(f"“{shown}” is not there any more: add it again.") from None
+        raise UserError(f"“{shown}” is not there: check its name, or add it again.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"“{shown}” can't be read ({getattr(error, 'strerror', None) or error}): check its name and permissions.") from None
     if len(data) > settings.max_upload_bytes:

@@ -30,6 +30,7 @@ class Loading:
     Attributes:
         name: as it was asked for.
         progress: how far it is.
+        reserved: bytes it will take, from when they are known until it has arrived.
         holders: visitor → when they last used it, seconds on the monotonic clock.
     """
 
@@ -40,6 +41,7 @@ class Loading:
     done: threading.Event = field(default_factory=threading.Event)
     ended: float = 0.0
     used: float = 0.0
+    reserved: int = 0
     holders: dict[str, float] = field(default_factory=dict)
 
     def result(self, timeout: float | None = None) -> "Vit":
@@ -90,6 +92,8 @@ class ModelStore:
         name = self.allowed(name)
         now = time.monotonic()
         with self._lock:
+            same = (key for key, each in self._models.items() if each.vit and each.vit.name == name)
+            name = next(same, name)  # one copy serves `auto`, a name without its tag, and the full name
             loading = self._models.get(name)
             if loading is None or (loading.error and now - loading.ended > RETRY_AFTER):
                 loading = self._models[name] = Loading(name)
@@ -131,7 +135,7 @@ class ModelStore:
                 log.exception("could not load %s", loading.name)
                 error = UserError("The model could not be loaded, and the server's log says why: try another one.")
             loading.error = error
-        loading.ended = time.monotonic()
+        loading.reserved, loading.ended = 0, time.monotonic()
         loading.done.set()
 
     def _load_auto(self, loading: Loading, report) -> "Vit":
@@ -153,20 +157,21 @@ class ModelStore:
         return models.load(name, self.settings, engine.device, report)
 
     def _make_room(self, wanted: int, coming: Loading) -> None:
-        """Drop models nobody holds, the longest unused first, until `wanted` bytes fit."""
+        """Reserve `wanted` bytes for a model, dropping models that nobody holds, the longest unused first, until they fit."""
         budget, now = self.settings.model_cache_mb * 1_000_000, time.monotonic()
         hold = 60 * self.settings.model_hold_minutes
         with self._lock:
-            loaded = [each for each in self._models.values() if each.vit and each is not coming]
-            for each in sorted(loaded, key=lambda each: each.used):
-                if wanted + sum(kept.vit.bytes for kept in loaded) <= budget:
-                    return
-                held = any(now - last < hold for last in each.holders.values())
-                if not held and each.name != self.settings.model:
-                    loaded.remove(each)
-                    del self._models[each.name]
-            if wanted + sum(kept.vit.bytes for kept in loaded) > budget and coming.name != self.settings.model:
+            taken = {key: each.vit.bytes if each.vit else each.reserved for key, each in self._models.items() if each is not coming}
+            for key in sorted(taken, key=lambda key: self._models[key].used):
+                if wanted + sum(taken.values()) <= budget:
+                    break
+                each = self._models[key]
+                each.holders = {visitor: last for visitor, last in each.holders.items() if now - last < hold}
+                if each.vit and not each.holders and key != self.settings.model:
+                    del self._models[key], taken[key]
+            if wanted + sum(taken.values()) > budget and coming.name != self.settings.model:
                 raise UserError(
                     f"There is no room for this model ({wanted / 1e6:.0f} MB): other visitors are using the ones in memory. "
                     "Choose a smaller one, or try again later."
                 )
+            coming.reserved = wanted

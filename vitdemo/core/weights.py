@@ -32,6 +32,9 @@ ATTEMPTS = 3  # times in a row that a download may break off without a byte gain
 constants.DOWNLOAD_CHUNK_SIZE = 1 << 20  # what a break loses and how often progress is told; huggingface_hub's own is ten times as much
 
 
+REMEDY = "choose a model that is on this machine already, or try again once the hub is within reach."
+
+
 class HubUnreachable(UserError):
     """There is no way to the hub right now."""
 
@@ -125,11 +128,11 @@ def _first_contact(repo: str, filename: str, timeout: float) -> None:
     except HFValidationError:
         raise UserError(f"{repo} is not a name the hub can have: check it.") from None
     except OfflineModeIsEnabled:
-        raise HubUnreachable("The model hub is switched off (HF_HUB_OFFLINE).") from None
+        raise HubUnreachable(f"The model hub is switched off (HF_HUB_OFFLINE): {REMEDY}") from None
     except DeadlineExceeded:
-        raise HubUnreachable(f"The model hub did not answer within {timeout:g} s.") from None
+        raise HubUnreachable(f"The model hub did not answer within {timeout:g} s: {REMEDY}") from None
     except (httpx.HTTPError, HfHubHTTPError, FileMetadataError, OSError):
-        raise HubUnreachable("The model hub can't be reached.") from None
+        raise HubUnreachable(f"The model hub can't be reached: {REMEDY}") from None
     finally:
         asking.shutdown(wait=False)
 

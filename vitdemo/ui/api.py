@@ -11,13 +11,15 @@ from vitdemo.ui.upload import upload_of
 def build(store: ModelStore) -> None:
     """Register `/classify`."""
     with gr.Row(visible=False):
-        photo = gr.Image(label="photo", type="filepath", image_mode=None)
-        model = gr.Textbox("", label="model")
-        top = gr.Number(5, label="top", precision=0)
+        inputs = [
+            component := gr.Image(label="photo", type="filepath", image_mode=None),
+            gr.Textbox("", label="model"),
+            gr.Number(5, label="top", precision=0),
+        ]
         answer = gr.JSON(label="answer")
         trigger = gr.Button()
 
-    def answer_for(payload: dict | None, name: str, classes: int, request: gr.Request) -> dict:
+    def endpoint(photo: dict | None, model: str, top: int, request: gr.Request) -> dict:
         """The top classes of one photo.
 
         `model` is a name from the catalogue; empty for the server's own. Answers {model, seconds, predictions: [{index, label, synset,
@@ -27,15 +29,15 @@ def build(store: ModelStore) -> None:
         from vitdemo.core.photos import open_photo
 
         try:
-            if (upload := upload_of(payload, photo)) is None:
+            if (upload := upload_of(photo, component)) is None:
                 raise UserError("There is no photo: send one.")
-            if not isinstance(classes, int | float) or not 1 <= classes <= 1000:
-                raise UserError("top must be a number from 1 to 1000.")
-            vit = store.get(name or None, request.session_hash or "").result(timeout=300)
+            if isinstance(top, bool) or not isinstance(top, int | float) or top != int(top) or not 1 <= top <= 1000:
+                raise UserError("top must be a whole number from 1 to 1000.")
+            vit = store.get(model or None, request.session_hash or "").result(timeout=300)
             opened = open_photo(upload.path, store.settings, name=upload.name)
-            result = classify(opened.image, vit, store.engine, top=int(classes))
+            result = classify(opened.image, vit, store.engine, top=int(top))
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         return {"model": vit.name, "seconds": result.seconds, "predictions": [each.as_row() for each in result.predictions]}
 
-    trigger.click(answer_for, [photo, model, top], answer, api_name="classify", concurrency_id="model", preprocess=False)
+    trigger.click(endpoint, inputs, answer, api_name="classify", concurrency_id="model", preprocess=False)

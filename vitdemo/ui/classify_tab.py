@@ -1,6 +1,9 @@
 """The Classify tab: a photo in, its top classes out, and what the model saw of it."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import gradio as gr
 
@@ -9,14 +12,18 @@ from vitdemo.ui import examples, model_header, recipe_panel
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import html, panel
+from vitdemo.ui.turns import Turns
 from vitdemo.ui.upload import upload_of
 
 MOST = 20  # classes kept of each answer, so that the slider needs no second pass
+AT_ONCE = 4  # photos decoded and prepared at the same time
+PATIENCE = 0.4  # seconds before the page says that it is at work
+NOTHING = (gr.skip(),) * 6  # leaves the status line, the answer, the view, the recipe's note, the sizes and what is kept as they are
 EMPTY = "Drop a photo, paste one, take one with the camera or pick a file. The model's likeliest classes appear here."
 EMPTY_VIEW = "Here you will see which part of the photo reaches the model, and the patches it is cut into."
 
 
-def build(store: ModelStore, header: ModelHeader) -> None:
+def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns) -> None:
     """Lay out the tab and wire it."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
@@ -36,82 +43,95 @@ def build(store: ModelStore, header: ModelHeader) -> None:
             top = gr.Slider(1, MOST, value=5, step=1, label="Classes shown", buttons=[], elem_id="top")
     panel("<h2>What the model sees</h2>")
     view = panel(_message(EMPTY_VIEW, "small"), "view")
-    recipe = recipe_panel.build(store.settings.max_image_size)
+    recipe = recipe_panel.build()
     kept = gr.State(None)  # the last answer, for the slider
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    raw = {"preprocess": False}  # the photo is opened by core.photos alone
-    wait, look = _wait(store), _look(store, photo)
-
-    def answer_after(event, **options) -> None:
-        """Wait for the model, saying what for; then look at the current photo."""
-        event(wait, [photo, header.picker], [answer, header.status], concurrency_limit=None, **options, **raw, **quiet).then(
-            look,
-            [photo, header.picker, top, *recipe.controls],
-            [answer, view, recipe.about, kept],
-            concurrency_id="model",
-            concurrency_limit=4,
-            **raw,
-            **quiet,
-        )
-
-    for event in (photo.change, header.picker.input, *(control.input for control in recipe.controls)):
-        answer_after(event, trigger_mode="always_last")
-    answer_after(recipe.reset.click(lambda: [recipe_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then)
+    # The handlers take raw values: the photo is opened by core.photos alone, and an empty number box is no fault.
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+    respond = {
+        "fn": _respond(store, photo, turns),
+        "inputs": [photo, header.picker, top, *recipe.controls],
+        "outputs": [header.status, answer, view, recipe.about, recipe.size, kept],
+        "trigger_mode": "multiple",  # each request begins at once, and the ones before it give way
+        "concurrency_limit": None,
+        **quiet,
+    }
+    gr.on([page.load, photo.change, header.picker.input, *(control.input for control in recipe.controls)], **respond)
+    recipe.reset.click(lambda: [recipe_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
     top.input(_show, [kept, top], answer, trigger_mode="always_last", queue=False, **quiet)
 
 
-def _wait(store: ModelStore):
-    watch = model_header.watcher(store)
+def _respond(store: ModelStore, component: gr.Image, turns: Turns):
+    workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look")
 
-    async def wait(photo: dict | None, name: str, request: gr.Request) -> AsyncIterator[tuple]:
-        """Say what the model waits for until it has come. A coroutine holds no thread: a long download keeps nobody else waiting."""
-        async for text, share, status in watch(name, request):
-            yield _message(f"{text} Your photo is next.", "busy", share) if photo and text else gr.skip(), status
+    async def respond(request: gr.Request, payload: dict | None, name: str, top: Any, *recipe: str) -> AsyncIterator[tuple]:
+        """Wait for the model, saying what for, then answer for the current photo. Waiting holds no thread.
 
-    return wait
+        Gradio sends the last thing yielded once more when a generator ends, so a request that gives way ends with nothing to show.
+        """
+        visitor = request.session_hash or ""
+        newest = turns.take(visitor)
+        async for text, share, status in model_header.watch(store, name, visitor):
+            if not newest():
+                break
+            message = _message(f"{text} Your photo is next.", "busy", share) if payload and text else gr.skip()
+            yield status, message, *NOTHING[2:]
+        if newest():
+            arguments = (store, component, visitor, payload, name, top, recipe)
+            looking = asyncio.get_running_loop().run_in_executor(workers, lambda: _look(*arguments) if newest() else NOTHING[1:])
+            await asyncio.wait([looking], timeout=PATIENCE)
+            if not looking.done() and newest():
+                yield gr.skip(), _message("Looking at the photo …", "busy"), *NOTHING[2:]
+            looked = await looking
+            yield (gr.skip(), *looked) if newest() else NOTHING
+        else:
+            yield NOTHING
 
-
-def _look(store: ModelStore, component: gr.Image):
-    def look(request: gr.Request, payload: dict | None, name: str, top: int, *recipe: str) -> tuple:
-        """The answer, the view, the note on preprocessing, and what the slider needs; each says what it can."""
-        view, about = _message(EMPTY_VIEW, "small"), gr.skip()
-        try:
-            vit = store.get(name, request.session_hash or "").result(timeout=1)
-            preprocessing = recipe_panel.overridden(vit, recipe, store.settings.max_image_size)
-            about = recipe_panel.about(preprocessing, vit.preprocessing)
-            if (upload := upload_of(payload, component)) is None:
-                return _message(EMPTY), view, about, None
-
-            from vitdemo.classify import classify
-            from vitdemo.core.photos import open_photo
-            from vitdemo.ui.view import view_of
-
-            photo = open_photo(upload.path, store.settings, name=upload.name)
-            seen = view_of(photo.image, preprocessing(photo.image), preprocessing, vit)
-            foreign = (preprocessing.mean, preprocessing.std) != (vit.preprocessing.mean, vit.preprocessing.std)
-            view = html("view", view=seen, foreign=foreign, percent=percent)
-            result = classify(photo.image, vit, store.engine, preprocessing=preprocessing, top=MOST)
-            kept = {
-                "predictions": result.predictions,
-                "milliseconds": 1000 * result.seconds,
-                "notes": photo.notes,
-                "name": photo.name,
-                "model": model_header.title_of(vit.name),
-                "unfamiliar": result.unfamiliar,
-            }
-            return _show(kept, top), view, about, kept
-        except Exception as error:
-            return _message(sentence(error), "error"), view, about, None
-
-    return look
+    return respond
 
 
-def _show(kept: dict | None, top: int) -> str:
-    """The answer's first `top` classes as HTML."""
-    if kept is None:
+def _look(
+    store: ModelStore, component: gr.Image, visitor: str, payload: dict | None, name: str, top: Any, recipe: tuple[str, ...]
+) -> tuple:
+    """The answer, the view, the note on preprocessing, the image sizes on offer and what the slider needs; each says what it can."""
+    view, about, size = _message(EMPTY_VIEW, "small"), gr.skip(), gr.skip()
+    try:
+        vit = store.get(name, visitor).result(timeout=1)
+        size, recipe = recipe_panel.fit_sizes(vit, recipe, store.settings.max_image_size)
+        about = recipe_panel.about(vit.preprocessing, vit.preprocessing)
+        preprocessing = recipe_panel.overridden(vit, recipe, store.settings.max_image_size)
+        about = recipe_panel.about(preprocessing, vit.preprocessing)
+        if (upload := upload_of(payload, component)) is None:
+            return _message(EMPTY), view, about, size, None
+
+        from vitdemo.classify import classify_input
+        from vitdemo.core.photos import open_photo
+        from vitdemo.ui.view import view_of
+
+        photo = open_photo(upload.path, store.settings, name=upload.name)
+        tensor = preprocessing(photo.image)
+        foreign = (preprocessing.mean, preprocessing.std) != (vit.preprocessing.mean, vit.preprocessing.std)
+        view = html("view", view=view_of(photo.image, tensor, preprocessing, vit), foreign=foreign, percent=percent)
+        result = classify_input(tensor, vit, store.engine, top=MOST)
+        kept = {
+            "predictions": result.predictions,
+            "milliseconds": 1000 * result.seconds,
+            "notes": photo.notes,
+            "name": photo.name,
+            "model": model_header.title_of(vit.name),
+            "unfamiliar": result.unfamiliar,
+        }
+        return _show(kept, top), view, about, size, kept
+    except Exception as error:
+        return _message(sentence(error), "error"), view, about, size, None
+
+
+def _show(kept: dict | None, top: Any) -> str:
+    """The answer's first `top` classes as HTML. The number box may hold anything, or nothing: then the answer stays."""
+    if kept is None or isinstance(top, bool) or not isinstance(top, int | float):
         return gr.skip()
-    return html("predictions", **kept | {"predictions": kept["predictions"][: int(top)]}, percent=percent)
+    count = max(1, min(MOST, int(top)))
+    return html("predictions", **kept | {"predictions": kept["predictions"][:count]}, percent=percent)
 
 
 def percent(share: float) -> str:

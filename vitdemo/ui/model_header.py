@@ -29,7 +29,7 @@ class ModelHeader:
 
 
 def build(store: ModelStore) -> ModelHeader:
-    """Lay out the header and keep its status line true."""
+    """Lay out the header. The tabs' events keep its status line true while they wait for a model."""
     settings = store.settings
     with gr.Row(elem_id="header"):
         panel(html("header", icon=ICON), "brand")
@@ -44,34 +44,22 @@ def build(store: ModelStore) -> ModelHeader:
         )
         theme = gr.Button("Light / dark", size="sm", elem_id="theme")
     status = panel(_status("busy", "Opening …"), "model-status")
-    watch = watcher(store)
-
-    async def follow(name: str, request: gr.Request) -> AsyncIterator[str]:
-        async for *_, line in watch(name, request):
-            yield line
-
-    gr.on(None, follow, picker, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")  # when the page opens
     theme.click(None, js=(WEB / "theme.js").read_text("utf-8"), api_visibility="private")
     return ModelHeader(picker, status)
 
 
-def watcher(store: ModelStore):
-    """Follows a model on its way for one visitor."""
-
-    async def watch(name: str, request: gr.Request) -> AsyncIterator[tuple[str | None, float | None, str]]:
-        """What it waits for, the share that has arrived, and the status line; the last time with None, once it has arrived or failed."""
-        try:
-            loading = store.get(name, request.session_hash or "")
-        except Exception as error:
-            yield None, None, _status("failed", sentence(error))
-            return
-        while not loading.done.is_set():
-            text, share = waiting(loading)
-            yield text, share, _status("busy", text, share=share)
-            await asyncio.sleep(TICK)
-        yield None, None, _arrived(loading)
-
-    return watch
+async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[tuple[str | None, float | None, str]]:
+    """Follow a model on its way: what it waits for, the share that has arrived, and the status line; at last None, and how it ended."""
+    try:
+        loading = store.get(name, visitor)
+    except Exception as error:
+        yield None, None, _status("failed", sentence(error))
+        return
+    while not loading.done.is_set():
+        text, share = waiting(loading)
+        yield text, share, _status("busy", text, share=share)
+        await asyncio.sleep(TICK)
+    yield None, None, _arrived(loading)
 
 
 def waiting(loading: Loading) -> tuple[str, float | None]:
@@ -119,7 +107,7 @@ def _choices(operators: str) -> list[tuple[str, str]]:
     for each in catalogue.CATALOGUE:
         value = "auto" if operators == "auto" and each.name == DEFAULT_MODEL else each.name
         kind = f"{each.classes:,} classes" if each.classes else "features only"
-        choices.append((f"{each.title} · {kind} · {each.megabytes:.0f} MB", value))
+        choices.append((f"{each.title} · {kind} · {each.megabytes:,.0f} MB", value))
     if operators not in [value for _, value in choices]:
         choices.insert(0, (title_of(operators), operators))
     return choices

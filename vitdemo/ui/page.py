@@ -13,18 +13,22 @@ from vitdemo.core.store import ModelStore
 from vitdemo.ui import api, classify_tab, model_header
 from vitdemo.ui.render import WEB
 from vitdemo.ui.theme import THEME
+from vitdemo.ui.turns import Turns
 
 
 def build(settings: Settings, store: ModelStore) -> gr.Blocks:
     """The whole page, not yet served. Nothing that only a tab needs is imported or loaded here."""
-    with gr.Blocks(title="vitdemo", analytics_enabled=False) as page:
+    sweep = (600, 60 * settings.upload_minutes)  # seconds: how often, and how old
+    with gr.Blocks(title="vitdemo", analytics_enabled=False, delete_cache=sweep) as page:
         header = model_header.build(store)
+        turns = Turns()
         with gr.Tabs(), gr.Tab("Classify", id="classify"):
-            classify_tab.build(store, header)
+            classify_tab.build(page, store, header, turns)
         api.build(store)
 
         def leave(request: gr.Request) -> None:
             store.leave(request.session_hash or "")
+            turns.leave(request.session_hash or "")
 
         page.unload(leave)
     return page.queue(max_size=settings.max_queue, default_concurrency_limit=4)
@@ -41,8 +45,8 @@ def serve(settings: Settings) -> None:
         page = build(settings, store)
         try:
             _, address, _ = launch(page, settings)
-        except OSError as error:
-            raise UserError(f"The app can't listen on {settings.host}:{settings.port} ({error}): choose another --port.") from None
+        except OSError:
+            raise UserError(f"The app can't listen on {settings.host}:{settings.port}: choose another --port, or check --host.") from None
         print(f"vitdemo is open at {address}", flush=True)
         _tell(store)
         page.block_thread()

@@ -39,22 +39,32 @@ class RecipePanel:
     reset: gr.Button
     about: gr.HTML
 
+    @property
+    def size(self) -> gr.Dropdown:
+        return self.controls[0]
 
-def build(largest: int) -> RecipePanel:
-    """Lay out the accordion. `largest` is the largest image size offered, in pixels."""
-    sizes = [side for side in (112, 160, 192, 224, 288, 336, 384, 448, 512, 518) if side <= largest]
+
+def build() -> RecipePanel:
+    """Lay out the accordion."""
     with gr.Accordion("Preprocessing", open=False, elem_id="preprocessing"):
         with gr.Row():
             controls = [
-                _choice("Image size", "pixels a side: more see finer detail", map(str, sizes)),
-                _choice("Crop fraction", "how much of the photo is kept", ("0.8", "0.875", "0.9", "0.95", "1.0")),
-                _choice("Crop mode", "cut the sides off, bend or pad", MODES),
+                _choice("Image size", "in pixels a side", _sizes(16, 518)),
+                _choice("Crop fraction", "of the resized photo", ("0.8", "0.875", "0.9", "0.95", "1.0")),
+                _choice("Crop mode", "cut, bend or pad", MODES),
                 _choice("Interpolation", "the filter of the resize", ("bicubic", "bilinear", "lanczos", "nearest")),
                 _choice("Mean and std", "which colours become zero", ("ImageNet", "Inception", "CLIP")),
             ]
         about = panel()
-        reset = gr.Button("Back to the model's own", size="sm")
+        reset = gr.Button("Back to the model's own", size="sm", elem_id="reset")
     return RecipePanel(controls, reset, about)
+
+
+def fit_sizes(vit: "Vit", values: tuple[str, ...], largest: int) -> tuple[dict, tuple[str, ...]]:
+    """An update that offers the image sizes this model's patches divide, and the values with a size of another model set back."""
+    sizes = _sizes(vit.patch[0], largest)
+    size = values[0] if values[0] in sizes else OWN
+    return gr.update(choices=[OWN, *sizes], value=size), (size, *values[1:])
 
 
 def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocessing":
@@ -87,6 +97,10 @@ def about(preprocessing: "Preprocessing", own: "Preprocessing") -> str:
     changed = [name for name in preprocessing.differences(own) if name in CALLED]
     mode = next(word for word, value in MODES.items() if value == own.crop_mode)
     return html("warning", own=own, mode=mode, changed=[CALLED[name] for name in changed], reasons=[REASONS[name] for name in changed])
+
+
+def _sizes(patch: int, largest: int) -> list[str]:
+    return [str(count * patch) for count in (7, 10, 14, 18, 21, 24, 28, 32, 37) if count * patch <= largest]
 
 
 def _choice(label: str, info: str, choices) -> gr.Dropdown:

@@ -30,6 +30,6 @@ def upload_of(payload: dict | None, component: gr.Image) -> Upload | None:
     if payload is None:
         return None
     path = payload.get("path") if isinstance(payload, dict) else None
-    if not path or not is_in_or_equal(path, component.GRADIO_CACHE):
+    if not isinstance(path, str) or not path or "\0" in path or not is_in_or_equal(path, component.GRADIO_CACHE):
         raise UserError("Send the photo as an uploaded file.")
     return Upload(Path(path), shown_name(str(payload.get("orig_name") or Path(path).name)))

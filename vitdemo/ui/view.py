@@ -73,13 +73,14 @@ def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessi
         min(photo.height, int(bottom + reach) + 1) if part else photo.height,
     )
     window = (min(left, seen[0]), min(top, seen[1]), max(right, seen[2]), max(bottom, seen[3]))
-    preview = photo.crop(seen)
-    preview.thumbnail((LONGEST, LONGEST), reducing_gap=2)
+    width, height = seen[2] - seen[0], seen[3] - seen[1]
+    shrink = min(1, LONGEST / max(width, height))
+    preview = photo.resize((max(1, round(width * shrink)), max(1, round(height * shrink))), box=seen, reducing_gap=2)
     own = vit.preprocessing
     mean, std = torch.tensor(own.mean).view(3, 1, 1), torch.tensor(own.std).view(3, 1, 1)
     arrived = ((tensor * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()  # (height, width, 3)
     return View(
-        preview=Picture(data_uri(preview, "JPEG"), seen[0], seen[1], seen[2] - seen[0], seen[3] - seen[1]),
+        preview=Picture(data_uri(preview, "JPEG"), seen[0], seen[1], width, height),
         window=(window[0], window[1], window[2] - window[0], window[3] - window[1]),
         geometry=geometry,
         arrived=data_uri(Image.fromarray(arrived), "PNG"),
