@@ -19,11 +19,15 @@ from vitdemo.sketches.ribbons import ribbons
 
 @dataclass(frozen=True)
 class Painting:
+    """What the brush left: the thing alone, without a ground."""
+
     image: Image.Image  # RGB, black where nothing was painted, edges already multiplied by their cover
     cover: Image.Image  # L, how much of each pixel is painted
 
 
 class Canvas:
+    """A supersampled square on which a pen's parts are painted, colour and cover by the same strokes."""
+
     def __init__(self, size: int, look: Look) -> None:
         self.size, self.look = size, look
         self.factor = 3 if size >= 160 else 4

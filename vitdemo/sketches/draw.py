@@ -30,6 +30,8 @@ UNSEEN = ("anchor", "snowman", "guitar")
 
 @dataclass(frozen=True)
 class Sketch:
+    """A picture with its label and exact mask."""
+
     label: str
     image: Image.Image  # RGB
     mask: Image.Image  # L: 255 where the thing is, with its outline, 0 elsewhere; shadow and clutter are elsewhere

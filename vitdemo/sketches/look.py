@@ -22,6 +22,7 @@ class Look:
 
 
 def pick_look(dice: Dice) -> Look:
+    """A style by chance: line, fill, wobble and border."""
     style, fill = dice.choice(LINES), dice.choice(FILLS)
     if fill == "paper" and style in ("none", "tonal"):
         style = "wobbly"

@@ -22,6 +22,8 @@ class Part:
 
 
 class Pen:
+    """Records the parts of a thing, back to front; the canvas paints them later."""
+
     def __init__(self, palette: Palette) -> None:
         self.palette = palette
         self.parts: list[Part] = []
