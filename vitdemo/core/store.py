@@ -103,6 +103,7 @@ class ModelStore:
                     other.holders.pop(visitor, None)
             if visitor:
                 loading.holders[visitor] = now
+                self._forget_expired(loading, now)
             loading.used = now
             return loading
 
@@ -159,14 +160,13 @@ class ModelStore:
     def _make_room(self, wanted: int, coming: Loading) -> None:
         """Reserve `wanted` bytes for a model, dropping models that nobody holds, the longest unused first, until they fit."""
         budget, now = self.settings.model_cache_mb * 1_000_000, time.monotonic()
-        hold = 60 * self.settings.model_hold_minutes
         with self._lock:
             taken = {key: each.vit.bytes if each.vit else each.reserved for key, each in self._models.items() if each is not coming}
             for key in sorted(taken, key=lambda key: self._models[key].used):
                 if wanted + sum(taken.values()) <= budget:
                     break
                 each = self._models[key]
-                each.holders = {visitor: last for visitor, last in each.holders.items() if now - last < hold}
+                self._forget_expired(each, now)
                 if each.vit and not each.holders and key != self.settings.model:
                     del self._models[key], taken[key]
             if wanted + sum(taken.values()) > budget and coming.name != self.settings.model:
@@ -175,3 +175,7 @@ class ModelStore:
                     "Choose a smaller one, or try again later."
                 )
             coming.reserved = wanted
+
+    def _forget_expired(self, loading: Loading, now: float) -> None:
+        hold = 60 * self.settings.model_hold_minutes
+        loading.holders = {visitor: last for visitor, last in loading.holders.items() if now - last < hold}
