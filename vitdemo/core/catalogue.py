@@ -34,7 +34,7 @@ CATALOGUE = (
     Entry("vit_small_patch16_224.augreg_in21k_ft_in1k", "ViT-S/16", 22.1, 1000, "a quarter of the size for a little accuracy"),
     Entry("vit_tiny_patch16_224.augreg_in21k_ft_in1k", "ViT-Ti/16", 5.7, 1000, "the fastest at full patch resolution"),
     Entry("vit_large_patch16_224.augreg_in21k_ft_in1k", "ViT-L/16", 304.3, 1000, "24 layers: the most accurate here, best on a GPU"),
-    Entry("vit_base_patch32_224.augreg_in21k_ft_in1k", "ViT-B/32", 88.2, 1000, "a 7×7 grid: about four times as fast as ViT-B/16"),
+    Entry("vit_base_patch32_224.augreg_in21k_ft_in1k", "ViT-B/32", 88.2, 1000, "a 7×7 grid: nearly three times as fast as ViT-B/16"),
     Entry("vit_small_patch32_224.augreg_in21k_ft_in1k", "ViT-S/32", 22.9, 1000, "a 7×7 grid: the quickest answers"),
     Entry("deit3_small_patch16_224.fb_in22k_ft_in1k", "DeiT III-S/16", 22.1, 1000, "the same shape as ViT-S/16, trained by another recipe"),
     Entry("deit3_base_patch16_224.fb_in22k_ft_in1k", "DeiT III-B/16", 86.6, 1000, "the same shape as ViT-B/16, trained by another recipe"),
