@@ -491,3 +491,9 @@ def test_a_name_that_can_be_no_folder_is_kept(tmp_path):
     """So that it becomes a row with its reason, instead of ending the whole gallery."""
     for name in ("a" * 300 + ".jpg", "nul\0.jpg"):
         assert find_photos([tmp_path / name]) == [tmp_path / name]
+
+
+def test_a_dark_sixteen_bit_pgm_stays_dark(tmp_path):
+    values = np.full((4, 6), 200, dtype=">u2")  # of 65535
+    (tmp_path / "dark.pgm").write_bytes(b"P5 6 4 65535\n" + values.tobytes())
+    assert np.asarray(open_photo(tmp_path / "dark.pgm", Settings()).image).max() == 1

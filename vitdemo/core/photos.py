@@ -158,7 +158,8 @@ def _deep_grey(image: Image.Image, notes: list[str]) -> Image.Image:
     """16-bit, 32-bit and floating-point grey as 8-bit grey."""
     values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
     if image.mode.startswith("I"):
-        top = 65535 if values.max() > 255 or image.mode.startswith("I;16") else 255
+        sixteen = image.mode.startswith("I;16") or image.format == "PPM"  # Pillow gives a 16-bit PGM the mode of 32-bit pictures
+        top = 65535 if sixteen or values.max() > 255 else 255
     else:
         top = 1 if values.max() <= 1 else 255 if values.max() <= 255 else values.max()
     notes.append("Grey values of more than 8 bits are brought down to 8.")
