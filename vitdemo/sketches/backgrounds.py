@@ -24,6 +24,7 @@ def background(size: int, palette: Palette, dice: Dice) -> Image.Image:
 
 
 def flat(side: int, palette: Palette, dice: Dice) -> Image.Image:
+    """The palette's ground, all over."""
     return Image.new("RGB", (side, side), palette.ground)
 
 
@@ -66,6 +67,7 @@ def paper(side: int, palette: Palette, dice: Dice) -> Image.Image:
 
 
 def stripes(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+    """Faint stripes, upright or leaning."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap, lean = round(side * dice.uniform(0.05, 0.16)), round(side * dice.uniform(-1, 1) * dice.choice([0, 1]))
     thick, upright = max(2, round(gap * dice.uniform(0.12, 0.5))), dice.chance(0.5)
@@ -75,6 +77,7 @@ def stripes(picture: Image.Image, palette: Palette, dice: Dice) -> None:
 
 
 def dots(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+    """Faint dots in rows."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap = round(side * dice.uniform(0.07, 0.16))
     radius = round(gap * dice.uniform(0.12, 0.3))
@@ -84,6 +87,7 @@ def dots(picture: Image.Image, palette: Palette, dice: Dice) -> None:
 
 
 def checks(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+    """A faint chessboard."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap = round(side * dice.uniform(0.07, 0.18))
     for row, y in enumerate(range(0, side, gap)):
@@ -92,6 +96,7 @@ def checks(picture: Image.Image, palette: Palette, dice: Dice) -> None:
 
 
 def grid(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+    """Faint lines both ways."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap, thick = round(side * dice.uniform(0.05, 0.14)), dice.integer(2, 4)
     for at in range(gap // 2, side, gap):
@@ -110,6 +115,7 @@ def hills(picture: Image.Image, palette: Palette, dice: Dice) -> None:
 
 
 def confetti(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+    """Small faint pieces scattered about."""
     side, draw = picture.width, ImageDraw.Draw(picture)
     inks = [_faint(palette, dice) for _ in range(3)]
     for _ in range(dice.integer(15, 45)):

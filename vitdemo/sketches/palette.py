@@ -50,14 +50,17 @@ def mix(one: Colour, other: Colour, share: float) -> Colour:
 
 
 def darker(colour: Colour, share: float = 0.2) -> Colour:
+    """The colour with a share of shade mixed in."""
     return mix(colour, SHADE, share)
 
 
 def lighter(colour: Colour, share: float = 0.3) -> Colour:
+    """The colour with a share of warm white mixed in."""
     return mix(colour, (255, 252, 244), share)
 
 
 def brightness(colour: Colour) -> float:
+    """Luma (ITU-R BT.601), 0 … 1."""
     return (0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]) / 255
 
 

@@ -29,6 +29,7 @@ def arc(x: float, y: float, radius: float, start: float, stop: float, *, height:
 
 
 def box(left: float, top: float, right: float, bottom: float, *, corner: float = 0.06) -> np.ndarray:
+    """An upright rectangle with rounded corners."""
     return rounded([(left, top), (right, top), (right, bottom), (left, bottom)], corner)
 
 
@@ -57,6 +58,7 @@ def curve(points: Points) -> np.ndarray:
 
 
 def line(*points: tuple[float, float]) -> np.ndarray:
+    """An open path through the points."""
     return dense(np.array(points, float), closed=False)
 
 
@@ -67,15 +69,18 @@ def star(x: float, y: float, outer: float, inner: float, tips: int, *, turn: flo
 
 
 def polar(x: float, y: float, radius: float, angle: float) -> tuple[float, float]:
+    """The point at a distance and an angle, in degrees, from (x, y)."""
     return x + radius * math.cos(math.radians(angle)), y + radius * math.sin(math.radians(angle))
 
 
 def rotated(points: Points, degrees: float, *, about: tuple[float, float] = (0, 0)) -> np.ndarray:
+    """The points turned by an angle, in degrees, about a point."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return (np.asarray(points) - about) @ np.array([[cos, sin], [-sin, cos]]) + about
 
 
 def moved(points: Points, x: float, y: float, *, scale: float = 1) -> np.ndarray:
+    """The points scaled about the origin, then shifted."""
     return np.asarray(points) * scale + (x, y)
 
 
