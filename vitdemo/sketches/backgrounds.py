@@ -67,7 +67,7 @@ def paper(side: int, palette: Palette, dice: Dice) -> Image.Image:
 
 
 def stripes(picture: Image.Image, palette: Palette, dice: Dice) -> None:
-    """Faint stripes, upright or leaning."""
+    """Faint stripes, upright or lying, perhaps at a slant."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap, lean = round(side * dice.uniform(0.05, 0.16)), round(side * dice.uniform(-1, 1) * dice.choice([0, 1]))
     thick, upright = max(2, round(gap * dice.uniform(0.12, 0.5))), dice.chance(0.5)
