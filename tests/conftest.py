@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share."""
 
+import json
 import os
 import subprocess
 import sys
@@ -143,6 +144,19 @@ def start_app(tmp_path_factory):
         if process.poll() is None:
             process.terminate()
             process.wait(30)
+
+
+def ask(script: str, server: Server, *arguments: str):
+    """Run a script that speaks to the server by gradio_client, in a process of its own. Returns the JSON it printed last."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, server.url, *arguments],
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,14 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from vitdemo.core import models
 from vitdemo.core.catalogue import CATALOGUE, find
-from vitdemo.core.config import DEFAULT_MODEL
+from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL
+
+ON_THE_HUB = [each for each in CATALOGUE if each.name != DEMO_MODEL]
 
 
-@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", ON_THE_HUB, ids=lambda entry: entry.name)
 def test_entry_is_true(entry):
     assert entry.name in timm.list_pretrained()
     with torch.device("meta"):
@@ -20,11 +23,17 @@ def test_entry_is_true(entry):
     assert entry.megabytes * 1e6 == pytest.approx(sum(each.numel() * 4 for each in model.parameters()), rel=0.01)
 
 
-@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", ON_THE_HUB, ids=lambda entry: entry.name)
 def test_weights_are_on_the_hub_as_safetensors(entry):
     config = timm.get_pretrained_cfg(entry.name)
     assert config.hf_hub_id == f"timm/{entry.name}"
     assert config.hf_hub_filename in (None, "model.safetensors")  # None: timm's and our own default is model.safetensors
+
+
+def test_the_demo_entry_is_true():
+    entry, model = find(DEMO_MODEL), models.skeleton(DEMO_MODEL)
+    assert sum(each.numel() for each in model.parameters()) / 1e6 == pytest.approx(entry.millions, abs=0.1)
+    assert model.num_classes == entry.classes
 
 
 def test_order_and_names():
@@ -32,7 +41,7 @@ def test_order_and_names():
     assert names[0] == DEFAULT_MODEL
     assert len(set(names)) == len(names)
     assert len({each.title for each in CATALOGUE}) == len(names)
-    assert all("." in name for name in names)  # with its tag: otherwise timm's default could change under us
+    assert all("." in each.name for each in ON_THE_HUB)  # with its tag: otherwise timm's default could change under us
 
 
 def test_find():

@@ -30,7 +30,7 @@ def test_many_callers_each_get_their_own(engine, vit):
     answers: dict[int, torch.Tensor] = {}
 
     def ask(index: int) -> None:
-        answers[index] = engine.logits(vit, batches[index], long=index % 2 == 0)[0]
+        answers[index] = engine.logits(vit, batches[index])[0]
 
     asking = [threading.Thread(target=ask, args=(index,)) for index in range(len(batches))]
     for each in asking:
@@ -42,37 +42,107 @@ def test_many_callers_each_get_their_own(engine, vit):
             assert torch.equal(answers[index], vit.module(each))
 
 
-def test_work_runs_in_one_thread_of_its_own(engine):
-    threads = {engine.run(threading.get_ident, long=long) for long in (True, False) for _ in range(5)}
-    assert len(threads) == 1
-    assert threading.get_ident() not in threads
+def test_short_work_runs_in_one_thread_with_all_cores(engine):
+    cores = torch.get_num_threads()
+    assert {engine.run(lambda: (threading.current_thread().name, torch.get_num_threads())) for _ in range(5)} == {("engine", cores)}
+
+
+def test_lanes_share_the_cores():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        engine = Engine(torch.device("cpu"))
+        met = threading.Barrier(4)
+
+        def piece(_) -> tuple[str, int]:
+            met.wait(60)  # passes only if four run at a time
+            return threading.current_thread().name, torch.get_num_threads()
+
+        assert sorted(engine.map(piece, range(4))) == [(f"engine lane {lane}", 1) for lane in range(1, 5)]
+        assert engine.run(torch.get_num_threads) == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_map_keeps_the_order_and_asks_for_no_more_than_it_needs(engine):
+    asked = []
+
+    def pieces():
+        for number in range(20):
+            asked.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        time.sleep(0.02 if number % 2 == 0 else 0)
+        return number * number
+
+    results = engine.map(work, pieces())
+    assert next(results) == 0
+    assert len(asked) == engine.lanes + 1
+    assert list(results) == [number * number for number in range(1, 20)]
+
+
+def test_a_closed_map_runs_nothing_more(engine):
+    done = []
+    results = engine.map(done.append, range(1000))
+    next(results)
+    results.close()
+    engine.run(lambda: None)  # waits for the pieces that had begun
+    count = len(done)
+    assert count <= 2 * engine.lanes + 2
+    time.sleep(0.05)
+    assert len(done) == count
+
+
+def test_a_fault_in_one_piece_ends_its_map_alone(engine):
+    def work(number: int) -> float:
+        return 1 / (3 - number)
+
+    results = engine.map(work, range(10))
+    assert [next(results) for _ in range(3)] == [1 / 3, 1 / 2, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert list(engine.map(work, [0, 1])) == [1 / 3, 1 / 2]
 
 
 def test_short_work_overtakes_long_work_that_waits():
-    engine, begun, gate, done = Engine(torch.device("cpu")), threading.Event(), threading.Event(), []
+    engine, begun, gate, done = Engine(torch.device("cpu")), threading.Semaphore(0), threading.Event(), []
 
-    def block() -> None:
-        begun.set()
+    def piece(number: int) -> None:
+        begun.release()
         assert gate.wait(60)
-        done.append("running")
+        done.append(number)
 
-    def hand_in(work, waiting: int, long: bool) -> threading.Thread:
-        thread = threading.Thread(target=engine.run, args=(work,), kwargs={"long": long})
-        thread.start()
-        while engine._waiting.qsize() < waiting:  # until it stands in the queue
-            assert thread.is_alive()
-            time.sleep(0.001)
-        return thread
-
-    callers = [hand_in(block, 0, True)]
-    assert begun.wait(60)
-    order = [("long 1", True), ("long 2", True), ("short 1", False), ("long 3", True), ("short 2", False)]
-    for waiting, (name, long) in enumerate(order, 1):
-        callers.append(hand_in(lambda name=name: done.append(name), waiting, long))
+    gallery = threading.Thread(target=lambda: list(engine.map(piece, range(5 * engine.lanes))))
+    gallery.start()
+    for _ in range(engine.lanes):
+        assert begun.acquire(timeout=60)
+    visitor = threading.Thread(target=engine.run, args=(lambda: done.append("short"),))
+    visitor.start()
+    while not engine._gate._short:  # until it waits
+        time.sleep(0.001)
     gate.set()
-    for each in callers:
-        each.join(60)
-    assert done == ["running", "short 1", "short 2", "long 1", "long 2", "long 3"]
+    visitor.join(60)
+    gallery.join(60)
+    assert sorted(done[: engine.lanes]) == list(range(engine.lanes))  # what had begun was finished
+    assert done[engine.lanes] == "short"
+    assert sorted(done[engine.lanes + 1 :]) == list(range(engine.lanes, 5 * engine.lanes))
+
+
+def test_a_batch_too_large_for_the_device_is_taken_in_halves(engine, vit, batch):
+    """A stand-in for a device with room for two photos: what it raises is torch's own class."""
+    sizes = []
+
+    def network(images: torch.Tensor) -> tuple[torch.Tensor]:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("no more")
+        return (vit.logits(images),)
+
+    (logits,), _ = engine.forward(network, batch)
+    assert sizes == [4, 2, 2]
+    with torch.inference_mode():
+        assert torch.allclose(logits, vit.module(batch), atol=1e-5)
 
 
 @pytest.mark.parametrize("fault", [ZeroDivisionError("seven"), UserError("Say so."), SystemExit(3), KeyboardInterrupt()])
@@ -109,6 +179,14 @@ def test_nothing_is_kept_once_it_is_handed_over(engine, vit, batch):
     while any(each() is not None for each in kept) and time.monotonic() < deadline:  # the engine lets go just after it has answered
         time.sleep(0.001)
     assert [each() for each in kept] == [None, None]
+
+
+def test_batches_get_smaller_where_memory_is_short(engine, vit, monkeypatch):
+    assert engine.batch_size(vit) == 8
+    photo = 4 * 196 * 48 * 24  # bytes: 196 tokens, 48 wide, 24 of them alive
+    for room, size in ((100, 8), (5, 5), (0.2, 1)):
+        monkeypatch.setattr(engine, "_free_memory", lambda room=room: 4 * engine.lanes * room * photo + 1)
+        assert engine.batch_size(vit) == size
 
 
 def test_devices_by_name():

@@ -57,7 +57,7 @@ def test_a_bundle_with_statistics_says_what_it_does_not_know(bundle, tmp_path, e
     import shutil
 
     from tests.conftest import noise
-    from vitdemo.classify import classify
+    from vitdemo.classify.photo import classify
     from vitdemo.core import models
 
     folder = tmp_path / "bundle"

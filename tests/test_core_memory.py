@@ -8,22 +8,24 @@ import pytest
 from tests.conftest import ROOT, noise
 
 SCRIPT = """
-import sys
+import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from vitdemo.core.config import Settings
-from vitdemo.core.memory import give_back_freed_memory
+from vitdemo.core import memory
 from vitdemo.core.photos import open_photo
 
 def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) // 1024
 
-assert give_back_freed_memory()
+memory.EVERY = 1
+assert memory.give_back_freed_memory()
 settings = Settings()
 open_photo(sys.argv[1], settings)
 before = resident()
 with ThreadPoolExecutor(4) as pool:
     for _ in pool.map(lambda _: open_photo(sys.argv[1], settings).image.size, range(16)):
         pass
+time.sleep(2 * memory.EVERY)
 print(resident() - before)
 """
 

@@ -18,7 +18,7 @@ from PIL import Image
 from tests.conftest import ROOT, noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import Photo, find_photos, open_photo, shown_name
+from vitdemo.core.photos import Photo, open_photo, shown_name
 
 WHITE = "Transparent parts are shown on white."
 FRAMES = "This file has several frames or pages: the first one is used."
@@ -450,47 +450,6 @@ def test_names_that_are_no_text(tmp_path, settings):
     noise(4, 4).save(tmp_path / raw)
     assert open_photo(tmp_path / raw, settings).name == "caf?.png"
     assert refusal(tmp_path / "nul\0.jpg", settings).startswith("“nul�.jpg” ")
-
-
-# Galleries
-
-
-def test_find_photos(tmp_path):
-    for name in (
-        "z.JPG",
-        "a.png",
-        "b/2.jpeg",
-        "b/10.jpeg",
-        "b/c/d/deep.webp",
-        "B/x.avif",
-        "notes.txt",
-        "b/data.csv",
-        "noend",
-        ".hidden.png",
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / ".git").mkdir()
-    (tmp_path / ".git" / "a.png").touch()
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "folder.png" / "in.gif").touch()
-    expected = ["a.png", "z.JPG", "B/x.avif", "b/10.jpeg", "b/2.jpeg", "b/c/d/deep.webp", "folder.png/in.gif"]
-    assert find_photos([tmp_path]) == [tmp_path / each for each in expected]
-    assert find_photos([str(tmp_path)]) == find_photos([tmp_path])
-
-
-def test_files_given_by_name_are_all_kept_in_order(tmp_path):
-    (tmp_path / "f").mkdir()
-    (tmp_path / "f" / "in.png").touch()
-    given = [tmp_path / "notes.txt", tmp_path / "gone.jpg", tmp_path / "f", tmp_path / ".hidden.png", tmp_path / "gone.jpg"]
-    assert find_photos(given) == [*given[:2], tmp_path / "f" / "in.png", *given[3:]]
-    assert find_photos([]) == []
-
-
-def test_a_name_that_can_be_no_folder_is_kept(tmp_path):
-    """So that it becomes a row with its reason, instead of ending the whole gallery."""
-    for name in ("a" * 300 + ".jpg", "nul\0.jpg"):
-        assert find_photos([tmp_path / name]) == [tmp_path / name]
 
 
 def test_a_dark_sixteen_bit_pgm_stays_dark(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import TINY
+from vitdemo.core import models
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import RETRY_AFTER, ModelStore
@@ -115,7 +116,13 @@ def test_a_failed_load_says_why_and_is_tried_again_later(hub_cache):
     assert ours.get(DEIT) is not first
 
 
-def test_auto_without_a_way_to_the_weights_says_what_to_do():
+def test_auto_without_a_way_to_the_weights_is_the_demo_model():
+    vit = store(model="auto").get().result(60)
+    assert (vit.name, len(vit.labels), vit.source) == ("demo", 21, "this app")
+
+
+def test_a_copy_without_the_demo_model_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(models, "ASSETS", tmp_path)
     with pytest.raises(UserError, match=r"connect and try again, or start with --checkpoint FILE\.safetensors"):
         store(model="auto").get().result(60)
 

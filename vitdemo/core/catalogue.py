@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vitdemo.core.config import DEFAULT_MODEL
+from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL
 
 
 @dataclass(frozen=True)
@@ -10,7 +10,7 @@ class Entry:
     """One model of the catalogue.
 
     Attributes:
-        name: timm's name with its tag.
+        name: timm's name with its tag; `demo` for the model that comes with the app.
         title: what the picker calls it.
         millions: parameters, in millions.
         classes: how many classes it tells apart; 0 for a feature backbone.
@@ -45,6 +45,7 @@ CATALOGUE = (
     Entry("vit_base_patch14_reg4_dinov2.lvd142m", "DINOv2-B/14 with registers", 86.6, 0, "as DINOv2-B, with cleaner attention maps"),
     Entry("vit_small_patch16_224.dino", "DINO-S/16", 21.7, 0, "self-supervised: attention that outlines objects unasked"),
     Entry("vit_base_patch16_224.dino", "DINO-B/16", 85.8, 0, "the larger DINO"),
+    Entry(DEMO_MODEL, "Demo model", 2.5, 21, "comes with the app and knows 21 drawn things: for looking around without a network"),
 )
 
 

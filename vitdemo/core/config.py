@@ -87,7 +87,7 @@ def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
 class Settings:
     """What the operator may set. The README's table of settings is made of these lines."""
 
-    model: str = _setting("auto", str, "`auto` (ViT-B/16), a catalogue or timm ViT name, or `local-dir:DIR`")
+    model: str = _setting("auto", str, "`auto` (ViT-B/16, offline `demo`), a catalogue or timm ViT name, or `local-dir:DIR`")
     checkpoint: Path | None = _setting(None, Path, "a SafeTensors file with the weights for the named model; no network is used")
     device: str = _setting("auto", _device, "`auto` takes CUDA, then MPS, then the CPU; or `cpu`, `cuda`, `cuda:1`, `mps`")
     precision: str = _setting("fp32", _one_of("fp32", "bf16", "fp16"), "`fp32`; `bf16` or `fp16` run under autocast on a CUDA device")
@@ -98,17 +98,27 @@ class Settings:
     root_path: str = _setting("", str, "the path under which a reverse proxy serves the app, such as `/vitdemo`")
     max_upload_mb: int = _setting(50, _whole(1, 2000), "largest file accepted, in megabytes")
     max_megapixels: int = _setting(64, _whole(1, 1000), "largest photo decoded, in millions of pixels")
+    max_gallery: int = _setting(5000, _whole(1, 100_000), "most photos a visitor may give at once; the command line has no limit")
+    max_zip_mb: int = _setting(500, _whole(1, 10_000), "largest zip accepted, in megabytes")
+    batch_size: int = _setting(0, _whole(0, 1024), "photos the model takes at a time from a gallery; 0 chooses by the device's memory")
     max_image_size: int = _setting(518, _whole(32, 2048), "largest input size a visitor may ask of the model, in pixels a side")
     upload_minutes: int = _setting(120, _whole(5, 100_000), "how long an uploaded file is kept; all of them go when the app stops")
     max_queue: int = _setting(100, _whole(1, 10_000), "requests that may wait; the next one is told that the app is busy")
     model_cache_mb: int = _setting(4096, _whole(64, 1_000_000), "memory for loaded models, in megabytes")
     model_hold_minutes: int = _setting(15, _whole(1, 1440), "how long a visitor's model is kept for them after its last use")
+    trace_cache_mb: int = _setting(
+        1536, _whole(64, 1_000_000), "memory for the attention of the latest photos, in megabytes; one that needs more is refused"
+    )
     hub_timeout: float = _setting(5.0, _seconds, "seconds within which the model hub must answer a first contact")
     temp_dir: Path | None = _setting(None, Path, "folder for uploads; by default a private one that goes when the app stops")
 
     @property
     def max_upload_bytes(self) -> int:
         return self.max_upload_mb << 20
+
+    @property
+    def max_zip_bytes(self) -> int:
+        return self.max_zip_mb << 20
 
     @property
     def max_pixels(self) -> int:

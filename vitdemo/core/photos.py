@@ -8,26 +8,25 @@ import contextlib
 import hashlib
 import io
 import math
-import os
-import threading
 import unicodedata
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.memory import Budget
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # MPO is opened as JPEG
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".mpo", ".ppm", ".pgm")
 UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's controls, formats, surrogates, unassigned, line ends
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
-_decoding = threading.BoundedSemaphore(2)  # two at a time: the largest photo allowed takes a few hundred megabytes while it is decoded
+_decoding = Budget(128_000_000)  # pixels decoded at the same time: a large photo takes a few hundred megabytes meanwhile
 
 # Pillow warns from its own limit on and refuses at twice that; here the header is checked against the setting before anything is decoded.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -59,23 +58,46 @@ def open_photo(path: str | Path, settings: Settings, *, name: str | None = None)
     Raises: UserError with one sentence, whatever is wrong with the file.
     """
     shown = shown_name(name or Path(path).name)
-    data = _read(Path(path), shown, settings)
-    with _decoding:
-        image, notes = _decode(data, shown, settings)
-    return Photo(hashlib.sha256(data).hexdigest(), shown, image, tuple(notes))
+    return decode(read(Path(path), shown, settings), shown, settings)
 
 
-def find_photos(paths: Iterable[str | Path]) -> list[Path]:
-    """Every file given, and every photo below every folder given, in a stable order, without hidden files and other kinds."""
-    found = []
-    for path in map(Path, paths):
-        if not os.path.isdir(path):  # unlike Path.is_dir, no error for a name that nothing can have
-            found.append(path)
-            continue
-        for folder, folders, files in os.walk(path):
-            folders[:] = sorted(each for each in folders if not each.startswith("."))
-            found += [Path(folder, each) for each in sorted(files) if each.lower().endswith(SUFFIXES) and not each.startswith(".")]
-    return found
+def read(path: Path, shown: str, settings: Settings) -> bytes:
+    """A file's bytes. Raises: UserError for a file that is missing, empty, too large or no file."""
+    try:
+        if path.is_dir():
+            raise UserError(f"“{shown}” is a folder: give a photo.")
+        if path.exists() and not path.is_file():
+            raise UserError(f"“{shown}” is not a file: give a photo.")
+        with path.open("rb") as file:
+            return read_from(file, shown, settings)
+    except FileNotFoundError:
+        raise UserError(f"“{shown}” is not there: check its name, or add it again.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"“{shown}” can't be read ({getattr(error, 'strerror', None) or error}): check its name and permissions.") from None
+
+
+def read_from(file: BinaryIO, shown: str, settings: Settings) -> bytes:
+    """What an open file holds, never more than the limit. Raises: UserError for nothing, and for too much."""
+    data = file.read(settings.max_upload_bytes + 1)
+    if len(data) > settings.max_upload_bytes:
+        raise UserError(f"“{shown}” is larger than {settings.max_upload_mb} MB: save a smaller copy of it.")
+    if not data:
+        raise UserError(f"“{shown}” is empty (0 bytes): copy or download it again.")
+    return data
+
+
+def decode(data: bytes, shown: str, settings: Settings, *, id: str | None = None) -> Photo:
+    """A file's bytes as a Photo called `shown`; give the `id` if you know it.
+
+    Raises: UserError with one sentence, whatever is wrong with them.
+    """
+    image, notes = _decode(data, shown, settings)
+    return Photo(id or id_of(data), shown, image, tuple(notes))
+
+
+def id_of(data: bytes) -> str:
+    """A photo's id: the sha256 of its file, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def shown_name(name: str, longest: int = 60) -> str:
@@ -85,35 +107,17 @@ def shown_name(name: str, longest: int = 60) -> str:
     return name if len(name) <= longest else f"{name[: longest - 21]}…{name[-20:]}"
 
 
-def _read(path: Path, shown: str, settings: Settings) -> bytes:
-    try:
-        if path.is_dir():
-            raise UserError(f"“{shown}” is a folder: give a photo.")
-        if path.exists() and not path.is_file():
-            raise UserError(f"“{shown}” is not a file: give a photo.")
-        with path.open("rb") as file:
-            data = file.read(settings.max_upload_bytes + 1)
-    except FileNotFoundError:
-        raise UserError(f"“{shown}” is not there: check its name, or add it again.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"“{shown}” can't be read ({getattr(error, 'strerror', None) or error}): check its name and permissions.") from None
-    if len(data) > settings.max_upload_bytes:
-        raise UserError(f"“{shown}” is larger than {settings.max_upload_mb} MB: save a smaller copy of it.")
-    if not data:
-        raise UserError(f"“{shown}” is empty (0 bytes): copy or download it again.")
-    return data
-
-
 def _decode(data: bytes, shown: str, settings: Settings) -> tuple[Image.Image, list[str]]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_pixels(image.width * image.height, shown, settings)
+            _check_pixels(pixels := image.width * image.height, shown, settings)
             notes = []
             if getattr(image, "is_animated", False) and image.format != "MPO":
                 notes.append("This file has several frames or pages: the first one is used.")
-            image.load()
-            _turn_upright(image)
-            return _to_rgb(image, notes), notes
+            with _decoding.room_for(pixels):
+                image.load()
+                _turn_upright(image)
+                return _to_rgb(image, notes), notes
     except UserError:
         raise
     except Image.DecompressionBombError:

@@ -77,7 +77,11 @@ class Preprocessing:
 
     def __call__(self, photo: Image.Image) -> torch.Tensor:
         """An upright RGB photo as (3, height, width) float32, exactly as timm's evaluation transform gives it."""
-        return _timm_steps(self)[1](self.crop(photo))
+        return self.normalised(self.crop(photo))
+
+    def normalised(self, crop: Image.Image) -> torch.Tensor:
+        """The second half: what `crop` gave, as numbers, (3, height, width) float32."""
+        return _timm_steps(self)[1](crop)
 
     def crop(self, photo: Image.Image) -> Image.Image:
         """What the model sees of the photo before the numbers are normalised: an RGB image of the input size."""

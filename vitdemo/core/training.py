@@ -24,6 +24,7 @@ class Recipe:
 
     Attributes:
         steps: optimizer updates in all.
+        optimizer: timm's name of it.
         lr: peak learning rate, reached after `warmup` updates and brought to zero along a cosine.
         layer_decay: learning rate of each layer as a share of the one above it; None for one rate.
         accumulate: batches whose gradients make one update.
@@ -34,6 +35,7 @@ class Recipe:
 
     steps: int
     lr: float
+    optimizer: str = "adamw"
     warmup: int = 0
     weight_decay: float = 0.05
     layer_decay: float | None = None
@@ -58,7 +60,9 @@ class Trainer:
     def __init__(self, model: nn.Module, recipe: Recipe, loss: Loss):
         self.model, self.recipe, self.loss = model, recipe, loss
         self.device = next(model.parameters()).device
-        self.optimizer = create_optimizer_v2(model, "adamw", lr=recipe.lr, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay)
+        self.optimizer = create_optimizer_v2(
+            model, recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
+        )
         self.schedule = CosineLRScheduler(self.optimizer, recipe.steps, warmup_t=recipe.warmup, warmup_prefix=False, t_in_epochs=False)
         self.average = ModelEmaV3(model, recipe.ema, use_warmup=True) if recipe.ema else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")

@@ -1,0 +1,28 @@
+"""Places for results: made where they can be, refused before the work where they can't."""
+
+import pytest
+
+from vitdemo.core.errors import UserError
+from vitdemo.core.outputs import check_place, unwritable
+
+
+def test_folders_on_the_way_are_made(tmp_path):
+    check_place(tmp_path / "a" / "b" / "c.png")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert not (tmp_path / "a" / "b" / "c.png").exists()
+    (tmp_path / "old.png").write_bytes(b"old")
+    check_place(tmp_path / "old.png")
+    assert (tmp_path / "old.png").read_bytes() == b"old"
+
+
+def test_places_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "file" / "a.png", "Not a directory|File exists")):
+        with pytest.raises(UserError, match=rf"can't be written \({reason}\): choose another place\."):
+            check_place(path)
+
+
+def test_the_sentence(tmp_path):
+    assert str(unwritable(tmp_path / "a.png", OSError(28, "No space left on device"))) == (
+        f"{tmp_path / 'a.png'} can't be written (No space left on device): choose another place."
+    )

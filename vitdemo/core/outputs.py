@@ -1,0 +1,27 @@
+"""Where results are written: seen to before the work, not after it."""
+
+import errno
+import os
+from pathlib import Path
+
+from vitdemo.core.errors import UserError
+
+
+def check_place(path: Path) -> None:
+    """Make the folders on the way to a file and see that it can be written.
+
+    Raises: UserError for a place that can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """What to say of a place where writing has failed."""
+    return UserError(f"{path} can't be written ({error.strerror}): choose another place.")
