@@ -1,0 +1,80 @@
+"""A gallery's predictions: timm's own for each photo, one row a file, each photo computed once."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import noise
+from vitdemo.classify.gallery import classify_gallery
+from vitdemo.classify.photo import classify
+from vitdemo.core.config import Settings
+from vitdemo.core.gallery import find_items
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gallery")
+    for number, size in enumerate([(320, 240), (100, 400), (40, 30), (224, 224), (500, 90), (61, 77), (300, 300)]):
+        noise(size[0] // 10, size[1] // 10, number).resize(size).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("batch_size", [0, 1, 3, 100])
+def test_any_batch_size_gives_each_photos_own_answer(folder, vit, engine, batch_size):
+    rows = list(classify_gallery(find_items([folder]), vit, engine, Settings(batch_size=batch_size), top=3))
+    assert [row.path for row in rows] == [str(folder / f"{number}.png") for number in range(7)]
+    for row in rows:
+        alone = classify(Image.open(row.path).convert("RGB"), vit, engine, top=3).predictions
+        assert [each.label for each in row.predictions] == [each.label for each in alone]
+        assert [each.probability for each in row.predictions] == pytest.approx([each.probability for each in alone], abs=1e-5)
+
+
+def test_a_bad_file_is_a_row_among_the_others(vit, engine, picture, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    good, bad, again = classify_gallery(find_items([picture, tmp_path / "bad.jpg", picture]), vit, engine, Settings(), top=2)
+    assert (len(good.predictions), good.error, good.duplicate_of) == (2, None, None)
+    assert (bad.path, bad.predictions) == (str(tmp_path / "bad.jpg"), None)
+    assert bad.error.startswith("“bad.jpg” is not a photo")
+    assert (again.predictions, again.sha256, again.duplicate_of) == (good.predictions, good.sha256, good.path)
+
+
+def test_a_photo_that_rows_share_is_computed_once(folder, vit, engine):
+    seen = []
+    items = find_items([folder, folder, folder])
+    module = vit.module
+    handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    try:
+        rows = list(classify_gallery(items, vit, engine, Settings(batch_size=4)))
+    finally:
+        handle.remove()
+    assert sum(seen) == 7
+    assert len(rows) == 21
+    assert [row.duplicate_of for row in rows] == [None] * 7 + [row.path for row in rows[:7]] * 2
+    assert all(row.predictions == rows[index % 7].predictions for index, row in enumerate(rows))
+
+
+def test_only_bad_files(tmp_path, vit, engine):
+    for number in range(20):
+        (tmp_path / f"{number}.png").touch()
+    rows = list(classify_gallery(find_items([tmp_path]), vit, engine, Settings()))
+    assert len(rows) == 20
+    assert all(row.error.endswith("is empty (0 bytes): copy or download it again.") for row in rows)
+
+
+def test_thumbnails_show_what_the_model_saw(folder, vit, engine):
+    (row,) = classify_gallery(find_items([folder / "0.png"]), vit, engine, Settings(), thumbnails=True)
+    small = Image.open(io.BytesIO(row.thumbnail))
+    assert (small.format, small.size) == ("JPEG", (64, 64))
+    seen = vit.preprocessing.crop(Image.open(folder / "0.png").convert("RGB"))
+    assert np.asarray(small.resize((8, 8)), float) == pytest.approx(np.asarray(seen.resize((8, 8)), float), abs=6)
+    assert next(classify_gallery(find_items([folder]), vit, engine, Settings())).thumbnail is None
+
+
+def test_stopping_early_keeps_what_is_done(folder, vit, engine):
+    rows = classify_gallery(find_items([folder] * 50), vit, engine, Settings(batch_size=1))
+    kept = [next(rows) for _ in range(3)]
+    rows.close()
+    assert [row.path for row in kept] == [str(folder / f"{number}.png") for number in range(3)]
+    assert list(rows) == []

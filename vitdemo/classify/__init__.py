@@ -1,0 +1,1 @@
+"""Classify: the top classes of one photo or of a gallery."""

@@ -1,0 +1,80 @@
+"""Predictions written to a file: JSON, CSV or Parquet, by its suffix."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+from vitdemo.classify.gallery import Row
+from vitdemo.core.errors import UserError
+from vitdemo.core.outputs import check_place, unwritable
+
+
+def check_output(path: Path) -> None:
+    """See that predictions can be written there, and make the folders on the way: better said before the first photo than after the last.
+
+    Raises: UserError for a suffix that is none of ours or a place that can't be written.
+    """
+    if path.suffix.lower() not in WRITERS:
+        raise UserError(f"{path.name} must end in {', '.join(WRITERS)}.")
+    check_place(path)
+
+
+def write_rows(rows: list[Row], path: Path, model: str) -> None:
+    """Write predictions as .json, .csv or .parquet, by the file's suffix.
+
+    Raises: UserError for another suffix or a path that can't be written.
+    """
+    check_output(path)
+    try:
+        WRITERS[path.suffix.lower()](rows, path, model)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def _write_json(rows: list[Row], path: Path, model: str) -> None:
+    path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", "utf-8")
+
+
+def _write_csv(rows: list[Row], path: Path, model: str) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error"])
+        writer.writeheader()
+        for row in rows:
+            if row.error:
+                writer.writerow({"path": row.path, "error": row.error})
+            writer.writerows({"path": row.path, "rank": rank} | each.as_row() for rank, each in enumerate(row.predictions or [], 1))
+
+
+def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    schema = pa.schema(
+        {
+            "sha256": pa.string(),
+            "path": pa.string(),
+            "model": pa.string(),
+            "labels": pa.list_(pa.string()),
+            "indices": pa.list_(pa.int32()),
+            "probabilities": pa.list_(pa.float32()),
+            "error": pa.string(),
+        }
+    )
+    table = [
+        {
+            "sha256": row.sha256,
+            "path": os.fsencode(row.path).decode("utf-8", "replace"),
+            "model": model,
+            "labels": [each.label.name for each in row.predictions or []],
+            "indices": [each.label.index for each in row.predictions or []],
+            "probabilities": [each.probability for each in row.predictions or []],
+            "error": row.error,
+        }
+        for row in rows
+    ]
+    with path.open("wb") as file:
+        pyarrow.parquet.write_table(pa.Table.from_pylist(table, schema), file)
+
+
+WRITERS = {".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet}

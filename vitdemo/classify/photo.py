@@ -1,0 +1,74 @@
+"""The top classes of one photo."""
+
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+
+from vitdemo.core.engine import Engine
+from vitdemo.core.errors import UserError
+from vitdemo.core.labels import Label
+from vitdemo.core.models import Vit
+from vitdemo.core.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class with its probability (softmax over all classes, 0 … 1)."""
+
+    label: Label
+    probability: float
+
+    def as_row(self) -> dict:
+        return {"index": self.label.index, "label": self.label.name, "synset": self.label.synset, "probability": self.probability}
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The top classes of one photo, best first, and the seconds the model took.
+
+    `unfamiliar` says that the photo is unlike anything the model was trained on; None where the model can't tell.
+    """
+
+    predictions: list[Prediction]
+    seconds: float
+    unfamiliar: bool | None = None
+
+
+def top_classes(logits: torch.Tensor, labels: tuple[Label, ...], top: int) -> list[Prediction]:
+    """The `top` likeliest classes of one row of logits (classes,), best first; all of them if there are fewer."""
+    probabilities, indices = logits.softmax(-1).topk(min(top, len(labels)))
+    return [Prediction(labels[index], probability) for index, probability in zip(indices.tolist(), probabilities.tolist(), strict=True)]
+
+
+def check_classes(vit: Vit) -> None:
+    """Raises: UserError for a feature backbone, which has no classes to choose from."""
+    if not vit.labels:
+        raise UserError(f"{vit.name} gives features, not classes: choose another model to classify with.")
+
+
+def classify(image: Image.Image, vit: Vit, engine: Engine, *, preprocessing: Preprocessing | None = None, top: int = 5) -> Classification:
+    """The top classes of one upright RGB photo.
+
+    Args:
+        preprocessing: instead of the model's own.
+
+    Raises: UserError where the model has no classes.
+    """
+    check_classes(vit)
+    return classify_input((preprocessing or vit.preprocessing)(image), vit, engine, top=top)
+
+
+def classify_input(tensor: torch.Tensor, vit: Vit, engine: Engine, *, top: int = 5) -> Classification:
+    """The top classes of one model input, (3, height, width).
+
+    Raises: UserError where the model has no classes.
+    """
+    check_classes(vit)
+    batch = tensor[None]  # (1, 3, height, width)
+    if vit.familiarity is None:
+        logits, seconds = engine.logits(vit, batch)  # (1, classes)
+        return Classification(top_classes(logits[0], vit.labels, top), seconds)
+    logits, features, seconds = engine.logits_and_features(vit, batch)
+    unfamiliar = bool(vit.familiarity.distance(features)[0] > vit.familiarity.limit)
+    return Classification(top_classes(logits[0], vit.labels, top), seconds, unfamiliar)
