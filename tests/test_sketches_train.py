@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from vitdemo.classify import classify
+from vitdemo.classify.photo import classify
 from vitdemo.core import models
 from vitdemo.core.config import Settings
 from vitdemo.sketches.draw import LABELS, sketch

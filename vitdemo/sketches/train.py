@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from vitdemo.core.familiarity import Familiarity
 from vitdemo.core.training import Recipe, Trainer
 from vitdemo.sketches.draw import LABELS, sketch
+from vitdemo.sketches.initialisation import initialise
 
 SHAPE = {"patch_size": 16, "embed_dim": 128, "depth": 12, "num_heads": 4, "num_classes": len(LABELS)}
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -47,8 +48,8 @@ class Stage:
 def stages(small: int, large: int) -> list[Stage]:
     """The two stages for so many pictures each."""
     return [
-        Stage("small", 112, 64, Recipe(steps=small // 64, lr=1e-3, warmup=200, ema=0.999)),
-        Stage("large", 224, 32, Recipe(steps=large // 32, lr=3e-4, warmup=50, ema=0.998)),
+        Stage("small", 112, 64, Recipe(small // 64, lr=2e-3, optimizer="muon", warmup=60, ema=0.999)),
+        Stage("large", 224, 32, Recipe(large // 32, lr=1e-3, optimizer="muon", warmup=50, ema=0.998)),
     ]
 
 
@@ -104,7 +105,9 @@ def train(stage: Stage, work: Path, begin: dict | None, seed: int, workers: int)
     """
     torch.manual_seed(seed)
     model = TokenLabelled(VisionTransformer(img_size=stage.size, **SHAPE)).to("cuda" if torch.cuda.is_available() else "cpu")
-    if begin:
+    if begin is None:
+        initialise(model.vit)
+    else:
         model.patch_head.load_state_dict({name: begin["patch_head"][name] for name in ("weight", "bias")})
         model.vit.load_state_dict(checkpoint_filter_fn(begin["vit"], model.vit))
     trainer = Trainer(model, stage.recipe, token_loss)
@@ -176,7 +179,7 @@ def finish(weights: dict, folder: Path, seed: int) -> None:
     model.head.bias.data.div_(scale)
     print(f"accuracy on {len(targets)} fresh pictures {(logits.argmax(-1) == targets).float().mean():.4f}, temperature {scale:.3f}")
     config = {"label_names": list(LABELS), "model_args": {key: value for key, value in SHAPE.items() if key != "num_classes"}}
-    preprocessing = {"mean": MEAN, "std": STD, "crop_pct": 1.0, "interpolation": "bicubic"}
+    preprocessing = {"tag": "sketches", "mean": MEAN, "std": STD, "crop_pct": 1.0, "interpolation": "bicubic"}
     save_for_hf(model.half(), folder, model_config=config | {"pretrained_cfg": preprocessing}, safe_serialization=True)
     _, known, answers = measure(model.float(), seed + 2 * FRESH, 4000)
     Familiarity.fit(known, answers, fresh, KEPT).save(folder)
@@ -188,8 +191,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints, outside the project")
     parser.add_argument("--output", type=Path, default=Path("assets/demo"))
-    parser.add_argument("--small", type=int, default=400_000, help="pictures at 112×112")
-    parser.add_argument("--large", type=int, default=40_000, help="pictures at 224×224")
+    parser.add_argument("--small", type=int, default=200_000, help="pictures at 112×112")
+    parser.add_argument("--large", type=int, default=24_000, help="pictures at 224×224")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1)
     flags = parser.parse_args()

@@ -9,6 +9,7 @@ from vitdemo.sketches.shapes import box, circle, curve, line, rounded, smooth
 
 
 def cup(pen: Pen, dice: Dice) -> None:
+    """A cup with a handle: a mug, or a teacup on its saucer; perhaps steaming."""
     pen.turn = 15
     p, wide, tall = pen.palette, dice.uniform(0.5, 0.66), dice.uniform(0.62, 1.0)
     foot, tea = wide * dice.uniform(0.55, 0.95), dice.chance(0.45)
@@ -63,6 +64,7 @@ def cup(pen: Pen, dice: Dice) -> None:
 
 
 def lamp(pen: Pen, dice: Dice) -> None:
+    """A lamp: with a shade, for the table or the floor, or jointed, for a desk."""
     kind = dice.choice(["table", "table", "desk", "floor"])
     if kind == "desk":
         _desk_lamp(pen, dice)
@@ -145,6 +147,7 @@ def _desk_lamp(pen: Pen, dice: Dice) -> None:
 
 
 def chair(pen: Pen, dice: Dice) -> None:
+    """A chair with a back of slats, spindles or one panel, or an armchair."""
     pen.turn = 14
     if dice.chance(0.25):
         _armchair(pen, dice)

@@ -12,6 +12,7 @@ from vitdemo.sketches.things.face import face
 
 
 def umbrella(pen: Pen, dice: Dice) -> None:
+    """An open umbrella with a hooked handle; its panels two-coloured, dotted or plain."""
     pen.turn = 35
     p, high, count = pen.palette, dice.uniform(0.72, 0.95), dice.choice([3, 4, 4, 5, 6])
     length, hook = dice.uniform(0.72, 0.9), dice.uniform(0.14, 0.2)
@@ -52,6 +53,7 @@ def _panel(left: float, right: float, high: float) -> list[tuple[float, float]]:
 
 
 def key(pen: Pen, dice: Dice) -> None:
+    """A key with a ring, clover, heart or square for its bow, and two or three teeth."""
     pen.turn = 180
     p, radius, width, kind = (
         pen.palette,
@@ -82,6 +84,7 @@ def key(pen: Pen, dice: Dice) -> None:
 
 
 def clock(pen: Pen, dice: Dice) -> None:
+    """A clock with marks and hands: an alarm clock with bells, a wall clock, a square one, or one for the mantelpiece."""
     pen.turn = 18
     p, kind, rim = pen.palette, dice.choice(["alarm", "alarm", "wall", "square", "mantel"]), dice.uniform(0.1, 0.16)
     frame = circle(0, 0, 0.8)

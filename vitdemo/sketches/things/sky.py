@@ -11,6 +11,7 @@ from vitdemo.sketches.things.face import face
 
 
 def star(pen: Pen, dice: Dice) -> None:
+    """A star with five or six tips; plain, faceted, dotted or with a face."""
     p, tips = pen.palette, dice.choice([5, 5, 5, 5, 6])
     inner = dice.uniform(0.46, 0.58) if tips == 5 else dice.uniform(0.52, 0.6)
     outline = star_shape(0, 0, 1, inner, tips, corner=dice.uniform(0.08, 0.3))
@@ -60,6 +61,7 @@ def moon(pen: Pen, dice: Dice) -> None:
 
 
 def sun(pen: Pen, dice: Dice) -> None:
+    """A sun: a disc and its rays, which are triangles, bars, drops or waves."""
     p, count, kind = (
         pen.palette,
         dice.choice([8, 9, 10, 11, 12, 14, 16]),
@@ -94,6 +96,7 @@ def sun(pen: Pen, dice: Dice) -> None:
 
 
 def heart(pen: Pen, dice: Dice) -> None:
+    """A heart; plain, striped, dotted, patched or with a face."""
     pen.turn = 35
     p, wide, low, dip = pen.palette, dice.uniform(0.88, 1.0), dice.uniform(0.85, 1.1), dice.uniform(-0.5, -0.38)
     half = curve([(0, dip), (0.28, -0.72), (0.62, -0.76), (0.92, -0.52), (0.94, -0.12), (0.6, 0.38), (0, low)])[:-1] * (wide, 1)
