@@ -15,7 +15,7 @@ APP = Path(__file__).parents[2] / "app.py"
 PATIENCE = 120  # seconds
 
 
-def run(*, runs: int = 5) -> dict:
+def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """Time both sides `runs` times after one warm-up, print the medians, and return all figures in seconds."""
     environ = os.environ | {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
     _imports(environ), _served(environ)

@@ -1,0 +1,200 @@
+"""`python -m vitdemo attention`: its files, what it says, and its exit status."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.models import save_for_hf
+
+from tests.conftest import ROOT, TINY, noise
+from vitdemo.attention import gradients, maps, render
+from vitdemo.cli import main
+from vitdemo.core.trace_cache import run_trace
+
+METHODS = ("cls", "rollout", "relevance", "gradient-rollout")
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch):
+    """The machine's own VITDEMO_* settings stay out of the tests."""
+    for name in ("MODEL", "CHECKPOINT", "DEVICE", "PRECISION", "MAX_UPLOAD_MB", "MAX_MEGAPIXELS", "TRACE_CACHE_MB"):
+        monkeypatch.delenv(f"VITDEMO_{name}", raising=False)
+
+
+@pytest.fixture
+def model(bundle) -> list[str]:
+    return ["--model", f"local-dir:{bundle}", "--device", "cpu"]
+
+
+@pytest.fixture
+def ask(picture, model):
+    return lambda *arguments: main(["attention", str(picture), *model, *arguments])
+
+
+@pytest.fixture(scope="module")
+def expected(vit, engine, picture):
+    """The trace of the picture, its model input and its top class, by the functions that other tests check."""
+    tensor = vit.preprocessing(Image.open(picture))
+    found = run_trace(vit, engine, tensor)
+    return found, tensor, int(found.logits.argmax())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_path, capsys):
+    found, tensor, top = expected
+    png, npz = tmp_path / "new" / "a.png", tmp_path / "new" / "a.npz"
+    assert ask("--method", method, "--output", str(png), "--npz", str(npz)) == 0
+    heat = {
+        "cls": lambda: maps.cls_map(found, layer=3),
+        "rollout": lambda: maps.rollout(found),
+        "relevance": lambda: maps.relevance(found, gradients.attention_gradient(vit, engine, tensor, top)),
+        "gradient-rollout": lambda: maps.gradient_rollout(found, gradients.attention_gradient(vit, engine, tensor, top)),
+    }[method]()
+    geometry = vit.preprocessing.geometry((320, 240), vit.patch)
+    with np.load(npz) as file:
+        assert set(file.files) == {"heat", "attention_cls", "logits", "box"}
+        assert (file["heat"].dtype, file["heat"].shape) == (np.float32, (14, 14))
+        assert np.allclose(file["heat"], heat, atol=1e-6 * float(heat.max()))
+        assert (file["attention_cls"].dtype, file["attention_cls"].shape) == (np.float32, (3, 3, 14, 14))
+        assert np.array_equal(file["attention_cls"], found.attention[:, :, 0, 1:].unflatten(-1, (14, 14)))
+        with torch.inference_mode():
+            assert np.array_equal(file["logits"], vit.module(tensor[None])[0])
+        assert file["box"] == pytest.approx(geometry.box)
+    assert np.array_equal(Image.open(png), render.overlay(Image.open(picture), heat, geometry))
+    printed = capsys.readouterr()
+    row, column = divmod(int(heat.argmax()), 14)
+    assert printed.out.startswith(f"{method}, layer")
+    assert printed.out.endswith(f"highest in row {row}, column {column} of 14×14\n")
+    assert f"{vit.name} on cpu, weights from a local folder" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "map_of"),
+    [
+        (["--method", "cls", "--layer", "2", "--head", "1"], lambda found, _: maps.cls_map(found, layer=2, head=1)),
+        (["--method", "cls", "--head", "min"], lambda found, _: maps.cls_map(found, layer=3, head="min")),
+        (["--method", "rollout", "--fusion", "max", "--discard", "0.5"], lambda found, _: maps.rollout(found, fusion="max", discard=0.5)),
+        (["--method", "rollout", "--start-layer", "2", "--layer", "2"], lambda found, _: maps.rollout(found, start_layer=2, layer=2)),
+        (["--method", "relevance", "--target", "cat", "--layer", "2"], lambda found, slope: maps.relevance(found, slope(2), layer=2)),
+        (["--method", "relevance", "--target", "7"], lambda found, slope: maps.relevance(found, slope(7))),
+        (
+            ["--method", "gradient-rollout", "--target", "<b>egg</b>", "--start-layer", "3"],
+            lambda found, slope: maps.gradient_rollout(found, slope(4), start_layer=3),
+        ),
+    ],
+)
+def test_options(arguments, map_of, ask, vit, engine, expected, tmp_path):
+    found, tensor, _ = expected
+    heat = map_of(found, lambda target: gradients.attention_gradient(vit, engine, tensor, target))
+    assert ask(*arguments, "--npz", str(tmp_path / "a.npz")) == 0
+    assert np.allclose(np.load(tmp_path / "a.npz")["heat"], heat, atol=1e-6 * float(heat.max()))
+
+
+def test_the_picture_is_upright_and_whole(model, tmp_path):
+    photo = noise(60, 40)
+    exif = photo.getexif()
+    exif[0x0112] = 6  # turned by 90°
+    photo.save(tmp_path / "turned.jpg", exif=exif)
+    arguments = ["--method", "rollout", *model, "--output", str(tmp_path / "a.png"), "--npz", str(tmp_path / "a.npz")]
+    assert main(["attention", str(tmp_path / "turned.jpg"), *arguments]) == 0
+    assert Image.open(tmp_path / "a.png").size == (40, 60)
+    left, top, right, bottom = np.load(tmp_path / "a.npz")["box"]
+    assert 0 <= left < right <= 40
+    assert 0 < top < bottom < 60
+
+
+def test_a_photo_mostly_outside_the_crop_is_said(model, tmp_path, capsys):
+    noise(400, 60).save(tmp_path / "long.png")
+    assert main(["attention", str(tmp_path / "long.png"), "--method", "cls", *model]) == 0
+    assert "vitdemo: The model sees 12% of this photo, inside the frame: crop it yourself" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--method", "grad-cam"], "--method is “grad-cam”, but it must be one of cls, rollout, relevance, gradient-rollout."),
+        (["--method", "cls", "--layer", "4"], "There is no layer 4: choose one from 1 to 3."),
+        (["--method", "cls", "--layer", "0"], "There is no layer 0: choose one from 1 to 3."),
+        (["--method", "cls", "--head", "3"], "There is no head 3: choose one from 0 to 2, or mean, max, min."),
+        (["--method", "cls", "--head", "most"], "--head is “most”, but it must be a number from 0 on or one of mean, max, min."),
+        (["--method", "rollout", "--fusion", "sum"], "--fusion is “sum”, but it must be one of mean, max, min."),
+        (["--method", "rollout", "--discard", "1"], "The share of links to discard must be at least 0 and less than 1; 1 was asked for."),
+        (["--method", "rollout", "--start-layer", "9"], "There is no layer 9: choose one from 1 to 3."),
+        (
+            ["--method", "relevance", "--start-layer", "3", "--layer", "1"],
+            "Layer 1 comes before the start layer 3: choose an earlier start",
+        ),
+        (["--method", "relevance", "--target", "8"], "There is no class 8: choose one from 0 to 7."),
+        (["--method", "relevance", "--target", "zebra"], "bundle0 has no class “zebra”"),
+        (["--method", "cls", "--output", "a.jpg"], "--output must end in .png."),
+        (["--method", "cls", "--npz", "a.zip"], "--npz must end in .npz."),
+        (["--method", "cls", "--trace-cache-mb", "1"], "--trace-cache-mb is “1”, but it must be a whole number from 64 to 1000000."),
+    ],
+)
+def test_wrong_usage(ask, capsys, arguments, said):
+    assert ask(*arguments) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"vitdemo: {said}")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--method"], ["--method", "cls", "--layer", "two"], ["--method", "cls", "--colour", "red"]])
+def test_arguments_that_make_no_command(ask, arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        ask(*arguments)
+    assert ended.value.code == 2
+    assert "usage: python -m vitdemo" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_photo(model, tmp_path, capsys):
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    for name in ("bad.jpg", "gone.jpg"):
+        assert main(["attention", str(tmp_path / name), "--method", "cls", *model]) == 1
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_places_that_can_not_be_written(ask, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for flag, name in (("--output", "a.png"), ("--npz", "a.npz")):
+        assert ask("--method", "cls", flag, str(tmp_path / "file" / name)) == 1
+        assert "can't be written" in capsys.readouterr().err
+        (tmp_path / name).mkdir()
+        assert ask("--method", "cls", flag, str(tmp_path / name)) == 1
+        assert "can't be written (Is a directory): choose another place." in capsys.readouterr().err
+
+
+def test_flags_that_change_nothing_are_said(ask, capsys):
+    assert ask("--method", "rollout", "--head", "1", "--target", "cat") == 0
+    said = capsys.readouterr().err
+    assert "vitdemo: --head changes nothing for rollout.\nvitdemo: --target changes nothing for rollout.\n" in said
+
+
+def test_a_model_without_classes(picture, tmp_path, capsys):
+    shape = {"depth": 2, "embed_dim": 48, "num_heads": 3}
+    backbone = timm.create_model("vit_tiny_patch16_224", num_classes=0, **shape)
+    save_for_hf(backbone, tmp_path / "b", model_config={"model_args": shape}, safe_serialization=True)
+    model = ["--model", f"local-dir:{tmp_path / 'b'}", "--device", "cpu"]
+    assert main(["attention", str(picture), "--method", "relevance", *model]) == 1
+    assert "b gives features, not classes: choose the method cls or rollout, or a model with classes." in capsys.readouterr().err
+    assert main(["attention", str(picture), "--method", "rollout", *model, "--npz", str(tmp_path / "a.npz")]) == 0
+    assert np.load(tmp_path / "a.npz")["logits"].shape == (0,)
+
+
+def test_the_real_model_by_the_name_of_a_class(tiny_checkpoint, shared, tmp_path, capsys):
+    photo = next((shared / "data" / "pets" / "images").glob("cat_Bengal_109.jpg"))
+    arguments = ["--model", TINY, "--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--method", "relevance"]
+    assert main(["attention", str(photo), *arguments, "--target", "Egyptian cat", "--npz", str(tmp_path / "a.npz")]) == 0
+    assert "relevance, layers 1 to 12, Egyptian cat: " in capsys.readouterr().out
+    assert np.load(tmp_path / "a.npz")["attention_cls"].shape == (12, 3, 14, 14)
+    assert main(["attention", str(photo), *arguments, "--target", "crane"]) == 2
+    assert "“crane” names classes 134 and 517: give the index of the one you mean." in capsys.readouterr().err
+
+
+def test_help_does_not_wait_for_torch():
+    program = "import sys\nfrom vitdemo.cli import main\ntry:\n    main(['attention', '-h'])\nexcept SystemExit:\n    print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "--start-layer" in told.stdout
+    assert not set(told.stdout.splitlines()[-1].split()) & {"torch", "timm", "matplotlib", "PIL", "numpy", "gradio"}

@@ -1,0 +1,63 @@
+"""Which class a person means, and what is said where there is none of the kind."""
+
+import dataclasses
+
+import pytest
+
+from tests.small_vits import images, small_vit
+from vitdemo.attention.gradients import attention_gradient, check_target, find_target
+from vitdemo.core.errors import UserError
+from vitdemo.core.labels import Label
+
+NAMES = ("tabby, tabby cat", "crane", "Crane", "Egyptian cat", "tub, vat", "bathtub, tub", "007", "n01234567 x")
+
+
+@pytest.fixture(scope="module")
+def vit():
+    return dataclasses.replace(small_vit(), labels=tuple(Label(index, name, f"n0{index}") for index, name in enumerate(NAMES)))
+
+
+@pytest.mark.parametrize(
+    ("words", "index"),
+    [
+        *(("3", 3), (" 0 ", 0), ("007", 7), ("n04", 4), ("tabby, tabby cat", 0), ("Tabby", 0)),
+        *(("TABBY CAT", 0), ("egyptian cat", 3), ("vat", 4), ("bathtub", 5)),
+    ],
+)
+def test_a_class_by_index_synset_or_name(vit, words, index):
+    assert find_target(vit, words) == index
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("8", "There is no class 8: choose one from 0 to 7."),
+        ("-1", "plain has no class “-1”: give a name or an index from 0 to 7."),
+        ("crane", "“crane” names classes 1 and 2: give the index of the one you mean."),
+        ("tub", "“tub” names classes 4 and 5: give the index of the one you mean."),
+        ("taby", "plain has no class “taby” (perhaps tabby, tabby cat?): give a name or an index from 0 to 7."),
+        ("", "plain has no class “”: give a name or an index from 0 to 7."),
+        ("³", "plain has no class “³”: give a name or an index from 0 to 7."),
+    ],
+)
+def test_a_class_that_is_none(vit, words, said):
+    with pytest.raises(UserError) as refused:
+        find_target(vit, words)
+    assert str(refused.value) == said
+
+
+def test_a_model_without_classes(vit, engine):
+    backbone = dataclasses.replace(vit, labels=())
+    sentence = "plain gives features, not classes: choose the method cls or rollout, or a model with classes."
+    for ask in (lambda: check_target(backbone, 0), lambda: find_target(backbone, "tabby"), lambda: find_target(backbone, "0")):
+        with pytest.raises(UserError) as refused:
+            ask()
+        assert str(refused.value) == sentence
+    with pytest.raises(UserError, match="gives features"):
+        attention_gradient(backbone, engine, images()[0], 0)
+
+
+@pytest.mark.parametrize("target", [-1, 8])
+def test_a_class_out_of_range(vit, engine, target):
+    with pytest.raises(UserError, match=f"There is no class {target}: choose one from 0 to 7"):
+        attention_gradient(vit, engine, images()[0], target)

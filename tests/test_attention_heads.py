@@ -1,0 +1,116 @@
+"""What is told of heads, layers and patches, against brute force and against timm's own head."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import noise
+from tests.small_vits import KINDS, images, size_of, small_vit
+from vitdemo.attention import heads, maps
+from vitdemo.core.errors import UserError
+from vitdemo.core.gallery import find_items
+from vitdemo.core.photos import open_photo
+from vitdemo.core.trace_cache import run_trace
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def case(request, engine):
+    vit = small_vit(request.param)
+    return vit, run_trace(vit, engine, images(1, *size_of(request.param, 3, 5))[0])
+
+
+def even(found):
+    """The same trace, if every token looked at all tokens alike."""
+    return dataclasses.replace(found, attention=torch.full_like(found.attention, 1 / found.attention.shape[-1]))
+
+
+def test_entropy(case):
+    found = case[1]
+    attention = found.attention.double().numpy()
+    expected = [[np.mean([-sum(a * math.log(a) for a in row if a > 0) for row in head]) for head in layer] for layer in attention]
+    assert np.allclose(heads.entropy(found).numpy(), expected, atol=1e-5)
+    assert np.allclose(heads.entropy(even(found)).numpy(), math.log(attention.shape[-1]), atol=1e-5)
+    alone = dataclasses.replace(found, attention=torch.eye(attention.shape[-1]).expand(found.attention.shape))
+    assert (heads.entropy(alone) == 0).all()
+
+
+def test_distance(case):
+    found = case[1]
+    width, height = found.patch
+    places = [(row * height, column * width) for row in range(found.grid[0]) for column in range(found.grid[1])]
+    for layer in range(found.layers):
+        for head in range(found.heads):
+            rows = []
+            for query, here in enumerate(places):
+                shares = found.attention[layer, head, found.prefix + query, found.prefix :].double().numpy()
+                rows.append(sum(share * math.dist(here, there) for share, there in zip(shares / shares.sum(), places, strict=True)))
+            assert float(heads.distance(found)[layer, head]) == pytest.approx(np.mean(rows), rel=1e-5)
+    assert torch.allclose(heads.distance(even(found)), torch.tensor(np.mean([[math.dist(a, b) for a in places] for b in places])).float())
+
+
+def test_logit_lens(case, engine):
+    vit, found = case
+    lens = heads.logit_lens(found, vit, engine)
+    assert lens.shape == (3, 8)
+    assert torch.allclose(lens[-1], found.logits, atol=1e-5)
+    with torch.inference_mode():
+        for layer in range(3):
+            assert torch.allclose(lens[layer], vit.module.forward_head(vit.module.norm(found.tokens[layer][None]))[0], atol=1e-5)
+
+
+def test_logit_lens_needs_classes(case, engine):
+    vit, found = case
+    with pytest.raises(UserError, match="gives features, not classes, so it decides nothing layer by layer: choose a model with classes"):
+        heads.logit_lens(found, dataclasses.replace(vit, labels=()), engine)
+
+
+def test_levels(case):
+    found = case[1]
+    for head in ("mean", 1):
+        levels = heads.head_levels(found, head)
+        expected = torch.stack([maps.layer_attention(found, layer, head) for layer in (1, 2, 3)])
+        assert (levels.levels.dtype, levels.levels.shape) == (torch.uint16, expected.shape)
+        error = (levels.low + levels.levels.float() * levels.scale - expected).abs()
+        assert (error <= levels.scale * 0.51).all()
+    assert (heads.to_levels(torch.ones(2, 3)).levels.float() == 0).all()
+    many = torch.rand(2, heads.FINE + 1)
+    levels = heads.to_levels(many)
+    assert levels.levels.dtype == torch.uint8
+    assert ((levels.low + levels.levels * levels.scale - many).abs() <= levels.scale * 0.51).all()
+
+
+def test_norms_and_artefacts(case):
+    found = case[1]
+    tokens = found.tokens.clone()
+    tokens[:] = torch.ones(tokens.shape[-1]) / tokens.shape[-1] ** 0.5  # all of length 1
+    tokens[-1, found.prefix + 7] *= 2.5
+    tokens[-1, found.prefix + 3] *= 1.9
+    tokens[-1, : found.prefix] *= 100  # prefix tokens are no patches
+    marked = dataclasses.replace(found, tokens=tokens)
+    expected = torch.ones(found.grid)
+    expected[1, 2], expected[0, 3] = 2.5, 1.9
+    assert torch.allclose(heads.norms(marked), expected)
+    assert heads.artefacts(marked).nonzero().tolist() == [[1, 2]]
+    assert not heads.artefacts(marked, 1).any()
+    with pytest.raises(UserError, match="There is no layer 4: choose one from 1 to 3"):
+        heads.norms(marked, 4)
+
+
+def test_the_real_model_has_artefacts_late_and_none_early(real_tiny, shared, engine, settings):
+    path = find_items([shared / "data" / "pets" / "images"])[0].path
+    found = run_trace(real_tiny, engine, real_tiny.preprocessing(open_photo(path, settings).image))
+    assert not heads.artefacts(found, 3).any()
+    assert 1 <= int(heads.artefacts(found).sum()) <= 20
+    ratio = heads.norms(found) / heads.norms(found).median()
+    assert ratio[heads.artefacts(found)].min() > 4 * ratio[~heads.artefacts(found)].max()  # far from the limit on both sides
+
+
+def test_the_real_models_lens_ends_in_its_answer(real_tiny, engine):
+    found = run_trace(real_tiny, engine, real_tiny.preprocessing(noise(300, 200)))
+    lens = heads.logit_lens(found, real_tiny, engine)
+    assert torch.allclose(lens[-1], found.logits, atol=1e-4)
+    expected = real_tiny.module.head(real_tiny.module.norm(found.tokens[4, 0]))
+    assert torch.allclose(lens[4], expected, atol=1e-4)

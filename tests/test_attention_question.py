@@ -1,0 +1,98 @@
+"""A question's map is the one that the science gives, and a question that makes no sense gets one sentence."""
+
+import pytest
+import torch
+
+from tests.small_vits import images, small_vit
+from vitdemo.attention import maps
+from vitdemo.attention.gradients import attention_gradient
+from vitdemo.attention.question import Question, gradient_of, heat, heats, title
+from vitdemo.core.errors import UserError
+from vitdemo.core.trace import trace
+
+
+@pytest.fixture(scope="module")
+def asked(engine):
+    """A small model, its input, the trace of it, and its gradients."""
+    vit, tensor = small_vit(), images()[0]
+    return vit, tensor, trace(vit, tensor), gradient_of(vit, engine, tensor)
+
+
+def test_every_method_gives_its_map_at_every_layer(asked, engine):
+    vit, tensor, traced, gradient = asked
+    slope = attention_gradient(vit, engine, tensor, 3)
+    other = attention_gradient(vit, engine, tensor, 5)
+    wanted = {
+        Question("cls", head=1): lambda layer: maps.cls_map(traced, layer=layer, head=1),
+        Question("cls", head="max"): lambda layer: maps.cls_map(traced, layer=layer, head="max"),
+        Question("rollout"): lambda layer: maps.rollout(traced, layer=layer),
+        Question("relevance", target=3): lambda layer: maps.relevance(traced, slope, layer=layer),
+        Question("gradient-rollout", target=3): lambda layer: maps.gradient_rollout(traced, slope, layer=layer),
+        Question("looks-at", patch=(1, 2)): lambda layer: maps.looks_at(traced, layer, (1, 2)),
+        Question("looked-at-by", patch=(1, 2), head=0): lambda layer: maps.looked_at_by(traced, layer, (1, 2), 0),
+        Question("relevance", target=3, other=5): lambda layer: (
+            maps.relevance(traced, slope, layer=layer) - maps.relevance(traced, other, layer=layer)
+        ),
+    }
+    for question, expected in wanted.items():
+        found = heats(question, traced, gradient)
+        assert found.shape == (3, *traced.grid)
+        for layer in (1, 2, 3):
+            torch.testing.assert_close(found[layer - 1], expected(layer), rtol=0, atol=1e-7)
+
+
+def test_layers_are_counted_from_the_start_layer(asked):
+    _, _, traced, gradient = asked
+    question = Question("rollout", layer=2, start_layer=2)
+    assert len(heats(question, traced, gradient)) == 2
+    torch.testing.assert_close(heat(question, traced, gradient), maps.rollout(traced, start_layer=2, layer=2))
+    with pytest.raises(UserError, match="before the start layer"):
+        heats(Question("rollout", layer=1, start_layer=2), traced, gradient)
+
+
+def test_the_top_class_is_meant_where_none_is_named(asked):
+    vit, _, traced, gradient = asked
+    top = int(traced.logits.argmax())
+    torch.testing.assert_close(
+        heats(Question("relevance"), traced, gradient), heats(Question("relevance", target=top), traced, gradient), rtol=0, atol=0
+    )
+    assert vit.labels[top].name.split(",")[0] in title(Question("relevance"), traced, vit)
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "said"),
+    [
+        ({"method": "magic"}, "no method"),
+        ({"method": "looks-at"}, "needs a patch"),
+        ({"method": "looks-at", "patch": [1]}, "row and a column"),
+        ({"layer": 1.5}, "layer must be a whole number"),
+        ({"layer": float("nan")}, "layer must be a whole number"),
+        ({"target": "cat"}, "target must be a whole number"),
+        ({"head": "sideways"}, "head must be a whole number"),
+        ({"head": True}, "head must be a whole number"),
+        ({"discard": "much"}, "discard must be a number"),
+    ],
+)
+def test_what_makes_no_sense(asked_for, said):
+    with pytest.raises(UserError, match=said):
+        Question.read(asked_for)
+
+
+def test_what_is_not_there(asked):
+    _, _, traced, gradient = asked
+    for question in (Question(layer=4), Question(head=9), Question("relevance", target=99), Question("looks-at", patch=(9, 0))):
+        with pytest.raises(UserError, match="There is no"):
+            heats(question, traced, gradient)
+    with pytest.raises(UserError, match="all heads as one"):
+        heats(Question("rollout", head=2), traced, gradient)
+
+
+def test_titles(asked):
+    vit, _, traced, _ = asked
+    assert title(Question(layer=2, head=1), traced, vit) == "CLS attention, layer 2, head 1"
+    assert title(Question("rollout", start_layer=2), traced, vit) == "Rollout, layers 2 to 3, mean of 3 heads"
+    assert title(Question("looked-at-by", patch=(0, 1), layer=1), traced, vit) == (
+        "What the patch in row 1, column 2 is looked at by, layer 1, mean of 3 heads"
+    )
+    names = [label.name.split(",")[0] for label in vit.labels]
+    assert title(Question("relevance", target=1, other=2), traced, vit) == f"Relevance for {names[1]} minus {names[2]}, layers 1 to 3"

@@ -1,0 +1,110 @@
+"""“Copy as Python” is run, and gives the numbers of the map that was shown."""
+
+import copy
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+from PIL import Image
+
+from tests.conftest import TINY, noise
+from tests.small_vits import small_vit, unfused_vit
+from vitdemo.attention.question import Question, gradient_of, heat
+from vitdemo.attention.snippet import snippet
+from vitdemo.core.errors import UserError
+from vitdemo.core.trace import trace
+
+QUESTIONS = [
+    Question("cls"),
+    Question("cls", layer=1, head=2),
+    Question("cls", layer=2, head="max"),
+    Question("rollout", layer=2, head="min"),
+    Question("rollout", start_layer=2),
+    Question("relevance", target=3),
+    Question("relevance", target=3, other=5, layer=2),
+    Question("gradient-rollout", target=3, start_layer=2),
+    Question("looks-at", patch=(1, 2), layer=2),
+    Question("looked-at-by", patch=(1, 2), head=0),
+]
+
+
+@pytest.fixture(autouse=True)
+def fused_again():
+    """A snippet switches fused attention off for all models made after it."""
+    yield
+    timm.layers.set_fused_attn(True)
+
+
+def run(text: str) -> np.ndarray:
+    found = {}
+    exec(text, found)
+    return found["heat"]
+
+
+def agree(vit, engine, preprocessing, photo, question, text) -> None:
+    with Image.open(photo) as image:
+        tensor = preprocessing(image.convert("RGB"))
+    expected = heat(question, trace(vit, tensor), gradient_of(vit, engine, tensor))
+    np.testing.assert_allclose(run(text), expected.numpy(), rtol=2e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["plain", "distilled", "registers", "no CLS, average", "CLS, average", "parallel"])
+def test_it_gives_the_map_shown(kind, engine, tmp_path, monkeypatch):
+    vit, unfused = small_vit(kind), unfused_vit(kind)
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: copy.deepcopy(unfused))
+    monkeypatch.chdir(tmp_path)
+    noise(90, 70).save("photo.png")
+    with Image.open("photo.png") as image:
+        traced = trace(vit, vit.preprocessing(image))
+    for question in QUESTIONS:
+        text = snippet(question, traced, vit, vit.preprocessing, photo="photo.png")
+        agree(vit, engine, vit.preprocessing, "photo.png", question, text)
+        assert len(text.splitlines()) < 22
+
+
+def test_a_bundle_and_preprocessing_of_ones_own(vit, bundle, engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(bundle.parent)
+    path = tmp_path / 'it\'s a "photo".png'
+    noise(60, 90).save(path)
+    own = replace(vit.preprocessing, crop_pct=1.0, crop_mode="border", size=(192, 192), mean=(0.1, 0.2, 0.3))
+    with Image.open(path) as image:
+        traced = trace(vit, own(image))
+    question = Question("relevance", target=4)
+    text = snippet(question, traced, vit, own, photo=str(path), bundle=True)
+    assert "dynamic_img_size=True" in text
+    agree(vit, engine, own, path, question, text)
+
+
+def test_a_model_of_timms(real_tiny, tiny_checkpoint, shared, engine, monkeypatch):
+    create = timm.create_model
+    overlay = {"file": str(tiny_checkpoint), "custom_load": False}  # the hub's weights, without the hub
+    monkeypatch.setattr(timm, "create_model", lambda name, **rest: create(name, pretrained_cfg_overlay=overlay, **rest))
+    photo = next((shared / "data" / "pets" / "images").glob("*.jpg"))
+    with Image.open(photo) as image:
+        traced = trace(real_tiny, real_tiny.preprocessing(image.convert("RGB")))
+    for question in (Question("cls", layer=6), Question("relevance")):
+        text = snippet(question, traced, real_tiny, real_tiny.preprocessing, photo=str(photo))
+        assert f"timm.create_model('{TINY}', pretrained=True)" in text
+        agree(real_tiny, engine, real_tiny.preprocessing, photo, question, text)
+
+
+def test_what_takes_more_than_a_few_lines(engine):
+    vit = small_vit("no CLS, attention pooling")
+    with pytest.raises(UserError, match="more than a few lines"):
+        snippet(Question(), None, vit, vit.preprocessing)
+    plain = small_vit()
+    with pytest.raises(UserError, match="more than a few lines"):
+        snippet(Question("rollout", discard=0.5), None, plain, plain.preprocessing)
+
+
+def test_a_name_is_no_code(monkeypatch):
+    vit = small_vit()
+    name = "');import os;os.environ['HIT']='1';('.jpg"
+    text = snippet(Question(), trace(vit, vit.preprocessing(noise(70, 70))), vit, vit.preprocessing, photo=name)
+    model = unfused_vit()
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: model)
+    with pytest.raises(FileNotFoundError):
+        exec(text, {})
+    assert "HIT" not in os.environ

@@ -1,0 +1,93 @@
+"""What a head is good for: the model's answer without it."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from timm.layers import Attention
+
+from vitdemo.core.engine import Engine
+from vitdemo.core.errors import UserError
+from vitdemo.core.hooks import Hook, hooked
+from vitdemo.core.labels import Label
+from vitdemo.core.models import Vit
+
+
+@dataclass(frozen=True)
+class Move:
+    """A class's probability with all heads and without some."""
+
+    label: Label
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """Logits (classes,) with all heads and without some, and what became of the classes that lead in either, the best before first."""
+
+    before: torch.Tensor
+    after: torch.Tensor
+    moves: tuple[Move, ...]
+
+
+@contextmanager
+def without_heads(vit: Vit, heads: Iterable[tuple[int, int]]) -> Iterator[None]:
+    """While the context is open, this thread's passes go without these heads: their output, before it is projected, is 0.
+
+    Args:
+        heads: (layer from 1, head from 0).
+
+    Raises: UserError for a head that does not exist, or that can't be told from its layer's others.
+    """
+    by_layer: dict[int, list[int]] = {}
+    for layer, head in heads:
+        by_layer.setdefault(_check_head(vit, layer, head), []).append(head)
+    with hooked([(vit.module.blocks[layer - 1].attn.qkv, _silence(vit, layer, each)) for layer, each in by_layer.items()]):
+        yield
+
+
+def ablate(vit: Vit, engine: Engine, tensor: torch.Tensor, heads: Iterable[tuple[int, int]], *, top: int = 5) -> Ablation:
+    """The answer for one model input, (3, height, width), with and without some heads, given as (layer from 1, head from 0).
+
+    Raises: UserError for a head that does not exist, or a model without classes.
+    """
+    if not vit.labels:
+        raise UserError(f"{vit.name} gives features, not classes, so no head moves its answer: choose a model with classes.")
+    heads, batch = tuple(heads), tensor[None].to(vit.device)
+
+    def work() -> tuple[torch.Tensor, torch.Tensor]:
+        with engine.inference():
+            before = vit.logits(batch)[0].float().cpu()
+            with without_heads(vit, heads):
+                return before, vit.logits(batch)[0].float().cpu()
+
+    before, after = engine.run(work)
+    chances = before.softmax(-1), after.softmax(-1)
+    leading = {index for each in chances for index in each.topk(min(top, len(vit.labels))).indices.tolist()}
+    ranked = sorted(leading, key=lambda index: -chances[0][index])
+    return Ablation(before, after, tuple(Move(vit.labels[index], *(float(each[index]) for each in chances)) for index in ranked))
+
+
+def _check_head(vit: Vit, layer: int, head: int) -> int:
+    blocks = vit.module.blocks
+    if not 1 <= layer <= len(blocks):
+        raise UserError(f"There is no layer {layer}: choose one from 1 to {len(blocks)}.")
+    attention = getattr(blocks[layer - 1], "attn", None)
+    if type(attention) is not Attention:
+        raise UserError(f"The heads of {vit.name} can't be switched off one by one: choose another model.")
+    if not 0 <= head < attention.num_heads:
+        raise UserError(f"There is no head {head}: choose one from 0 to {attention.num_heads - 1}.")
+    return layer
+
+
+def _silence(vit: Vit, layer: int, heads: list[int]) -> Hook:
+    attention = vit.module.blocks[layer - 1].attn
+
+    def silence(output: torch.Tensor) -> torch.Tensor:  # (B, N, 3 · heads · head_dim): queries, keys, values
+        silenced = output.clone()
+        silenced.unflatten(-1, (3, attention.num_heads, attention.head_dim))[..., 2, heads, :] = 0  # no values, no output
+        return silenced
+
+    return silence

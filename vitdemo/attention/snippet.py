@@ -1,0 +1,104 @@
+"""“Copy as Python”: a map as ten lines of plain timm and torch that anybody can run without this project."""
+
+from vitdemo.attention.question import OF_A_CLASS, OF_A_PATCH, Question
+from vitdemo.core.errors import UserError
+from vitdemo.core.models import Vit
+from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.trace import Trace
+
+FUSED = {"mean": "mean({})", "max": "amax({})", "min": "amin({})"}
+
+
+def snippet(
+    question: Question, trace: Trace, vit: Vit, preprocessing: Preprocessing, *, photo: str = "photo.jpg", bundle: bool = False
+) -> str:
+    """Python that ends with `heat`, (rows, columns), equal to the map that is asked for.
+
+    Args:
+        photo: the file's name.
+        bundle: whether the model is a folder in timm's layout, which the reader has to have.
+
+    Raises: UserError for a map that plain timm does not give in a few lines.
+    """
+    if vit.module.attn_pool is not None or question.discard:
+        raise UserError("This map takes more than a few lines of timm: use “python -m vitdemo attention” for it.")
+    changed = preprocessing.differences(vit.preprocessing)
+    name = f"local-dir:{vit.name}" if bundle else vit.name
+    resized = ", dynamic_img_size=True" if "size" in changed else ""
+    block = "block.attn" if hasattr(vit.module.blocks[0], "attn") else "block"
+    lines = [
+        "import timm, torch",
+        "from PIL import Image, ImageOps",
+        "",
+        "timm.layers.set_fused_attn(False)  # so that the attention can be read",
+        f"model = timm.create_model({name!r}, pretrained=True{resized}).eval()",
+        f"config = timm.data.resolve_model_data_config(model){_changes(preprocessing, changed)}",
+        f"photo = ImageOps.exif_transpose(Image.open({photo!r})).convert('RGB')",
+        "image = timm.data.create_transform(**config, is_training=False)(photo)[None]",
+        "maps = []",
+        "for block in model.blocks:",
+        f"    {block}.attn_drop.register_forward_hook(lambda *hook: maps.append(hook[2]))",
+        "logits = model(image)",
+    ]
+    return "\n".join([*lines, *_map(question, trace), "heat = heat.detach().numpy()  # rows × columns"]) + "\n"
+
+
+def _map(question: Question, trace: Trace) -> list[str]:
+    layer, (rows, columns), tokens = question.layer or trace.layers, trace.grid, trace.attention.shape[-1]
+    grid = f"[{trace.prefix}:].reshape({rows}, {columns})"
+    readout = "[0]" if trace.has_cls and float(trace.readout[0]) == 1 else _averaged(trace)
+    if question.method == "cls":
+        if isinstance(question.head, str):
+            where = "[:, 0]" if trace.has_cls else _averaged(trace, "[:, {}:].mean(1)")
+            return [f"heat = maps[{layer - 1}][0]{where}.{FUSED[question.head].format(0)}{grid}"]
+        row = "[0]" if trace.has_cls else _averaged(trace)
+        return [f"heat = maps[{layer - 1}][0, {question.head}]{row}{grid}"]
+    if question.method in OF_A_PATCH:
+        token = trace.prefix + question.patch[0] * columns + question.patch[1]
+        fused = f"[0].{FUSED[question.head].format(0)}" if isinstance(question.head, str) else f"[0, {question.head}]"
+        return [f"heat = maps[{layer - 1}]{fused}{f'[{token}]' if question.method == 'looks-at' else f'[:, {token}]'}{grid}"]
+    part = f"maps[{question.start_layer - 1}:{layer}]"
+    if question.method == "rollout":
+        return [
+            f"flow = torch.eye({tokens})",
+            f"for attention in {part}:",
+            f"    step = attention[0].{FUSED[question.head].format(0)} + torch.eye({tokens})",
+            "    flow = step / step.sum(-1, keepdim=True) @ flow",
+            f"heat = flow{readout}{grid}",
+        ]
+    return _of_a_class(question, trace, part, f"{readout}{grid}")
+
+
+def _of_a_class(question: Question, trace: Trace, part: str, read: str) -> list[str]:
+    target, tokens = int(trace.logits.argmax()) if question.target is None else question.target, trace.attention.shape[-1]
+    if question.method == "relevance":
+        step = "    flow = flow + (slope * attention)[0].clamp(min=0).mean(0) @ flow"
+    else:
+        step = (
+            f"    step = (slope * attention)[0].mean(0).clamp(min=0) + torch.eye({tokens}); flow = step / step.sum(-1, keepdim=True) @ flow"
+        )
+    follow = [
+        "def follow(target):",
+        f"    flow, used = torch.eye({tokens}), {part}",
+        "    for attention, slope in zip(used, torch.autograd.grad(logits[0, target], used, retain_graph=True)):",
+        f"    {step}",
+        f"    return flow{read}",
+        f"heat = follow({target})" + (f" - follow({question.other})" if question.other is not None else ""),
+    ]
+    assert question.method in OF_A_CLASS
+    return follow
+
+
+def _averaged(trace: Trace, pattern: str = "[{}:].mean(0)") -> str:
+    """How the answer is read where no CLS gives it: the average of the tokens that the model pools."""
+    return pattern.format(0 if float(trace.readout[0]) else trace.prefix)
+
+
+def _changes(preprocessing: Preprocessing, changed: list[str]) -> str:
+    """The visitor's own preprocessing, as an addition to the model's config."""
+    if not changed:
+        return ""
+    values = {name: getattr(preprocessing, name) for name in changed}
+    if "size" in values:
+        values["input_size"] = (3, *values.pop("size"))
+    return f" | {values!r}"

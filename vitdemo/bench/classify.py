@@ -1,0 +1,202 @@
+"""A gallery classified by this app, by the loop a timm user writes, by transformers' pipeline, and by the bare model on decoded batches.
+
+Each side runs in a process of its own, which gives its peak memory; the sides take turns in every round, so that all see the same machine.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+TINY, BASE = "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+PHOTOS = {TINY: 200, BASE: 32}
+SIDES = ("ours", "timm loop", "transformers pipeline", "model alone")
+BATCHES = (1, 32)
+SHAPES = {TINY: (192, 3), BASE: (768, 12)}  # width and heads, for the pipeline's model
+
+
+def run(*, runs: int = 5, photos: Path | None = None) -> dict:
+    """Print photos per second and peak memory of each side, and return all seconds.
+
+    Args:
+        photos: a folder of distinct photos; the shared ImageNet photos by default.
+    """
+    from vitdemo.core.config import SHARED
+    from vitdemo.core.errors import UserError
+    from vitdemo.core.gallery import find_items
+
+    folder = photos or SHARED / "data" / "imagenet_val"
+    paths = [str(item.path) for item in find_items([folder])] if folder.is_dir() else []
+    if not paths:
+        raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
+    results = {}
+    for model, count in PHOTOS.items():
+        for batch in BATCHES:
+            used = paths[:count]
+            print(f"{model}{_whose_weights(model)}, {len(used)} photos, batch {batch}", flush=True)
+            sides = {side: _Side(side, model, batch, str(folder), len(used)) for side in SIDES}
+            for _ in range(runs):
+                for side in sides.values():
+                    side.time()
+            found = {name: side.end() for name, side in sides.items()}
+            alone = statistics.median(found["model alone"]["seconds"])
+            for name, each in found.items():
+                seconds = statistics.median(each["seconds"])
+                print(
+                    f"  {name:22}{len(used) / seconds:7.1f} photos/s  {seconds / alone:5.2f} × the model alone  "
+                    f"{each['peak_mb']:6.0f} MB at most  ({min(each['seconds']):.2f} to {max(each['seconds']):.2f} s)",
+                    flush=True,
+                )
+            results[f"{model} batch {batch}"] = found
+    return results
+
+
+def _weights(model: str) -> Path | None:
+    from vitdemo.core.config import SHARED
+
+    path = SHARED / "weights" / f"{model}.safetensors"
+    return path if path.is_file() else None
+
+
+def _whose_weights(model: str) -> str:
+    return "" if _weights(model) else " with random weights"
+
+
+class _Side:
+    """A process that gets ready, then times one pass over the photos for each line it is sent."""
+
+    def __init__(self, *task: str | int):
+        command = [sys.executable, "-m", "vitdemo.bench.classify", json.dumps(task)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._seconds: list[float] = []
+        self._ask("warm")
+
+    def _ask(self, word: str) -> float:
+        print(word, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError("a side of the bench has failed; its last words are above")
+        return float(answer)
+
+    def time(self) -> None:
+        self._seconds.append(self._ask("go"))
+
+    def end(self) -> dict:
+        peak = self._ask("peak")
+        self._process.stdin.close()
+        self._process.wait()
+        return {"seconds": self._seconds, "peak_mb": peak}
+
+
+def _serve(side: str, model: str, batch: int, folder: str, count: int) -> None:
+    """What the process of a side does."""
+    import resource
+    import time
+
+    from vitdemo.core.gallery import find_items
+
+    paths = [str(item.path) for item in find_items([folder])][:count]
+    classify = _SIDES[side](model, batch, paths)
+    for line in sys.stdin:
+        begin = time.perf_counter()
+        if line == "peak\n":
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, flush=True)
+        else:
+            answers = classify(paths if line == "go\n" else paths[:2])
+            assert answers == (len(paths) if line == "go\n" else 2), answers
+            print(time.perf_counter() - begin, flush=True)
+
+
+def _ours(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int]:
+    from vitdemo.classify.gallery import classify_gallery
+    from vitdemo.core.config import Settings
+    from vitdemo.core.engine import Engine
+    from vitdemo.core.gallery import find_items
+    from vitdemo.core.memory import give_back_freed_memory
+
+    give_back_freed_memory()
+    vit, settings = _vit(model), Settings(batch_size=batch)
+    engine = Engine(vit.device)
+    return lambda paths: sum(row.error is None for row in classify_gallery(find_items(paths), vit, engine, settings))
+
+
+def _timm_loop(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int]:
+    import torch
+    from PIL import Image
+    from timm.data import create_transform, resolve_model_data_config
+
+    network = _network(model)
+    transform = create_transform(**resolve_model_data_config(network), is_training=False)
+
+    def classify(paths: list[str]) -> int:
+        answers = 0
+        for part in _parts(paths, batch):
+            images = torch.stack([transform(Image.open(path).convert("RGB")) for path in part])
+            with torch.inference_mode():
+                probabilities, _ = network(images).softmax(-1).topk(5)
+            answers += len(probabilities.tolist())
+        return answers
+
+    return classify
+
+
+def _transformers(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int]:
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
+
+    width, heads = SHAPES[model]
+    config = ViTConfig(hidden_size=width, num_attention_heads=heads, intermediate_size=4 * width, num_labels=1000)
+    look = pipeline("image-classification", model=ViTForImageClassification(config).eval(), image_processor=ViTImageProcessor())
+    return lambda paths: len(look(paths, batch_size=batch, top_k=5))
+
+
+def _model_alone(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int]:
+    import torch
+    from PIL import Image
+
+    vit, network = _vit(model), _network(model)
+    batches = [torch.stack([vit.preprocessing(Image.open(path).convert("RGB")) for path in part]) for part in _parts(paths, batch)]
+
+    def classify(paths: list[str]) -> int:
+        with torch.inference_mode():
+            return min(sum(len(network(images)) for images in batches[: -(-len(paths) // batch)]), len(paths))
+
+    return classify
+
+
+_SIDES = dict(zip(SIDES, (_ours, _timm_loop, _transformers, _model_alone), strict=True))
+
+
+def _parts(paths: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(paths), size):
+        yield paths[start : start + size]
+
+
+def _network(model: str):
+    """timm's own model."""
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    if weights := _weights(model):
+        return timm.create_model(model, pretrained=True, pretrained_cfg_overlay={"file": str(weights), "custom_load": False}).eval()
+    return timm.create_model(model, pretrained=False).eval()
+
+
+def _vit(model: str):
+    """The same as this app's Vit."""
+    import torch
+
+    from vitdemo.core.labels import labels_of
+    from vitdemo.core.models import Vit
+    from vitdemo.core.preprocessing import Preprocessing
+
+    network = _network(model).requires_grad_(False)
+    labels = labels_of(network.num_classes, network.pretrained_cfg)
+    parameters = sum(each.numel() for each in network.parameters())
+    return Vit(model, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), parameters)
+
+
+if __name__ == "__main__":
+    _serve(*json.loads(sys.argv[1]))

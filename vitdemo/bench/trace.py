@@ -1,0 +1,101 @@
+"""A full trace of ViT-B/16 against timm's plain forward, and against what one would write without this project, in turn in one run.
+
+Without it: a model built with fused attention off, timm's AttentionExtract for the maps, and a second pass, `forward_intermediates`, for
+the tokens. Peak memory is each side's own, in a process that does nothing else. Weights are random: they change no timing.
+"""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SIDES = ("plain", "trace", "unfused")
+WORDS = {"plain": "timm's forward", "trace": "full trace", "unfused": "unfused model, AttentionExtract, forward_intermediates"}
+BATCHES = (1, 8)
+
+
+def run(*, runs: int = 5, photos: Path | None = None) -> dict:
+    """Time all sides `runs` times after one warm-up, print the medians and each side's peak memory, and return all figures.
+
+    Args:
+        photos: of no account: random numbers take the same time.
+    """
+    results = {}
+    for batch in BATCHES:
+        passes = {side: _side(side, batch) for side in SIDES}
+        seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+        for number in range(runs + 1):
+            for side in SIDES[number % 3 :] + SIDES[: number % 3]:  # nobody always comes first
+                begin = time.perf_counter()
+                passes[side]()
+                if number:
+                    seconds[side].append(time.perf_counter() - begin)
+        del passes
+        results[str(batch)] = _report(batch, seconds, {side: _peak_in_a_child(side, batch) for side in SIDES})
+    return results
+
+
+def _report(batch: int, seconds: dict[str, list[float]], peaks: dict[str, int | None]) -> dict:
+    medians = {side: statistics.median(each) for side, each in seconds.items()}
+    print(f"batch {batch}")
+    for side in SIDES:
+        memory = f", peak {peaks[side] / 1e6:.0f} MB" if peaks[side] else ""
+        spread = f"from {min(seconds[side]):.3f} to {max(seconds[side]):.3f}, {len(seconds[side])} runs"
+        print(f"  {WORDS[side]}: median {medians[side]:.3f} s ({spread}), {medians[side] / medians['plain']:.2f} times the plain{memory}")
+    print(f"  the trace is {medians['unfused'] / medians['trace']:.2f} times as fast as the unfused way")
+    ratios = {"over_plain": medians["trace"] / medians["plain"], "speedup": medians["unfused"] / medians["trace"]}
+    return {"seconds": seconds, "peak_bytes": peaks, **ratios}
+
+
+def _side(side: str, batch: int) -> Callable[[], object]:
+    """One side, ready to run on a batch of random numbers."""
+    import timm
+    import torch
+    from timm.layers import set_fused_attn
+    from timm.utils import AttentionExtract
+
+    from vitdemo.core.config import DEFAULT_MODEL
+    from vitdemo.core.models import Vit
+    from vitdemo.core.preprocessing import Preprocessing
+    from vitdemo.core.trace import trace_batch
+
+    images = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    set_fused_attn(side != "unfused")
+    try:
+        module = timm.create_model(DEFAULT_MODEL, pretrained=False, dynamic_img_size=side == "trace").eval().requires_grad_(False)
+    finally:
+        set_fused_attn(True)
+    vit = Vit(DEFAULT_MODEL, module, (), Preprocessing.of(module), "random", torch.device("cpu"), 0)
+    extract = AttentionExtract(module) if side == "unfused" else None  # by its default method, the faster of the two
+
+    def once() -> object:
+        with torch.inference_mode():
+            if side == "plain":
+                return module(images)
+            if side == "trace":
+                return trace_batch(vit, images)
+            return extract(images), module.forward_intermediates(images)
+
+    return once
+
+
+def _peak_in_a_child(side: str, batch: int) -> int | None:
+    """Peak memory in bytes of a fresh process that runs one side once; None where the system does not tell."""
+    if not sys.platform.startswith("linux"):
+        return None
+    done = subprocess.run([sys.executable, "-m", __name__, side, str(batch)], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def _peak() -> int:
+    """The largest size this process has had, in bytes; unlike getrusage's figure, it leaves out the parent's."""
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+
+if __name__ == "__main__":
+    outcome = _side(sys.argv[1], int(sys.argv[2]))()  # kept, as its user would
+    print(_peak())
