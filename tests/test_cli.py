@@ -12,7 +12,9 @@ from PIL import Image
 
 from tests.conftest import ROOT, noise
 from vitdemo import __version__
+from vitdemo.classify.gallery import Row
 from vitdemo.cli import main
+from vitdemo.core.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +97,7 @@ def test_only_bad_files(gallery, model, tmp_path, capsys):
 
 def test_no_photos_at_all(tmp_path, model, capsys):
     assert main(["classify", str(tmp_path), *model]) == 1
-    assert capsys.readouterr().err == "vitdemo: There are no photos in what you gave: give photos, or a folder that holds some.\n"
+    assert capsys.readouterr().err == "vitdemo: There are no photos in what you gave: give photos, or a folder or zip that holds some.\n"
 
 
 def test_a_name_longer_than_names_can_be(tmp_path, gallery, model, capsys):
@@ -199,3 +201,20 @@ def test_help_does_not_wait_for_torch():
         assert "usage: python -m vitdemo" in told.stdout
         assert "vitdemo.core.config" in loaded
         assert not loaded & {"torch", "torchvision", "timm", "gradio", "PIL", "numpy", "pyarrow"}
+
+
+def test_what_is_done_is_written_though_the_device_runs_out_of_memory(gallery, model, tmp_path, capsys, monkeypatch):
+    def some(items, *_, **__):
+        yield Row(items[0].name, "0", [])
+        raise UserError("The device ran out of memory: choose a smaller model or image size.")
+
+    monkeypatch.setattr("vitdemo.classify.gallery.classify_gallery", some)
+    assert main(["classify", str(gallery), *model, "--output", str(tmp_path / "out.json")]) == 1
+    assert [row["path"] for row in json.loads((tmp_path / "out.json").read_text("utf-8"))] == [str(gallery / "a.png")]
+    assert "choose a smaller model or image size. This was after 1 of 3 photos." in capsys.readouterr().err
+
+
+def test_a_bad_file_does_not_run_into_the_progress(gallery, model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["classify", str(gallery), *model, "--output", str(tmp_path / "out.json")]) == 0
+    assert "left \r\x1b[Kvitdemo: “b.jpg” is not a photo" in capsys.readouterr().err

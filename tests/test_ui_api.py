@@ -1,15 +1,15 @@
 """The named endpoint, called by gradio_client from another process, and what it refuses."""
 
 import json
-import os
-import subprocess
-import sys
 import urllib.error
 import urllib.request
+import zipfile
 
 import pytest
+from PIL import Image
 
-from vitdemo.classify import classify
+from tests.conftest import ask, noise
+from vitdemo.classify.photo import classify
 from vitdemo.core.photos import open_photo
 
 CALL = """
@@ -24,15 +24,7 @@ except Exception as error:
 
 
 def call(server, path, model="", top=5) -> dict:
-    done = subprocess.run(
-        [sys.executable, "-c", CALL, server.url, str(path), model, str(top)],
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return ask(CALL, server, str(path), model, str(top))
 
 
 def test_classify_answers_as_the_model_does(app, bundle, vit, engine, picture, settings):
@@ -55,9 +47,46 @@ def test_bad_requests_get_one_sentence(app, picture, tmp_path):
     assert len(call(app, picture)["answer"]["predictions"]) == 5  # and the app goes on
 
 
+MANY = """
+import json, sys
+from gradio_client import Client, handle_file
+client = Client(sys.argv[1], verbose=False)
+try:
+    photos = [handle_file(path) for path in sys.argv[2:]]
+    print(json.dumps({"answer": client.predict(None, "", 2, photos, api_name="/classify")}))
+except Exception as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+
+def call_many(server, *paths) -> dict:
+    return ask(MANY, server, *map(str, paths))
+
+
+def test_many_photos_at_once(app, bundle, vit, engine, tmp_path):
+    for number in range(3):
+        noise(60, 40, number).save(tmp_path / f"{number}.png")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(tmp_path / "0.png", "sub/again.png")
+        archive.writestr("sub/bad.jpg", b"no photo")
+    answer = call_many(app, tmp_path / "2.png", tmp_path / "1.png", tmp_path / "more.zip")["answer"]
+    assert answer["model"] == bundle.name
+    assert [row["photo"] for row in answer["rows"]] == ["1.png", "2.png", "more.zip/sub/again.png", "more.zip/sub/bad.jpg"]
+    assert answer["rows"][3]["error"].startswith("“bad.jpg” is not a photo")
+    for row, name in zip(answer["rows"], ("1.png", "2.png", "0.png"), strict=False):
+        expected = classify(Image.open(tmp_path / name).convert("RGB"), vit, engine, top=2).predictions
+        assert [each["label"] for each in row["predictions"]] == [each.label.name for each in expected]
+        assert [each["probability"] for each in row["predictions"]] == pytest.approx([each.probability for each in expected], abs=1e-5)
+
+
+def test_a_gallery_that_can_not_be_read_gets_one_sentence(app, tmp_path):
+    (tmp_path / "no.zip").write_bytes(b"no zip")
+    assert call_many(app, tmp_path / "no.zip") == {"error": "“no.zip” is damaged or no zip: make it again."}
+
+
 def test_only_the_named_endpoint_is_offered(app):
     with urllib.request.urlopen(f"{app.url}/gradio_api/info", timeout=30) as answer:
-        assert list(json.load(answer)["named_endpoints"]) == ["/classify"]
+        assert list(json.load(answer)["named_endpoints"]) == ["/classify", "/attention"]
 
 
 def post(server, path: str, body: bytes, kind: str) -> tuple[int, str]:
@@ -82,7 +111,7 @@ def test_a_forged_file_is_refused(app, path, meta):
 
 
 def test_a_file_over_the_limit_is_refused_while_it_arrives(start_app, bundle):
-    server = start_app("--model", f"local-dir:{bundle}", "--max-upload-mb", "1")
+    server = start_app("--model", f"local-dir:{bundle}", "--max-upload-mb", "1", "--max-zip-mb", "1")
     edge = "vitdemo"
     head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="big.png"\r\nContent-Type: image/png\r\n\r\n'
     status, _ = post(

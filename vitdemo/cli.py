@@ -3,12 +3,16 @@
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 from vitdemo import __version__
+from vitdemo.attention import command as attention
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.memory import give_back_freed_memory
+
+CLEAR = "\r\x1b[K"  # to the beginning of the terminal's line, and nothing left on it
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_classify(commands)
+    attention.add(commands)
     _add_sketch(commands)
     _add_bench(commands)
     flags = parser.parse_args(arguments)
@@ -35,47 +40,75 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _add_classify(commands) -> None:
-    command = commands.add_parser("classify", help="the top classes of photos and folders of photos")
-    command.add_argument("paths", nargs="+", metavar="PATH", help="a photo or a folder of photos")
+    command = commands.add_parser("classify", help="the top classes of photos, folders and zips of photos")
+    command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, or a folder or zip of photos")
     command.add_argument("--top", type=int, default=5, help="classes per photo (default: 5)")
     command.add_argument("--output", type=Path, metavar="F", help="a .json, .csv or .parquet file; without it, lines on the terminal")
-    Settings.add_flags(command, (*MODEL_FLAGS, "max_upload_mb", "max_megapixels"))
+    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", "max_upload_mb", "max_megapixels"))
     command.set_defaults(run=_classify)
 
 
 def _classify(flags: argparse.Namespace) -> int:
     if flags.top < 1:
         raise UsageError("--top must be 1 or more.")
-    from vitdemo import classify
-    from vitdemo.core.photos import find_photos
+    from vitdemo.classify import files, scores
+    from vitdemo.classify.gallery import classify_gallery
+    from vitdemo.core.gallery import find_items
     from vitdemo.core.store import ModelStore
 
-    if flags.output and flags.output.suffix.lower() not in classify.WRITERS:
-        raise UsageError(f"--output must end in {', '.join(classify.WRITERS)}.")
+    if flags.output and flags.output.suffix.lower() not in files.WRITERS:
+        raise UsageError(f"--output must end in {', '.join(files.WRITERS)}.")
     settings = Settings.read(flags)
-    paths = find_photos(flags.paths)
-    if not paths:
-        raise UserError("There are no photos in what you gave: give photos, or a folder that holds some.")
+    items = find_items(flags.paths)
+    if not items:
+        raise UserError("There are no photos in what you gave: give photos, or a folder or zip that holds some.")
     if flags.output:
-        classify.check_output(flags.output)
+        files.check_output(flags.output)
     store = ModelStore(settings)
     vit = store.get().result()
     print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
-    rows = []
-    for row in classify.classify_files(paths, vit, store.engine, settings, top=flags.top):
-        rows.append(row)
-        if row.error:
-            print(f"vitdemo: {row.error}", file=sys.stderr)
-        elif not flags.output:
-            print(
-                _printable(row.path), *(f"  {each.probability:6.1%}  {_printable(each.label.name)}" for each in row.predictions), sep="\n"
-            )
-        if flags.output and sys.stderr.isatty():
-            print(f"\r{len(rows)}/{len(paths)} photos", end="" if len(rows) < len(paths) else "\n", file=sys.stderr)
+    begin, rows, stopped = time.monotonic(), [], 0  # the exit status of one that ended early
+    follow = flags.output and sys.stderr.isatty()
+    try:
+        for row in classify_gallery(items, vit, store.engine, settings, top=max(5, flags.top)):
+            rows.append(row)
+            if row.error:
+                print(f"{CLEAR if follow and len(rows) > 1 else ''}vitdemo: {row.error}", file=sys.stderr)
+            elif not flags.output:
+                print(_printable(row.path), *_lines(row, flags.top), sep="\n")
+            if follow:
+                print(f"\r{_progress(len(rows), len(items), begin)}", end="" if len(rows) < len(items) else "\n", file=sys.stderr)
+    except KeyboardInterrupt:
+        stopped = 130
+        print(f"\nvitdemo: stopped after {len(rows)} of {len(items)} photos.", file=sys.stderr)
+    except UserError as error:  # such as too little memory: what is done stays
+        if not rows:
+            raise
+        stopped = 1
+        print(f"\nvitdemo: {error} This was after {len(rows)} of {len(items)} photos.", file=sys.stderr)
+    if found := scores.score(rows, vit.labels):
+        print(
+            f"top-1 {found.top1 / found.photos:.1%}, top-5 {found.top5 / found.photos:.1%}, calibration error "
+            f"{found.calibration_error:.1%}, of {found.photos} photos whose folder names a class",
+            file=sys.stderr,
+        )
     if flags.output:
-        classify.write_rows(rows, flags.output, vit.name)
+        files.write_rows([row.first(flags.top) for row in rows], flags.output, vit.name)
         print(f"{len(rows)} rows in {flags.output}, {sum(row.error is not None for row in rows)} of them errors", file=sys.stderr)
-    return 1 if all(row.error for row in rows) else 0
+    return stopped if stopped else 1 if all(row.error for row in rows) else 0
+
+
+def _progress(done: int, total: int, begin: float) -> str:
+    speed = done / (time.monotonic() - begin)  # photos per second
+    left = round((total - done) / speed)
+    return f"{done}/{total} photos, {speed:.1f} a second, {left // 60}:{left % 60:02} left "
+
+
+def _lines(row, top: int) -> list[str]:
+    lines = [f"  {each.probability:6.1%}  {_printable(each.label.name)}" for each in row.first(top).predictions]
+    if row.unfamiliar:
+        lines.append("  unlike anything the model was trained on")
+    return lines
 
 
 def _printable(text: str) -> str:
@@ -114,6 +147,7 @@ def _add_bench(commands) -> None:
     command = commands.add_parser("bench", help="measure, side by side with what one would run instead")
     command.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHES)} (default: all)")
     command.add_argument("--runs", type=int, default=5, help="times each side is run, in turn (default: 5)")
+    command.add_argument("--photos", type=Path, metavar="DIR", help="photos to measure on, instead of the shared ones")
     command.add_argument("--json", type=Path, metavar="F", help="write the figures to a file as well")
     command.set_defaults(run=_bench)
 
@@ -125,7 +159,7 @@ def _bench(flags: argparse.Namespace) -> int:
         raise UsageError("--runs must be 1 or more.")
     if unknown := [name for name in flags.names if name not in BENCHES]:
         raise UsageError(f"There is no bench {unknown[0]}: choose from {', '.join(BENCHES)}.")
-    results = {name: BENCHES[name](runs=flags.runs) for name in flags.names or BENCHES}
+    results = {name: BENCHES[name](runs=flags.runs, photos=flags.photos) for name in flags.names or BENCHES}
     if flags.json:
         flags.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     return 0

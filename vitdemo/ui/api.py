@@ -1,43 +1,80 @@
 """The named endpoints, for programs: the same answers as the page's, as JSON."""
 
+import asyncio
+
 import gradio as gr
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
+from vitdemo.ui.gallery_runs import GalleryRuns
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.upload import upload_of
 
+TICK = 0.2  # seconds between two looks at a gallery at work
 
-def build(store: ModelStore) -> None:
+
+def build(store: ModelStore, runs: GalleryRuns) -> None:
     """Register `/classify`."""
     with gr.Row(visible=False):
         inputs = [
             component := gr.Image(label="photo", type="filepath", image_mode=None),
             gr.Textbox("", label="model"),
             gr.Number(5, label="top", precision=0),
+            gallery := gr.File([], label="photos", file_count="multiple"),
         ]
         answer = gr.JSON(label="answer")
         trigger = gr.Button()
 
-    def endpoint(photo: dict | None, model: str, top: int, request: gr.Request) -> dict:
-        """The top classes of one photo.
+    async def endpoint(photo: dict | None, model: str, top: int, photos: list[dict] | None, request: gr.Request) -> dict:
+        """The top classes of one photo, or of many.
 
-        `model` is a name from the catalogue; empty for the server's own. Answers {model, seconds, predictions: [{index, label, synset,
-        probability}, …]}, likeliest first. The first call may wait for the model to load.
+        Give `photo`, or `photos`: a list of photos and zips. `model` is a name from the catalogue; empty for the server's own. One photo is
+        answered by {model, seconds, predictions: [{index, label, synset, probability}, …]}, likeliest first; photos by {model, seconds,
+        rows: [{photo, predictions} or {photo, error}, …]}, sorted by name. The first call may wait for the model to load.
         """
-        from vitdemo.classify import classify
-        from vitdemo.core.photos import open_photo
-
         try:
-            if (upload := upload_of(photo, component)) is None:
-                raise UserError("There is no photo: send one.")
             if isinstance(top, bool) or not isinstance(top, int | float) or top != int(top) or not 1 <= top <= 1000:
                 raise UserError("top must be a whole number from 1 to 1000.")
-            vit = store.get(model or None, request.session_hash or "").result(timeout=300)
-            opened = open_photo(upload.path, store.settings, name=upload.name)
-            result = classify(opened.image, vit, store.engine, top=int(top))
+            if photos:
+                uploads = [upload_of(each, gallery) for each in photos]
+                return await _gallery([each for each in uploads if each], model, int(top))
+            if (upload := upload_of(photo, component)) is None:
+                raise UserError("There is no photo: send one.")
+            return await asyncio.to_thread(_one, upload, model, int(top), request.session_hash or "")
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
+
+    def _one(upload, model: str, top: int, visitor: str) -> dict:
+        from vitdemo.classify.photo import classify
+        from vitdemo.core.photos import open_photo
+
+        vit = store.get(model or None, visitor).result(timeout=300)
+        opened = open_photo(upload.path, store.settings, name=upload.name)
+        result = classify(opened.image, vit, store.engine, top=top)
         return {"model": vit.name, "seconds": result.seconds, "predictions": [each.as_row() for each in result.predictions]}
 
-    trigger.click(endpoint, inputs, answer, api_name="classify", concurrency_id="model", preprocess=False)
+    async def _gallery(uploads, model: str, top: int) -> dict:
+        from vitdemo.core.gallery import uploaded_items
+
+        files = [(upload.name, upload.path) for upload in uploads]
+        items = await asyncio.to_thread(
+            uploaded_items, files, store.settings
+        )  # zips take their time, and other visitors are served by this thread
+        run = runs.start(items, store.allowed(model or None), "", top=max(top, 5), thumbnails=False)
+        try:
+            while not run.over:
+                await asyncio.sleep(TICK)
+        finally:  # a caller that has gone needs no answer, and nobody else can ask for it
+            runs.drop(run)
+        if run.state == "failed":
+            raise UserError(run.error)
+        rows = await asyncio.to_thread(lambda: [_row(row.first(top)) for row in run.rows])
+        return {"model": run.classifier, "seconds": run.ended - run.began, "rows": rows}
+
+    trigger.click(endpoint, inputs, answer, api_name="classify", concurrency_limit=None, preprocess=False)
+
+
+def _row(row) -> dict:
+    """As in the files, but for the name: gradio_client takes whatever has a `path` for a file to fetch."""
+    said = row.as_json()
+    return {"photo": said.pop("path")} | said

@@ -1,8 +1,9 @@
-"""The Classify tab: a photo in, its top classes out, and what the model saw of it."""
+"""One photo in the Classify tab: its top classes, and what the model saw of it."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -11,20 +12,30 @@ from vitdemo.core.store import ModelStore
 from vitdemo.ui import examples, model_header, recipe_panel
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader
-from vitdemo.ui.render import html, panel
+from vitdemo.ui.opened import Opened
+from vitdemo.ui.render import html, panel, percent
 from vitdemo.ui.turns import Turns
 from vitdemo.ui.upload import upload_of
 
 MOST = 20  # classes kept of each answer, so that the slider needs no second pass
 AT_ONCE = 4  # photos decoded and prepared at the same time
 PATIENCE = 0.4  # seconds before the page says that it is at work
+NAME = "classify"  # of the tab
 NOTHING = (gr.skip(),) * 6  # leaves the status line, the answer, the view, the recipe's note, the sizes and what is kept as they are
 EMPTY = "Drop a photo, paste one, take one with the camera or pick a file. The model's likeliest classes appear here."
 EMPTY_VIEW = "Here you will see which part of the photo reaches the model, and the patches it is cut into."
 
 
-def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns) -> None:
-    """Lay out the tab and wire it."""
+@dataclass(frozen=True)
+class CurrentPhoto:
+    """What the other tabs need to look at the same photo in the same way: the photo, and the controls of its preprocessing."""
+
+    photo: gr.Image
+    recipe: list[gr.Dropdown]
+
+
+def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns, opened: Opened) -> CurrentPhoto:
+    """Lay out one photo's half of the tab and wire it."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
             photo = gr.Image(
@@ -50,26 +61,33 @@ def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns)
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     respond = {
         "fn": _respond(store, photo, turns),
-        "inputs": [photo, header.picker, top, *recipe.controls],
+        "inputs": [photo, header.picker, top, opened.active, *recipe.controls],
         "outputs": [header.status, answer, view, recipe.about, recipe.size, kept],
         "trigger_mode": "multiple",  # each request begins at once, and the ones before it give way
         "concurrency_limit": None,
         **quiet,
     }
     gr.on([page.load, photo.change, header.picker.input, *(control.input for control in recipe.controls)], **respond)
+    opened.then(**respond)
     recipe.reset.click(lambda: [recipe_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
     top.input(_show, [kept, top], answer, trigger_mode="always_last", queue=False, **quiet)
+    return CurrentPhoto(photo, recipe.controls)
 
 
 def _respond(store: ModelStore, component: gr.Image, turns: Turns):
     workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look")
 
-    async def respond(request: gr.Request, payload: dict | None, name: str, top: Any, *recipe: str) -> AsyncIterator[tuple]:
+    async def respond(request: gr.Request, payload: dict | None, name: str, top: Any, active: str, *recipe: str) -> AsyncIterator[tuple]:
         """Wait for the model, saying what for, then answer for the current photo. Waiting holds no thread.
 
-        Gradio sends the last thing yielded once more when a generator ends, so a request that gives way ends with nothing to show.
+        Nothing is done for a tab that nobody looks at, nor twice. Gradio sends the last thing yielded once more when a generator ends, so a
+        request that gives way ends with nothing to show.
         """
+        asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
         visitor = request.session_hash or ""
+        if active != NAME or turns.shows(visitor, asked):
+            yield NOTHING
+            return
         newest = turns.take(visitor)
         async for text, share, status in model_header.watch(store, name, visitor):
             if not newest():
@@ -83,6 +101,8 @@ def _respond(store: ModelStore, component: gr.Image, turns: Turns):
             if not looking.done() and newest():
                 yield gr.skip(), _message("Looking at the photo …", "busy"), *NOTHING[2:]
             looked = await looking
+            if newest() and looked[-1]:
+                turns.answered(visitor, asked)
             yield (gr.skip(), *looked) if newest() else NOTHING
         else:
             yield NOTHING
@@ -104,7 +124,7 @@ def _look(
         if (upload := upload_of(payload, component)) is None:
             return _message(EMPTY), view, about, size, None
 
-        from vitdemo.classify import classify_input
+        from vitdemo.classify.photo import classify_input
         from vitdemo.core.photos import open_photo
         from vitdemo.ui.view import view_of
 
@@ -132,15 +152,6 @@ def _show(kept: dict | None, top: Any) -> str:
         return gr.skip()
     count = max(1, min(MOST, int(top)))
     return html("predictions", **kept | {"predictions": kept["predictions"][:count]}, percent=percent)
-
-
-def percent(share: float) -> str:
-    """A probability for people: one decimal, and nothing rounded to certainty or to nothing."""
-    if 0 < share < 0.001:
-        return "< 0.1 %"
-    if 0.999 < share < 1:
-        return "> 99.9 %"
-    return f"{100 * share:.1f} %"
 
 
 def _message(text: str, kind: str = "empty", share: float | None = None) -> str:

@@ -14,8 +14,8 @@ from vitdemo.ui.render import WEB, html, panel
 
 ICON = (ASSETS / "icon.svg").read_text("utf-8")
 BANNER = (
-    "ViT-B/16 could not be fetched, so the small demo model answers: it knows drawn pictures of 21 things, not ImageNet's thousand. "
-    "Connect to the network and start the app again to get ViT-B/16."
+    "ViT-B/16 could not be fetched: the demo model answers. It knows 21 drawn things, not ImageNet's thousand. "
+    "For ViT-B/16, start again with a network."
 )
 TICK = 0.25  # seconds between two looks at a model on its way
 
@@ -107,7 +107,9 @@ def _choices(operators: str) -> list[tuple[str, str]]:
     for each in catalogue.CATALOGUE:
         value = "auto" if operators == "auto" and each.name == DEFAULT_MODEL else each.name
         kind = f"{each.classes:,} classes" if each.classes else "features only"
-        choices.append((f"{each.title} · {kind} · {each.megabytes:,.0f} MB", value))
+        where = "comes with the app" if each.name == DEMO_MODEL else f"{each.megabytes:,.0f} MB"
+        text = f"{each.title} · {kind} · {where}"
+        choices.append((f"{each.title}, or the demo model offline" if value == "auto" else text, value))
     if operators not in [value for _, value in choices]:
         choices.insert(0, (title_of(operators), operators))
     return choices

@@ -10,7 +10,10 @@ import gradio as gr
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
-from vitdemo.ui import api, classify_tab, model_header
+from vitdemo.ui import api, attention_api, attention_tab, classify_tab, gallery_panel, model_header
+from vitdemo.ui.attention_scenes import Scenes
+from vitdemo.ui.gallery_runs import GalleryRuns
+from vitdemo.ui.opened import Opened
 from vitdemo.ui.render import WEB
 from vitdemo.ui.theme import THEME
 from vitdemo.ui.turns import Turns
@@ -21,14 +24,25 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
     sweep = (600, 60 * settings.upload_minutes)  # seconds: how often, and how old
     with gr.Blocks(title="vitdemo", analytics_enabled=False, delete_cache=sweep) as page:
         header = model_header.build(store)
-        turns = Turns()
-        with gr.Tabs(), gr.Tab("Classify", id="classify"):
-            classify_tab.build(page, store, header, turns)
-        api.build(store)
+        turns, runs, scenes = Turns(), GalleryRuns(store), Scenes(store)
+        active = gr.Textbox(classify_tab.NAME, visible="hidden", label="open tab")
+        with gr.Tabs():
+            with gr.Tab("Classify", id=classify_tab.NAME) as tab, gr.Tabs():
+                opened = Opened(active, tab)
+                with gr.Tab("One photo", id="one"):
+                    current = classify_tab.build(page, store, header, turns, opened)
+                with gr.Tab("Many photos", id="many"):
+                    gallery_panel.build(store, header, runs)
+            with gr.Tab("Attention", id=attention_tab.NAME) as tab:
+                looking = attention_tab.build(header, current, Opened(active, tab), scenes)
+        api.build(store, runs)
+        attention_api.build(scenes)
 
         def leave(request: gr.Request) -> None:
             store.leave(request.session_hash or "")
             turns.leave(request.session_hash or "")
+            looking.leave(request.session_hash or "")
+            scenes.leave(request.session_hash or "")
 
         page.unload(leave)
     return page.queue(max_size=settings.max_queue, default_concurrency_limit=4)
@@ -62,9 +76,9 @@ def launch(page: gr.Blocks, settings: Settings) -> tuple:
         server_port=settings.port or None,
         auth=tuple(settings.auth.split(":", 1)) if settings.auth else None,
         root_path=settings.root_path or None,
-        max_file_size=settings.max_upload_bytes,
+        max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         theme=THEME,
-        css_paths=[WEB / "style.css"],
+        css_paths=[WEB / "style.css", WEB / "gallery.css", WEB / "attention.css"],
         js=(WEB / "load.js").read_text("utf-8"),
         favicon_path=ASSETS / "icon.svg",
         allowed_paths=[str(ASSETS)],

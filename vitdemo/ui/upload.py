@@ -22,8 +22,8 @@ class Upload:
     name: str
 
 
-def upload_of(payload: dict | None, component: gr.Image) -> Upload | None:
-    """The uploaded file that an image component's raw payload names; None where there is no photo.
+def upload_of(payload: dict | None, component: gr.Image | gr.File) -> Upload | None:
+    """The uploaded file that a component's raw payload names; None where there is no photo.
 
     Raises: UserError for a payload that names anything but a file uploaded here.
     """

@@ -1,0 +1,340 @@
+"""What a person does with many photos: a folder, a zip, Stop, sort, filter, open, take away; bad ones among good ones."""
+
+import csv
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.conftest import noise
+from vitdemo.classify.gallery import classify_gallery
+from vitdemo.core.config import Settings
+from vitdemo.core.gallery import find_items
+
+WAIT = 60_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Three class folders of four photos, a duplicate, a broken photo, and files that are none."""
+    folder = tmp_path_factory.mktemp("upload") / "things"
+    for number, name in enumerate(("apple", "cat", "fish")):
+        (folder / name).mkdir(parents=True)
+        for index in range(4):
+            noise(16, 12, 10 * number + index).resize((160, 120)).save(folder / name / f"{name}{index}.png")
+    (folder / "cat" / "again.png").write_bytes((folder / "apple" / "apple0.png").read_bytes())
+    (folder / "fish" / "broken.jpg").write_bytes(b"\xff\xd8 no photo")
+    (folder / "fish" / ".hidden.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("no photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def known(folder, vit, engine) -> dict[str, tuple[str, float]]:
+    """What the command line's function says of each photo: its name in the page → class and probability."""
+    rows = classify_gallery(find_items([folder]), vit, engine, Settings())
+    return {
+        str(Path(row.path).relative_to(folder.parent)): (row.predictions[0].label.name, row.predictions[0].probability)
+        for row in rows
+        if row.predictions
+    }
+
+
+def open_gallery(page: Page) -> Page:
+    page.get_by_role("tab", name="Many photos").click()
+    expect(page.locator("#gallery .drop")).to_be_visible(timeout=WAIT)
+    return page
+
+
+def finished(page: Page, text: str = "Done") -> None:
+    expect(page.locator("#gallery .run-text")).to_contain_text(text, timeout=WAIT)
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#gallery .rows tbody .open").all_inner_texts()
+
+
+@pytest.fixture
+def done(app, open_page, folder) -> Page:
+    page = open_gallery(open_page(app))
+    page.set_input_files("#gallery .folder", folder)
+    finished(page)
+    return page
+
+
+def test_a_folder_with_its_sub_folders(done, known):
+    finished(done, "Done: 14 of 14 photos, 1 of them can't be read")
+    rows = done.locator("#gallery .rows tbody tr").evaluate_all(
+        """rows => rows.map(row => [row.querySelector(".open").title, row.querySelector(".guess span")?.textContent,
+            row.querySelector(".number")?.textContent, row.querySelector(".reason")?.textContent])"""
+    )
+    assert [row[0] for row in rows] == sorted([*known, "things/fish/broken.jpg"])
+    for path, label, percent, reason in rows:
+        if path.endswith("broken.jpg"):
+            assert reason.startswith("“broken.jpg” ")
+        else:
+            assert label == known[path][0]
+            assert float(re.sub(r"[^\d.]", "", percent)) == pytest.approx(100 * known[path][1], abs=0.06)
+    assert done.locator("#gallery .rows img").count() == 13
+    expect(done.locator("#gallery .badge")).to_have_text(["duplicate"])
+
+
+def test_folders_that_name_classes_are_scored(done, known):
+    right = sum(Path(path).parent.name == label for path, (label, _) in known.items())
+    expect(done.locator("#gallery .scores")).to_contain_text(
+        f"{100 * right / 13:.1f} % of the 13 photos whose folder names a class are right"
+    )
+    cells = done.locator("#gallery .matrix button").all_inner_texts()
+    assert 0 < sum(map(int, cells)) <= 13
+    cell = done.locator("#gallery .matrix button").first
+    count, true = int(cell.inner_text()), cell.get_attribute("data-folder")
+    cell.click()
+    assert len(names(done)) == count
+    assert all(folder.endswith(f"/{true}") for folder in done.locator("#gallery .rows .folder").all_inner_texts())
+    done.locator("#gallery .chip", has_text="×").click()
+    assert len(names(done)) == 14
+
+
+def test_sort_by_each_column(done, known):
+    def values(selector: str) -> list[str]:
+        return done.locator(f"#gallery .rows tbody {selector}").all_inner_texts()
+
+    done.get_by_role("button", name="Probability").click()
+    shown = [
+        known[path][1] for path in done.locator("#gallery .rows .open").evaluate_all("all => all.map(each => each.title)") if path in known
+    ]
+    assert shown == sorted(shown, reverse=True)
+    expect(done.locator("th[data-sort=probability]")).to_have_attribute("aria-sort", "descending")
+    done.get_by_role("button", name="Probability").click()
+    assert names(done)[0] == "broken.jpg"
+    done.get_by_role("button", name="First guess").focus()
+    done.keyboard.press("Enter")
+    labels = values(".guess > span:first-child")
+    assert labels == sorted(labels)
+    done.get_by_role("button", name="Photo", exact=True).click()
+    assert names(done)[:2] == ["apple0.png", "apple1.png"]
+
+
+def test_filter_by_words_and_kind(done):
+    done.get_by_label("Filter by name or class").fill("fish/fish2")
+    assert names(done) == ["fish2.png"]
+    done.get_by_label("Filter by name or class").fill("no such thing")
+    expect(done.locator("#gallery .shown")).to_have_text("No photo fits this filter.")
+    done.get_by_label("Filter by name or class").fill("")
+    done.locator("[data-chip=error]").click()
+    assert names(done) == ["broken.jpg"]
+    done.locator("[data-chip=duplicate]").click()
+    assert names(done) == ["again.png"]
+    done.locator("[data-chip=all]").first.click()
+    assert len(names(done)) == 14
+
+
+def test_open_a_photo_by_keyboard(done):
+    button = done.locator("#gallery .rows button.open").nth(1)
+    button.focus()
+    done.keyboard.press("Enter")
+    expect(done.locator("#gallery .detail .predictions li")).to_have_count(5, timeout=WAIT)
+    expect(button).to_have_attribute("aria-expanded", "true")
+    assert done.locator("#gallery .detail img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [160, 120]
+    done.keyboard.press("Enter")
+    expect(done.locator("#gallery .detail")).to_have_count(0)
+
+
+def test_take_the_answers_away(done, known, tmp_path):
+    saved = {}
+    for kind in ("csv", "json", "parquet"):
+        with done.expect_download() as event:
+            done.locator(f"[data-kind={kind}]").click()
+        saved[kind] = tmp_path / event.value.suggested_filename
+        event.value.save_as(saved[kind])
+    rows = json.loads(saved["json"].read_text("utf-8"))
+    assert [row["path"] for row in rows] == sorted([*known, "things/fish/broken.jpg"])
+    assert {row["path"]: row["predictions"][0]["label"] for row in rows if "predictions" in row} == {
+        path: each[0] for path, each in known.items()
+    }
+    with saved["csv"].open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 13 * 5 + 1
+    assert pyarrow.parquet.read_table(saved["parquet"]).num_rows == 14
+
+
+def test_a_reload_finds_the_gallery_again(done):
+    done.reload()
+    open_gallery(done)
+    finished(done)
+    assert len(names(done)) == 14
+
+
+def test_a_zip(app, open_page, folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "things.zip", "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    page = open_gallery(open_page(app))
+    page.set_input_files("#gallery .files", tmp_path / "things.zip")
+    finished(page, "Done: 14 of 14 photos")
+    assert page.locator("#gallery .rows .open").first.get_attribute("title") == "things.zip/apple/apple0.png"
+    page.locator("#gallery .rows button.open").first.click()
+    expect(page.locator("#gallery .detail img")).to_be_visible(timeout=WAIT)
+
+
+def test_stop_keeps_what_is_done(start_app, bundle, open_page, tmp_path):
+    slow = start_app("--model", f"local-dir:{bundle}", "--batch-size", "1", OMP_NUM_THREADS="1")
+    for number in range(40):
+        noise(300, 200, number).resize((2400, 1600)).save(tmp_path / f"{number:02}.jpg")
+    page = open_gallery(open_page(slow))
+    page.set_input_files("#gallery .files", sorted(tmp_path.iterdir()))
+    expect(page.locator("#gallery .rows tbody tr").first).to_be_visible(timeout=WAIT)
+    page.get_by_role("button", name="Stop").click()
+    finished(page, "Stopped after")
+    done = int(re.search(r"after (\d+) of 40", page.locator("#gallery .run-text").inner_text())[1])
+    assert 0 < done < 40
+    assert names(page) == [f"{number:02}.jpg" for number in range(done)]
+    with page.expect_download() as event:
+        page.locator("[data-kind=json]").click()
+    assert len(json.loads(Path(event.value.path()).read_text("utf-8"))) == done
+    page.set_input_files("#gallery .files", tmp_path / "00.jpg")  # and the page goes on
+    finished(page, "Done: 1 of 1 photos")
+
+
+def test_what_can_not_be_taken_is_said(start_app, bundle, open_page, tmp_path):
+    strict = start_app("--model", f"local-dir:{bundle}", "--max-gallery", "3", "--max-upload-mb", "1")
+    page = open_gallery(open_page(strict))
+    many = []
+    for number in range(4):
+        many.append(tmp_path / f"{number}.png")
+        noise(8, 8, number).save(many[-1])
+    page.set_input_files("#gallery .files", many)
+    said = page.locator("#gallery .gallery-error")
+    expect(said).to_have_text(
+        "These are 4 photos, and the limit here is 3: choose fewer, or run “python -m vitdemo classify FOLDER” on the command line, "
+        "which has no limit."
+    )
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for path in many:
+            archive.write(path, path.name)
+    page.set_input_files("#gallery .files", tmp_path / "many.zip")
+    expect(said).to_contain_text("These are 4 photos, and the limit here is 3")
+    (tmp_path / "no.zip").write_bytes(b"no zip")
+    page.set_input_files("#gallery .files", tmp_path / "no.zip")
+    expect(said).to_have_text("“no.zip” is damaged or no zip: make it again.")
+    (tmp_path / "large.png").write_bytes(bytes(1_100_000))
+    page.set_input_files("#gallery .files", tmp_path / "large.png")
+    expect(said).to_have_text("“large.png” is larger than 1 MB: leave it out, or save a smaller copy of it.")
+    page.set_input_files("#gallery .files", many[:2])
+    finished(page, "Done: 2 of 2 photos")
+    expect(said).to_be_hidden()
+
+
+def test_a_name_is_never_html(app, open_page, tmp_path):
+    evil = tmp_path / "<img src=x onerror=alert(1)>.png"
+    noise(8, 8).save(evil)
+    page = open_gallery(open_page(app))
+    page.set_input_files("#gallery .files", evil)
+    finished(page)
+    assert names(page) == [evil.name]
+    page.locator("#gallery .rows button.open").click()
+    expect(page.locator("#gallery .detail h2")).to_have_text(evil.name, timeout=WAIT)
+    assert page.locator("#gallery img[onerror]").count() == 0
+
+
+def test_the_bundled_drawings_by_their_own_names(app, open_page):
+    page = open_gallery(open_page(app))
+    page.get_by_role("button", name="Try 126 drawings").click()
+    finished(page, "Done: 126 of 126 photos")
+    titles = page.locator("#gallery .rows .open").evaluate_all("all => all.map(each => each.title)")
+    assert len(titles) == 100
+    assert all(re.fullmatch(r"[a-z]+/\w+\.\w+", title) for title in titles)  # and no path of the server's
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator("#gallery .rows .open")).to_have_count(126)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_accessible_and_inside_the_page(app, open_page, folder, theme, width):
+    page = open_gallery(open_page(app, theme, width))
+    page.set_input_files("#gallery .folder", folder)
+    finished(page)
+    page.locator("#gallery .rows button.open").first.click()
+    expect(page.locator("#gallery .detail img")).to_be_visible(timeout=WAIT)
+    found = [each for each in Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
+    assert found == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_cameras_names_are_photos_and_hidden_files_are_not(app, open_page, tmp_path):
+    for name in ("_DSC0001.jpg", "_MG_0002.jpg", "__MACOSX/a.jpg", ".trash/b.jpg", "._c.jpg"):
+        (tmp_path / "card" / name).parent.mkdir(parents=True, exist_ok=True)
+        noise(20, 16, len(name)).save(tmp_path / "card" / name)
+    page = open_gallery(open_page(app))
+    page.set_input_files("#gallery .folder", tmp_path / "card")
+    finished(page)
+    assert names(page) == ["_DSC0001.jpg", "_MG_0002.jpg"]
+
+
+def test_an_upload_that_is_stopped_brings_back_what_was_there(done, folder):
+    done.route("**/upload*", lambda route: None)  # never arrives
+    done.set_input_files("#gallery .files", folder / "cat" / "cat0.png")
+    finished(done, "Uploading: 0 of 1 files")
+    done.get_by_role("button", name="Stop").click()
+    finished(done, "Done: 14 of 14 photos")
+    expect(done.locator("#gallery .stop")).to_be_hidden()
+
+
+def test_an_upload_is_followed_though_a_gallery_runs(page_at_work, folder):
+    page_at_work.route("**/upload*", lambda route: None)
+    page_at_work.set_input_files("#gallery .files", folder / "cat" / "cat0.png")
+    before = page_at_work.locator("#gallery .rows tbody tr").count()
+    said = set()
+    for _ in range(20):
+        page_at_work.wait_for_timeout(100)
+        said.add(page_at_work.locator("#gallery .run-text").inner_text())
+    assert page_at_work.locator("#gallery .rows tbody tr").count() > before
+    assert said == {"Uploading: 0 of 1 files"}
+
+
+def test_new_rows_take_neither_click_nor_focus_away(page_at_work):
+    row = page_at_work.locator("#gallery .rows button.open").first
+    row.scroll_into_view_if_needed()
+    box = row.bounding_box()
+    page_at_work.mouse.move(box["x"] + 4, box["y"] + 4)
+    page_at_work.mouse.down()
+    page_at_work.wait_for_timeout(1500)
+    page_at_work.mouse.up()
+    expect(page_at_work.locator("#gallery tr.detail img")).to_be_visible(timeout=WAIT)
+    page_at_work.locator("#gallery .chip").first.focus()
+    before = page_at_work.locator("#gallery .rows tbody tr").count()
+    page_at_work.wait_for_function("before => document.querySelectorAll('#gallery .rows tbody tr').length > before", arg=before)
+    assert page_at_work.evaluate("document.activeElement.dataset.chip") == "all"
+
+
+@pytest.fixture
+def page_at_work(start_app, bundle, open_page, tmp_path) -> Page:
+    """A gallery that takes a while: its first rows are there."""
+    slow = start_app("--model", f"local-dir:{bundle}", "--batch-size", "1", OMP_NUM_THREADS="1")
+    for number in range(80):
+        noise(300, 200, number).resize((2400, 1600)).save(tmp_path / f"{number:02}.jpg")
+    page = open_gallery(open_page(slow))
+    page.set_input_files("#gallery .files", sorted(tmp_path.iterdir()))
+    expect(page.locator("#gallery .rows tbody tr").first).to_be_visible(timeout=WAIT)
+    return page
+
+
+def test_a_server_that_is_gone_is_said(done):
+    done.route("**/component_server**", lambda route: route.abort())
+    done.locator("#gallery .rows button.open").first.click()
+    expect(done.locator("#gallery .detail")).to_have_text("The photo could not be fetched: try again.")
+    done.locator("[data-kind=csv]").click()
+    expect(done.locator("#gallery .gallery-error")).to_have_text("The download failed: try again.")
+
+
+def test_every_number_of_the_confusion_matrix_shows_its_photos(done):
+    cells = done.locator("#gallery .matrix button")
+    assert done.locator("#gallery .matrix button[data-other]").count() > 0
+    assert sum(map(int, cells.all_inner_texts())) == 13
+    for number in range(cells.count()):
+        cells.nth(number).click()
+        assert len(names(done)) == int(cells.nth(number).inner_text())

@@ -1,0 +1,95 @@
+"""The endpoint /attention, called by gradio_client from another process, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ask
+from vitdemo.attention import maps, render
+from vitdemo.attention.gradients import attention_gradient
+from vitdemo.core.trace import trace
+
+CALL = """
+import json, sys
+from gradio_client import Client, handle_file
+client = Client(sys.argv[1], verbose=False)
+answers = []
+for asked in json.loads(sys.argv[3]):
+    try:
+        answer, file = client.predict(handle_file(sys.argv[2]), api_name="/attention", **asked)
+        answers.append({"answer": answer, "file": file})
+    except Exception as error:
+        answers.append({"error": str(error)})
+print(json.dumps(answers))
+"""
+
+
+def call(server, path, *asked: dict) -> list[dict]:
+    return ask(CALL, server, str(path), json.dumps(asked))
+
+
+def test_maps_and_files(app, bundle, vit, engine, picture):
+    with Image.open(picture) as image:
+        photo = image.convert("RGB")
+    tensor = vit.preprocessing(photo)
+    traced, geometry = trace(vit, tensor), vit.preprocessing.geometry(photo.size, vit.patch)
+    top = int(traced.logits.argmax())
+    answers = call(
+        app,
+        picture,
+        {"method": "cls", "layer": 2, "head": "1", "file": "png"},
+        {"method": "rollout", "fusion": "max", "discard": 0.5, "file": "npz"},
+        {"method": "relevance", "target": "fish", "other": "hat", "file": "gif"},
+        {"method": "gradient-rollout", "start_layer": 2},
+    )
+    fish, hat = (maps.relevance(traced, attention_gradient(vit, engine, tensor, index)) for index in (5, 7))
+    expected = [
+        maps.cls_map(traced, layer=2, head=1),
+        maps.rollout(traced, fusion="max", discard=0.5),
+        fish - hat,
+        maps.gradient_rollout(traced, attention_gradient(vit, engine, tensor, top), start_layer=2),
+    ]
+    for each, heat in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(each["answer"]["heat"], heat, atol=1e-5)
+        assert each["answer"]["grid"] == [14, 14]
+        np.testing.assert_allclose(each["answer"]["box"], geometry.box)
+        assert each["answer"]["model"] == bundle.name
+    assert [each["index"] for each in answers[0]["answer"]["top"]] == traced.logits.topk(5).indices.tolist()
+    assert "maps[1][0, 1][0][1:].reshape(14, 14)" in answers[0]["answer"]["python"]
+    assert answers[1]["answer"]["python"] is None  # takes more than a few lines
+    drawn = render.overlay(photo, expected[0], geometry)
+    assert np.array_equal(np.asarray(Image.open(answers[0]["file"]).convert("RGB")), np.asarray(drawn))
+    with np.load(answers[1]["file"]) as numbers:
+        np.testing.assert_allclose(numbers["heat"], expected[1], atol=1e-6)
+    assert Image.open(answers[2]["file"]).n_frames == 3
+    assert answers[3]["file"] is None
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bad_requests_get_one_sentence(app, picture, tmp_path):
+    answers = call(
+        app,
+        picture,
+        {"method": "magic"},
+        {"layer": 9},
+        {"head": "sideways"},
+        {"method": "relevance", "target": "unicorn"},
+        {"file": "exe"},
+        {"method": "looks-at"},
+        {"model": "local-dir:/etc"},
+    )
+    said = [
+        "no method “magic”",
+        "no layer 9",
+        "head must be",
+        "no class “unicorn”",
+        "file must be",
+        "needs a patch",
+        "no model of that name",
+    ]
+    for each, words in zip(answers, said, strict=True):
+        assert words in each["error"]
+    (tmp_path / "words.jpg").write_text("words")
+    assert "is not a photo" in call(app, tmp_path / "words.jpg", {})[0]["error"]

@@ -1,0 +1,141 @@
+"""What the page is sent of a photo, what it may ask later, and that scenes come and go."""
+
+import base64
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import noise
+from tests.small_vits import KINDS, small_vit
+from vitdemo.attention import maps
+from vitdemo.attention.gradients import attention_gradient
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.trace import Trace, trace
+from vitdemo.ui import attention_answers, attention_scenes
+from vitdemo.ui.attention_looks import look, pack
+from vitdemo.ui.attention_scenes import Scenes
+from vitdemo.ui.upload import Upload
+
+
+@pytest.fixture
+def scenes(tmp_path, monkeypatch, engine):
+    """Scenes of a store whose one model is a small ViT."""
+    monkeypatch.setattr(attention_scenes, "get_upload_folder", lambda: str(tmp_path / "uploads"))
+    loading = SimpleNamespace(vit=small_vit())
+    loading.result = lambda timeout=None: loading.vit
+    store = SimpleNamespace(settings=Settings(), engine=engine, get=lambda name, visitor: loading, loading=loading)
+    return Scenes(store)
+
+
+@pytest.fixture
+def upload(tmp_path):
+    noise(90, 70).save(tmp_path / "photo.png")
+    return Upload(tmp_path / "photo.png", "photo.png")
+
+
+def seen(scenes, upload, vit=None, visitor="v"):
+    vit = vit or scenes.store.loading.vit
+    scenes.store.loading.vit = vit
+    return look(scenes, visitor, "small", vit, upload, vit.preprocessing)
+
+
+def section(told: dict, name: str) -> np.ndarray:
+    kind, start, count = told["sections"][name]
+    with open(told["maps"], "rb") as file:
+        return np.frombuffer(file.read(), np.dtype(kind).newbyteorder("<"), count, start)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_numbers_are_the_traces(kind, scenes, upload):
+    vit = small_vit(kind)
+    told = seen(scenes, upload, vit)
+    traced = trace(vit, vit.preprocessing(noise(90, 70)))
+    cls = maps.cls_attention(traced)
+    np.testing.assert_allclose(section(told, "heads"), cls.flatten(), atol=1e-6)
+    np.testing.assert_allclose(section(told, "rollout"), maps.rollouts(traced).flatten(), atol=1e-6)
+    tokens = told["tokens"]
+    links = section(told, "links").reshape(3, tokens, tokens) * section(told, "scale").reshape(3, tokens, 1)
+    np.testing.assert_allclose(links + section(told, "low").reshape(3, tokens, 1), traced.attention.mean(1), atol=1e-5)
+    assert told["geometry"]["grid"] == traced.grid
+    assert (told["prefix"], told["layers"], told["heads"], told["cls"]) == (traced.prefix, 3, 3, traced.has_cls)
+    assert [each["index"] for each in told["top"]] == traced.logits.topk(5).indices.tolist()
+    assert told["lens"][-1]["index"] == int(traced.logits.argmax())
+    assert len(section(told, "colours-coolwarm")) == 768
+    assert told["headsOff"] == (kind != "parallel")
+
+
+def test_a_model_without_classes_has_no_answers(scenes, upload):
+    vit = replace(small_vit(), labels=())
+    told = seen(scenes, upload, vit)
+    assert (told["top"], told["lens"], told["headsOff"]) == ([], [], False)
+    ask = {each.__name__: each for each in attention_answers.functions(scenes)}
+    assert "gives features, not classes" in ask["relevance"]({"scene": told["scene"], "target": 0})["error"]
+    assert ask["classes"]({"scene": told["scene"], "words": "a"}) == {"classes": []}
+
+
+def test_a_model_whose_attention_cannot_be_read(scenes, upload, monkeypatch):
+    vit = small_vit()
+    vit.module.blocks[1].attn = torch.nn.Identity()
+    with pytest.raises(UserError, match="can't be shown: choose another model"):
+        seen(scenes, upload, vit)
+
+
+def test_what_the_page_asks_later(scenes, upload, engine):
+    told = seen(scenes, upload)
+    vit, ask = scenes.store.loading.vit, {each.__name__: each for each in attention_answers.functions(scenes)}
+    tensor = vit.preprocessing(noise(90, 70))
+    answer = ask["relevance"]({"scene": told["scene"], "target": 3})
+    traced = trace(vit, tensor)
+    expected = maps.relevances(traced, attention_gradient(vit, engine, tensor, 3))
+    np.testing.assert_allclose(np.frombuffer(base64.b64decode(answer["heats"]), "<f4"), expected.flatten(), atol=1e-6)
+    found = ask["classes"]({"scene": told["scene"], "words": vit.labels[2].name[:3]})
+    assert vit.labels[2].index in [each["index"] for each in found["classes"]]
+    for name, asked in {
+        "relevance": {"target": "3"},
+        "ablate": {"heads": [[1]]},
+        "head": {"head": "x"},
+        "download": {"kind": "exe"},
+        "erase": {"method": "x"},
+    }.items():
+        assert ask[name]({"scene": told["scene"], **asked})["error"]
+        assert ask[name]({"scene": "unknown", **asked})["error"].startswith("This photo is not here any more")
+        assert ask[name](None)["error"]
+
+
+def test_what_runs_no_model_takes_the_server_no_time(scenes, upload, monkeypatch):
+    told = seen(scenes, upload)
+    attention = torch.rand(12, 12, 197, 197).softmax(-1)  # as large as ViT-B/16's
+    large = Trace(torch.rand(8), attention, torch.zeros(12, 197, 8), torch.eye(197)[0], True, 1, (14, 14), (16, 16))
+    monkeypatch.setattr(scenes, "trace", lambda scene, vit: large)
+    ask = {each.__name__: each for each in attention_answers.functions(scenes)}
+    for name, asked in {"head": {"head": 7}, "classes": {"words": "a"}}.items():
+        took = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            assert "error" not in ask[name]({"scene": told["scene"], **asked})
+            took.append(1000 * (time.perf_counter() - begin))
+        print(f"{name}: {min(took):.1f} ms at best, {max(took):.1f} at worst")
+        assert min(took) < 50
+
+
+def test_scenes_come_and_go(scenes, upload):
+    told = [seen(scenes, upload) for _ in range(3)]
+    with pytest.raises(UserError, match="not here any more"):
+        scenes.get(told[0]["scene"])
+    kept = scenes.get(told[2]["scene"])
+    assert kept.folder.is_dir()
+    other = seen(scenes, upload, visitor="w")
+    scenes.leave("v")
+    assert not kept.folder.exists()
+    assert scenes.get(other["scene"])
+
+
+def test_sections_begin_where_a_page_can_read_them():
+    data, sections = pack({"a": np.arange(3, dtype=np.uint8), "b": np.arange(2, dtype=np.float32)})
+    assert sections == {"a": ["uint8", 0, 3], "b": ["float32", 4, 2]}
+    assert np.frombuffer(data, np.float32, 2, 4).tolist() == [0, 1]

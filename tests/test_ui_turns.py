@@ -1,0 +1,28 @@
+"""Whose turn it is, and what the page shows."""
+
+from vitdemo.ui.turns import Turns
+
+
+def test_a_newer_request_takes_the_turn():
+    turns = Turns()
+    first = turns.take("a")
+    assert first()
+    second, other = turns.take("a"), turns.take("b")
+    assert (first(), second(), other()) == (False, True, True)
+    turns.leave("a")
+    assert not second()
+
+
+def test_what_is_shown_counts_until_something_else_is_asked():
+    turns = Turns()
+    assert not turns.shows("a", "photo")
+    turns.take("a")
+    turns.answered("a", "photo")
+    assert turns.shows("a", "photo")
+    assert not turns.shows("a", "other")
+    assert not turns.shows("b", "photo")
+    turns.take("a")  # another photo is on its way: the first one, asked again, is no longer what will be shown
+    assert not turns.shows("a", "photo")
+    turns.answered("a", "photo")
+    turns.leave("a")
+    assert not turns.shows("a", "photo")

@@ -1,0 +1,122 @@
+"""The endpoint `/attention`: the tab's maps, numbers and files for programs."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from vitdemo.core.errors import UserError
+from vitdemo.ui.attention_scenes import Scenes
+from vitdemo.ui.guard import sentence
+from vitdemo.ui.upload import Upload, upload_of
+
+
+def build(scenes: Scenes) -> None:
+    """Register `/attention`."""
+    with gr.Row(visible=False):
+        inputs = [
+            component := gr.File(label="photo"),
+            gr.Textbox("", label="model"),
+            gr.Textbox("cls", label="method"),
+            gr.Number(0, label="layer", precision=0),
+            gr.Textbox("mean", label="head"),
+            gr.Textbox("", label="target"),
+            gr.Textbox("", label="other"),
+            gr.Textbox("mean", label="fusion"),
+            gr.Number(0, label="discard"),
+            gr.Number(1, label="start_layer", precision=0),
+            gr.Textbox("", label="file"),
+        ]
+        outputs = [gr.JSON(label="answer"), gr.File(label="file")]
+        trigger = gr.Button()
+
+    def endpoint(
+        photo: dict | None,
+        model: str,
+        method: str,
+        layer: float | None,
+        head: str,
+        target: str,
+        other: str,
+        fusion: str,
+        discard: float | None,
+        start_layer: float | None,
+        file: str,
+        request: gr.Request,
+    ) -> tuple[dict, str | None]:
+        """One map of one photo.
+
+        `method` is cls, rollout, relevance or gradient-rollout; `layer` counts from 1, 0 is the last; `head` is for cls: a number from 0,
+        or mean, max or min; `target` is for the last two: a class by name or index, the top one if empty, and `other` is taken away from
+        it; `fusion` and `discard` are for rollout. `model` is a name from the catalogue; empty for the server's own. Answers {model,
+        method, layer, title, heat, grid, box, python, top}: `heat` by row and column, not rescaled; `box` the crop on the upright
+        original. `file` asks for one as well: png (the overlay at the photo's size), layers, gif, webp or npz.
+        """
+        try:
+            if (upload := upload_of(photo, component)) is None:
+                raise UserError("There is no photo: send one.")
+            head = head if method == "cls" else fusion if method == "rollout" else "mean"
+            asked = {"method": method, "layer": layer or None, "head": head or "mean", "discard": discard, "start_layer": start_layer or 1}
+            return _answer(scenes, upload, model, request.session_hash or "", asked, target, other, file)
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from None
+
+    trigger.click(endpoint, inputs, outputs, api_name="attention", concurrency_id="attention", concurrency_limit=4, preprocess=False)
+
+
+def _answer(
+    scenes: Scenes, upload: Upload, model: str, visitor: str, asked: dict[str, Any], target: str, other: str, kind: str
+) -> tuple[dict, str | None]:
+    from dataclasses import replace
+
+    from vitdemo.attention import question as questions
+    from vitdemo.attention.gradients import find_target
+    from vitdemo.attention.render import Look
+    from vitdemo.attention.snippet import snippet
+    from vitdemo.core.photos import open_photo
+    from vitdemo.core.trace import check_room
+    from vitdemo.ui.attention_downloads import KINDS, file_of, is_bundle
+    from vitdemo.ui.attention_looks import class_row
+
+    store, question = scenes.store, questions.Question.read(asked)
+    if question.method in questions.OF_A_PATCH:
+        raise UserError("method must be cls, rollout, relevance or gradient-rollout.")
+    if kind and (kind not in KINDS or kind == "python"):
+        raise UserError("file must be png, layers, gif, webp or npz, or empty.")
+    vit = store.get(model or None, visitor).result(timeout=300)
+    if question.method in questions.OF_A_CLASS:
+        target_of = {name: find_target(vit, words) for name, words in (("target", target), ("other", other)) if words}
+        question = replace(question, **target_of)
+    preprocessing = vit.preprocessing
+    check_room(vit, preprocessing.size, store.settings.trace_cache_mb)
+    photo = open_photo(upload.path, store.settings, name=upload.name)
+    tensor, geometry = preprocessing(photo.image), preprocessing.geometry(photo.image.size, vit.patch)
+    trace = scenes.traces.get_input(photo.id, lambda: tensor, vit, store.engine, preprocessing)
+    heats = questions.heats(question, trace, questions.gradient_of(vit, store.engine, tensor))
+    heat, words = heats[question.place(trace)], questions.title(question, trace, vit)
+    try:
+        python = snippet(question, trace, vit, preprocessing, photo=upload.name, bundle=is_bundle(model or store.settings.model, vit))
+    except UserError:
+        python = None
+    chances = trace.logits.softmax(-1).topk(min(5, len(vit.labels))) if vit.labels else None
+    answer = {
+        "model": vit.name,
+        "method": question.method,
+        "layer": question.layer or trace.layers,
+        "title": words,
+        "heat": heat.tolist(),
+        "grid": trace.grid,
+        "box": geometry.box,
+        "python": python,
+        "top": [class_row(vit, *each) for each in zip(chances.indices.tolist(), chances.values.tolist(), strict=True)] if chances else [],
+    }
+    if not kind:
+        return answer, None
+    data = file_of(kind, question, heats, trace, geometry, photo, Look(), words, bool(vit.labels))
+    folder = Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}")
+    folder.mkdir(parents=True)
+    path = folder / KINDS[kind]
+    path.write_bytes(data)
+    return answer, str(path)

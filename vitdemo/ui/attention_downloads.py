@@ -1,0 +1,105 @@
+"""What the Attention tab gives to take away: the overlay, all layers, an animation, the numbers, and the same in plain Python."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from vitdemo.core.errors import UserError
+from vitdemo.ui.attention_scenes import Scene, Scenes
+
+if TYPE_CHECKING:
+    import torch
+
+    from vitdemo.attention.question import Question
+    from vitdemo.attention.render import Look
+    from vitdemo.core.geometry import Geometry
+    from vitdemo.core.models import Vit
+    from vitdemo.core.photos import Photo
+    from vitdemo.core.trace import Trace
+
+KINDS = {"png": "overlay.png", "layers": "layers.png", "gif": "layers.gif", "webp": "layers.webp", "npz": "maps.npz", "python": ""}
+
+
+def download(scenes: Scenes, scene: Scene, asked: dict) -> dict:
+    """A file of one of KINDS for the map on show, or its snippet. Returns: {path, name} or {text}."""
+    import torch
+
+    from vitdemo.attention.question import Question, title
+    from vitdemo.attention.render import without_peaks
+    from vitdemo.attention.snippet import snippet
+
+    question, kind = Question.read(asked), asked.get("kind")
+    if kind not in KINDS:
+        raise UserError(f"There is no such download: choose {', '.join(KINDS)}.")
+    vit = scenes.vit(scene)
+    trace = scenes.trace(scene, vit)
+    if kind == "python":
+        return {"text": snippet(question, trace, vit, scene.preprocessing, photo=scene.upload.name, bundle=is_bundle(scene.model, vit))}
+    heats = scenes.heats(scene, vit, question)
+    photo = scenes.photo(scene) if kind != "npz" else None
+    if asked.get("even") and question.other is None and kind != "npz":
+        heats = torch.from_numpy(without_peaks(heats.numpy()))
+    data = file_of(kind, question, heats, trace, scene.geometry, photo, look_of(asked), title(question, trace, vit), bool(vit.labels))
+    stem = scene.upload.name.rsplit(".", 1)[0]
+    return {"path": scene.write(KINDS[kind], data), "name": f"{stem}-{question.method}-{KINDS[kind]}"}
+
+
+def file_of(
+    kind: str,
+    question: "Question",
+    heats: "torch.Tensor",
+    trace: "Trace",
+    geometry: "Geometry",
+    photo: "Photo | None",
+    look: "Look",
+    words: str,
+    classes: bool,
+) -> bytes:
+    """One file for the map that is asked for.
+
+    Args:
+        kind: one of KINDS, but python.
+        heats: the question's, (layers, rows, columns).
+        photo: the upright original; not needed for npz.
+        words: a title.
+        classes: whether the logits are of classes.
+    """
+    import numpy as np
+
+    from vitdemo.attention import figures, maps, render
+
+    place, signed = question.place(trace), question.other is not None
+    file = io.BytesIO()
+    if kind == "npz":
+        numbers = {"heat": heats[place], "heats": heats, "attention_cls": maps.cls_attention(trace)}
+        numbers["logits"] = trace.logits if classes else trace.logits[:0]
+        np.savez(file, **{name: each.contiguous().numpy() for name, each in numbers.items()}, box=np.array(geometry.box))
+    elif kind == "png":
+        span = render.even_span(heats[place]) if signed else None
+        render.overlay(photo.image, heats[place], geometry, look, span=span).save(file, "PNG", compress_level=1)
+    elif kind == "layers":
+        span = render.even_span(heats) if signed else None
+        sheet = figures.all_layers(photo.image, heats, geometry, look, title=words, first_layer=question.first_layer, span=span)
+        sheet.save(file, "PNG")
+    else:
+        span = render.even_span(heats) if signed else None
+        frames = figures.layer_frames(photo.image, heats, geometry, look, first_layer=question.first_layer, span=span)
+        return figures.animation(frames, kind)
+    return file.getvalue()
+
+
+def look_of(asked: dict[str, Any]) -> "Look":
+    """How the map is drawn on the page. Raises: UserError for what can't be drawn."""
+    from vitdemo.attention.render import DIFFERENCE, Look
+
+    opacity = asked.get("opacity", 0.6)
+    if isinstance(opacity, bool) or not isinstance(opacity, int | float):
+        raise UserError("The opacity must be a number from 0 to 1.")
+    colours = DIFFERENCE if asked.get("other") is not None else str(asked.get("colours", "inferno"))
+    return Look(colours, float(opacity), bool(asked.get("smooth", True)))
+
+
+def is_bundle(model: str, vit: "Vit") -> bool:
+    """Whether a model comes from a folder in timm's layout."""
+    from vitdemo.core.config import DEMO_MODEL
+
+    return model.startswith("local-dir:") or vit.name == DEMO_MODEL

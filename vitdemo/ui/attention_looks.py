@@ -1,0 +1,169 @@
+"""From a photo to a Scene and what the page draws it from: one pass of the model, then numbers in a file."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from vitdemo.core.store import ModelStore
+from vitdemo.ui import model_header
+from vitdemo.ui.attention_scenes import Scene, Scenes
+from vitdemo.ui.upload import Upload
+
+if TYPE_CHECKING:
+    from vitdemo.core.geometry import Geometry
+    from vitdemo.core.models import Vit
+    from vitdemo.core.preprocessing import Preprocessing
+    from vitdemo.core.trace import Trace
+
+LONGEST = 1200  # pixels of the longer side of the photo on the page
+SLENDER = 3  # a photo this many times longer than wide is shown around its crop only
+TOP = 5
+
+
+def look(scenes: Scenes, visitor: str, model: str, vit: "Vit", upload: Upload, preprocessing: "Preprocessing") -> dict:
+    """Open the photo, run the model once, and lay everything down that the page needs to go on by itself.
+
+    Returns: what the page's script is told. Raises: UserError for a bad file, or a model whose attention can't be read.
+    """
+    from vitdemo.attention.render import COLOURS, DIFFERENCE, lookup_table, unseen_note
+    from vitdemo.core.photos import open_photo
+    from vitdemo.core.trace import check_room
+
+    store = scenes.store
+    check_room(vit, preprocessing.size, store.settings.trace_cache_mb)  # refuses before anything is decoded
+    photo = open_photo(upload.path, store.settings, name=upload.name)
+    geometry = preprocessing.geometry(photo.image.size, vit.patch)
+    scene = Scene(visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry)
+    trace = scenes.trace(scene, vit)
+    tables = {f"colours-{name}": lookup_table(name) for name in (*COLOURS, DIFFERENCE)}
+    maps, sections = pack(numbers_of(trace) | tables)
+    window = window_of(geometry)
+    shown = _shrunk(photo.image.crop(window))
+    part = (
+        None if window == (0, 0, *photo.image.size) else "Here you see the crop and its surroundings; the downloads have the whole photo."
+    )
+    told = {
+        "state": "ready",
+        "scene": scene.id,
+        "name": photo.name,
+        "model": model_header.title_of(vit.name),
+        "notes": [note for note in (*photo.notes, unseen_note(geometry), part) if note],
+        "maps": scene.write("maps.bin", maps),
+        "sections": sections,
+        "photo": scene.write("photo.jpg", _jpeg(shown)),
+        "geometry": placed(geometry, window),
+        "layers": trace.layers,
+        "heads": trace.heads,
+        "prefix": trace.prefix,
+        "tokens": trace.attention.shape[-1],
+        "cls": trace.has_cls,
+        "patch": vit.patch,
+        "headsOff": _separable(vit),
+        **_answers(store, vit, trace),
+    }
+    scenes.keep(scene)
+    return told
+
+
+def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
+    """What the page draws without asking again, by name: the CLS maps of all heads, rollout, what heads are like, and any patch's row."""
+    from vitdemo.attention import heads, maps
+
+    return {
+        "heads": maps.cls_attention(trace).flatten(2).numpy(),  # (L, H, P)
+        "rollout": maps.rollouts(trace).flatten(1).numpy(),  # (L, P)
+        "entropy": heads.entropy(trace).numpy(),  # (L, H)
+        "distance": heads.distance(trace).numpy(),
+        **head_numbers(trace, "mean"),
+    }
+
+
+def head_numbers(trace: "Trace", head: int | str) -> dict[str, np.ndarray]:
+    """One head's attention in every layer, or all heads' as one, for the page to hover over: (L, N, N) levels, and each row's ends."""
+    from vitdemo.attention.heads import head_levels
+
+    found = head_levels(trace, head)
+    return {"links": found.levels.numpy(), "low": found.low.numpy(), "scale": found.scale.numpy()}
+
+
+def pack(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, list]]:
+    """Arrays one after the other, each beginning at a multiple of four bytes, and name → [type, start, count]."""
+    parts, sections, start = [], {}, 0
+    for name, each in arrays.items():
+        data = np.ascontiguousarray(each, each.dtype.newbyteorder("<")).tobytes()
+        sections[name] = [each.dtype.name, start, each.size]
+        data += b"\0" * (-len(data) % 4)
+        parts.append(data)
+        start += len(data)
+    return b"".join(parts), sections
+
+
+def window_of(geometry: "Geometry") -> tuple[int, int, int, int]:
+    """The part of the photo that the page shows, left, top, right and bottom in pixels: all of it, or for a slender one the crop and as
+    much on either side.
+    """
+    width, height = geometry.photo
+    if max(width, height) <= SLENDER * min(width, height):
+        return 0, 0, width, height
+    left, top, right, bottom = geometry.box
+    across, down = right - left, bottom - top
+    return (
+        max(0, round(left - across)),
+        max(0, round(top - down)),
+        min(width, round(right + across)),
+        min(height, round(bottom + down)),
+    )
+
+
+def placed(geometry: "Geometry", window: tuple[int, int, int, int]) -> dict[str, Any]:
+    """Where the crop and its patches lie on the part of the photo that the page shows: as in Geometry, from the window's corner."""
+    scale = [resized / photo for resized, photo in zip(geometry.resized, geometry.photo, strict=True)]
+    size = window[2] - window[0], window[3] - window[1]
+    return {
+        "box": [edge - window[place % 2] for place, edge in enumerate(geometry.box)],
+        "grid": geometry.grid,
+        "seen": geometry.seen,
+        "photo": size,
+        "resized": [each * factor for each, factor in zip(size, scale, strict=True)],
+        "offset": [offset - corner * factor for offset, corner, factor in zip(geometry.offset, window, scale, strict=False)],
+        "patch": geometry.patch,
+    }
+
+
+def class_row(vit: "Vit", index: int, probability: float) -> dict[str, Any]:
+    """A class as the page shows it."""
+    return {"index": index, "name": vit.labels[index].name.split(",")[0], "probability": probability}
+
+
+def _answers(store: ModelStore, vit: "Vit", trace: "Trace") -> dict[str, Any]:
+    """The top classes, and the leading class after each layer; empty for a model without classes."""
+    from vitdemo.attention.heads import logit_lens
+
+    if not vit.labels:
+        return {"top": [], "lens": []}
+    values, indices = trace.logits.softmax(-1).topk(min(TOP, len(vit.labels)))
+    lens = logit_lens(trace, vit, store.engine).softmax(-1).max(-1)
+    return {
+        "top": [class_row(vit, index, value) for index, value in zip(indices.tolist(), values.tolist(), strict=True)],
+        "lens": [class_row(vit, index, value) for index, value in zip(lens.indices.tolist(), lens.values.tolist(), strict=True)],
+    }
+
+
+def _separable(vit: "Vit") -> bool:
+    """Whether single heads can be switched off."""
+    from timm.layers import Attention
+
+    return bool(vit.labels) and all(type(getattr(block, "attn", None)) is Attention for block in vit.module.blocks)
+
+
+def _shrunk(image: Image.Image) -> Image.Image:
+    scale = min(1, LONGEST / max(image.size))
+    return image if scale == 1 else image.resize([max(1, round(each * scale)) for each in image.size], reducing_gap=2)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=92)
+    return file.getvalue()

@@ -1,0 +1,185 @@
+"""Many photos at once: files, a folder or a zip in, a table out that can be sorted, filtered, opened and taken away.
+
+The page's script uploads the files with the names of their folders, asks for new rows while the gallery runs, and draws the table.
+"""
+
+import base64
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder, is_in_or_equal
+
+from vitdemo.core.config import ASSETS
+from vitdemo.core.errors import UserError
+from vitdemo.core.photos import SUFFIXES
+from vitdemo.core.store import ModelStore
+from vitdemo.ui.gallery_runs import OVER, GalleryRun, GalleryRuns
+from vitdemo.ui.guard import sentence
+from vitdemo.ui.model_header import ModelHeader
+from vitdemo.ui.render import WEB, data_uri, html, percent
+
+PART = 400  # rows sent at a time
+EXAMPLE = ASSETS / "examples" / "gallery"
+LONGEST = 480  # pixels of an opened photo's longer side
+
+
+def build(store: ModelStore, header: ModelHeader, runs: GalleryRuns) -> None:
+    """Lay out the panel and wire it."""
+    settings = store.settings
+    panel = gr.HTML(
+        {"limits": {"photos": settings.max_gallery, "mb": settings.max_upload_mb, "zipMb": settings.max_zip_mb, "suffixes": SUFFIXES}},
+        html_template=(WEB / "gallery.html").read_text("utf-8"),
+        js_on_load=(WEB / "gallery.js").read_text("utf-8"),
+        apply_default_css=False,
+        elem_id="gallery",
+        server_functions=[_poll(runs), _stop(runs), _detail(runs), _download(runs)],
+    )
+
+    def start(model: str, request: gr.Request, event: gr.EventData) -> dict:
+        """Begin with what was uploaded. Answers the gallery's id, or what is wrong."""
+        from vitdemo.core.gallery import find_items, uploaded_items
+
+        try:
+            store.allowed(model)
+            files = event._data.get("files")
+            if files == "examples":
+                items = [replace(item, name=item.path.relative_to(EXAMPLE).as_posix()) for item in find_items([EXAMPLE])]
+            else:
+                items = uploaded_items(_uploads(files), settings)
+            return {"run": runs.start(items, model, request.session_hash or "").id, "request": event._data.get("request")}
+        except Exception as error:
+            return {"error": sentence(error), "request": event._data.get("request")}
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+    panel.upload(start, header.picker, panel, trigger_mode="multiple", queue=False, **quiet)
+
+
+def _uploads(files: Any) -> list[tuple[str, Path]]:
+    """The (name, path) pairs the page sent, after a check that each path is an upload's.
+
+    Raises: UserError for anything else.
+    """
+    folder = get_upload_folder()
+    try:
+        found = [(str(name), Path(path)) for name, path in files]
+        good = all(isinstance(path, str) and "\0" not in path and is_in_or_equal(path, folder) for _, path in files)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise UserError("Send the photos as uploaded files.")
+    return found
+
+
+def _answering(function):
+    """A function the page's script calls with one object; what goes wrong comes back as {error}."""
+
+    def answer(asked: Any) -> dict:
+        try:
+            return function(asked if isinstance(asked, dict) else {})
+        except Exception as error:
+            return {"error": sentence(error)}
+
+    answer.__name__ = function.__name__
+    return answer
+
+
+def _poll(runs: GalleryRuns):
+    def poll(asked: dict) -> dict:
+        """How far a gallery is, and its rows from number `start` on."""
+        run = runs.get(asked.get("run"))
+        state = run.state  # before the rows are counted, so that none is missed at the end
+        over = state in OVER
+        start = asked.get("start") if isinstance(asked.get("start"), int) else 0
+        rows = run.rows[max(0, start) : max(0, start) + PART]
+        done = max(0, start) + len(rows)
+        return {
+            "state": state if not over or done == len(run.rows) else "running",
+            "text": run.error or runs.said(run),
+            "model": runs.title(run),
+            "total": len(run.items),
+            "done": len(run.rows),
+            "speed": run.speed,
+            "rows": [_row(row, run) for row in rows],
+            "scores": _scores(run) if over and done == len(run.rows) else None,
+        }
+
+    return _answering(poll)
+
+
+def _row(row, run: GalleryRun) -> dict:
+    answer = {"path": row.path, "folder": row.folder}
+    if row.error:
+        return answer | {"error": row.error}
+    best = row.predictions[0]
+    return answer | {
+        "index": best.label.index,
+        "label": best.label.name.split(",")[0],
+        "probability": best.probability,
+        "percent": percent(best.probability),
+        "right": run.right(row),
+        "duplicate": row.duplicate_of,
+        "unfamiliar": bool(row.unfamiliar),
+        "thumbnail": base64.b64encode(row.thumbnail).decode(),
+    }
+
+
+def _scores(run: GalleryRun) -> str | None:
+    """Accuracy and confusion as HTML."""
+    if run.scores is None:
+        return None
+    from vitdemo.classify.scores import plain
+
+    classes = {folder: sorted(run.named[plain(folder)]) for folder in run.scores.folders}
+    return html("scores", scores=run.scores, classes=classes, percent=percent)
+
+
+def _stop(runs: GalleryRuns):
+    def stop(asked: dict) -> dict:
+        """Keep what is done and do no more."""
+        runs.get(asked.get("run")).stopping.set()
+        return {}
+
+    return _answering(stop)
+
+
+def _detail(runs: GalleryRuns):
+    def detail(asked: dict) -> dict:
+        """One photo at a readable size with all its classes, as HTML."""
+        from vitdemo.core.photos import decode
+
+        run, index = runs.get(asked.get("run")), asked.get("index")
+        if not isinstance(index, int) or not 0 <= index < len(run.rows) or run.rows[index].error:
+            raise UserError("There is no such photo in this gallery.")
+        row, item, settings = run.rows[index], run.items[index], runs.settings
+        photo = decode(item.read(settings), item.shown, settings, id=row.sha256)
+        photo.image.thumbnail((LONGEST, LONGEST))
+        predictions = html(
+            "predictions",
+            predictions=row.predictions[:5],
+            milliseconds=None,
+            notes=photo.notes,
+            name=row.path,
+            model=runs.title(run),
+            unfamiliar=row.unfamiliar,
+            percent=percent,
+        )
+        return {"html": html("gallery_detail", uri=data_uri(photo.image, "JPEG"), predictions=predictions, row=row)}
+
+    return _answering(detail)
+
+
+def _download(runs: GalleryRuns):
+    def download(asked: dict) -> dict:
+        """The path of a file with the predictions of all rows, for Gradio to serve."""
+        from vitdemo.classify.files import WRITERS, write_rows
+
+        run, kind = runs.get(asked.get("run")), asked.get("kind")
+        if f".{kind}" not in WRITERS or not run.classifier:
+            raise UserError("There is nothing to download here yet.")
+        path = run.folder / f"predictions.{kind}"
+        write_rows([row.first(5) for row in run.rows], path, run.classifier)
+        return {"path": str(path)}
+
+    return _answering(download)

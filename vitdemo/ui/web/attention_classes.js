@@ -1,0 +1,144 @@
+// Relevance: which class, and which other one it is held against.
+const THUMB = 96; // pixels
+
+function startClasses() {
+  if (!told.top.length) return;
+  if (view.target === null) setClass("target", told.top[0].index);
+  else wantClass(view.target);
+  drawClasses();
+}
+
+async function wantClass(target) {
+  if (target === null || classes.get(target)?.heats) return;
+  working("Following what speaks for this class …");
+  const answer = await ask("relevance", { target });
+  working("");
+  if (!answer) return;
+  const bytes = Uint8Array.from(atob(answer.heats), (letter) => letter.charCodeAt(0));
+  classes.set(target, { ...answer, heats: new Float32Array(bytes.buffer) });
+  drawClasses();
+  redraw();
+}
+
+function setClass(role, target) {
+  view[role] = target;
+  if (role === "other" && target === view.target) view.other = null;
+  if (role === "target" && target === view.other) view.other = null;
+  view.part = "difference";
+  view.held = null;
+  wantClass(view.target);
+  wantClass(view.other);
+  drawClasses();
+  redraw();
+}
+
+function chip(each, role) {
+  const chosen = view[role] === each.index;
+  const made = button("att-chip", "");
+  made.dataset.index = each.index;
+  made.setAttribute("aria-pressed", chosen);
+  made.append(make("span", "", each.name), make("small", "", percent(each.probability)));
+  made.addEventListener("click", () => setClass(role, role === "other" && chosen ? null : each.index));
+  return made;
+}
+
+function drawClasses() {
+  for (const box of $$(".att-picker")) {
+    const { role } = box.dataset;
+    const known = told.top.some((each) => each.index === view[role]);
+    const extra = view[role] !== null && !known && classes.has(view[role]) ? [classes.get(view[role])] : [];
+    const list = [...told.top, ...extra].filter((each) => role === "target" || each.index !== view.target);
+    const focused = box.contains(document.activeElement) && document.activeElement.dataset.index;
+    box.querySelector(".att-chips").replaceChildren(...list.map((each) => chip(each, role)));
+    if (focused) box.querySelector(`.att-chips [data-index="${focused}"]`)?.focus();
+  }
+  drawThree();
+}
+
+// The two maps and their difference, small; a click lays one over the photo.
+function drawThree() {
+  const [a, b] = [classes.get(view.target), classes.get(view.other)];
+  $(".att-three").hidden = view.other === null;
+  if (view.other === null || !a?.heats || !b?.heats) return $(".att-three").replaceChildren();
+  const parts = [["a", a.name], ["b", b.name], ["difference", "difference"]];
+  const kept = [view.part, view.held, view.hover];
+  const focused = $(".att-three").contains(document.activeElement) && document.activeElement.dataset.part;
+  $(".att-three").replaceChildren(
+    ...parts.map(([part, name]) => {
+      const made = button("att-third", "");
+      const small = Object.assign(make("canvas"), { width: columns(), height: rows() });
+      [view.part, view.held, view.hover] = [part, null, null];
+      drawTile(small, heat(), tableOf(colours()), span(heat()));
+      made.append(small, make("span", "", name));
+      made.dataset.part = part;
+      made.setAttribute("aria-pressed", part === kept[0]);
+      made.addEventListener("click", () => {
+        view.part = part;
+        drawThree();
+        redraw();
+      });
+      return made;
+    })
+  );
+  [view.part, view.held, view.hover] = kept;
+  if (focused) $(`.att-three [data-part="${focused}"]`)?.focus();
+}
+
+// A small map, a pixel for each patch.
+function drawTile(small, values, table, [low, high]) {
+  const context = small.getContext("2d");
+  const image = context.createImageData(small.width, small.height);
+  const scale = high > low ? 255 / (high - low) : 0;
+  values.forEach((value, index) => {
+    const entry = 3 * Math.min(255, Math.max(0, Math.round((value - low) * scale)));
+    image.data.set([table[entry], table[entry + 1], table[entry + 2], 255], 4 * index);
+  });
+  context.putImageData(image, 0, 0);
+}
+
+// Each picker: the top five as buttons, and a search for any other.
+for (const box of $$(".att-picker")) {
+  const { role } = box.dataset;
+  const search = Object.assign(make("input", "att-search"), { type: "search", placeholder: "or search any class", maxLength: 100 });
+  search.setAttribute("aria-label", role === "target" ? "Search a class" : "Search the other class");
+  const found = make("div", "att-found");
+  found.setAttribute("role", "group");
+  found.setAttribute("aria-label", "Classes found");
+  const said = make("p", "att-why");
+  said.setAttribute("role", "status");
+  const chips = make("div", "att-chips");
+  chips.setAttribute("role", "group");
+  chips.setAttribute("aria-label", role === "target" ? "Likeliest classes" : "Likeliest other classes");
+  box.append(chips, search, said, found);
+  let waiting = 0;
+  const show = async () => {
+    const words = search.value.trim();
+    const answer = words ? await ask("classes", { words }) : null;
+    if (words !== search.value.trim()) return;
+    found.replaceChildren(
+      ...(answer?.classes || []).map((each) => {
+        const made = button("", "");
+        made.title = each.whole;
+        made.append(make("span", "", each.name), make("small", "", percent(each.probability)));
+        made.addEventListener("click", () => {
+          classes.set(each.index, { ...each, ...classes.get(each.index) });
+          search.value = "";
+          found.replaceChildren();
+          said.textContent = "";
+          setClass(role, each.index);
+        });
+        return made;
+      })
+    );
+    const more = answer?.more ? `, and ${answer.more} more: type on` : "";
+    said.textContent = !words || !answer ? "" : answer.classes.length ? `${answer.classes.length} found${more}` : "No class has these words in its name.";
+  };
+  search.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(show, 150);
+  });
+  search.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") found.querySelector("button")?.click();
+    if (event.key === "ArrowDown") found.querySelector("button")?.focus();
+  });
+}

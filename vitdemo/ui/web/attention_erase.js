@@ -1,0 +1,137 @@
+// The erase test: the curves come once from the server, one after the other; the slider then works in the page.
+const test = { curves: {}, order: [], random: [], target: null, running: 0, title: "" };
+const KINDS = { map: ["this map", "var(--bar)"], random: ["random", "var(--neutral-500)"], centre: ["centre first", "var(--warn)"] };
+const GREY = "rgb(128 128 128)";
+
+$(".att-erase-start").addEventListener("click", startErase);
+$(".att-stop").addEventListener("click", () => ask("erased", { stop: true }));
+
+async function startErase() {
+  if (!told) return;
+  const mine = ++test.running;
+  caption(); // of the map as it is now, not as it was last drawn
+  const title = $(".att-title").textContent;
+  const asked = question();
+  if (asked.method !== "relevance" && view.target !== null) asked.target = view.target;
+  erasing(0);
+  if (!(await ask("erase", asked))) return mine === test.running && erasing(null);
+  Object.assign(test, { curves: {}, title });
+  while (mine === test.running && element.isConnected) {
+    const answer = await ask("erased");
+    if (!answer || mine !== test.running) break;
+    const { curves, order, random, target } = answer;
+    Object.assign(test, { curves, order, random, target });
+    const done = Object.keys(curves).length;
+    erasing(answer.over ? null : done / 3);
+    if (done) drawErase();
+    if (answer.error) problem(answer.error);
+    if (answer.over) return;
+    await new Promise((wait) => setTimeout(wait, 200));
+  }
+  if (mine === test.running) erasing(null);
+}
+
+function erasing(share) {
+  const on = share !== null;
+  $(".att-erase-start").disabled = on || !told?.top.length;
+  $(".att-stop").hidden = !on;
+  $(".att-erase-bar").hidden = !on;
+  $(".att-erase-bar").setAttribute("aria-valuenow", Math.round(100 * (share || 0)));
+  $(".att-erase-bar").firstElementChild.style.width = `${Math.max(4, 100 * (share || 0))}%`;
+  const three = ["following the map …", "erasing at random …", "erasing from the centre …"];
+  $(".att-erase-text").textContent = on ? `Erasing patches and asking the model again: ${three[Math.min(2, Math.round(3 * share))]}` : test.curves.map ? `Tested: ${test.title}` : "";
+}
+
+const className = (target) => [...told.top, ...classes.values()].find((each) => each.index === target)?.name ?? `class ${target}`;
+
+function drawErase() {
+  const range = $(".att-k");
+  const points = test.curves.map.erased;
+  $(".att-erase-row").hidden = $(".att-erase-line").hidden = false;
+  if (Number(range.max) !== points.length - 1 || range.dataset.fresh) {
+    range.max = points.length - 1;
+    range.value = Math.round((points.length - 1) / 4);
+    delete range.dataset.fresh;
+  }
+  drawErased();
+  drawChart();
+}
+
+function drawErased() {
+  const step = Number($(".att-k").value);
+  const count = test.curves.map.erased[step];
+  $(".att-k-text").textContent = `${count} of ${patches()}`;
+  $(".att-k").setAttribute("aria-valuetext", `${count} of ${patches()} patches`);
+  const name = className(test.target);
+  const kinds = [["map", test.order, "hottest patches"], ["random", test.random, "random patches"]];
+  for (const [kind, order, words] of kinds) {
+    erasedPhoto($(`.att-erased-${kind}`), order.slice(0, count));
+    const chance = test.curves[kind]?.deletion[step];
+    const text = $(`.att-erased-${kind}-text`);
+    text.replaceChildren(make("strong", "", chance === undefined ? "…" : percent(chance)), ` ${name} without ${count} ${words}`);
+  }
+  drawChart();
+}
+
+// The photo with some patches grey, as the model was given it.
+function erasedPhoto(small, gone) {
+  const photo = $(".att-photo");
+  const scale = Math.min(1, 480 / Math.max(base.width, base.height));
+  const [width, height] = [Math.round(base.width * scale), Math.round(base.height * scale)];
+  if (small.width !== width || small.height !== height) [small.width, small.height] = [width, height];
+  const context = small.getContext("2d");
+  context.drawImage(photo, 0, 0, width, height);
+  context.fillStyle = GREY;
+  for (const index of gone) {
+    const edges = boxOf(Math.floor(index / columns()), index % columns()).map((edge, place) =>
+      Math.round((edge * (place % 2 ? height : width)) / told.geometry.photo[place % 2])
+    );
+    context.fillRect(edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1]);
+  }
+}
+
+const svg = (tag, attributes, text = "") => {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  Object.entries(attributes).forEach(([name, value]) => made.setAttribute(name, value));
+  made.textContent = text;
+  return made;
+};
+
+function drawChart() {
+  const [left, top, wide, high] = [40, 12, 308, 178];
+  const total = test.curves.map.erased.at(-1);
+  const most = Math.max(...Object.values(test.curves).flatMap((curve) => curve.deletion)) > 0.5 ? 1 : Math.max(0.02, ...Object.values(test.curves).flatMap((curve) => curve.deletion));
+  const x = (count) => left + (wide * count) / total;
+  const y = (share) => top + high * (1 - share / most);
+  const parts = [];
+  for (const share of [0, 0.5, 1]) {
+    parts.push(svg("line", { class: "rule", x1: left, x2: left + wide, y1: y(share * most), y2: y(share * most) }));
+    parts.push(svg("text", { x: left - 6, y: y(share * most) + 4, "text-anchor": "end" }, `${(100 * share * most).toFixed(most < 0.1 ? 1 : 0)} %`));
+  }
+  for (const count of [0, Math.round(total / 2), total]) parts.push(svg("text", { x: x(count), y: top + high + 18, "text-anchor": count === total ? "end" : count ? "middle" : "start" }, String(count)));
+  parts.push(svg("text", { x: left + wide / 2, y: top + high + 36, "text-anchor": "middle" }, "patches erased"));
+  const words = [];
+  for (const [kind, [name, colour]] of Object.entries(KINDS)) {
+    const curve = test.curves[kind];
+    if (!curve) continue;
+    const path = curve.erased.map((count, index) => `${index ? "L" : "M"}${x(count).toFixed(1)} ${y(curve.deletion[index]).toFixed(1)}`).join("");
+    parts.push(svg("path", { class: `curve ${kind}`, d: path, stroke: colour }));
+    words.push([name, colour, curve.area]);
+  }
+  const step = Number($(".att-k").value);
+  const at = test.curves.map.erased[step];
+  parts.push(svg("line", { class: "now", x1: x(at), x2: x(at), y1: top, y2: top + high }));
+  parts.push(svg("circle", { class: "dot", cx: x(at), cy: y(test.curves.map.deletion[step]), r: 5 }));
+  $(".att-chart").replaceChildren(...parts);
+  const said = words.map(([name, , area]) => `${name} ${area.toFixed(2)}`).join(", ");
+  $(".att-chart").setAttribute("aria-label", `Probability of ${className(test.target)} while patches are erased; area under each curve, lower is better: ${said}`);
+  $(".att-chart-text").replaceChildren("Area under each curve, lower is better: ", ...words.flatMap(([name, colour, area], index) => {
+    const key = make("span", "att-key");
+    const line = make("i");
+    line.style.background = colour;
+    key.append(line, `${name} ${area.toFixed(2)}`);
+    return index ? [" ", key] : [key];
+  }));
+}
+
+$(".att-k").addEventListener("input", drawErased);
