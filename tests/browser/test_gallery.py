@@ -299,6 +299,7 @@ def test_an_upload_is_followed_though_a_gallery_runs(page_at_work, folder):
 def test_new_rows_take_neither_click_nor_focus_away(page_at_work):
     row = page_at_work.locator("#gallery .rows button.open").first
     row.scroll_into_view_if_needed()
+    first = row.element_handle()
     box = row.bounding_box()
     page_at_work.mouse.move(box["x"] + 4, box["y"] + 4)
     page_at_work.mouse.down()
@@ -309,6 +310,7 @@ def test_new_rows_take_neither_click_nor_focus_away(page_at_work):
     before = page_at_work.locator("#gallery .rows tbody tr").count()
     page_at_work.wait_for_function("before => document.querySelectorAll('#gallery .rows tbody tr').length > before", arg=before)
     assert page_at_work.evaluate("document.activeElement.dataset.chip") == "all"
+    assert first.evaluate("row => row.isConnected")
 
 
 @pytest.fixture

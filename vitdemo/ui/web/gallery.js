@@ -7,6 +7,7 @@ const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_pref
 
 let run = null; // the gallery on show
 let rows = [];
+let lines = []; // each row's <tr>, made once: a row in place is never taken out and put back
 let state = "";
 let sort = { by: "", down: false };
 let chip = "all";
@@ -153,6 +154,7 @@ function follow(id) {
   run = id;
   sessionStorage.setItem(KEY, id);
   rows = [];
+  lines = [];
   [chip, pair, shown, open, state, asking, told] = ["all", null, PAGE, -1, "", false, null];
   sort = { by: "", down: false };
   $(".search").value = "";
@@ -269,14 +271,26 @@ function draw() {
   if (focusedChip) ($(`[data-chip=${focusedChip}]`) || $("[data-chip=all]")).focus();
   const found = chosen();
   const detail = element.querySelector("tr.detail");
-  const focused = document.activeElement?.closest("tr[data-index]")?.dataset.index;
-  $(".rows tbody").replaceChildren(...found.slice(0, shown).map(line));
-  if (detail && open >= 0) element.querySelector(`tr[data-index="${open}"]`)?.after(detail);
-  if (focused) element.querySelector(`tr[data-index="${focused}"] .open`)?.focus();
+  const wanted = found.slice(0, shown).flatMap(({ row, index }) => {
+    lines[index] ??= line({ row, index });
+    lines[index].querySelector(".open").ariaExpanded &&= index === open;
+    return detail && index === open ? [lines[index], detail] : [lines[index]];
+  });
+  place($(".rows tbody"), wanted);
   $(".shown").textContent = found.length ? `${Math.min(shown, found.length).toLocaleString("en")} of ${found.length.toLocaleString("en")} shown` : "No photo fits this filter.";
   $(".more").hidden = found.length <= shown;
   for (const head of element.querySelectorAll("th[data-sort]")) {
     head.setAttribute("aria-sort", head.dataset.sort !== sort.by ? "none" : sort.down ? "descending" : "ascending");
+  }
+}
+
+function place(body, wanted) {
+  const kept = new Set(wanted);
+  for (const each of [...body.children]) kept.has(each) || each.remove();
+  let here = body.firstElementChild;
+  for (const each of wanted) {
+    if (each === here) here = here.nextElementSibling;
+    else body.insertBefore(each, here);
   }
 }
 
