@@ -19,7 +19,7 @@ BATCHES = (1, 8)
 
 
 def run(*, runs: int = 5, photos: Path | None = None) -> dict:
-    """Time all sides `runs` times after one warm-up, print the medians, the median ratio of a round, and each side's peak memory, and return all figures.
+    """Time all sides `runs` times after one warm-up; print medians, the rounds' median ratios and peak memory, and return all figures.
 
     Args:
         photos: of no account: random numbers take the same time.

@@ -139,8 +139,8 @@ class Engine:
         """Photos per batch of long work.
 
         Args:
-            asked: photos that the model shall take at a time, of which each lane has its share. 0: what a quarter of the free memory holds, at
-                most 256, or 8 for each lane of a CPU, where more gain nothing.
+            asked: photos that the model shall take at a time, of which each lane has its share. 0: what a quarter of the free memory
+                holds, at most 256, or 8 for each lane of a CPU, where more gain nothing.
         """
         if asked:
             return -(-asked // self.lanes)
