@@ -108,7 +108,7 @@ def test_a_zip_in_a_folder_is_a_folder_and_a_damaged_one_its_own_fault(tmp_path)
     bad, good = find_items([tmp_path])
     assert (good.name, good.folder, good.read(Settings())) == (f"{tmp_path}/b.zip/cat/1.png", "cat", png())
     assert bad.name == f"{tmp_path}/a.zip"
-    with pytest.raises(UserError, match="“a.zip” is not a photo"):
+    with pytest.raises(UserError, match="is not a photo"):
         open_photo(bad.path, Settings())
 
 
