@@ -33,6 +33,7 @@ SETTINGS = {
     "hub_timeout": (5.0, ("0.1", 0.1), ("600", 600.0)),
     "temp_dir": (None, ("/tmp/a", Path("/tmp/a")), ("/tmp/b", Path("/tmp/b"))),
 }
+SWITCHES = ("lock_model", "monitor")
 WHOLE = "a whole number from {} to {}"
 BAD = [
     *(("port", text, WHOLE.format(0, 65535)) for text in ("-1", "65536", "http", "80.0", "1e3")),
@@ -72,13 +73,13 @@ def read(*flags: str, environ: dict[str, str] | None = None) -> Settings:
 
 
 def test_every_setting_is_tested_here():
-    assert {each.name for each in fields(Settings)} == {*SETTINGS, "lock_model"}
+    assert {each.name for each in fields(Settings)} == {*SETTINGS, *SWITCHES}
 
 
 def test_defaults():
     assert read() == Settings.read(None, {}) == Settings()
     assert {name: getattr(Settings(), name) for name in SETTINGS} == {name: default for name, (default, *_) in SETTINGS.items()}
-    assert Settings().lock_model is False
+    assert [getattr(Settings(), name) for name in SWITCHES] == [False, False]
     assert DEFAULT_MODEL == "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 
 
@@ -93,12 +94,13 @@ def test_flag_beats_variable_beats_default(name):
     assert getattr(read(environ={variable(name): ""}), name) == default  # an empty variable is none
 
 
+@pytest.mark.parametrize("name", SWITCHES)
 @pytest.mark.parametrize(
     ("text", "value"), [("1", True), ("true", True), ("YES", True), ("On", True), ("0", False), ("no", False), ("OFF", False)]
 )
-def test_switch(text, value):
-    assert read(environ={"VITDEMO_LOCK_MODEL": text}).lock_model is value
-    assert read("--lock-model", environ={"VITDEMO_LOCK_MODEL": text}).lock_model is True
+def test_switch(name, text, value):
+    assert getattr(read(environ={variable(name): text}), name) is value
+    assert getattr(read(flag(name), environ={variable(name): text}), name) is True
 
 
 @pytest.mark.parametrize("text", ["2", "maybe", "tru"])

@@ -96,6 +96,7 @@ class Settings:
     auth: str | None = _setting(None, _login, "`USER:PASSWORD` that visitors must give")
     lock_model: bool = _setting(False, _switch, "every visitor uses the operator's model; the picker is off")
     root_path: str = _setting("", str, "the path under which a reverse proxy serves the app, such as `/vitdemo`")
+    monitor: bool = _setting(False, _switch, "serve `/health`, and `/metrics` for Prometheus, to everyone who reaches the app")
     max_upload_mb: int = _setting(50, _whole(1, 2000), "largest file accepted, in megabytes")
     max_megapixels: int = _setting(64, _whole(1, 1000), "largest photo decoded, in millions of pixels")
     max_gallery: int = _setting(5000, _whole(1, 100_000), "most photos a visitor may give at once; the command line has no limit")

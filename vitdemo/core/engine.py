@@ -18,6 +18,8 @@ from vitdemo.core.models import Vit
 
 S, T = TypeVar("S"), TypeVar("T")
 Outputs = tuple[torch.Tensor, ...]
+Observe = Callable[[str, float, float], None]
+"""Is told of every piece of work: "short" or "long", and the seconds for which it waited and ran."""
 UNKNOWN_MEMORY = 4e9  # bytes taken to be free where the system doesn't say
 MOST_LANES = 8  # batches at a time on a CPU
 LAYER_WIDTHS = 24  # numbers alive per token and unit of width during a forward pass: 4 in and out of the MLP, 3 for q, k, v, and copies
@@ -51,13 +53,14 @@ class Engine:
     many on two cores, ViT-B/16 1.07 times. A GPU takes one batch at a time.
     """
 
-    def __init__(self, device: torch.device, precision: str = "fp32"):
+    def __init__(self, device: torch.device, precision: str = "fp32", observe: Observe | None = None):
         if precision != "fp32" and device.type != "cuda":
             raise UserError(f"Precision {precision} needs a CUDA device, and this is {device.type}: leave --precision out.")
         self.device = device
         cores = torch.get_num_threads()
         self.lanes = min(cores, MOST_LANES) if device.type == "cpu" else 1
         self._dtype = _DTYPES.get(precision)
+        self._observe = observe or (lambda *_: None)
         self._gate = _Gate()
         self._short: queue.SimpleQueue = queue.SimpleQueue()
         self._long: queue.SimpleQueue = queue.SimpleQueue()
@@ -160,16 +163,20 @@ class Engine:
             return UNKNOWN_MEMORY
 
     def _start(self, name: str, waiting: queue.SimpleQueue, gate: Callable, ready: threading.Barrier, threads: int) -> None:
+        kind = "short" if waiting is self._short else "long"
+
         def serve() -> None:
             torch.set_num_threads(threads)
             torch.get_num_threads()  # from its first question on, a thread keeps its own number; until then it follows the last one set
             ready.wait()
             while True:
-                work, future = waiting.get()
+                work, future, handed_in = waiting.get()
                 if future.set_running_or_notify_cancel():
                     try:
                         with gate():
+                            begin = time.perf_counter()
                             result = work()
+                        self._observe(kind, begin - handed_in, time.perf_counter() - begin)
                         future.set_result(result)
                     except BaseException as error:
                         future.set_exception(_in_words(error))
@@ -212,7 +219,7 @@ class _Gate:
 
 def _hand_in(work: Callable[[], T], waiting: queue.SimpleQueue) -> Future:
     future: Future = Future()
-    waiting.put((work, future))
+    waiting.put((work, future, time.perf_counter()))
     return future
 
 

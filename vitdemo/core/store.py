@@ -11,7 +11,7 @@ from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 
 if TYPE_CHECKING:  # torch and timm are imported by the loading thread, so that the page opens without waiting for them
-    from vitdemo.core.engine import Engine
+    from vitdemo.core.engine import Engine, Observe
     from vitdemo.core.models import Vit
     from vitdemo.core.weights import Progress
 
@@ -61,10 +61,14 @@ class ModelStore:
 
     The operator's model always stays. Another visitor's model stays while they hold it: until they choose another, or have not used it for
     `model_hold_minutes`.
+
+    Args:
+        observe: what the engine tells of its work (`engine.Observe`).
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, observe: "Observe | None" = None):
         self.settings = settings
+        self._observe = observe
         self._models: dict[str, Loading] = {}
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -77,7 +81,7 @@ class ModelStore:
 
         with self._engine_lock:
             if self._engine is None:
-                self._engine = Engine(choose_device(self.settings.device), self.settings.precision)
+                self._engine = Engine(choose_device(self.settings.device), self.settings.precision, self._observe)
             return self._engine
 
     def get(self, name: str | None = None, visitor: str = "") -> Loading:

@@ -1,11 +1,14 @@
 """The page: header and tabs, and how they are launched."""
 
+import ipaddress
 import os
 import shutil
+import socket
 import sys
 import tempfile
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
@@ -13,6 +16,8 @@ from vitdemo.core.store import ModelStore
 from vitdemo.ui import api, attention_api, attention_tab, classify_tab, gallery_panel, model_header
 from vitdemo.ui.attention_scenes import Scenes
 from vitdemo.ui.gallery_runs import GalleryRuns
+from vitdemo.ui.headers import SecurityHeaders
+from vitdemo.ui.monitor import Counted, Monitor
 from vitdemo.ui.opened import Opened
 from vitdemo.ui.render import WEB
 from vitdemo.ui.theme import THEME
@@ -54,14 +59,22 @@ def serve(settings: Settings) -> None:
     Raises: UserError where the address can't be listened on.
     """
     uploads = _private_folder(settings)
-    store = ModelStore(settings)
+    monitor = Monitor() if settings.monitor else None
+    store = ModelStore(settings, monitor and monitor.work)
     try:
         page = build(settings, store)
+        middleware = [Middleware(SecurityHeaders), *([Middleware(Counted, monitor=monitor)] if monitor else [])]
         try:
-            _, address, _ = launch(page, settings)
+            _, address, _ = launch(page, settings, middleware=middleware, routes=monitor.routes(page, store) if monitor else [])
         except OSError:
             raise UserError(f"The app can't listen on {settings.host}:{settings.port}: choose another --port, or check --host.") from None
         print(f"vitdemo is open at {address}", flush=True)
+        if not settings.auth and not _is_local(settings.host):
+            print(
+                f"vitdemo: everyone who reaches {settings.host} can use it: --auth USER:PASSWORD asks for a login",
+                file=sys.stderr,
+                flush=True,
+            )
         _tell(store)
         page.block_thread()
     finally:
@@ -69,8 +82,12 @@ def serve(settings: Settings) -> None:
             shutil.rmtree(uploads, ignore_errors=True)
 
 
-def launch(page: gr.Blocks, settings: Settings) -> tuple:
-    """Start the server in the background, closed to everything this app does not use. Returns what gr.Blocks.launch does."""
+def launch(page: gr.Blocks, settings: Settings, **app) -> tuple:
+    """Start the server in the background, closed to everything this app does not use. Returns what gr.Blocks.launch does.
+
+    Args:
+        app: what the FastAPI app under the page is given, such as routes.
+    """
     return page.launch(
         server_name=settings.host,
         server_port=settings.port or None,
@@ -80,6 +97,7 @@ def launch(page: gr.Blocks, settings: Settings) -> tuple:
         theme=THEME,
         css_paths=[WEB / "style.css", WEB / "gallery.css", WEB / "attention.css"],
         js=(WEB / "load.js").read_text("utf-8"),
+        app_kwargs=app,
         favicon_path=ASSETS / "icon.svg",
         allowed_paths=[str(ASSETS)],
         footer_links=[],
@@ -101,6 +119,14 @@ def _tell(store: ModelStore) -> None:
         print(f"{vit.name} is ready on {vit.device}, weights from {vit.source}", flush=True)
     except UserError as error:
         print(f"vitdemo: {error}", file=sys.stderr, flush=True)
+
+
+def _is_local(host: str) -> bool:
+    """Whether an address leads to this machine alone. A name that can't be looked up does not say so."""
+    try:
+        return all(ipaddress.ip_address(each[4][0]).is_loopback for each in socket.getaddrinfo(host, None))
+    except (OSError, ValueError):
+        return False
 
 
 def _private_folder(settings: Settings) -> str:

@@ -1,0 +1,78 @@
+"""What the operator's monitoring sees, where `--monitor` lets it: `/health`, and `/metrics` for Prometheus. Nothing in it is a visitor's."""
+
+import time
+from functools import partial
+
+import gradio as gr
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vitdemo import __version__
+from vitdemo.core.store import ModelStore
+
+SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)  # upper ends of the histograms' buckets
+
+
+class Monitor:
+    """The figures, and the routes that give them.
+
+    Requests are counted by their route, never by the path that was asked for, which a visitor chooses.
+    """
+
+    def __init__(self):
+        self._registry = registry = CollectorRegistry()
+        for each in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+            registry.register(each)
+        self.requests = Counter("vitdemo_requests", "Answered requests", ("route", "status"), registry=registry)
+        self.seconds = Histogram("vitdemo_request_seconds", "Time to the end of the answer", ("route",), buckets=SECONDS, registry=registry)
+        self._waited = Histogram("vitdemo_model_wait_seconds", "Time before the model", ("kind",), buckets=SECONDS, registry=registry)
+        self._ran = Histogram("vitdemo_model_seconds", "Time in the model", ("kind",), buckets=SECONDS, registry=registry)
+        self._queue = Gauge("vitdemo_queue_length", "Requests that wait for their turn", registry=registry)
+
+    def routes(self, page: gr.Blocks, store: ModelStore) -> list[Route]:
+        """`/health` and `/metrics` of this page."""
+        self._queue.set_function(lambda: len(page._queue))  # Gradio tells it nowhere else
+        return [Route("/health", partial(self._health, store)), Route("/metrics", self._metrics)]
+
+    def work(self, kind: str, waited: float, ran: float) -> None:
+        """Note a piece of the model's work: short or long, and its seconds before and in the model."""
+        self._waited.labels(kind).observe(waited)
+        self._ran.labels(kind).observe(ran)
+
+    def _health(self, store: ModelStore, request: Request) -> Response:
+        """200 while the operator's model answers or is on its way, 503 where it could not be loaded."""
+        loading = store.get()
+        model = "loading" if not loading.done.is_set() else "ready" if loading.vit else "failed"
+        return JSONResponse({"model": model, "version": __version__}, 503 if model == "failed" else 200)
+
+    def _metrics(self, request: Request) -> Response:
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class Counted:
+    """Counts every answer and how long it took."""
+
+    def __init__(self, app: ASGIApp, monitor: Monitor):
+        self._app, self._monitor = app, monitor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        begin, status = time.perf_counter(), 500
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._monitor.requests.labels(route, status).inc()
+            self._monitor.seconds.labels(route).observe(time.perf_counter() - begin)
