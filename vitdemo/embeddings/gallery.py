@@ -182,7 +182,7 @@ class _Table:
     """Vectors in a file, layer by layer and pool by pool, so that one layer of a whole gallery is read in one piece."""
 
     def __init__(self, layers: int, pools: int, rows: int, width: int, settings: Settings):
-        self._file = tempfile.TemporaryFile(dir=settings.temp_dir)  # noqa: SIM115: it lives as long as the table
+        self._file = tempfile.TemporaryFile(dir=settings.temp_dir)  # noqa: SIM115 (it lives as long as the table)
         self._pools, self._rows, self._width = pools, rows, width
         self._lock = threading.Lock()
 
