@@ -109,7 +109,7 @@ class Embedding:
         shape = len(self.layers), len(self.pools), vit.module.embed_dim
         key = key_of(vit, preprocessing, settings.precision)
         store = VectorStore(settings.cache_folder / "vectors", key, shape, min(TOP, len(vit.labels)), settings.vector_cache_mb)
-        network, size = all_layers(vit), settings.batch_size or engine.batch_size(vit)
+        network, size = all_layers(vit), engine.batch_size(vit, settings.batch_size)
 
         def prepare(photo: Photo) -> _Made:
             record, crop = store.get(photo.id), preprocessing.crop(photo.image)
