@@ -107,9 +107,9 @@ class Embedding:
         clock = Clock("photos", self.total)
         yield clock.at(0)
         shape = len(self.layers), len(self.pools), vit.module.embed_dim
-        key = key_of(vit, preprocessing, settings.precision)
+        key = key_of(vit, preprocessing, settings.precision) if settings.vector_cache_mb else ""
         store = VectorStore(settings.cache_folder / "vectors", key, shape, min(TOP, len(vit.labels)), settings.vector_cache_mb)
-        network, size = all_layers(vit), settings.batch_size or engine.batch_size(vit)
+        network, size = all_layers(vit), engine.batch_size(vit, settings.batch_size)
 
         def prepare(photo: Photo) -> _Made:
             record, crop = store.get(photo.id), preprocessing.crop(photo.image)

@@ -51,6 +51,12 @@ class Mapper:
 
         threading.Thread(target=start, name="warm the mapper", daemon=True).start()
 
+    def wait(self) -> None:
+        """Wait until the child is ready. Raises: as `map`."""
+        with self._turn:
+            for _ in self._ready():
+                pass
+
     def map(self, vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = None) -> Iterator[Progress | Atlas]:
         """Steps, and last the Atlas; arguments as of `draw`. Closing the iterator kills the child, and another is started.
 

@@ -24,7 +24,7 @@ def patch_gallery(
 
     Raises: UserError for a layer that the model does not have.
     """
-    network, size = patches_after(vit, layer), settings.batch_size or engine.batch_size(vit)
+    network, size = patches_after(vit, layer), engine.batch_size(vit, settings.batch_size)
 
     def prepare(photo: Photo) -> torch.Tensor:
         return vit.preprocessing(photo.image)
