@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vitdemo.embeddings.gallery import Row
 
 ERRORS = 200  # photos that can't be read, whose reasons are sent
-NEIGHBOURS = 12  # of a photo, on show
+NEIGHBOURS = 8  # of a photo, on show
 TOGETHER = 12  # photos whose patches are looked at together
 LONGEST = 640  # pixels of an opened photo's longer side
 CROP = 448  # pixels of the model's crop of it, a side

@@ -58,8 +58,8 @@ class EmbeddingRun(Run):
             raise UserError("There is no such photo in this gallery.")
         return rows[number], self.items[number]
 
-    def forget(self) -> None:
-        super().forget()
+    def forget(self, *, keep_files: bool = False) -> None:
+        super().forget(keep_files=keep_files)
         if self.maps:
             self.maps.close()
 

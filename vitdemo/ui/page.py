@@ -10,7 +10,7 @@ import gradio as gr
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
-from vitdemo.ui import api, attention_api, attention_tab, classify_tab, embeddings_tab, gallery_panel, model_header
+from vitdemo.ui import api, attention_api, attention_tab, classify_tab, embed_api, embeddings_tab, gallery_panel, model_header
 from vitdemo.ui.attention_scenes import Scenes
 from vitdemo.ui.embedding_runs import EmbeddingRuns
 from vitdemo.ui.gallery_runs import GalleryRuns
@@ -40,6 +40,7 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
                 embeddings_tab.build(store, header, current, embeddings, Opened(active, tab))
         api.build(store, runs)
         attention_api.build(scenes)
+        embed_api.build(store, embeddings)
 
         def leave(request: gr.Request) -> None:
             store.leave(request.session_hash or "")

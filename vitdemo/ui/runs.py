@@ -72,10 +72,11 @@ class Run:
         """Where its files lie: served by Gradio, and named by an id that can't be guessed."""
         return Path(get_upload_folder(), f"gallery-{self.id}")
 
-    def forget(self) -> None:
+    def forget(self, *, keep_files: bool = False) -> None:
         """It is not needed any more."""
         self.stopping.set()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not keep_files:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 R = TypeVar("R", bound=Run)
@@ -126,11 +127,11 @@ class Runs(Generic[R]):
         run.seen = time.monotonic()
         return run
 
-    def drop(self, run: R) -> None:
+    def drop(self, run: R, *, keep_files: bool = False) -> None:
         """Stop it, and remember it no more."""
         with self._changed:
             self._runs.pop(run.id, None)
-        run.forget()
+        run.forget(keep_files=keep_files)
 
     def place(self, run: R) -> int:
         """How many are before it in the line."""

@@ -34,6 +34,7 @@ function follow(id) {
   fetchedMaps = new Map();
   strip.play(false);
   $(".emb").hidden = true;
+  $(".drop").classList.add("given");
   $(".emb-errors").hidden = true;
   $(".emb-empty").hidden = true;
   problem("");

@@ -1,8 +1,8 @@
 // Beside the map: its groups, one photo with its neighbours and its patches, or the chosen photos.
 const VIEWS = {
-  photo: "",
-  colours: "Patches of a colour are alike to this layer, in this photo and in those below; the background is dark.",
-  alike: "Click a patch, or move with the arrow keys: what is like it lights up, here and in the photos below.",
+  photo: "On the map, lines lead to its six nearest among the vectors.",
+  colours: "Patches of one colour are alike to this layer, here and below, in the neighbours or in the photos you have chosen.",
+  alike: "Click a patch, or use the arrow keys: what is like it lights up, here and below, in the neighbours or in the photos you have chosen.",
 };
 const TILES = 60; // chosen photos on show at first
 let opened = null; // what the server said of the open photo
@@ -58,8 +58,6 @@ async function openPhoto(id) {
       return line;
     })
   );
-  $(".emb-near-title").textContent = answer.neighbours.length ? `Nearest ${shown.layer === "final" ? "after the last norm" : `in layer ${shown.layer}`}` : "";
-  $(".emb-near").replaceChildren(...answer.neighbours.map((each) => tile(each.id, each.similarity.toFixed(3), true)));
   if (fresh) place = null;
   showView();
 }
@@ -92,14 +90,20 @@ const setView = radios($(".emb-views"), (view) => {
   showView();
 });
 
-// The open photo first, then those it is compared with: the chosen ones, if they are few, or its neighbours.
-const TOGETHER = 9;
-function together() {
-  const others = opened.neighbours.map((each) => each.id);
-  return [opened.id, ...others].slice(0, TOGETHER);
+// What stands below the photo: its neighbours; where patches are compared, the chosen photos instead, if there are some.
+const MOST = 8;
+function drawNear() {
+  const others = look === "photo" ? [] : chosen.filter((row) => row.id !== opened.id).slice(0, MOST);
+  const near = opened.neighbours.slice(0, MOST);
+  const where = shown.layer === "final" ? "after the last norm" : `in layer ${shown.layer}`;
+  $(".emb-near-title").textContent = others.length ? "Chosen photos" : near.length ? `Nearest ${where}` : "";
+  $(".emb-near").replaceChildren(...(others.length ? others.map((row) => tile(row.id, "", true)) : near.map((each) => tile(each.id, each.similarity.toFixed(3), true))));
+  return [opened.id, ...(others.length ? others : near).map((each) => each.id)];
 }
 
-async function showView() {
+async function showView(again = false) {
+  const view = look;
+  const ids = again ? [opened.id, ...$$(".emb-near [data-id]").map((each) => Number(each.dataset.id))] : drawNear();
   const canvas = $(".emb-patches");
   const image = $(".emb-image");
   image.src = file(look === "photo" ? opened.photo : opened.crop);
@@ -107,17 +111,16 @@ async function showView() {
   $(".emb-view-why").textContent = VIEWS[look];
   canvas.dataset.view = look;
   if (look !== "alike" && $(".emb-patch")) $(".emb-patch").hidden = true;
-  if (look === "photo") {
-    canvas.hidden = true;
-    return $$(".emb-near canvas").forEach((each) => (each.hidden = true));
-  }
+  canvas.hidden = look === "photo";
+  if (canvas.hidden) return $(".emb-picture").removeAttribute("aria-busy");
   const [rows, columns] = opened.grid;
   place ??= [rows >> 1, columns >> 1];
-  const ids = together();
   const mine = opening;
   const asking = { run, ids, layer: shown.layer, row: place[0], column: place[1] };
-  const answer = await server[look](asking).catch(() => null);
-  if (mine !== opening || canvas.dataset.view !== look || (look === "alike" && (place[0] !== asking.row || place[1] !== asking.column))) return;
+  $(".emb-picture").setAttribute("aria-busy", true);
+  const answer = await server[view](asking).catch(() => null);
+  if (mine !== opening || view !== look || (view === "alike" && (place[0] !== asking.row || place[1] !== asking.column))) return;
+  $(".emb-picture").removeAttribute("aria-busy");
   if (!answer || answer.error) return problem(answer?.error || "The patches could not be fetched: try again.");
   const [, high, wide] = answer.shape;
   const paint = look === "colours" ? colourPainter(answer) : heatPainter(answer);
@@ -168,7 +171,7 @@ function toPatch(row, column) {
   place = [Math.min(rows - 1, Math.max(0, row)), Math.min(columns - 1, Math.max(0, column))];
   mark($(".emb-patches"), columns, rows);
   clearTimeout(toPatch.late);
-  toPatch.late = setTimeout(showView, 60);
+  toPatch.late = setTimeout(showView, 60, true);
 }
 
 $(".emb-patches").addEventListener("click", (event) => {

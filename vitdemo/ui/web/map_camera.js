@@ -15,7 +15,11 @@ class Camera {
     }
     const sides = low.map((each, axis) => (axis < dimensions && high[axis] >= each ? high[axis] - each : 0));
     const centre = low.map((each, axis) => (sides[axis] || Number.isFinite(each) ? (each + high[axis]) / 2 : 0));
-    const reach = Math.hypot(...sides) / 2 || 1;
+    let reach = 0; // of the farthest point from the centre
+    for (let at = 0; at < positions.length; at += dimensions) {
+      reach = Math.max(reach, Math.hypot(positions[at] - centre[0], positions[at + 1] - centre[1], dimensions === 3 ? positions[at + 2] - centre[2] : 0));
+    }
+    reach ||= 1;
     const [across, down] = [Math.max(60, this.width - 2 * MARGIN), Math.max(60, this.height - 2 * MARGIN)];
     const scale = dimensions === 3 ? Math.min(across, down) / (2 * reach) : Math.min(across / (sides[0] || 1e-9), down / (sides[1] || 1e-9));
     return { centre, reach, scale: Number.isFinite(scale) && scale < 1e8 ? scale : 1 };
@@ -40,6 +44,7 @@ class Camera {
   }
 
   move(x, y) {
+    if (!x && !y) return;
     this.pan = [this.pan[0] + x, this.pan[1] + y];
     this.touched = true;
   }

@@ -50,7 +50,7 @@ function svgOf(panel) {
     });
   const names = map.labelled ? map.groups.map(({ text }, group) => {
     const { x, y } = map.anchors();
-    return `<text x="${number(x[group])}" y="${number(y[group])}" text-anchor="middle" font-weight="600" stroke="${painter.edge}" stroke-width="3" paint-order="stroke">${escaped(text)}</text>`;
+    return `<text x="${number(x[group])}" y="${number(y[group] - LIFT)}" text-anchor="middle" font-weight="600" stroke="${painter.edge}" stroke-width="3" paint-order="stroke">${escaped(text)}</text>`;
   }) : [];
   const legend = legendOf(panel).map(
     ({ colour, text }, line) =>

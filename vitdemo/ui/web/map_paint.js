@@ -1,4 +1,5 @@
 // How a map is drawn: points as dots or as photos, the chosen ones above the others, names on their groups, the hand's ring and lasso.
+const LIFT = 15; // pixels of a group's name above its middle
 const QUIET = 0.14; // of the points that are not chosen
 
 function disc(colour, radius, hollow, edge, ratio) {
@@ -75,7 +76,7 @@ class Painter {
     const reach = (map.asPhotos ? side : radius) * near;
     if (x < -reach || y < -reach || x > map.camera.width + reach || y > map.camera.height + reach) return;
     const code = map.codes[point];
-    context.globalAlpha = quiet ? QUIET : map.flat ? 1 : Math.min(1, 0.25 + 0.75 * (near - 0.7) * 1.4);
+    context.globalAlpha = quiet ? QUIET : map.flat || map.asPhotos ? 1 : Math.min(1, 0.25 + 0.75 * (near - 0.7) * 1.4);
     if (map.asPhotos && map.thumbnails) {
       const size = side * near;
       if (map.thumbnails.draw(context, point, x - size / 2, y - size / 2, size)) {
@@ -130,7 +131,7 @@ class Painter {
     context.lineJoin = "round";
     const taken = [];
     map.groups.forEach((group, index) => {
-      const [x, y] = [xs[index], ys[index]];
+      const [x, y] = [xs[index], ys[index] - LIFT];
       const half = context.measureText(group.text).width / 2 + 4;
       const inside = x > half && x < map.camera.width - half && y > 10 && y < map.camera.height - 10;
       if (!inside || taken.some((other) => Math.abs(other.x - x) < other.half + half && Math.abs(other.y - y) < 17)) return;
