@@ -71,7 +71,7 @@ def build(store: ModelStore, runs: EmbeddingRuns) -> None:
 
         files = [(upload.name, upload.path) for upload in uploads]
         items = await asyncio.to_thread(uploaded_items, files, store.settings, command="embed")
-        run = runs.start(items, store.allowed(model or None), "")
+        run = runs.start(items, store.allowed(model or None), "", ahead=file == "html")
         taken = None
         try:
             while not run.over:

@@ -15,7 +15,7 @@ from vitdemo.ui.render import WEB, html
 
 KINDS = ("npz", "csv", "parquet", "html")
 NEAREST = 10  # neighbours named of each photo
-SCRIPTS = ("map_camera", "map_thumbnails", "map_colours", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_page")
+SCRIPTS = ("map_camera", "map_thumbnails", "map_colours", "map_dots", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_page")
 
 
 def download(runs: EmbeddingRuns, run: EmbeddingRun, key: MapKey, kind: str, ids: Any = None) -> dict:
@@ -81,9 +81,14 @@ def page(model: str, run: EmbeddingRun, drawn: Drawn) -> str:
         "thumbnails": {"data": base64.b64encode(thumbnails).decode(), "sections": sections},
         "maps": [_embedded(each, map_numbers(each)) for each in layers],
     }
+    return page_of(f"{len(run.maps.rows):,} photos as {model} sees them", told)
+
+
+def page_of(title: str, told: dict) -> str:
+    """The page that web/map_page.js makes of what it is told."""
     return html(
         "map_page",
-        title=f"{len(run.maps.rows):,} photos as {model} sees them",
+        title=title,
         style=(WEB / "map.css").read_text("utf-8"),
         markup="\n".join((WEB / f"{name}.html").read_text("utf-8") for name in ("map", "map_layers")),
         script="\n".join((WEB / f"{name}.js").read_text("utf-8") for name in SCRIPTS),

@@ -81,13 +81,15 @@ class Maps:
                 self._drawn.move_to_end(key)
                 if self._wanted != key:
                     self._wanted = key
+                    self._stopping.clear()
                     self._start()  # its other layers may be asked for next
                 return self._drawn[key]
-            if key in self._failed:
-                return self._failed.pop(key)
+            failed = self._failed.pop(key, None)
+            if failed and self._wanted == key:
+                return failed
             if self._wanted != key:
                 self._wanted, self._progress = key, None
-                self._stopping.clear()
+            self._stopping.clear()
             self._start()
             return self._progress or Progress("waiting", 0, 1)
 
@@ -112,7 +114,6 @@ class Maps:
         with self._lock:
             if self._wanted and self._wanted not in self._drawn:
                 self._failed[self._wanted] = "The map was stopped: choose a layer or the settings to draw one."
-            self._wanted = None
             self._stopping.set()
 
     def close(self) -> None:
@@ -134,7 +135,7 @@ class Maps:
 
     def _next(self) -> Callable[[], None] | None:
         wanted = self._wanted
-        if self._closed or wanted is None:
+        if self._closed or wanted is None or self._stopping.is_set():
             return None
         if wanted not in self._drawn and wanted not in self._failed:
             return partial(self._draw, wanted)

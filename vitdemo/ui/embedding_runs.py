@@ -29,12 +29,14 @@ class EmbeddingRun(Run):
     """One gallery's vectors, and what was made of them.
 
     Attributes:
+        ahead: whether somebody will look at its map as soon as there is one, and at its thumbnails.
         maps: there once the photos are through, or stopped, and there is at least one.
         photos: where the page finds them, once they are through.
         tokens: (layer, photo's id) → (rows, columns, width), the latest few.
         lock: for the tokens.
     """
 
+    ahead: bool = True
     embedding: "Embedding | None" = None
     maps: Maps | None = None
     photos: dict | None = None
@@ -74,15 +76,15 @@ class EmbeddingRuns(Runs[EmbeddingRun]):
         self.store = store
         self.mapper = Mapper(store.settings)
 
-    def start(self, items: list["Item"], model: str, visitor: str) -> EmbeddingRun:
+    def start(self, items: list["Item"], model: str, visitor: str, *, ahead: bool = True) -> EmbeddingRun:
         """Begin with a gallery, or queue it up. Raises: UserError where too many wait already."""
         self.mapper.warm()  # it is ready by the time the photos are
-        return self._begin(EmbeddingRun(items, model, visitor))
+        return self._begin(EmbeddingRun(items, model, visitor, ahead=ahead))
 
     def _process(self, run: EmbeddingRun, vit: "Vit") -> None:
         from vitdemo.embeddings.gallery import Embedding
 
-        run.embedding = Embedding(run.items, vit, self._store.engine, self.settings, thumbnails=True)
+        run.embedding = Embedding(run.items, vit, self._store.engine, self.settings, thumbnails=run.ahead)
         steps = run.embedding.work()
         try:
             for _ in steps:
@@ -93,7 +95,7 @@ class EmbeddingRuns(Runs[EmbeddingRun]):
             steps.close()
             if run.embedding.done:
                 run.maps = Maps(run.embedding, self.mapper)
-                if run.id in self._runs:
+                if run.ahead and run.id in self._runs:
                     run.maps.ask(MapKey(run.embedding.layers[-1], run.embedding.pools[0]))
 
     def attach(self, id: object, visitor: str) -> None:

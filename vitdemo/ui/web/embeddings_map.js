@@ -123,6 +123,7 @@ function giveUp(text) {
   strip.play(false);
   problem(text);
   if (first) tell(told);
+  $(".emb").hidden = false; // without a map another one can be asked for
   if (shown) back();
 }
 

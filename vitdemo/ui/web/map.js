@@ -9,6 +9,7 @@ class PhotoMap {
     this.box = box;
     this.heard = heard;
     this.canvas = box.querySelector(".map-canvas");
+    this.canvas.photoMap = this;
     this.camera = new Camera();
     this.painter = new Painter(this.canvas);
     this.tool = "pan";
@@ -203,7 +204,6 @@ class PhotoMap {
     [this.canvas.width, this.canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
     Object.assign(this.camera, { width, height });
     this.painter.ratio = ratio;
-    this.painter.discs.clear();
     if (this.positions && !this.camera.touched && !this.moving) this.fit();
     this.draw(); // at once: a canvas that was resized is empty
   }

@@ -2,41 +2,33 @@
 const LIFT = 15; // pixels of a group's name above its middle
 const QUIET = 0.14; // of the points that are not chosen
 
-function disc(colour, radius, hollow, edge, ratio) {
-  const side = Math.ceil((2 * radius + 3) * ratio);
-  const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
-  const context = canvas.getContext("2d");
-  context.arc(side / 2, side / 2, radius * ratio, 0, 7);
-  context.fillStyle = hollow ? edge : colour;
-  context.fill();
-  context.lineWidth = (hollow ? 1.5 : 1) * ratio;
-  context.strokeStyle = hollow ? colour : edge;
-  context.stroke();
-  return canvas;
-}
-
 class Painter {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
-    this.discs = new Map();
+    this.dots = new Dots();
+    this.channels = new Map();
     this.ratio = 1;
   }
 
-  // What the theme says; discs are made anew for it.
+  // What the theme says.
   theme(element) {
     const style = getComputedStyle(element);
     this.ink = style.color;
     this.edge = style.getPropertyValue("--map-ground").trim() || "#ffffff";
     this.accent = style.getPropertyValue("--map-accent").trim() || "#0f766e";
     this.font = style.fontFamily;
-    this.discs.clear();
   }
 
-  disc(colour, radius, hollow) {
-    const key = `${colour} ${radius} ${hollow}`;
-    if (!this.discs.has(key)) this.discs.set(key, disc(colour, radius, hollow, this.edge, this.ratio));
-    return this.discs.get(key);
+  // A colour of CSS as [red, green, blue].
+  rgb(colour) {
+    if (!this.channels.has(colour)) {
+      this.context.fillStyle = colour;
+      const text = this.context.fillStyle; // #rrggbb, or rgba(…) where it is translucent
+      const hex = text[0] === "#" ? text.slice(1).match(/../g).map((each) => parseInt(each, 16)) : null;
+      this.channels.set(colour, hex || text.match(/[\d.]+/g).slice(0, 3).map(Number));
+    }
+    return this.channels.get(colour);
   }
 
   radius(map) {
@@ -50,46 +42,51 @@ class Painter {
   }
 
   paint(map) {
-    const { context, ratio } = this;
-    const { camera, x, y } = map;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, camera.width, camera.height);
-    if (!map.count) return;
+    const { context, canvas, ratio } = this;
     const [radius, side] = [this.radius(map), this.side(map)];
+    const asPhotos = map.asPhotos && map.thumbnails;
+    if (!asPhotos) this.dots.clear(canvas.width, canvas.height, this.rgb(this.edge));
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.fillStyle = this.edge;
+    context.fillRect(0, 0, map.camera.width, map.camera.height);
     for (const chosen of map.selecting ? [0, 1] : [1]) {
       for (let place = 0; place < map.count; place++) {
         const point = map.order[place];
         if (map.selecting && map.mask[point] !== chosen) continue;
-        this.point(map, point, radius, side, map.selecting && !chosen);
+        const quiet = map.selecting && !chosen;
+        if (asPhotos) this.photo(map, point, side * map.near[point], quiet);
+        else this.dot(map, point, radius * map.near[point], quiet);
       }
     }
+    if (!asPhotos) context.putImageData(this.dots.image, 0, 0);
     context.globalAlpha = 1;
+    if (!map.count) return;
     this.links(map);
     if (map.labelled) this.labels(map);
     for (const point of [map.opened, map.current, map.hovered]) if (point >= 0) this.ring(map, point, point === map.opened, radius, side);
     this.hand(map);
   }
 
-  point(map, point, radius, side, quiet) {
-    const { context, ratio } = this;
+  dot(map, point, radius, quiet) {
+    const { ratio } = this;
     const [x, y, near] = [map.x[point], map.y[point], map.near[point]];
-    const reach = (map.asPhotos ? side : radius) * near;
-    if (x < -reach || y < -reach || x > map.camera.width + reach || y > map.camera.height + reach) return;
+    if (x < -radius || y < -radius || x > map.camera.width + radius || y > map.camera.height + radius) return;
     const code = map.codes[point];
-    context.globalAlpha = quiet ? QUIET : map.flat || map.asPhotos ? 1 : Math.min(1, 0.25 + 0.75 * (near - 0.7) * 1.4);
-    if (map.asPhotos && map.thumbnails) {
-      const size = side * near;
-      if (map.thumbnails.draw(context, point, x - size / 2, y - size / 2, size)) {
-        context.strokeStyle = map.palette[code];
-        context.lineWidth = Math.max(1.5, size / 22);
-        context.strokeRect(x - size / 2, y - size / 2, size, size);
-        return;
-      }
-    }
-    const shown = map.flat ? radius : Math.round(radius * near * 4) / 4;
-    const image = this.disc(map.palette[code], shown, code === 0 && map.hollow);
-    const width = image.width / ratio;
-    context.drawImage(image, x - width / 2, y - width / 2, width, width);
+    const [colour, ground] = [this.rgb(map.palette[code]), this.rgb(this.edge)];
+    const opacity = quiet ? QUIET : map.flat ? 1 : Math.min(1, Math.max(0.3, 0.3 + 1.4 * (near - 0.75)));
+    if (code === 0 && map.hollow) this.dots.dot(x * ratio, y * ratio, (radius - 1.5) * ratio, 1.5 * ratio, ground, colour, opacity);
+    else this.dots.dot(x * ratio, y * ratio, radius * ratio, 0.9 * ratio, colour, ground, opacity);
+  }
+
+  photo(map, point, side, quiet) {
+    const { context } = this;
+    const [x, y] = [map.x[point], map.y[point]];
+    if (x < -side || y < -side || x > map.camera.width + side || y > map.camera.height + side) return;
+    const frame = Math.max(1, side / 24);
+    context.globalAlpha = quiet ? QUIET : 1;
+    context.fillStyle = map.palette[map.codes[point]];
+    context.fillRect(x - side / 2 - frame, y - side / 2 - frame, side + 2 * frame, side + 2 * frame);
+    map.thumbnails.draw(context, point, x - side / 2, y - side / 2, side);
   }
 
   ring(map, point, opened, radius, side) {

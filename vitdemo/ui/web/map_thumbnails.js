@@ -18,16 +18,15 @@ class Thumbnails {
     return this.urls.get(point);
   }
 
-  // Draw one at a place of a canvas; false if it is not decoded yet, and then it will be.
+  // Draw one at a place of a canvas; one that is not decoded yet will be.
   draw(context, point, x, y, side) {
     if (this.drawn[point] !== 2) {
       if (!this.drawn[point]) this.want(point);
-      return false;
+      return;
     }
     const place = point % (ROW * ROW);
     const sheet = this.sheets[Math.floor(point / (ROW * ROW))];
     context.drawImage(sheet, (place % ROW) * CELL, Math.floor(place / ROW) * CELL, CELL, CELL, x, y, side, side);
-    return true;
   }
 
   want(point) {
