@@ -161,7 +161,6 @@ class Embedding:
                     places += len(found)
                 self.rows += rows
                 yield clock.at(len(self.rows))
-        store.trim()
 
 
 @dataclass(frozen=True, eq=False)
