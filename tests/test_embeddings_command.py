@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from PIL import Image
 
 from tests.conftest import ROOT, TINY, noise
 from vitdemo.cli import main
-from vitdemo.core.config import Settings
 from vitdemo.embeddings import gallery as gallery_module
 
 

@@ -45,6 +45,7 @@ def test_colours_are_the_foregrounds_principal_components(scenes):
     tokens, mask = scenes
     colours, _ = patch_colours(tokens)
     rows = tokens[mask].astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     left, scales, _ = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
     for channel in range(3):
         correlation = np.corrcoef(colours[mask][:, channel], left[:, channel] * scales[channel])[0, 1]
@@ -68,6 +69,12 @@ def test_correspondence_is_the_cosine(scenes):
     assert np.unravel_index(found.argmax(), found.shape) == (1, 3, 2)
 
 
+def test_long_tokens_are_no_foreground(scenes):
+    tokens, mask = scenes
+    tokens[:, 0, :3] *= 30
+    assert np.array_equal(patch_colours(tokens)[1], mask)
+
+
 def test_every_pets_animal_stands_out(shared, real_tiny, engine):
     """On real photos the foreground is the animal far more often than chance would have it."""
     from PIL import Image
@@ -81,4 +88,5 @@ def test_every_pets_animal_stands_out(shared, real_tiny, engine):
     _, foreground = patch_colours(patch_tokens(real_tiny, engine, batch, 12).numpy())
     covered = np.stack([np.asarray(real_tiny.preprocessing.crop(mask.convert("RGB")).resize((14, 14)))[..., 0] > 127 for mask in masks])
     inside, outside = foreground[covered].mean(), foreground[~covered].mean()
-    assert inside > outside + 0.3
+    assert inside > 0.9
+    assert outside < 0.45
