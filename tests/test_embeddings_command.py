@@ -13,7 +13,9 @@ from PIL import Image
 
 from tests.conftest import ROOT, TINY, noise
 from vitdemo.cli import main
+from vitdemo.core.errors import UserError
 from vitdemo.embeddings import gallery as gallery_module
+from vitdemo.embeddings.mapper import Mapper
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +160,20 @@ def test_ctrl_c_keeps_what_is_done(folder, model, tmp_path, monkeypatch, capsys)
     with np.load(output) as file:
         assert 0 < len(file["paths"]) < 9
     assert "stopped after" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("fault", "status"), [(KeyboardInterrupt, 130), (UserError("The map was given up."), 1)])
+def test_vectors_without_their_map(folder, model, tmp_path, monkeypatch, capsys, fault, status):
+    def fail(*arguments):
+        raise fault
+
+    monkeypatch.setattr(Mapper, "map", fail)
+    monkeypatch.setattr(Mapper, "warm", lambda self: None)
+    assert main(["embed", str(folder), *model, "--map", "2", "--output", str(tmp_path / "out.npz")]) == status
+    with np.load(tmp_path / "out.npz") as file:
+        assert len(file["paths"]) == 9
+        assert "map" not in file.files
+    assert "the vectors are there" in capsys.readouterr().err.lower()
 
 
 def test_progress_on_a_terminal(folder, model, monkeypatch, capsys):

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.conftest import noise
 from tests.small_vits import small_vit
 from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import Item, find_items
 from vitdemo.core.photos import id_of
 from vitdemo.embeddings.gallery import Embedding
@@ -185,6 +186,13 @@ def test_no_files_and_only_bad_ones(tmp_path, engine, settings):
     assert len(gallery.rows) == 1
     assert "is not there" in gallery.rows[0].error
     assert gallery.vectors(1, "mean").shape == (0, 48)
+
+
+def test_a_full_disk(folder, engine, settings, monkeypatch):
+    gallery = Embedding(find_items([folder]), small_vit(), engine, settings)
+    monkeypatch.setattr(gallery._table, "_file", open("/dev/full", "r+b", buffering=0))  # noqa: SIM115
+    with pytest.raises(UserError, match="can't be written to disk"):
+        list(gallery.work())
 
 
 def test_the_model_is_let_go(folder, engine, settings):
