@@ -209,6 +209,14 @@ def test_layers_colours_and_opacity_need_no_request(app, open_page, picture, kno
     assert made.urls == []
 
 
+def test_a_choice_stays_marked_under_the_mouse(app, open_page, picture):
+    page = visit(open_page, app, picture)
+    method(page, "CLS")  # and the mouse stays on it
+    chosen = page.locator("#attention .att-method").get_by_role("radio", name="CLS")
+    ground, ink = chosen.evaluate("each => [getComputedStyle(each).backgroundColor, getComputedStyle(each).color]")
+    assert [ground, ink] == ["rgb(15, 118, 110)", "rgb(255, 255, 255)"]
+
+
 def test_play_goes_through_the_layers(app, open_page, picture):
     page = visit(open_page, app, picture)
     method(page, "CLS")
