@@ -273,6 +273,31 @@ def test_relevance_for_a_class_and_against_another(app, open_page, picture, know
     page.locator("#attention .att-third").nth(1).click()
     check(page, heats[1], geometry)
 
+    slide(page, "layer", 2)  # the small ones go along
+    small = page.locator("#attention .att-third canvas").nth(1)
+    pixels = np.array(small.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 14, 14).data]")).reshape(14, 14, 4)[..., :3]
+    second = maps.relevance(traced, attention_gradient(vit, engine, tensor, order[1]), layer=2).numpy()
+    level = np.rint(255 * (second - second.min()) / (second.max() - second.min())).astype(int)
+    assert (np.abs(pixels - render.lookup_table("inferno")[level].astype(int)).max(-1) > 4).mean() < 0.02
+
+
+def test_the_title_is_of_the_map_that_is_drawn(app, open_page, picture, vit, known):
+    _, traced, _ = known
+    first, second = (vit.labels[index].name for index in traced.logits.argsort(descending=True)[:2].tolist())
+    page = visit(open_page, app, picture)
+    title, waiting = page.locator("#attention .att-title"), []
+    expect(title).to_contain_text(f"What speaks for {first}")
+    before = canvas(page)
+    page.route("**/component_server/**", lambda route: waiting.append(route))
+    page.locator("#attention .att-picker[data-role=target] .att-chip").nth(1).click()
+    expect(page.locator("#attention .att-badge")).to_be_visible()  # says that it is at work
+    assert np.array_equal(canvas(page), before)
+    expect(title).to_contain_text(f"What speaks for {first}")
+    (route,) = waiting
+    route.continue_()
+    expect(title).to_contain_text(f"What speaks for {second}", timeout=WAIT)
+    assert not np.array_equal(canvas(page), before)
+
 
 def test_a_head_opens_and_is_switched_off(app, open_page, picture, known, vit, engine):
     tensor, traced, _ = known
@@ -288,6 +313,10 @@ def test_a_head_opens_and_is_switched_off(app, open_page, picture, known, vit, e
     np.testing.assert_allclose(bright / bright.max(), share, atol=0.02)
     page.locator("#attention .att-tint").get_by_role("radio", name="distance").click()
     expect(page.locator("#attention .att-tint-high")).to_contain_text("px")
+
+    large = canvas(page, "large")
+    page.get_by_label("Colours").select_option("viridis")  # goes for the opened head, too
+    assert np.abs(canvas(page, "large").astype(int) - large).max() > 40
 
     page.get_by_role("button", name="Switch this head off").click()
     expect(page.locator("#attention .att-moves")).to_contain_text("With one head off", timeout=WAIT)

@@ -58,6 +58,7 @@ async function show(value) {
   $(".att-erase-row").hidden = $(".att-erase-line").hidden = true;
   $(".att-k").dataset.fresh = "yes";
   $(".att-name").textContent = `${value.name} · ${value.model}`;
+  $(".att-title").textContent = "Looking …";
   $(".att-notes").hidden = !value.notes.length;
   $(".att-notes").textContent = value.notes.join(" ");
   state("ready");

@@ -80,6 +80,7 @@ function picture() {
   view.even = $(".att-even").checked;
   $(".att-opacity-text").textContent = `${$(".att-opacity").value} %`;
   $(".att-split-text").textContent = view.split ? `${$(".att-split").value} %` : "off";
+  drawLarge();
   redraw();
 }
 for (const name of [".att-opacity", ".att-split", ".att-colours", ".att-smooth", ".att-even", ".att-gridded", ".att-framed"]) $(name).addEventListener("input", picture);

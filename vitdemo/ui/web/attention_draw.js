@@ -114,12 +114,14 @@ function paintStage() {
     $(".att-low").textContent = digits(ends[0]);
     $(".att-high").textContent = `${view.even && !signed() ? "≥ " : ""}${digits(ends[1])}`;
     drawBar($(".att-bar"), tableOf(colours()));
+    $(".att-title").textContent = titled(); // of what is drawn: while numbers are on their way, the map before them keeps its own
   }
   $(".att-heat").style.clipPath = view.split ? `inset(0 0 0 ${100 * view.split}%)` : "";
   $(".att-divider").hidden = !view.split;
   $(".att-divider").style.left = `${100 * view.split}%`;
   mark();
-  caption();
+  const held = view.held && !view.hover;
+  $(".att-hint").textContent = held ? "Held. Click it again, or press Escape, to let go." : "Hover a patch to see what it looks at. Click holds it.";
 }
 
 function drawBar(canvas, table, first = 0) {

@@ -9,8 +9,7 @@ $(".att-stop").addEventListener("click", () => ask("erased", { stop: true }));
 async function startErase() {
   if (!told) return;
   const mine = ++test.running;
-  caption(); // of the map as it is now, not as it was last drawn
-  const title = $(".att-title").textContent;
+  const title = titled();
   const asked = question();
   if (asked.method !== "relevance" && view.target !== null) asked.target = view.target;
   erasing(0);

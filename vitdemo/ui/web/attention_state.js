@@ -71,6 +71,7 @@ function problem(text) {
   $(".att-problem").textContent = text;
 }
 
+const reader = () => (told.cls ? "CLS" : "the pooled answer"); // what gives the answer
 const patch = () => view.hover || view.held;
 const rows = () => told.geometry.grid[0];
 const columns = () => told.geometry.grid[1];

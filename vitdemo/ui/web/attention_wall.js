@@ -58,7 +58,7 @@ function drawWall() {
   $(".att-tint-low").textContent = low.toFixed(wall.tint === "entropy" ? 1 : 0);
   $(".att-tint-high").textContent = `${high.toFixed(wall.tint === "entropy" ? 1 : 0)} ${unit}`;
   $(".att-tint-why").textContent = TINTS[wall.tint];
-  $(".att-wall-why").textContent = `What ${told.cls ? "CLS" : "the pooled answer"} looks at through every head, a row for each layer. A click opens one.`;
+  $(".att-wall-why").textContent = `What ${reader()} looks at through every head, a row for each layer. A click opens one.`;
   markWall();
 }
 
@@ -98,13 +98,13 @@ function drawLarge() {
   const large = $(".att-large");
   const heats = clsHeat(...wall.open);
   const scale = Math.min(2, 640 / Math.max(base.seen.right - base.seen.left, base.seen.bottom - base.seen.top));
-  const prepared = prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale), false);
+  const prepared = (base.large ??= prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale), false));
   const [low, high] = [Math.min(...heats), Math.max(...heats)];
   const drawn = overlay(prepared, heats, [low, high], { colours: view.colours, opacity: Math.max(0.5, view.opacity), smooth: view.smooth });
   const { left, top, right, bottom } = prepared.seen;
   [large.width, large.height] = [right - left, bottom - top];
   large.getContext("2d").putImageData(drawn, -left, -top);
-  large.setAttribute("aria-label", `${$(".att-open-title").textContent}: what CLS looks at, from ${digits(low)} to ${digits(high)}`);
+  large.setAttribute("aria-label", `${$(".att-open-title").textContent}: what ${reader()} looks at, from ${digits(low)} to ${digits(high)}`);
 }
 
 $(".att-tiles").addEventListener("click", (event) => {
