@@ -174,7 +174,7 @@ def test_the_keyboard_does_what_the_mouse_does(app, open_page, picture, known):
     page.locator("#attention .att-method [aria-checked=true]").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#attention .att-method").get_by_role("radio", name="Rollout")).to_have_attribute("aria-checked", "true")
-    page.locator("#attention .att-tile[tabindex='0']").focus()
+    page.locator("#attention .att-tile[data-layer='3'][data-head='0']").focus()  # as a screen reader's own cursor may
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -371,23 +371,25 @@ def test_downloads_are_what_is_shown(app, open_page, picture, known, vit, monkey
     page.get_by_label("Colours").select_option("magma")
     heat = maps.cls_map(traced, layer=2)
 
-    overlay = take(page, "Overlay")
+    overlay = take(page, "Overlay", "picture-cls-overlay.png")
     with Image.open(picture) as photo:
         expected = render.overlay(photo.convert("RGB"), heat, geometry, render.Look("magma", 0.7))
     assert np.array_equal(np.asarray(Image.open(overlay).convert("RGB")), np.asarray(expected))
-    frames = list(ImageSequence.Iterator(Image.open(take(page, "GIF"))))
+    frames = list(ImageSequence.Iterator(Image.open(take(page, "GIF", "picture-cls-layers.gif"))))
     assert len(frames) == 3
-    assert Image.open(take(page, "WebP")).n_frames == 3
-    assert Image.open(take(page, "All layers")).width > 600
-    with np.load(take(page, "NPZ")) as numbers:
+    assert Image.open(take(page, "WebP", "picture-cls-layers.webp")).n_frames == 3
+    assert Image.open(take(page, "All layers", "picture-cls-layers.png")).width > 600
+    with np.load(take(page, "NPZ", "picture-cls-maps.npz")) as numbers:
         np.testing.assert_allclose(numbers["heat"], heat, atol=1e-6)
         np.testing.assert_allclose(numbers["attention_cls"], maps.cls_attention(traced), atol=1e-6)
         np.testing.assert_allclose(numbers["box"], geometry.box)
 
 
-def take(page: Page, name: str):
+def take(page: Page, name: str, filename: str):
+    """A download's path, once it has come under this name."""
     with page.expect_download() as coming:
         page.locator("#attention .att-downloads").get_by_role("button", name=name, exact=True).click()
+    assert coming.value.suggested_filename == filename
     return coming.value.path()
 
 

@@ -63,7 +63,7 @@ function setHead(value) {
 
 function fitHead() {
   $(".att-head-why").textContent =
-    view.method === "cls" ? "Each layer looks in several ways at once; this takes all, or one." : "This method takes all heads; the choice is for a patch under the mouse.";
+    view.method === "cls" ? "Each layer looks in several ways at once; this takes all, or one." : "This method takes all heads; the choice is for the patch you point at.";
 }
 
 function drawHeads() {

@@ -101,6 +101,12 @@ function overlay(prepared, values, [low, high], look) {
   return drawn;
 }
 
+const touched = () => matchMedia("(hover: none)").matches;
+const HINTS = {
+  mouse: ["Hover a patch to see what it looks at. Click holds it.", "Held. Click it again, or press Escape, to let go."],
+  touch: ["Tap a patch to see what it looks at.", "Held. Tap it again to let go."],
+};
+
 function paintStage() {
   frame = 0;
   if (!told || !base) return;
@@ -121,7 +127,7 @@ function paintStage() {
   $(".att-divider").style.left = `${100 * view.split}%`;
   mark();
   const held = view.held && !view.hover;
-  $(".att-hint").textContent = held ? "Held. Click it again, or press Escape, to let go." : "Hover a patch to see what it looks at. Click holds it.";
+  $(".att-hint").textContent = HINTS[touched() ? "touch" : "mouse"][held ? 1 : 0];
 }
 
 function drawBar(canvas, table, first = 0) {
