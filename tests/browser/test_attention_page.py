@@ -152,9 +152,16 @@ def test_the_tour(app, open_page, picture):
     assert len(set(titles)) == 5
     expect(page.locator("#attention .att-tour")).to_be_hidden()
     expect(page.get_by_role("button", name="Guided tour")).to_be_focused()
-    page.keyboard.press("Enter")
+
+    page.locator("#attention .att-method").get_by_role("radio", name="Rollout").click()
+    page.locator("#attention .att-layer").fill("2")
+    page.locator("#attention .att-opacity").fill("80")
+    page.get_by_role("button", name="Guided tour").click()
+    page.get_by_role("button", name="Next").click()
     page.keyboard.press("Escape")
     expect(page.locator("#attention .att-tour")).to_be_hidden()
+    expect(page.locator("#attention .att-title")).to_contain_text("Rollout · up to layer 2 of 3")  # all is as it was
+    expect(page.locator("#attention .att-opacity-text")).to_have_text("80 %")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -101,6 +101,6 @@ def look_of(asked: dict[str, Any]) -> "Look":
 
 
 def weights_of(model: str, vit: "Vit", settings: Settings) -> dict[str, Any]:
-    """Where a reader's timm finds the weights of a model that was chosen by this name, as `snippet` takes it: a folder or a file of theirs."""
+    """Where a reader's timm finds the weights of a model chosen by this name, as `snippet` takes it: a folder or a file of theirs."""
     checkpoint = settings.checkpoint.name if settings.checkpoint and model == settings.model else ""
     return {"bundle": model.startswith("local-dir:") or vit.name == DEMO_MODEL, "checkpoint": checkpoint}
