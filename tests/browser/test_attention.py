@@ -257,8 +257,17 @@ def test_relevance_for_a_class_and_against_another(app, open_page, picture, know
 
     search = page.get_by_label("Search a class")
     last = vit.labels[order[-1]]
+    search.press_sequentially("a")
+    found = page.locator("#attention .att-picker[data-role=target] .att-found button")
+    expect(found.nth(1)).to_be_visible()
+    for key in ("ArrowDown", "ArrowDown"):
+        page.keyboard.press(key)
+    expect(found.nth(1)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(search).to_be_focused()
+    expect(found).to_have_count(0)
     search.fill(last.name)
-    page.locator("#attention .att-picker[data-role=target] .att-found button").first.click()
+    found.first.click()
     expect(page.locator("#attention .att-title")).to_contain_text(f"What speaks for {last.name}")
     expect(chips).to_have_count(6)
     check(page, maps.relevance(traced, attention_gradient(vit, engine, tensor, last.index)), geometry)

@@ -111,6 +111,11 @@ for (const box of $$(".att-picker")) {
   chips.setAttribute("aria-label", role === "target" ? "Likeliest classes" : "Likeliest other classes");
   box.append(chips, search, said, found);
   let waiting = 0;
+  const close = () => {
+    clearTimeout(waiting);
+    search.value = said.textContent = "";
+    found.replaceChildren();
+  };
   const show = async () => {
     const words = search.value.trim();
     const answer = words ? await ask("classes", { words }) : null;
@@ -122,9 +127,7 @@ for (const box of $$(".att-picker")) {
         made.append(make("span", "", each.name), make("small", "", percent(each.probability)));
         made.addEventListener("click", () => {
           classes.set(each.index, { ...each, ...classes.get(each.index) });
-          search.value = "";
-          found.replaceChildren();
-          said.textContent = "";
+          close();
           setClass(role, each.index);
         });
         return made;
@@ -139,6 +142,17 @@ for (const box of $$(".att-picker")) {
   });
   search.addEventListener("keydown", (event) => {
     if (event.key === "Enter") found.querySelector("button")?.click();
-    if (event.key === "ArrowDown") found.querySelector("button")?.focus();
+  });
+  box.addEventListener("keydown", (event) => {
+    const stops = [search, ...found.children];
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key] || 0;
+    const next = event.key === "Escape" ? search : stops[stops.indexOf(event.target) + step];
+    if (!stops.includes(event.target) || !next || next === event.target) return;
+    event.preventDefault();
+    if (event.key === "Escape") close();
+    next.focus();
+  });
+  box.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !box.contains(event.relatedTarget)) close();
   });
 }
