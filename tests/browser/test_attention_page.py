@@ -122,6 +122,8 @@ def test_the_layers_are_in_sight_on_a_projector(app, open_page, picture):
     offer(page, picture)
     for name in ("play", "layer", "lens"):
         expect(page.locator(f"#attention .att-{name}")).to_be_in_viewport(ratio=1)
+    page.locator("#attention .att-opacity").evaluate("slider => slider.scrollIntoView({block: 'center'})")
+    expect(page.locator("#attention .att-heat")).to_be_in_viewport(ratio=1)  # the photo stays beside what changes it
 
 
 def test_on_a_phone_nothing_jumps_and_an_opened_head_is_seen(app, open_page, picture):
