@@ -61,17 +61,16 @@ function drawThree() {
   $(".att-three").hidden = view.other === null;
   if (view.other === null || !a?.heats || !b?.heats) return $(".att-three").replaceChildren();
   const parts = [["a", a.name], ["b", b.name], ["difference", "difference"]];
-  const kept = [view.part, view.held, view.hover];
   const focused = $(".att-three").contains(document.activeElement) && document.activeElement.dataset.part;
   $(".att-three").replaceChildren(
     ...parts.map(([part, name]) => {
       const made = button("att-third", "");
       const small = Object.assign(make("canvas"), { width: columns(), height: rows() });
-      [view.part, view.held, view.hover] = [part, null, null];
-      drawTile(small, heat(), tableOf(colours()), span(heat()));
+      const [values, even] = [classHeat(part), part === "difference"];
+      drawTile(small, values, tableOf(colours(even)), span(values, even));
       made.append(small, make("span", "", name));
       made.dataset.part = part;
-      made.setAttribute("aria-pressed", part === kept[0]);
+      made.setAttribute("aria-pressed", part === view.part);
       made.addEventListener("click", () => {
         view.part = part;
         drawThree();
@@ -80,7 +79,6 @@ function drawThree() {
       return made;
     })
   );
-  [view.part, view.held, view.hover] = kept;
   if (focused) $(`.att-three [data-part="${focused}"]`)?.focus();
 }
 

@@ -81,6 +81,7 @@ function picture() {
   $(".att-opacity-text").textContent = `${$(".att-opacity").value} %`;
   $(".att-split-text").textContent = view.split ? `${$(".att-split").value} %` : "off";
   drawLarge();
+  drawThree();
   redraw();
 }
 for (const name of [".att-opacity", ".att-split", ".att-colours", ".att-smooth", ".att-even", ".att-gridded", ".att-framed"]) $(name).addEventListener("input", picture);
