@@ -80,9 +80,9 @@ def _answer(
     from vitdemo.ui.attention_downloads import KINDS, file_of, weights_of
     from vitdemo.ui.attention_looks import class_row
 
-    store, question = scenes.store, questions.Question.read(asked)
-    if question.method in questions.OF_A_PATCH:
+    if asked["method"] not in questions.METHODS or asked["method"] in questions.OF_A_PATCH:
         raise UserError("method must be cls, rollout, relevance or gradient-rollout.")
+    store, question = scenes.store, questions.Question.read(asked)
     if kind and (kind not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
     vit = store.get(model or None, visitor).result(timeout=300)
