@@ -241,10 +241,10 @@ def test_a_gallery_goes_when_its_visitor_does(runs, run, ask, monkeypatch):
     time.sleep(0.15)
     assert runs.get(run.id) is run
     runs.leave("ann after a reload")
-    wait_for(lambda: run.id not in runs._runs)
-    assert not run.folder.exists()
-    assert run.maps.ask(MapKey("final", "mean")) != 0  # asked for, but drawn no more
-    assert run.maps.idle
+    wait_for(lambda: not run.folder.exists())
+    assert run.id not in runs._runs
+    assert not isinstance(run.maps.ask(MapKey("final", "mean")), Drawn)
+    assert run.maps.idle  # asked for, but drawn no more
 
 
 def test_stop_keeps_what_is_through(runs, files):

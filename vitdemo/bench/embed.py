@@ -45,9 +45,9 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
         raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
     print(f"all layers' vectors of {count} photos, {MODEL}, batch {BATCH}", flush=True)
     results = {"vectors": _turns(PASSES, runs, "model alone", str(folder), count)}
+    print(f"map of {POINTS} × {WIDTH}, same seed, both warm", flush=True)
+    results["map"] = _turns(MAPS, runs, "our map", POINTS)
     with tempfile.TemporaryDirectory() as cache:
-        print(f"map of {POINTS} × {WIDTH}, same seed, both warm", flush=True)
-        results["map"] = _turns(MAPS, runs, "our map", cache)
         results |= _resident(runs, Path(cache))
     return results
 
@@ -217,14 +217,14 @@ def _model_alone(paths: list[str]) -> Callable[[list[str]], int]:
 _PASSES = dict(zip(PASSES, (_ours, _hooks, _transformers, _model_alone), strict=True))
 
 
-def _our_map(cache: str) -> Callable[[bool], float]:
+def _our_map(count: int) -> Callable[[bool], float]:
     from vitdemo.embeddings.atlas import MapOptions, draw
 
-    points = _points(POINTS)
+    points = _points(count)
     return lambda warm: draw(points[: 100 if warm else None], MapOptions()).trust
 
 
-def _plain_map(cache: str) -> Callable[[bool], float]:
+def _plain_map(count: int) -> Callable[[bool], float]:
     import warnings
 
     from umap import UMAP
@@ -232,7 +232,7 @@ def _plain_map(cache: str) -> Callable[[bool], float]:
     from vitdemo.embeddings.scores import trustworthiness
 
     warnings.simplefilter("ignore")
-    points = _points(POINTS)
+    points = _points(count)
 
     def work(warm: bool) -> float:
         some = points[: 100 if warm else None]

@@ -20,7 +20,7 @@ from vitdemo.embeddings.scores import trustworthiness
 
 FEWEST = 5  # rows from which on UMAP and HDBSCAN have something to work with
 EPOCHS = 300  # of a new map; UMAP's own 500 take longer and gain nothing in trustworthiness
-CHAINED_EPOCHS = 50  # of one that goes on from another
+CHAINED_EPOCHS, CHAINED_RATE = 50, 0.25  # of one that goes on from another: at UMAP's rate of 1 points move further and are trusted less
 NOISE = -1
 
 OnProgress = Callable[[Progress], None]
@@ -155,9 +155,9 @@ def _umap(rows: np.ndarray, options: MapOptions, start: np.ndarray | None, on_pr
     indices, distances = nearest(rows, count - 1, options.metric)
     indices = np.hstack([np.arange(len(rows), dtype=np.int32)[:, None], indices])  # UMAP counts a row as its own first neighbour
     distances = np.hstack([np.zeros((len(rows), 1), np.float32), distances.astype(np.float32)])
-    epochs, init = EPOCHS, "spectral"
+    epochs, rate, init = EPOCHS, 1.0, "spectral"
     if start is not None:
-        epochs, init = CHAINED_EPOCHS, _filled(start, indices)
+        epochs, rate, init = CHAINED_EPOCHS, CHAINED_RATE, _filled(start, indices)
     on_progress(Progress("map", 0, epochs))
     import umap
 
@@ -171,6 +171,7 @@ def _umap(rows: np.ndarray, options: MapOptions, start: np.ndarray | None, on_pr
             random_state=options.seed,
             init=init,
             n_epochs=epochs,
+            learning_rate=rate,
             precomputed_knn=(indices, distances),
             verbose=True,
             tqdm_kwds={"file": _Epochs(on_progress, epochs), "bar_format": "{n}", "mininterval": 0.2},

@@ -118,11 +118,16 @@ def _vectors(flags, items, vit, engine, settings, layer, options, work: _Work) -
     found, mapped = embedding.vectors(layer, flags.pool), None
     print(f"{len(rows)} photos × {found.shape[1]} numbers, layer {layer}, {flags.pool}", file=sys.stderr)
     _say_scores(layer, found, rows)
-    try:
-        if mapper:
+    if mapper:
+        try:
             mapped = _mapped(mapper, found, options, rows)
-    finally:
-        if mapper:
+        except KeyboardInterrupt:
+            work.status = 130
+            print("\nvitdemo: stopped before the map was drawn; the vectors are there.", file=sys.stderr)
+        except UserError as error:
+            work.status = 1
+            print(f"\nvitdemo: {error} The vectors are there.", file=sys.stderr)
+        finally:
             mapper.close()
     if flags.output:
         files.write_vectors(flags.output, embedding.rows, found, model=vit.name, layer=layer, pooling=flags.pool, mapped=mapped)

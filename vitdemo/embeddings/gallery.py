@@ -13,6 +13,7 @@ from PIL import Image
 
 from vitdemo.core.config import Settings
 from vitdemo.core.engine import Engine
+from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import Item
 from vitdemo.core.models import Vit
 from vitdemo.core.photos import Photo
@@ -87,7 +88,7 @@ class Embedding:
     def work(self) -> Iterator[Progress]:
         """Take the photos through the model, or go on with them. Closing the iterator stops the work; what is done stays.
 
-        Raises: UserError where the device has too little memory.
+        Raises: UserError where the device has too little memory, or the disk too little room.
         """
         return self._steps
 
@@ -161,7 +162,6 @@ class Embedding:
                     places += len(found)
                 self.rows += rows
                 yield clock.at(len(self.rows))
-        store.trim()
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,13 +187,16 @@ class _Table:
         self._lock = threading.Lock()
 
     def write(self, first: int, vectors: np.ndarray) -> None:
-        """(rows, layers, pools, width) float32, to stand from row `first` on."""
-        with self._lock:
-            for layer in range(vectors.shape[1]):
-                for pool in range(self._pools):
-                    self._file.seek(self._offset(layer, pool) + 4 * first * self._width)
-                    self._file.write(np.ascontiguousarray(vectors[:, layer, pool]))
-            self._file.flush()
+        """(rows, layers, pools, width) float32, to stand from row `first` on. Raises: UserError where the disk can't take them."""
+        try:
+            with self._lock:
+                for layer in range(vectors.shape[1]):
+                    for pool in range(self._pools):
+                        self._file.seek(self._offset(layer, pool) + 4 * first * self._width)
+                        self._file.write(np.ascontiguousarray(vectors[:, layer, pool]))
+                self._file.flush()
+        except OSError as error:
+            raise UserError(f"The vectors can't be written to disk ({error.strerror}): make room, or choose another --temp-dir.") from None
 
     def read(self, layer: int, pool: int, rows: int) -> np.ndarray:
         """The first `rows` rows, (rows, width) float32."""

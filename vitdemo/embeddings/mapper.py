@@ -80,9 +80,10 @@ class Mapper:
     def _ask(self, task: str, *arguments) -> Iterator:
         while not self._turn.acquire(timeout=LOOKS):
             yield WAITING
-        finished = False
+        busy = False
         try:
             child = yield from self._ready()
+            busy = True
             child.send((task, arguments))
             deadline = time.monotonic() + self._settings.map_timeout
             while True:
@@ -90,9 +91,9 @@ class Mapper:
                 if kind == "progress":
                     yield value
                 elif kind:
-                    finished = True
+                    busy = False
                     break
-                elif time.monotonic() > deadline:
+                if time.monotonic() > deadline:
                     raise UserError(
                         f"The map was given up after {self._settings.map_timeout:g} seconds: choose fewer photos or neighbours, "
                         "or start with a longer --map-timeout."
@@ -105,7 +106,7 @@ class Mapper:
         except (EOFError, OSError):
             raise UserError(BROKEN) from None
         finally:
-            if not finished:  # stopped, too long, or broken: whatever it is doing is not wanted any more
+            if busy:  # stopped, too long, or broken: whatever it is doing is not wanted any more
                 self._drop()
                 self.warm()
             self._turn.release()

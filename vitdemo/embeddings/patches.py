@@ -17,12 +17,12 @@ def patch_colours(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns: (photos, rows, columns, 3) float32, 0 … 1, black in the background, and (photos, rows, columns) bool, the foreground.
     """
     grid = tokens.shape[:3]
-    rows = tokens.reshape(-1, tokens.shape[-1]).astype(np.float64)
+    rows = _unit(tokens).reshape(-1, tokens.shape[-1]).astype(np.float64)
     first = _components(rows, 1)[:, 0].reshape(grid)
     border = np.zeros(grid[1:], bool)
     border[[0, -1]] = border[:, [0, -1]] = True
     foreground = first > _threshold(first)
-    if foreground[:, border].mean() > foreground[:, ~border].mean():
+    if foreground[:, border].mean() > foreground.mean():
         foreground = ~foreground
     colours = np.zeros((*grid, 3), np.float32)
     if not foreground.any():
@@ -39,9 +39,15 @@ def correspondence(tokens: np.ndarray, photo: int, row: int, column: int) -> np.
     Args:
         tokens: (photos, rows, columns, width).
     """
-    lengths = np.linalg.norm(tokens, axis=-1, keepdims=True)
-    unit = tokens / np.where(lengths, lengths, 1)
+    unit = _unit(tokens)
     return (unit @ unit[photo, row, column]).astype(np.float32)
+
+
+def _unit(tokens: np.ndarray) -> np.ndarray:
+    """Tokens at length 1. A few background patches of a layer are ten times as long as all others (Darcet et al., 2024), and would be the
+    first component by themselves."""
+    lengths = np.linalg.norm(tokens, axis=-1, keepdims=True)
+    return tokens / np.where(lengths, lengths, 1)
 
 
 def _components(rows: np.ndarray, count: int) -> np.ndarray:
@@ -49,7 +55,7 @@ def _components(rows: np.ndarray, count: int) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     fitting = min(count, len(rows) - 1, rows.shape[1])
-    if fitting < 1:
+    if fitting < 1 or not np.ptp(rows, axis=0).any():
         return np.zeros((len(rows), count))
     found = PCA(fitting, svd_solver="covariance_eigh").fit_transform(rows)
     return np.pad(found, ((0, 0), (0, count - fitting)))

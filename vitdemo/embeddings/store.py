@@ -15,11 +15,13 @@ import weakref
 import zlib
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitdemo.core.models import Vit
-from vitdemo.core.preprocessing import Preprocessing
+if TYPE_CHECKING:
+    from vitdemo.core.models import Vit
+    from vitdemo.core.preprocessing import Preprocessing
 
 FORMAT = 1
 TOP = 5  # predictions kept of a photo
@@ -60,7 +62,7 @@ class VectorStore:
         self._shape, self._top = shape, top
         self._numbers = int(np.prod(shape))
         self._lock = threading.Lock()
-        self._written = 0  # bytes since the last look at the folder
+        self._taken = self._due = 0  # bytes taken, as far as this process knows, and at how many of them it looks again
         self._works = megabytes > 0
 
     def get(self, id: str) -> Record | None:
@@ -87,6 +89,10 @@ class VectorStore:
             np.ascontiguousarray(each, kind).tobytes()
             for each, kind in ((record.vectors, "<f4"), (record.classes, "<i4"), (record.probabilities, "<f4"))
         )
+        with self._lock:
+            if self._taken + self._bytes > self._due:
+                self._tidy_up()
+            self._taken += self._bytes
         try:
             self._here.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._here, delete=False) as file:
@@ -95,30 +101,22 @@ class VectorStore:
         except OSError as error:
             log.warning("vectors can't be kept in %s: %s", self._here, error)
             self._works = False
-            return
-        with self._lock:
-            self._written += self._bytes
-            full = self._written > self._limit * (1 - TRIMMED_TO)
-        if full:
-            self.trim()
 
-    def trim(self) -> None:
-        """Let the longest unused records of all models go, where they take more than the limit."""
-        with self._lock:
-            self._written = 0
-            found = []
-            for path in self._folder.glob("*/*"):
-                with contextlib.suppress(OSError):  # another process may be tidying up as well
-                    found.append(((stat := path.stat()).st_mtime, stat.st_size, path))
-            taken = sum(size for _, size, _ in found)
-            if taken <= self._limit:
-                return
+    def _tidy_up(self) -> None:
+        """Make room for one more record: let the longest unused ones of all models go, a tenth of all there may be at a time."""
+        found = []
+        for path in self._folder.glob("*/*"):
+            with contextlib.suppress(OSError):  # another process may be tidying up as well
+                found.append(((stat := path.stat()).st_mtime, stat.st_size, path))
+        self._taken = sum(size for _, size, _ in found)
+        if self._taken + self._bytes > self._limit:
             for _, size, path in sorted(found):
-                if taken <= self._limit * TRIMMED_TO:
+                if self._taken + self._bytes <= self._limit * TRIMMED_TO:
                     break
                 with contextlib.suppress(OSError):
                     path.unlink()
-                taken -= size
+                self._taken -= size
+        self._due = min(self._limit, self._taken + self._limit * (1 - TRIMMED_TO))
 
     @property
     def _bytes(self) -> int:
@@ -129,13 +127,13 @@ class VectorStore:
         return self._here / f"{id}{SUFFIX}"
 
 
-def key_of(vit: Vit, preprocessing: Preprocessing, precision: str) -> str:
+def key_of(vit: "Vit", preprocessing: "Preprocessing", precision: str) -> str:
     """A name for everything that a photo's vectors depend on beside the photo: architecture, weights, preprocessing, precision."""
     parts = (FORMAT, fingerprint(vit).hex(), astuple(preprocessing), precision)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def fingerprint(vit: Vit) -> bytes:
+def fingerprint(vit: "Vit") -> bytes:
     """sha256 of a model's architecture and weights. It takes a moment for a large model, and once."""
     if vit not in _fingerprints:
         module, digest = vit.module, hashlib.sha256()

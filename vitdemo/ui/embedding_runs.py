@@ -61,9 +61,9 @@ class EmbeddingRun(Run):
         return rows[number], self.items[number]
 
     def forget(self, *, keep_files: bool = False) -> None:
-        super().forget(keep_files=keep_files)
         if self.maps:
             self.maps.close()
+        super().forget(keep_files=keep_files)
 
 
 class EmbeddingRuns(Runs[EmbeddingRun]):
