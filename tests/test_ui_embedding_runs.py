@@ -19,6 +19,7 @@ from vitdemo.core.gallery import uploaded_items
 from vitdemo.core.photos import open_photo
 from vitdemo.core.store import ModelStore
 from vitdemo.embeddings.atlas import MapOptions, draw
+from vitdemo.embeddings.nearest import NEAR_DUPLICATE
 from vitdemo.embeddings.patches import correspondence, patch_colours
 from vitdemo.embeddings.scores import score_layer
 from vitdemo.embeddings.vectors import patch_tokens
@@ -134,6 +135,8 @@ def test_a_photo_with_its_neighbours(runs, run, ask):
     assert [each["id"] for each in told["neighbours"]] == sorted(alike, key=lambda each: -alike[each])
     assert [each["similarity"] for each in told["neighbours"]] == pytest.approx(sorted(alike.values(), reverse=True), abs=1e-6)
     assert ask("photo", id=1)["same"] == [4]
+    near = ask("photo", id=3)["almost"]
+    assert near == [number for number, each in sorted(alike.items()) if each >= NEAR_DUPLICATE]
     for number in (2, 6, -1, "3", None, True, 1.0):
         with pytest.raises(UserError, match="no such photo"):
             ask("photo", id=number)

@@ -179,7 +179,7 @@ def _scores(runs: EmbeddingRuns, asked: dict) -> dict:
 
 def _photo(runs: EmbeddingRuns, asked: dict) -> dict:
     """One photo at a readable size, what the model says of it, and its neighbours among the vectors."""
-    from vitdemo.embeddings.nearest import similarities
+    from vitdemo.embeddings.nearest import NEAR_DUPLICATE, similarities
 
     run = runs.get(asked.get("run"))
     number = asked.get("id")
@@ -193,6 +193,8 @@ def _photo(runs: EmbeddingRuns, asked: dict) -> dict:
     vectors = run.embedding.vectors(key.layer, key.pool)
     alike = similarities(vectors, vectors[place])
     alike[place] = -np.inf
+    deepest = run.embedding.vectors(run.embedding.layers[-1], key.pool)
+    near = similarities(deepest, deepest[place]) >= NEAR_DUPLICATE
     nearest = np.argsort(-alike, kind="stable")[: min(NEIGHBOURS, len(alike) - 1)]
     crop = photo.image.crop(tuple(map(round, geometry.box)))
     crop.thumbnail((CROP, CROP))
@@ -207,7 +209,8 @@ def _photo(runs: EmbeddingRuns, asked: dict) -> dict:
         "notes": photo.notes,
         "predictions": [{"name": each.label.name.split(",")[0], "probability": each.probability} for each in row.predictions],
         "neighbours": [{"id": numbers[each], "similarity": float(alike[each])} for each in nearest],
-        "same": [numbers[each] for each in range(len(maps.rows)) if maps.rows[each].sha256 == row.sha256 and each != place],
+        "same": [numbers[each] for each, other in enumerate(maps.rows) if other.sha256 == row.sha256 and each != place],
+        "almost": [numbers[each] for each, other in enumerate(maps.rows) if near[each] and other.sha256 != row.sha256],
     }
 
 

@@ -45,9 +45,9 @@ async function openPhoto(id) {
   $(".emb-open").hidden = false;
   const parts = answer.name.split("/");
   $(".emb-name").textContent = parts.pop();
-  const same = answer.same.length ? `the same file as ${answer.same.length === 1 ? panel.row(answer.same[0]).name : `${answer.same.length} others`}` : "";
+  const like = (words, ids) => (ids.length ? `${words} ${ids.length === 1 ? panel.row(ids[0]).name : `${ids.length} others`}` : "");
   const outlying = panel.numbers.outlying[panel.map.place.get(id)] ? "far from all others in this layer" : "";
-  $(".emb-where").textContent = [parts.length ? `in ${parts.join("/")}` : "", same, outlying, ...answer.notes].filter(Boolean).join(" · ");
+  $(".emb-where").textContent = [parts.length ? `in ${parts.join("/")}` : "", like("the same file as", answer.same), like("nearly the same picture as", answer.almost), outlying, ...answer.notes].filter(Boolean).join(" · ");
   $(".emb-predictions").replaceChildren(
     ...answer.predictions.map(({ name, probability }) => {
       const line = make("li");

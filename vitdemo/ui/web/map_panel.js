@@ -171,7 +171,7 @@ class MapPanel {
 
   describe(row, point) {
     const said = row.label ? `${row.label}, ${chance(row.probability)}` : "";
-    const lines = [said, row.folder ? `folder ${row.folder}` : "", this.numbers ? `${this.cluster(point) ? `cluster ${this.cluster(point)}` : NO_CLUSTER}` : ""];
+    const lines = [row.duplicate ? "the same file twice" : "", said, row.folder ? `folder ${row.folder}` : "", this.numbers ? `${this.cluster(point) ? `cluster ${this.cluster(point)}` : NO_CLUSTER}` : ""];
     return { title: row.name.split("/").at(-1), lines: lines.filter(Boolean) };
   }
 }
