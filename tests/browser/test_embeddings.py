@@ -436,6 +436,8 @@ def test_nothing_readable_and_all_the_same(app, open_page, folder, tmp_path):
     page = visit(open_page, app)
     page.set_input_files("#embeddings .files", folder / "cats" / "broken.jpg")
     expect(page.locator("#embeddings .gallery-error")).to_have_text("None of these photos can be read: give others.", timeout=WAIT)
+    page.locator("#embeddings .emb-errors summary").click()
+    expect(page.locator("#embeddings .emb-errors li")).to_contain_text("“broken.jpg” ")
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes((folder / "cats" / "cats0.png").read_bytes())
     page.set_input_files("#embeddings .files", sorted(tmp_path.iterdir()))
