@@ -4,8 +4,11 @@ Photos are given as in Classify's “Many photos”. The page's script draws the
 lasso ask nothing of the server.
 """
 
+import contextlib
+
 import gradio as gr
 
+from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui import embedding_answers, giving
 from vitdemo.ui.classify_tab import CurrentPhoto
@@ -18,7 +21,7 @@ from vitdemo.ui.render import WEB, html
 NAME = "embeddings"  # of the tab
 LEAD = "Folders become labels, and each layer is scored by them."
 MAP = ("map_camera", "map_thumbnails", "map_colours", "map_dots", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_export")
-SCRIPTS = (*MAP, "embeddings_map", "embeddings_photo")
+SCRIPTS = (*MAP, "embeddings_map", "embeddings_photo", "embeddings_chosen")
 
 
 def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: EmbeddingRuns, opened: Opened) -> None:
@@ -37,7 +40,8 @@ def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: E
     quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False, "trigger_mode": "multiple"}
 
     def attach(request: gr.Request, event: gr.EventData) -> None:
-        runs.attach(event._data.get("run"), request.session_hash or "")
+        with contextlib.suppress(UserError):  # one that is gone is said when it is asked for its progress
+            runs.attach(event._data.get("run"), request.session_hash or "")
 
     def send(event: gr.EventData) -> str:
         """Make a photo of the gallery the current one, in every tab."""
