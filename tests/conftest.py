@@ -115,7 +115,7 @@ def picture(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start_app(tmp_path_factory):
+def start_app(tmp_path_factory, cache_dir):
     """Start the real app in a process of its own: start_app("--model", …, HF_ENDPOINT=…) → Server. Stopped at the end of the session."""
     started = []
 
@@ -124,7 +124,7 @@ def start_app(tmp_path_factory):
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", "0", *flags],
             cwd=ROOT,
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1,localhost"} | environ,
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1,localhost", "VITDEMO_CACHE_DIR": str(cache_dir)} | environ,
             stdout=log.open("w"),
             stderr=subprocess.STDOUT,
         )
