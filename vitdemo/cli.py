@@ -10,6 +10,7 @@ from vitdemo import __version__
 from vitdemo.attention import command as attention
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.jobs import attend
 from vitdemo.core.memory import give_back_freed_memory
 
 CLEAR = "\r\x1b[K"  # to the beginning of the terminal's line, and nothing left on it
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_bench(commands)
     flags = parser.parse_args(arguments)
     give_back_freed_memory()
+    attend()
     try:
         return flags.run(flags)
     except UserError as error:
