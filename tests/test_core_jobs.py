@@ -86,7 +86,7 @@ def test_a_child_that_does_not_listen_is_killed(jobs, tmp_path, monkeypatch):
 
 
 def test_a_sentence_on_the_way_out_is_the_error(jobs, tmp_path):
-    job = jobs.start(["0", "print('vitdemo: That is too small.', file=sys.stderr); sys.exit(1)"], tmp_path)
+    job = jobs.start(["0", "announce({'kind': 'error', 'text': 'That is too small.'}); sys.exit(1)"], tmp_path)
     until(lambda: job.over)
     assert (job.state, job.error) == ("failed", "That is too small.")
 

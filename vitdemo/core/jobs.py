@@ -8,6 +8,7 @@ is asked to stop, and how it learns that the app has died.
 import _thread
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -27,11 +28,15 @@ EVENTS, ERRORS, STATE = "events.jsonl", "errors.txt", "job.json"
 OVER = ("done", "stopped", "failed")
 GRACE = 30.0  # seconds that a child has to put its things in order once it is asked to stop
 AT_ONCE = 1  # jobs at work; the others wait in line
+log = logging.getLogger(__name__)
 GONE = "The work ended before it was done, perhaps for want of memory: start it again."
 
 
 def announce(event: dict) -> None:
-    """In a child: tell whoever follows the job. Does nothing where the command was given by a person."""
+    """In a child: tell whoever follows the job. Does nothing where the command was given by a person.
+
+    An event of kind `error` has in its `text` the sentence that the command ends with.
+    """
     if path := os.environ.get(VARIABLE):
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
@@ -203,7 +208,10 @@ class Jobs:
 
 
 def _last_words(job: Job) -> str:
-    """The sentence that the command ended with, as a person would have seen it in the terminal."""
-    said = (job.folder / ERRORS).read_text("utf-8", "replace").splitlines()
-    words = [line.removeprefix("vitdemo: ") for line in said if line.startswith("vitdemo: ")]
-    return words[-1] if words and said[-1].startswith("vitdemo: ") else GONE
+    """The sentence that the command ended with. A fault of ours is logged with what the child said of it."""
+    if errors := [event["text"] for event in job.events() if event.get("kind") == "error"]:
+        return errors[-1]
+    log.error(
+        "job %s ended with status %s: %s", job.command[:1], job.process.returncode, (job.folder / ERRORS).read_text("utf-8", "replace")
+    )
+    return GONE

@@ -1,6 +1,5 @@
 """The result, in timm's own layout: `timm.create_model("local-dir:DIR", pretrained=True)` loads it elsewhere, labels and all."""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -9,8 +8,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
-
-from vitdemo.core.errors import UserError
 
 FILES = ("config.json", "model.safetensors")
 
@@ -29,18 +26,3 @@ def write(module: torch.nn.Module, classes: Sequence[str], folder: Path) -> None
     save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes none, and transformers asks for it
     for name in FILES:
         os.replace(partial / name, folder / name)
-
-
-def write_json(what: object, path: Path) -> None:
-    """Write JSON, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(what, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(partial, path)
-
-
-def read_json(path: Path) -> dict:
-    """Raises: UserError where the file can't be used."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise UserError(f"{path} can't be read: choose another output folder.") from None

@@ -10,10 +10,10 @@ from pathlib import Path
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.jobs import announce
+from vitdemo.core.terminal import CLEAR, printable
 from vitdemo.finetune.recipe import PRESETS, Recipe
 
 SETTINGS = ("model", "checkpoint", "device", "max_upload_mb", "max_megapixels")
-CLEAR = "\r\x1b[K"  # to the beginning of the terminal's line, and nothing left on it
 
 
 def add(commands) -> None:
@@ -149,7 +149,7 @@ class _Teller:
             self._say(f"At most {event['peak_gpu_mb']:.0f} MB of the GPU's memory, in {event['precision']}")
 
     def _say(self, line: str) -> None:
-        print(f"{CLEAR if self._open else ''}{_printable(line)}", file=sys.stderr)
+        print(f"{CLEAR if self._open else ''}{printable(line)}", file=sys.stderr)
         self._open = False
 
     def _progress(self, line: str, over: bool) -> None:
@@ -160,8 +160,3 @@ class _Teller:
             self._open = not over
         elif over:
             print(line, file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """Names that can't steer the terminal they are printed on."""
-    return text if text.isprintable() else ascii(text)

@@ -22,6 +22,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import Vit
+from vitdemo.core.outputs import read_json, write_json
 from vitdemo.finetune import bundle, head, report
 from vitdemo.finetune.augment import varied
 from vitdemo.finetune.blocks import Blocks, answers, precision_on
@@ -146,7 +147,7 @@ class Run:
             "photos": hashlib.sha256(json.dumps(sorted(told)).encode()).hexdigest(),
         }
         path = self.folder / "run" / "plan.json"
-        if path.is_file() and bundle.read_json(path) == asked:
+        if path.is_file() and read_json(path) == asked:
             if self.last.is_file():
                 self.state = State(**checkpoint.load(self.last)["more"]["state"])
                 yield {"kind": "resumed", "stage": self.state.stage, "epoch": self.state.epoch, "history": self.state.history}
@@ -155,7 +156,7 @@ class Run:
             if path.is_file():
                 yield {"kind": "note", "text": "Photos, model or settings are not those of the run that is there: it begins anew."}
             self.last.unlink(missing_ok=True)
-            bundle.write_json(asked, path)
+            write_json(asked, path)
 
     def _learn_head(self) -> Iterator[dict]:
         """Stage 1."""
@@ -264,7 +265,7 @@ class Run:
             "asked": split,
             "history": state.history,
         } | report.of(self.data, samples, logits, self.targets[split], known, self.cache.of(samples), state.head)
-        bundle.write_json(made, self.folder / "report.json")
+        write_json(made, self.folder / "report.json")
         return made
 
     def _epoch(

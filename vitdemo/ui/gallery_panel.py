@@ -47,7 +47,7 @@ def build(store: ModelStore, header: ModelHeader, runs: GalleryRuns) -> None:
             if files == "examples":
                 items = [replace(item, name=item.path.relative_to(EXAMPLE).as_posix()) for item in find_items([EXAMPLE])]
             else:
-                items = uploaded_items(_uploads(files), settings)
+                items = uploaded_items(uploads_of(files), settings)
             return {"run": runs.start(items, model, request.session_hash or "").id, "request": event._data.get("request")}
         except Exception as error:
             return {"error": sentence(error), "request": event._data.get("request")}
@@ -56,7 +56,7 @@ def build(store: ModelStore, header: ModelHeader, runs: GalleryRuns) -> None:
     panel.upload(start, header.picker, panel, trigger_mode="multiple", queue=False, **quiet)
 
 
-def _uploads(files: Any) -> list[tuple[str, Path]]:
+def uploads_of(files: Any) -> list[tuple[str, Path]]:
     """The (name, path) pairs the page sent, after a check that each path is an upload's.
 
     Raises: UserError for anything else.
@@ -72,7 +72,7 @@ def _uploads(files: Any) -> list[tuple[str, Path]]:
     return found
 
 
-def _answering(function):
+def answering(function):
     """A function the page's script calls with one object; what goes wrong comes back as {error}."""
 
     def answer(asked: Any) -> dict:
@@ -105,7 +105,7 @@ def _poll(runs: GalleryRuns):
             "scores": _scores(run) if over and done == len(run.rows) else None,
         }
 
-    return _answering(poll)
+    return answering(poll)
 
 
 def _row(row, run: GalleryRun) -> dict:
@@ -141,7 +141,7 @@ def _stop(runs: GalleryRuns):
         runs.get(asked.get("run")).stopping.set()
         return {}
 
-    return _answering(stop)
+    return answering(stop)
 
 
 def _detail(runs: GalleryRuns):
@@ -167,7 +167,7 @@ def _detail(runs: GalleryRuns):
         )
         return {"html": html("gallery_detail", uri=data_uri(photo.image, "JPEG"), predictions=predictions, row=row)}
 
-    return _answering(detail)
+    return answering(detail)
 
 
 def _download(runs: GalleryRuns):
@@ -182,4 +182,4 @@ def _download(runs: GalleryRuns):
         write_rows([row.first(5) for row in run.rows], path, run.classifier)
         return {"path": str(path)}
 
-    return _answering(download)
+    return answering(download)
