@@ -112,7 +112,7 @@ def train(stage: Stage, work: Path, begin: dict | None, seed: int, workers: int)
             model.patch_head.load_state_dict(begin["patch_head"])
         model.vit.load_state_dict(checkpoint_filter_fn(begin["vit"], model.vit))
     trainer = Trainer(model, stage.recipe, token_loss)
-    checkpoint = work / f"{stage.name}.pt"
+    checkpoint = work / f"{stage.name}.safetensors"
     if checkpoint.exists():
         trainer.load(checkpoint)
     if trainer.step < stage.recipe.steps:
