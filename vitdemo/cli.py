@@ -11,6 +11,7 @@ from vitdemo.attention import command as attention
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.memory import give_back_freed_memory
+from vitdemo.export import command as export
 
 CLEAR = "\r\x1b[K"  # to the beginning of the terminal's line, and nothing left on it
 
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_classify(commands)
     attention.add(commands)
+    export.add(commands)
     _add_sketch(commands)
     _add_bench(commands)
     flags = parser.parse_args(arguments)

@@ -109,6 +109,7 @@ class Settings:
     trace_cache_mb: int = _setting(
         1536, _whole(64, 1_000_000), "memory for the attention of the latest photos, in megabytes; one that needs more is refused"
     )
+    compare_photos: int = _setting(200, _whole(8, 100_000), "most photos that an export is compared with its original on")
     hub_timeout: float = _setting(5.0, _seconds, "seconds within which the model hub must answer a first contact")
     temp_dir: Path | None = _setting(None, Path, "folder for uploads; by default a private one that goes when the app stops")
 

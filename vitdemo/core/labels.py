@@ -1,5 +1,6 @@
 """What a model's classes are called and what they mean."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
@@ -40,6 +41,20 @@ def labels_of(num_classes: int, config: dict) -> tuple[Label, ...]:
     if subset is None:
         return tuple(Label(index, f"class {index}") for index in range(num_classes))
     return _imagenet(subset)
+
+
+def classes_named(labels: Iterable[Label]) -> dict[str, frozenset[int]]:
+    """Every name that a folder may have → the classes it can mean: a label, each of its synonyms, a synset. ImageNet has two cranes."""
+    named: dict[str, set[int]] = {}
+    for label in labels:
+        for name in {label.name, *label.name.split(","), label.synset} - {""}:
+            named.setdefault(plain(name), set()).add(label.index)
+    return {name: frozenset(indices) for name, indices in named.items()}
+
+
+def plain(name: str) -> str:
+    """A name without what differs between spellings of it."""
+    return " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
 
 
 def _imagenet(subset: str) -> tuple[Label, ...]:

@@ -42,7 +42,9 @@ class Plan:
         for each in self.kits:
             _known("serving kit", each, KITS)
             if KITS[each] != self.format:
-                raise UsageError(f"{each} serves {KITS[each]}, not {self.format}: choose the format {KITS[each]}, or another way to serve it.")
+                raise UsageError(
+                    f"{each} serves {KITS[each]}, not {self.format}: choose the format {KITS[each]}, or another way to serve it."
+                )
         if self.precision == "int8" and self.format != "onnx":
             raise UsageError(f"int8 is made for ONNX, not for {self.format}: choose the format onnx, or fp16.")
         if self.format == "safetensors" and (self.baked or self.extras):

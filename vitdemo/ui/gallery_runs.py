@@ -76,7 +76,7 @@ class GalleryRun:
 
     def right(self, row: "Row") -> bool | None:
         """Whether the first class is the one that the photo's folder names; None where it names none."""
-        from vitdemo.classify.scores import plain
+        from vitdemo.core.labels import plain
 
         meant = self.named.get(plain(row.folder))
         return row.predictions[0].label.index in meant if meant else None
@@ -161,7 +161,8 @@ class GalleryRuns:
                 return
 
         from vitdemo.classify.gallery import classify_gallery
-        from vitdemo.classify.scores import classes_named, score
+        from vitdemo.classify.scores import score
+        from vitdemo.core.labels import classes_named
 
         vit = loading.result()
         run.classifier = vit.name

@@ -20,8 +20,8 @@ import numpy as np
 import onnxruntime
 from fastapi import FastAPI, HTTPException, Request, Response
 from PIL import Image
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from preprocess import preprocess
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 HERE = Path(__file__).parent
 CORES = int(os.environ.get("CORES", 0)) or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
