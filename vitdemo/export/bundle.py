@@ -236,7 +236,7 @@ class _Work:
         folder.mkdir()
         photo = open_photo(KNOWN, self.settings).image
         photo.save(folder / "photo.png")
-        batch = self._input(np.asarray(self.vit.preprocessing.crop(photo))[None])
+        batch = self._input(np.array(self.vit.preprocessing.crop(photo))[None])
         found = runtimes.open_model(self.path, self.plan, self.outputs)(batch)[self.outputs[0]]  # (1, classes)
         np.save(folder / "input.npy", batch)
         np.save(folder / "output.npy", found)

@@ -1,7 +1,7 @@
 """int8 for ONNX: several recipes are made, measured beside fp32, and one of those that agree is shipped.
 
 No single recipe is safe for a ViT: the inputs of the MLP's second layer (`fc2`) have outliers that one scale for a whole tensor can't hold.
-So there are recipes that leave these layers in fp32, or give each block of 32 weights and inputs a scale of its own (weight-only). Signed
+So there are recipes that leave these layers in fp32, or give each block of 64 weights and inputs a scale of its own (weight-only). Signed
 weights are faster and finer where the processor multiplies bytes without saturation (VNNI), and wrong elsewhere.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 LINEAR = ["MatMul", "Gemm"]
-BLOCK = 32  # weights that share a scale in a weight-only layer
+BLOCK = 64  # weights that share a scale in a weight-only layer
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes the module that a node comes from
 
 
@@ -27,13 +27,15 @@ class Recipe:
         name: what tables call it.
         kind: `dynamic` finds the scales of inputs while it runs, `static` brings them along, `weights` rounds weights alone.
         signed: signed weights, which need a processor with VNNI.
-        fc2: what becomes of the MLPs' second layers: `int8` as all others, `fp32` in the later blocks, `blocks` for weight-only.
+        weight_only: layers of each block that are weight-only instead, such as fc2.
+        late_fc2: the MLPs' second layers in the later half of the network stay in fp32.
     """
 
     name: str
     kind: str
     signed: bool = False
-    fc2: str = "int8"
+    weight_only: tuple[str, ...] = ()
+    late_fc2: bool = False
 
 
 def recipes(*, vnni: bool, calibrated: bool) -> list[Recipe]:
@@ -41,14 +43,15 @@ def recipes(*, vnni: bool, calibrated: bool) -> list[Recipe]:
     word = "signed" if vnni else "unsigned"
     found = [
         Recipe(f"dynamic, {word}", "dynamic", vnni),
-        Recipe(f"dynamic, {word}, later fc2 in fp32", "dynamic", vnni, "fp32"),
-        Recipe(f"dynamic, {word}, fc2 weight-only", "dynamic", vnni, "blocks"),
+        Recipe(f"dynamic, {word}, later fc2 in fp32", "dynamic", vnni, late_fc2=True),
+        Recipe(f"dynamic, {word}, fc2 weight-only", "dynamic", vnni, ("fc2",)),
+        Recipe(f"dynamic, {word}, MLP weight-only", "dynamic", vnni, ("fc1", "fc2")),
     ]
     if vnni:
-        found.append(Recipe("dynamic, unsigned, fc2 weight-only", "dynamic", fc2="blocks"))
+        found.append(Recipe("dynamic, unsigned, fc2 weight-only", "dynamic", weight_only=("fc2",)))
     found.append(Recipe("weight-only", "weights"))
     if calibrated:
-        found.append(Recipe("static, fc2 weight-only", "static", vnni, "blocks"))
+        found.append(Recipe("static, fc2 weight-only", "static", vnni, ("fc2",)))
     return found
 
 
@@ -71,47 +74,37 @@ def quantize(source: Path, target: Path, recipe: Recipe, calibration: list[np.nd
 
         model = onnx.load(source)
         del model.graph.value_info[:]  # the exporter's shapes are symbolic, and the quantiser stumbles over them
-        second = fc2_nodes(model)
         if recipe.kind == "weights":
             _weight_only(model, target, leave=())
             return
-        weights = QuantType.QInt8 if recipe.signed else QuantType.QUInt8
-        kept = {"int8": [], "fp32": second[len(second) // 2 :], "blocks": second}[recipe.fc2]
+        blocks = nodes_of(model, recipe.weight_only)
+        second = nodes_of(model, ("fc2",)) if recipe.late_fc2 else []
         options = {
             "op_types_to_quantize": LINEAR,
             "per_channel": True,
-            "weight_type": weights,
-            "nodes_to_exclude": kept,
+            "nodes_to_exclude": blocks + second[len(second) // 2 :],
             "extra_options": {"MatMulConstBOnly": True},
         }
         if recipe.kind == "dynamic":
-            quantize_dynamic(model, target, **options)
+            quantize_dynamic(model, target, weight_type=QuantType.QInt8 if recipe.signed else QuantType.QUInt8, **options)
         else:
-            # asymmetric inputs; a static graph with unsigned weights on both sides is no faster than fp32
-            options["weight_type"] = QuantType.QInt8
-            reader = _Reader(calibration)
-            quantize_static(
-                model,
-                target,
-                reader,
-                quant_format=QuantFormat.QDQ,
-                activation_type=QuantType.QUInt8,
-                reduce_range=not recipe.signed,
-                **options,
-            )
-        if recipe.fc2 == "blocks":
+            seven_bits = not recipe.signed  # keeps products within 16 bits where there is no VNNI
+            form = {"quant_format": QuantFormat.QDQ, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+            quantize_static(model, target, _Reader(calibration), reduce_range=seven_bits, **form, **options)
+        if blocks:
             half_way = onnx.load(target)
             names = {node.name for node in half_way.graph.node if node.op_type in LINEAR}
-            _weight_only(half_way, target, leave=names - set(second))
+            _weight_only(half_way, target, leave=names - set(blocks))
 
 
-def fc2_nodes(model: onnx.ModelProto) -> list[str]:
-    """The names of the nodes of the blocks' second MLP layers, in order."""
-    return [
-        node.name
-        for node in model.graph.node
-        if node.op_type in LINEAR and any(each.key == SCOPES and ".mlp.fc2'" in each.value for each in node.metadata_props)
-    ]
+def nodes_of(model: onnx.ModelProto, layers: tuple[str, ...]) -> list[str]:
+    """The names of the nodes of these layers of every block's MLP, in order."""
+
+    def is_one(node: onnx.NodeProto) -> bool:
+        scopes = next((each.value for each in node.metadata_props if each.key == SCOPES), "")
+        return node.op_type in LINEAR and any(f".mlp.{layer}'" in scopes for layer in layers)
+
+    return [node.name for node in model.graph.node if is_one(node)]
 
 
 def _weight_only(model: onnx.ModelProto, target: Path, leave: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """An exported model loaded back by the runtime that others will use for it."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,4 +67,10 @@ def _pt2(path: Path) -> torch.nn.Module:
     return torch.export.load(path).module()
 
 
-_TORCH = {"safetensors": _timm, "torchscript": lambda path: torch.jit.load(path, map_location="cpu"), "pt2": _pt2}
+def _torchscript(path: Path) -> torch.nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is deprecated, the report says
+        return torch.jit.load(path, map_location="cpu")
+
+
+_TORCH = {"safetensors": _timm, "torchscript": _torchscript, "pt2": _pt2}
