@@ -189,6 +189,11 @@ def test_batches_get_smaller_where_memory_is_short(engine, vit, monkeypatch):
         assert engine.batch_size(vit) == size
 
 
+def test_a_batch_size_that_is_asked_for_is_shared_out_among_the_lanes(engine, vit, monkeypatch):
+    monkeypatch.setattr(engine, "lanes", 3)
+    assert [engine.batch_size(vit, asked) for asked in (1, 3, 4, 32)] == [1, 1, 2, 11]
+
+
 def test_devices_by_name():
     assert choose_device("cpu") == torch.device("cpu")
     expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -13,6 +13,7 @@ from tests.conftest import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import Item, clean_name, find_items, uploaded_items
+from vitdemo.core.photos import open_photo
 
 
 def found(paths) -> list[Path]:
@@ -98,6 +99,17 @@ def test_a_zip_is_read_where_it_lies(tmp_path):
     ]
     assert [item.read(Settings()) for item in items] == [png(1), png(2)]
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_zip_in_a_folder_is_a_folder_and_a_damaged_one_its_own_fault(tmp_path):
+    make_zip(tmp_path / "b.zip", {"cat/1.png": png()})
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    (tmp_path / ".c.zip").write_bytes(b"")
+    bad, good = find_items([tmp_path])
+    assert (good.name, good.folder, good.read(Settings())) == (f"{tmp_path}/b.zip/cat/1.png", "cat", png())
+    assert bad.name == f"{tmp_path}/a.zip"
+    with pytest.raises(UserError, match="is not a photo"):
+        open_photo(bad.path, Settings())
 
 
 def test_names_in_a_zip_lead_nowhere(tmp_path):

@@ -83,7 +83,8 @@ def test_another_choice_during_a_download_is_answered_at_once(start_with_hub, hu
     choose(page, "Model", "ViT-S/32 · 1,000 classes · 92 MB")
     expect(page.locator("#model-status")).to_contain_text("Downloading ViT-S/32", timeout=WAIT)
     choose(page, "Model", "ViT-Ti/16 · 1,000 classes · 23 MB")
-    expect(page.locator("#answer .answer-head")).to_contain_text("ViT-Ti/16", timeout=5000)
+    expect(page.locator("#answer .answer-head")).to_contain_text("ViT-Ti/16", timeout=WAIT / 2)  # the download takes minutes
+    expect(page.locator("#model-status")).to_contain_text("5.7 M parameters")
     for _ in range(20):  # and the download, which goes on, no longer shows
         assert "5.7 M parameters" in page.locator("#model-status").inner_text()
         assert page.locator("#answer .predictions li").count() == 5

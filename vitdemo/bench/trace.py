@@ -19,7 +19,7 @@ BATCHES = (1, 8)
 
 
 def run(*, runs: int = 5, photos: Path | None = None) -> dict:
-    """Time all sides `runs` times after one warm-up, print the medians and each side's peak memory, and return all figures.
+    """Time all sides `runs` times after one warm-up; print medians, the rounds' median ratios and peak memory, and return all figures.
 
     Args:
         photos: of no account: random numbers take the same time.
@@ -40,14 +40,17 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
 
 
 def _report(batch: int, seconds: dict[str, list[float]], peaks: dict[str, int | None]) -> dict:
-    medians = {side: statistics.median(each) for side, each in seconds.items()}
+    def ratio(one: str, other: str) -> float:  # of each round, as what slows the machine for a while slows a whole round
+        return statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))
+
     print(f"batch {batch}")
     for side in SIDES:
         memory = f", peak {peaks[side] / 1e6:.0f} MB" if peaks[side] else ""
         spread = f"from {min(seconds[side]):.3f} to {max(seconds[side]):.3f}, {len(seconds[side])} runs"
-        print(f"  {WORDS[side]}: median {medians[side]:.3f} s ({spread}), {medians[side] / medians['plain']:.2f} times the plain{memory}")
-    print(f"  the trace is {medians['unfused'] / medians['trace']:.2f} times as fast as the unfused way")
-    ratios = {"over_plain": medians["trace"] / medians["plain"], "speedup": medians["unfused"] / medians["trace"]}
+        median = statistics.median(seconds[side])
+        print(f"  {WORDS[side]}: median {median:.3f} s ({spread}), {ratio(side, 'plain'):.2f} times the plain{memory}")
+    ratios = {"over_plain": ratio("trace", "plain"), "speedup": ratio("unfused", "trace")}
+    print(f"  the trace is {ratios['speedup']:.2f} times as fast as the unfused way")
     return {"seconds": seconds, "peak_bytes": peaks, **ratios}
 
 

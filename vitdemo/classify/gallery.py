@@ -69,7 +69,7 @@ def classify_gallery(
     check_classes(vit)
     preprocessing = preprocessing or vit.preprocessing
     network = vit.logits_and_features if vit.familiarity else lambda images: (vit.logits(images),)
-    size = settings.batch_size or engine.batch_size(vit)
+    size = engine.batch_size(vit, settings.batch_size)
 
     def prepare(photo: Photo) -> tuple[torch.Tensor, bytes | None]:
         crop = preprocessing.crop(photo.image)

@@ -100,7 +100,11 @@ class Settings:
     max_megapixels: int = _setting(64, _whole(1, 1000), "largest photo decoded, in millions of pixels")
     max_gallery: int = _setting(5000, _whole(1, 100_000), "most photos a visitor may give at once; the command line has no limit")
     max_zip_mb: int = _setting(500, _whole(1, 10_000), "largest zip accepted, in megabytes")
-    batch_size: int = _setting(0, _whole(0, 1024), "photos the model takes at a time from a gallery; 0 chooses by the device's memory")
+    batch_size: int = _setting(
+        0,
+        _whole(0, 1024),
+        "photos the model takes at a time from a gallery, shared out among a CPU's cores; 0 chooses by the device's memory",
+    )
     max_image_size: int = _setting(518, _whole(32, 2048), "largest input size a visitor may ask of the model, in pixels a side")
     upload_minutes: int = _setting(120, _whole(5, 100_000), "how long an uploaded file is kept; all of them go when the app stops")
     max_queue: int = _setting(100, _whole(1, 10_000), "requests that may wait; the next one is told that the app is busy")

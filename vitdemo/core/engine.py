@@ -135,8 +135,15 @@ class Engine:
         halves = [self.forward(network, part)[0] for part in batch.chunk(2)]
         return tuple(torch.cat(parts) for parts in zip(*halves, strict=True)), time.perf_counter() - begin
 
-    def batch_size(self, vit: Vit) -> int:
-        """Photos per batch of long work: what a quarter of the free memory holds; at most 256, or 8 on a CPU, where more gain nothing."""
+    def batch_size(self, vit: Vit, asked: int = 0) -> int:
+        """Photos per batch of long work.
+
+        Args:
+            asked: photos that the model shall take at a time, of which each lane has its share. 0: what a quarter of the free memory
+                holds, at most 256, or 8 for each lane of a CPU, where more gain nothing.
+        """
+        if asked:
+            return -(-asked // self.lanes)
         height, width = vit.preprocessing.size
         tokens = height * width / (vit.patch[0] * vit.patch[1])
         photo = 4 * tokens * vit.module.embed_dim * LAYER_WIDTHS  # bytes

@@ -63,7 +63,9 @@ class Item:
 def find_items(paths: Iterable[str | Path]) -> list[Item]:
     """Every file given, and every photo in every folder or zip given, in a stable order; hidden files and other kinds are passed over.
 
-    Raises: UserError for a zip that can't be read.
+    Zips that lie in a folder count as folders; a damaged one is an item that can't be read.
+
+    Raises: UserError for a zip that was given and can't be read.
     """
     found = []
     for path in map(Path, paths):
@@ -115,9 +117,14 @@ def _in_folder(path: Path) -> Iterator[Item]:
     for folder, folders, files in os.walk(path):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         for each in sorted(files):
+            file = Path(folder, each)
             if _is_photo(each):
-                file = Path(folder, each)
                 yield Item(file, str(file), file.absolute().parent.name)
+            elif each.lower().endswith(".zip") and not each.startswith("."):
+                try:
+                    yield from _in_zip(file, str(file), math.inf)
+                except UserError:  # a row of its own that says so, and the folder goes on
+                    yield Item(file, str(file), file.absolute().parent.name)
 
 
 class _AtRest:
