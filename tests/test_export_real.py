@@ -11,6 +11,7 @@ from tests.conftest import TINY
 from vitdemo.core.config import Settings
 from vitdemo.core.gallery import find_items
 from vitdemo.core.photos import open_photo
+from vitdemo.core.preprocessing import Preprocessing
 from vitdemo.export import formats, runtimes
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan
@@ -41,7 +42,7 @@ def test_safetensors_load_with_plain_timm(real_tiny, photos, tiny_checkpoint, tm
     loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     state = original.state_dict()
     assert all(torch.equal(each, state[name]) for name, each in loaded.state_dict().items())
-    assert timm.data.resolve_model_data_config(loaded) == timm.data.resolve_model_data_config(original)
+    assert Preprocessing.of(loaded) == Preprocessing.of(original)
     with torch.inference_mode():
         assert torch.equal(loaded(photos[:4]), original(photos[:4]))
 
