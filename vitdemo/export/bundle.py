@@ -87,7 +87,7 @@ def export(
     serving.check(plan)
     with _beside(output, 3 * plan.expected_bytes(vit.parameters) + 4 * vit.parameters) as folder:
         scales, photos = _share_out(photos, calibration, plan, settings)
-        source = f"{len(photos)} given" if photos else "the drawings that come with vitdemo"
+        source = "those that were given" if photos else "the drawings that come with vitdemo"
         photos = photos or find_items([BUNDLED])
         sample = None
         for found in parity.read_sample(photos, source, vit, engine, settings):

@@ -98,7 +98,7 @@ def concerns(shipped: Row, base: Row | None, signed: bool) -> tuple[str, ...]:
         )
     if signed:
         found.append(
-            "Its signed weights are for processors with VNNI (most since 2021): on others its answers differ, as the known answer shows: "
+            "Its signed weights are for processors with VNNI, as this one has: on others its answers differ, as the known answer shows: "
             "export it anew on such a one."
         )
     return tuple(found)
