@@ -7,4 +7,4 @@ def _bench(name: str):
     return lambda **options: import_module(f"vitdemo.bench.{name}").run(**options)
 
 
-BENCHES = {name: _bench(name) for name in ("startup", "classify", "trace", "faithfulness", "export", "serve")}
+BENCHES = {name: _bench(name) for name in ("startup", "classify", "trace", "faithfulness", "embed", "layers", "export", "serve")}
