@@ -35,6 +35,7 @@ SETTINGS = {
     "vector_cache_mb": (2048, ("0", 0), ("1000000", 1_000_000)),
     "cache_dir": (None, ("/tmp/a", Path("/tmp/a")), ("b c", Path("b c"))),
     "map_timeout": (300.0, ("0.1", 0.1), ("600", 600.0)),
+    "compare_photos": (200, ("8", 8), ("100000", 100_000)),
     "hub_timeout": (5.0, ("0.1", 0.1), ("600", 600.0)),
     "temp_dir": (None, ("/tmp/a", Path("/tmp/a")), ("/tmp/b", Path("/tmp/b"))),
 }
@@ -56,6 +57,7 @@ BAD = [
     *(("max_jobs", text, WHOLE.format(1, 1000)) for text in ("0", "1001", "few")),
     *(("vector_cache_mb", text, WHOLE.format(0, 1_000_000)) for text in ("-1", "1000001", "2 GB")),
     *(("map_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5m")),
+    *(("compare_photos", text, WHOLE.format(8, 100_000)) for text in ("7", "100001", "all")),
     *(("hub_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5s")),
     *(("precision", text, "one of fp32, bf16, fp16") for text in ("fp8", "FP16", "float32")),
     *(("auth", text, "USER:PASSWORD") for text in ("ann", "ann:", ":secret", ":")),

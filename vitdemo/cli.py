@@ -14,6 +14,7 @@ from vitdemo.core.jobs import announce, attend
 from vitdemo.core.memory import give_back_freed_memory
 from vitdemo.core.terminal import CLEAR, printable, progress
 from vitdemo.embeddings import command as embeddings
+from vitdemo.export import command as export
 from vitdemo.finetune import command as finetune
 
 
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     attention.add(commands)
     embeddings.add(commands)
     finetune.add(commands)
+    export.add(commands)
     _add_sketch(commands)
     _add_bench(commands)
     flags = parser.parse_args(arguments)
