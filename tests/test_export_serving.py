@@ -328,8 +328,9 @@ class TestTorchServe:
                 [*command, "--model-store", "."], cwd=place, env=environ, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
-            request = urllib.request.Request(f"http://127.0.0.1:{ports['8080']}/predictions/vit", photos[0].read_bytes())
-            deadline = time.monotonic() + 300
+            address = f"http://127.0.0.1:{ports['8080']}/predictions/vit"
+            request = urllib.request.Request(address, photos[0].read_bytes(), {"Content-Type": "image/jpeg"})
+            deadline = time.monotonic() + 180
             while True:  # /ping is healthy before the worker is
                 try:
                     with urllib.request.urlopen(request, timeout=60) as response:
