@@ -10,9 +10,12 @@ from vitdemo import __version__
 from vitdemo.attention import command as attention
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.jobs import announce, attend
 from vitdemo.core.memory import give_back_freed_memory
 from vitdemo.core.terminal import CLEAR, printable, progress
 from vitdemo.embeddings import command as embeddings
+from vitdemo.export import command as export
+from vitdemo.finetune import command as finetune
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,13 +26,17 @@ def main(arguments: list[str] | None = None) -> int:
     _add_classify(commands)
     attention.add(commands)
     embeddings.add(commands)
+    finetune.add(commands)
+    export.add(commands)
     _add_sketch(commands)
     _add_bench(commands)
     flags = parser.parse_args(arguments)
     give_back_freed_memory()
+    attend()
     try:
         return flags.run(flags)
     except UserError as error:
+        announce({"kind": "error", "text": str(error)})
         print(f"vitdemo: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:

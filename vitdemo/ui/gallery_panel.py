@@ -77,7 +77,7 @@ def _scores(run: GalleryRun) -> str | None:
     """Accuracy and confusion as HTML."""
     if run.scores is None:
         return None
-    from vitdemo.classify.scores import plain
+    from vitdemo.core.labels import plain
 
     classes = {folder: sorted(run.named[plain(folder)]) for folder in run.scores.folders}
     return html("scores", scores=run.scores, classes=classes, percent=percent)

@@ -34,7 +34,7 @@ class GalleryRun(Run):
 
     def right(self, row: "Row") -> bool | None:
         """Whether the first class is the one that the photo's folder names; None where it names none."""
-        from vitdemo.classify.scores import plain
+        from vitdemo.core.labels import plain
 
         meant = self.named.get(plain(row.folder))
         return row.predictions[0].label.index in meant if meant else None
@@ -51,7 +51,8 @@ class GalleryRuns(Runs[GalleryRun]):
 
     def _process(self, run: GalleryRun, vit: "Vit") -> None:
         from vitdemo.classify.gallery import classify_gallery
-        from vitdemo.classify.scores import classes_named, score
+        from vitdemo.classify.scores import score
+        from vitdemo.core.labels import classes_named
 
         run.named = classes_named(vit.labels)
         rows = classify_gallery(run.items, vit, self._store.engine, self.settings, top=run.top, thumbnails=run.thumbnails)

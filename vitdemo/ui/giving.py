@@ -80,10 +80,10 @@ def _items(files: Any, store: ModelStore, command: str) -> list["Item"]:
 
     if files == "examples":
         return [replace(item, name=item.path.relative_to(EXAMPLE).as_posix()) for item in find_items([EXAMPLE])]
-    return uploaded_items(_uploads(files), store.settings, command=command)
+    return uploaded_items(uploads_of(files), store.settings, command=command)
 
 
-def _uploads(files: Any) -> list[tuple[str, Path]]:
+def uploads_of(files: Any) -> list[tuple[str, Path]]:
     """The (name, path) pairs the page sent, after a check that each path is an upload's.
 
     Raises: UserError for anything else.

@@ -10,9 +10,21 @@ import gradio as gr
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
-from vitdemo.ui import api, attention_api, attention_tab, classify_tab, embed_api, embeddings_tab, gallery_panel, model_header
+from vitdemo.ui import (
+    api,
+    attention_api,
+    attention_tab,
+    classify_tab,
+    embed_api,
+    embeddings_tab,
+    finetune_api,
+    finetune_tab,
+    gallery_panel,
+    model_header,
+)
 from vitdemo.ui.attention_scenes import Scenes
 from vitdemo.ui.embedding_runs import EmbeddingRuns
+from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.gallery_runs import GalleryRuns
 from vitdemo.ui.opened import Opened
 from vitdemo.ui.render import WEB
@@ -25,7 +37,7 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
     sweep = (600, 60 * settings.upload_minutes)  # seconds: how often, and how old
     with gr.Blocks(title="vitdemo", analytics_enabled=False, delete_cache=sweep) as page:
         header = model_header.build(store)
-        turns, runs, scenes, embeddings = Turns(), GalleryRuns(store), Scenes(store), EmbeddingRuns(store)
+        turns, runs, scenes, embeddings, lessons = Turns(), GalleryRuns(store), Scenes(store), EmbeddingRuns(store), Lessons(store)
         active = gr.Textbox(classify_tab.NAME, visible="hidden", label="open tab")
         with gr.Tabs():
             with gr.Tab("Classify", id=classify_tab.NAME) as tab, gr.Tabs():
@@ -38,9 +50,12 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
                 looking = attention_tab.build(header, current, Opened(active, tab), scenes)
             with gr.Tab("Embeddings", id=embeddings_tab.NAME) as tab:
                 embeddings_tab.build(store, header, current, embeddings, Opened(active, tab))
+            with gr.Tab("Fine-tune", id=finetune_tab.NAME):
+                finetune_tab.build(store, header, lessons)
         api.build(store, runs)
         attention_api.build(scenes)
         embed_api.build(store, embeddings)
+        finetune_api.build(lessons)
 
         def leave(request: gr.Request) -> None:
             store.leave(request.session_hash or "")
@@ -83,7 +98,7 @@ def launch(page: gr.Blocks, settings: Settings) -> tuple:
         root_path=settings.root_path or None,
         max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         theme=THEME,
-        css_paths=[WEB / f"{name}.css" for name in ("style", "giving", "gallery", "attention", "map", "embeddings")],
+        css_paths=[WEB / f"{name}.css" for name in ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune")],
         js=(WEB / "load.js").read_text("utf-8"),
         favicon_path=ASSETS / "icon.svg",
         allowed_paths=[str(ASSETS)],
