@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MODEL = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
-EPOCHS, BATCH, PHOTOS = 10, 32, 120
+EPOCHS, BATCH, PHOTOS = 10, 32, 60
 STEPS, STEP_BATCH = 6, 8
 
 
