@@ -115,7 +115,7 @@ def picture(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start_app(tmp_path_factory):
+def start_app(tmp_path_factory, cache_dir):
     """Start the real app in a process of its own: start_app("--model", …, HF_ENDPOINT=…) → Server. Stopped at the end of the session."""
     started = []
 
@@ -124,7 +124,7 @@ def start_app(tmp_path_factory):
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", "0", *flags],
             cwd=ROOT,
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1,localhost"} | environ,
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "NO_PROXY": "127.0.0.1,localhost", "VITDEMO_CACHE_DIR": str(cache_dir)} | environ,
             stdout=log.open("w"),
             stderr=subprocess.STDOUT,
         )
@@ -163,3 +163,32 @@ def ask(script: str, server: Server, *arguments: str):
 def app(start_app, bundle) -> Server:
     """The app with the small random ViT."""
     return start_app("--model", f"local-dir:{bundle}")
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory) -> Path:
+    """A folder for compiled code and vectors, so that umap is compiled once for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def mapper(cache_dir):
+    """The process that draws maps, as the app has it."""
+    from vitdemo.embeddings.mapper import Mapper
+
+    mapper = Mapper(Settings(cache_dir=cache_dir))
+    mapper.warm()
+    yield mapper
+    mapper.close()
+
+
+@pytest.fixture(scope="session")
+def real_gallery(shared, real_tiny, engine):
+    """The shared ImageNet photos through the real ViT-Tiny."""
+    from vitdemo.core.gallery import find_items
+    from vitdemo.embeddings.gallery import Embedding
+
+    gallery = Embedding(find_items([shared / "data" / "imagenet_val"]), real_tiny, engine, Settings(vector_cache_mb=0))
+    for _ in gallery.work():
+        pass
+    return gallery

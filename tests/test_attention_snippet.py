@@ -90,6 +90,16 @@ def test_a_model_of_timms(real_tiny, tiny_checkpoint, shared, engine, monkeypatc
         agree(real_tiny, engine, real_tiny.preprocessing, photo, question, text)
 
 
+def test_a_checkpoint_of_the_operators(real_tiny, tiny_checkpoint, shared, engine, monkeypatch):
+    monkeypatch.chdir(tiny_checkpoint.parent)
+    photo = next((shared / "data" / "pets" / "images").glob("*.jpg"))
+    with Image.open(photo) as image:
+        traced = trace(real_tiny, real_tiny.preprocessing(image.convert("RGB")))
+    question, checkpoint = Question("relevance"), tiny_checkpoint.name
+    text = snippet(question, traced, real_tiny, real_tiny.preprocessing, photo=str(photo), checkpoint=checkpoint)
+    agree(real_tiny, engine, real_tiny.preprocessing, photo, question, text)  # from the file alone, without the hub
+
+
 def test_what_takes_more_than_a_few_lines(engine):
     vit = small_vit("no CLS, attention pooling")
     with pytest.raises(UserError, match="more than a few lines"):

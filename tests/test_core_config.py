@@ -30,6 +30,12 @@ SETTINGS = {
     "model_cache_mb": (4096, ("64", 64), ("1000000", 1_000_000)),
     "model_hold_minutes": (15, ("1", 1), ("1440", 1440)),
     "trace_cache_mb": (1536, ("64", 64), ("1000000", 1_000_000)),
+    "workspace_mb": (2048, ("16", 16), ("1000000", 1_000_000)),
+    "max_jobs": (20, ("1", 1), ("1000", 1000)),
+    "vector_cache_mb": (2048, ("0", 0), ("1000000", 1_000_000)),
+    "cache_dir": (None, ("/tmp/a", Path("/tmp/a")), ("b c", Path("b c"))),
+    "map_timeout": (300.0, ("0.1", 0.1), ("600", 600.0)),
+    "compare_photos": (200, ("8", 8), ("100000", 100_000)),
     "hub_timeout": (5.0, ("0.1", 0.1), ("600", 600.0)),
     "temp_dir": (None, ("/tmp/a", Path("/tmp/a")), ("/tmp/b", Path("/tmp/b"))),
 }
@@ -48,6 +54,11 @@ BAD = [
     *(("model_cache_mb", text, WHOLE.format(64, 1_000_000)) for text in ("63", "1000001", "4 GB")),
     *(("model_hold_minutes", text, WHOLE.format(1, 1440)) for text in ("0", "1441", "½")),
     *(("trace_cache_mb", text, WHOLE.format(64, 1_000_000)) for text in ("63", "1000001", "1 GB")),
+    *(("workspace_mb", text, WHOLE.format(16, 1_000_000)) for text in ("15", "1000001", "2GB")),
+    *(("max_jobs", text, WHOLE.format(1, 1000)) for text in ("0", "1001", "few")),
+    *(("vector_cache_mb", text, WHOLE.format(0, 1_000_000)) for text in ("-1", "1000001", "2 GB")),
+    *(("map_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5m")),
+    *(("compare_photos", text, WHOLE.format(8, 100_000)) for text in ("7", "100001", "all")),
     *(("hub_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5s")),
     *(("precision", text, "one of fp32, bf16, fp16") for text in ("fp8", "FP16", "float32")),
     *(("auth", text, "USER:PASSWORD") for text in ("ann", "ann:", ":secret", ":")),
@@ -122,7 +133,7 @@ def test_bad_value_is_named_with_what_is_wanted(name, text, wanted):
 
 
 def test_every_setting_with_a_limit_has_bad_values():
-    anything_goes = {"model", "checkpoint", "host", "root_path", "temp_dir"}
+    anything_goes = {"model", "checkpoint", "host", "root_path", "temp_dir", "cache_dir"}
     assert {name for name, *_ in BAD} == set(SETTINGS) - anything_goes
 
 

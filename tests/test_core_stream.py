@@ -117,3 +117,19 @@ def test_thousands_that_the_model_need_not_see_come_bit_by_bit():
     parts = list(batches(ready(), 4))
     assert [each.index for part in parts for each in part] == list(range(1000))
     assert max(map(len, parts)) == 16
+
+
+def test_what_is_known_is_not_decoded(folder):
+    items = find_items([folder])
+    kept = {id_of(items[number].path.read_bytes()): f"known {number}" for number in (0, 7, 29)}
+    (folder / "30.png").write_bytes(items[7].path.read_bytes())
+    decoded = []
+
+    def prepare(photo: Photo) -> str:
+        decoded.append(photo.name)
+        return photo.name
+
+    ready = list(photos_ahead(find_items([folder]), prepare, Settings(), ahead=8, workers=4, known=kept.get))
+    assert [ready[number].made for number in (0, 7, 29)] == ["known 0", "known 7", "known 29"]
+    assert (ready[30].first, ready[30].made) == (7, None)
+    assert sorted(decoded) == [f"{number:02}.png" for number in range(30) if number not in (0, 7, 29)]

@@ -73,9 +73,9 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path):
     first = Trainer(network(), recipe, nn.CrossEntropyLoss())
     for piece in pieces[:5]:
         first.take(*piece)
-    first.save(tmp_path / "run.pt", seen=20)
+    first.save(tmp_path / "run.safetensors", seen=20)
     second = Trainer(network(), recipe, nn.CrossEntropyLoss())
-    assert second.load(tmp_path / "run.pt") == {"seen": 20}
+    assert second.load(tmp_path / "run.safetensors") == {"seen": 20}
     assert second.step == 5
     for piece in pieces[5:]:
         second.take(*piece)

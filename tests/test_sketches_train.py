@@ -9,7 +9,7 @@ import torch
 
 from tests.conftest import ROOT
 from vitdemo.classify.photo import classify
-from vitdemo.core import models
+from vitdemo.core import checkpoint, models
 from vitdemo.core.config import Settings
 from vitdemo.sketches.draw import LABELS, sketch
 from vitdemo.sketches.train import Drawings, temperature
@@ -55,6 +55,6 @@ def test_a_short_training_goes_on_and_ends_in_a_bundle(tmp_path, engine):
     vit = models.load(f"local-dir:{tmp_path / 'demo'}", Settings(), torch.device("cpu"), lambda _: None)
     assert tuple(label.name for label in vit.labels) == LABELS
     assert (vit.preprocessing.size, vit.preprocessing.crop_pct, vit.preprocessing.mean) == ((224, 224), 1.0, (0.5, 0.5, 0.5))
-    assert torch.load(tmp_path / "work" / "large.pt", weights_only=True)["step"] == 2
+    assert checkpoint.load(tmp_path / "work" / "large.safetensors")["step"] == 2
     assert classify(sketch("cat", 1).image, vit, engine).unfamiliar in (True, False)
     assert sum(each.stat().st_size for each in (tmp_path / "demo").iterdir()) < 12_000_000

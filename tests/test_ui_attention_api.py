@@ -81,12 +81,12 @@ def test_bad_requests_get_one_sentence(app, picture, tmp_path):
         {"model": "local-dir:/etc"},
     )
     said = [
-        "no method “magic”",
+        "method must be cls, rollout",
         "no layer 9",
         "head must be",
         "no class “unicorn”",
         "file must be",
-        "needs a patch",
+        "method must be cls, rollout",  # and no patch can be named here
         "no model of that name",
     ]
     for each, words in zip(answers, said, strict=True):

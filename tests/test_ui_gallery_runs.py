@@ -13,7 +13,8 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import find_items
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.gallery_panel import _poll
-from vitdemo.ui.gallery_runs import AT_ONCE, GalleryRun, GalleryRuns
+from vitdemo.ui.gallery_runs import GalleryRun, GalleryRuns
+from vitdemo.ui.runs import AT_ONCE
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_a_gallery_that_ends_between_two_looks_is_not_over_before_its_last_rows_
 
 
 def test_the_longest_unseen_go_where_there_are_too_many_rows(store, items, monkeypatch):
-    monkeypatch.setattr("vitdemo.ui.gallery_runs.MOST_ROWS", 6)
+    monkeypatch.setattr(GalleryRuns, "most_rows", 6)
     runs, kept = GalleryRuns(store), []
     for _ in range(4):  # three rows each
         kept.append(runs.start(items, store.settings.model, ""))

@@ -10,9 +10,12 @@ from vitdemo import __version__
 from vitdemo.attention import command as attention
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.jobs import announce, attend
 from vitdemo.core.memory import give_back_freed_memory
-
-CLEAR = "\r\x1b[K"  # to the beginning of the terminal's line, and nothing left on it
+from vitdemo.core.terminal import CLEAR, printable, progress
+from vitdemo.embeddings import command as embeddings
+from vitdemo.export import command as export
+from vitdemo.finetune import command as finetune
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,13 +25,18 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_classify(commands)
     attention.add(commands)
+    embeddings.add(commands)
+    finetune.add(commands)
+    export.add(commands)
     _add_sketch(commands)
     _add_bench(commands)
     flags = parser.parse_args(arguments)
     give_back_freed_memory()
+    attend()
     try:
         return flags.run(flags)
     except UserError as error:
+        announce({"kind": "error", "text": str(error)})
         print(f"vitdemo: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
@@ -75,9 +83,13 @@ def _classify(flags: argparse.Namespace) -> int:
             if row.error:
                 print(f"{CLEAR if follow and len(rows) > 1 else ''}vitdemo: {row.error}", file=sys.stderr)
             elif not flags.output:
-                print(_printable(row.path), *_lines(row, flags.top), sep="\n")
+                print(printable(row.path), *_lines(row, flags.top), sep="\n")
             if follow:
-                print(f"\r{_progress(len(rows), len(items), begin)}", end="" if len(rows) < len(items) else "\n", file=sys.stderr)
+                print(
+                    f"\r{progress(len(rows), len(items), time.monotonic() - begin)}",
+                    end="" if len(rows) < len(items) else "\n",
+                    file=sys.stderr,
+                )
     except KeyboardInterrupt:
         stopped = 130
         print(f"\nvitdemo: stopped after {len(rows)} of {len(items)} photos.", file=sys.stderr)
@@ -98,22 +110,11 @@ def _classify(flags: argparse.Namespace) -> int:
     return stopped if stopped else 1 if all(row.error for row in rows) else 0
 
 
-def _progress(done: int, total: int, begin: float) -> str:
-    speed = done / (time.monotonic() - begin)  # photos per second
-    left = round((total - done) / speed)
-    return f"{done}/{total} photos, {speed:.1f} a second, {left // 60}:{left % 60:02} left "
-
-
 def _lines(row, top: int) -> list[str]:
-    lines = [f"  {each.probability:6.1%}  {_printable(each.label.name)}" for each in row.first(top).predictions]
+    lines = [f"  {each.probability:6.1%}  {printable(each.label.name)}" for each in row.first(top).predictions]
     if row.unfamiliar:
         lines.append("  unlike anything the model was trained on")
     return lines
-
-
-def _printable(text: str) -> str:
-    """A path or name that can't steer the terminal it is printed on."""
-    return text if text.isprintable() else ascii(text)
 
 
 def _add_sketch(commands) -> None:

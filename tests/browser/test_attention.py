@@ -174,7 +174,7 @@ def test_the_keyboard_does_what_the_mouse_does(app, open_page, picture, known):
     page.locator("#attention .att-method [aria-checked=true]").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#attention .att-method").get_by_role("radio", name="Rollout")).to_have_attribute("aria-checked", "true")
-    page.locator("#attention .att-tile[tabindex='0']").focus()
+    page.locator("#attention .att-tile[data-layer='3'][data-head='0']").focus()  # as a screen reader's own cursor may
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -207,6 +207,14 @@ def test_layers_colours_and_opacity_need_no_request(app, open_page, picture, kno
         page.get_by_label("Patch grid").check()
         expect(page.locator("#attention .att-grid").last).to_have_attribute("d", re.compile("^(M[^M]+){26}$"))
     assert made.urls == []
+
+
+def test_a_choice_stays_marked_under_the_mouse(app, open_page, picture):
+    page = visit(open_page, app, picture)
+    method(page, "CLS")  # and the mouse stays on it
+    chosen = page.locator("#attention .att-method").get_by_role("radio", name="CLS")
+    ground, ink = chosen.evaluate("each => [getComputedStyle(each).backgroundColor, getComputedStyle(each).color]")
+    assert [ground, ink] == ["rgb(15, 118, 110)", "rgb(255, 255, 255)"]
 
 
 def test_play_goes_through_the_layers(app, open_page, picture):
@@ -249,8 +257,17 @@ def test_relevance_for_a_class_and_against_another(app, open_page, picture, know
 
     search = page.get_by_label("Search a class")
     last = vit.labels[order[-1]]
+    search.press_sequentially("a")
+    found = page.locator("#attention .att-picker[data-role=target] .att-found button")
+    expect(found.nth(1)).to_be_visible()
+    for key in ("ArrowDown", "ArrowDown"):
+        page.keyboard.press(key)
+    expect(found.nth(1)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(search).to_be_focused()
+    expect(found).to_have_count(0)
     search.fill(last.name)
-    page.locator("#attention .att-picker[data-role=target] .att-found button").first.click()
+    found.first.click()
     expect(page.locator("#attention .att-title")).to_contain_text(f"What speaks for {last.name}")
     expect(chips).to_have_count(6)
     check(page, maps.relevance(traced, attention_gradient(vit, engine, tensor, last.index)), geometry)
@@ -264,6 +281,31 @@ def test_relevance_for_a_class_and_against_another(app, open_page, picture, know
     check(page, difference, geometry, colours=render.DIFFERENCE, span=render.even_span(difference))
     page.locator("#attention .att-third").nth(1).click()
     check(page, heats[1], geometry)
+
+    slide(page, "layer", 2)  # the small ones go along
+    small = page.locator("#attention .att-third canvas").nth(1)
+    pixels = np.array(small.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 14, 14).data]")).reshape(14, 14, 4)[..., :3]
+    second = maps.relevance(traced, attention_gradient(vit, engine, tensor, order[1]), layer=2).numpy()
+    level = np.rint(255 * (second - second.min()) / (second.max() - second.min())).astype(int)
+    assert (np.abs(pixels - render.lookup_table("inferno")[level].astype(int)).max(-1) > 4).mean() < 0.02
+
+
+def test_the_title_is_of_the_map_that_is_drawn(app, open_page, picture, vit, known):
+    _, traced, _ = known
+    first, second = (vit.labels[index].name for index in traced.logits.argsort(descending=True)[:2].tolist())
+    page = visit(open_page, app, picture)
+    title, waiting = page.locator("#attention .att-title"), []
+    expect(title).to_contain_text(f"What speaks for {first}")
+    before = canvas(page)
+    page.route("**/component_server/**", lambda route: waiting.append(route))
+    page.locator("#attention .att-picker[data-role=target] .att-chip").nth(1).click()
+    expect(page.locator("#attention .att-badge")).to_be_visible()  # says that it is at work
+    assert np.array_equal(canvas(page), before)
+    expect(title).to_contain_text(f"What speaks for {first}")
+    (route,) = waiting
+    route.continue_()
+    expect(title).to_contain_text(f"What speaks for {second}", timeout=WAIT)
+    assert not np.array_equal(canvas(page), before)
 
 
 def test_a_head_opens_and_is_switched_off(app, open_page, picture, known, vit, engine):
@@ -280,6 +322,10 @@ def test_a_head_opens_and_is_switched_off(app, open_page, picture, known, vit, e
     np.testing.assert_allclose(bright / bright.max(), share, atol=0.02)
     page.locator("#attention .att-tint").get_by_role("radio", name="distance").click()
     expect(page.locator("#attention .att-tint-high")).to_contain_text("px")
+
+    large = canvas(page, "large")
+    page.get_by_label("Colours").select_option("viridis")  # goes for the opened head, too
+    assert np.abs(canvas(page, "large").astype(int) - large).max() > 40
 
     page.get_by_role("button", name="Switch this head off").click()
     expect(page.locator("#attention .att-moves")).to_contain_text("With one head off", timeout=WAIT)
@@ -334,23 +380,25 @@ def test_downloads_are_what_is_shown(app, open_page, picture, known, vit, monkey
     page.get_by_label("Colours").select_option("magma")
     heat = maps.cls_map(traced, layer=2)
 
-    overlay = take(page, "Overlay")
+    overlay = take(page, "Overlay", "picture-cls-overlay.png")
     with Image.open(picture) as photo:
         expected = render.overlay(photo.convert("RGB"), heat, geometry, render.Look("magma", 0.7))
     assert np.array_equal(np.asarray(Image.open(overlay).convert("RGB")), np.asarray(expected))
-    frames = list(ImageSequence.Iterator(Image.open(take(page, "GIF"))))
+    frames = list(ImageSequence.Iterator(Image.open(take(page, "GIF", "picture-cls-layers.gif"))))
     assert len(frames) == 3
-    assert Image.open(take(page, "WebP")).n_frames == 3
-    assert Image.open(take(page, "All layers")).width > 600
-    with np.load(take(page, "NPZ")) as numbers:
+    assert Image.open(take(page, "WebP", "picture-cls-layers.webp")).n_frames == 3
+    assert Image.open(take(page, "All layers", "picture-cls-layers.png")).width > 600
+    with np.load(take(page, "NPZ", "picture-cls-maps.npz")) as numbers:
         np.testing.assert_allclose(numbers["heat"], heat, atol=1e-6)
         np.testing.assert_allclose(numbers["attention_cls"], maps.cls_attention(traced), atol=1e-6)
         np.testing.assert_allclose(numbers["box"], geometry.box)
 
 
-def take(page: Page, name: str):
+def take(page: Page, name: str, filename: str):
+    """A download's path, once it has come under this name."""
     with page.expect_download() as coming:
         page.locator("#attention .att-downloads").get_by_role("button", name=name, exact=True).click()
+    assert coming.value.suggested_filename == filename
     return coming.value.path()
 
 

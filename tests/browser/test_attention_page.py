@@ -115,6 +115,29 @@ def test_preprocessing_of_ones_own_counts_here_too(app, open_page, picture):
     expect(page.locator("#attention .att-grid").last).to_have_attribute("d", re.compile("^(M[^M]+){18}$"))
 
 
+def test_the_layers_are_in_sight_on_a_projector(app, open_page, picture):
+    page = open_page(app)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    tab(page, "Attention")
+    offer(page, picture)
+    for name in ("play", "layer", "lens"):
+        expect(page.locator(f"#attention .att-{name}")).to_be_in_viewport(ratio=1)
+    page.locator("#attention .att-opacity").evaluate("slider => slider.scrollIntoView({block: 'center'})")
+    expect(page.locator("#attention .att-heat")).to_be_in_viewport(ratio=1)  # the photo stays beside what changes it
+
+
+def test_on_a_phone_nothing_jumps_and_an_opened_head_is_seen(app, open_page, picture):
+    page = visit(open_page, app, picture, width=390)
+    photo = page.locator("#attention .att-heat")
+    before = photo.bounding_box()
+    photo.click(position={"x": before["width"] / 2, "y": before["height"] / 2})
+    expect(page.locator("#attention .att-title")).to_contain_text("What the patch in row")
+    assert photo.bounding_box() == before
+    page.locator("#attention .att-tile").first.click()
+    expect(page.locator("#attention .att-open-title")).to_have_text("Layer 1, head 0")
+    expect(page.locator("#attention .att-large")).to_be_in_viewport()
+
+
 def test_the_tour(app, open_page, picture):
     page = visit(open_page, app, picture)
     page.get_by_role("button", name="Guided tour").click()
@@ -131,9 +154,16 @@ def test_the_tour(app, open_page, picture):
     assert len(set(titles)) == 5
     expect(page.locator("#attention .att-tour")).to_be_hidden()
     expect(page.get_by_role("button", name="Guided tour")).to_be_focused()
-    page.keyboard.press("Enter")
+
+    page.locator("#attention .att-method").get_by_role("radio", name="Rollout").click()
+    page.locator("#attention .att-layer").fill("2")
+    page.locator("#attention .att-opacity").fill("80")
+    page.get_by_role("button", name="Guided tour").click()
+    page.get_by_role("button", name="Next").click()
     page.keyboard.press("Escape")
     expect(page.locator("#attention .att-tour")).to_be_hidden()
+    expect(page.locator("#attention .att-title")).to_contain_text("Rollout · up to layer 2 of 3")  # all is as it was
+    expect(page.locator("#attention .att-opacity-text")).to_have_text("80 %")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -10,13 +10,21 @@ FUSED = {"mean": "mean({})", "max": "amax({})", "min": "amin({})"}
 
 
 def snippet(
-    question: Question, trace: Trace, vit: Vit, preprocessing: Preprocessing, *, photo: str = "photo.jpg", bundle: bool = False
+    question: Question,
+    trace: Trace,
+    vit: Vit,
+    preprocessing: Preprocessing,
+    *,
+    photo: str = "photo.jpg",
+    bundle: bool = False,
+    checkpoint: str = "",
 ) -> str:
     """Python that ends with `heat`, (rows, columns), equal to the map that is asked for.
 
     Args:
         photo: the file's name.
         bundle: whether the model is a folder in timm's layout, which the reader has to have.
+        checkpoint: the name of the file with the weights, which the reader has to have; empty for timm's own.
 
     Raises: UserError for a map that plain timm does not give in a few lines.
     """
@@ -24,6 +32,7 @@ def snippet(
         raise UserError("This map takes more than a few lines of timm: use “python -m vitdemo attention” for it.")
     changed = preprocessing.differences(vit.preprocessing)
     name = f"local-dir:{vit.name}" if bundle else vit.name
+    weights = f"checkpoint_path={checkpoint!r}" if checkpoint else "pretrained=True"
     resized = ", dynamic_img_size=True" if "size" in changed else ""
     block = "block.attn" if hasattr(vit.module.blocks[0], "attn") else "block"
     lines = [
@@ -31,7 +40,7 @@ def snippet(
         "from PIL import Image, ImageOps",
         "",
         "timm.layers.set_fused_attn(False)  # so that the attention can be read",
-        f"model = timm.create_model({name!r}, pretrained=True{resized}).eval()",
+        f"model = timm.create_model({name!r}, {weights}{resized}).eval()",
         f"config = timm.data.resolve_model_data_config(model){_changes(preprocessing, changed)}",
         f"photo = ImageOps.exif_transpose(Image.open({photo!r})).convert('RGB')",
         "image = timm.data.create_transform(**config, is_training=False)(photo)[None]",

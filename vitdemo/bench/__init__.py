@@ -7,4 +7,6 @@ def _bench(name: str):
     return lambda **options: import_module(f"vitdemo.bench.{name}").run(**options)
 
 
-BENCHES = {name: _bench(name) for name in ("startup", "classify", "trace", "faithfulness")}
+BENCHES = {
+    name: _bench(name) for name in ("startup", "classify", "trace", "faithfulness", "embed", "layers", "finetune", "export", "serve")
+}

@@ -5,10 +5,11 @@ Each side runs in a process of its own, which gives its peak memory; the sides t
 
 import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from vitdemo.bench.sides import Side, serve
 
 TINY, BASE = "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 PHOTOS = {TINY: 200, BASE: 32}
@@ -36,7 +37,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
         for batch in BATCHES:
             used = paths[:count]
             print(f"{model}{_whose_weights(model)}, {len(used)} photos, batch {batch}", flush=True)
-            sides = {side: _Side(side, model, batch, str(folder), len(used)) for side in SIDES}
+            sides = {side: Side(__name__, side, model, batch, str(folder), len(used)) for side in SIDES}
             for _ in range(runs):
                 for side in sides.values():
                     side.time()
@@ -64,49 +65,18 @@ def _whose_weights(model: str) -> str:
     return "" if _weights(model) else " with random weights"
 
 
-class _Side:
-    """A process that gets ready, then times one pass over the photos for each line it is sent."""
-
-    def __init__(self, *task: str | int):
-        command = [sys.executable, "-m", "vitdemo.bench.classify", json.dumps(task)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._seconds: list[float] = []
-        self._ask("warm")
-
-    def _ask(self, word: str) -> float:
-        print(word, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError("a side of the bench has failed; its last words are above")
-        return float(answer)
-
-    def time(self) -> None:
-        self._seconds.append(self._ask("go"))
-
-    def end(self) -> dict:
-        peak = self._ask("peak")
-        self._process.stdin.close()
-        self._process.wait()
-        return {"seconds": self._seconds, "peak_mb": peak}
-
-
 def _serve(side: str, model: str, batch: int, folder: str, count: int) -> None:
     """What the process of a side does."""
-    import resource
-    import time
-
     from vitdemo.core.gallery import find_items
 
     paths = [str(item.path) for item in find_items([folder])][:count]
     classify = _SIDES[side](model, batch, paths)
-    for line in sys.stdin:
-        begin = time.perf_counter()
-        if line == "peak\n":
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, flush=True)
-        else:
-            answers = classify(paths if line == "go\n" else paths[:2])
-            assert answers == (len(paths) if line == "go\n" else 2), answers
-            print(time.perf_counter() - begin, flush=True)
+
+    def answer_all(paths: list[str]) -> None:
+        answers = classify(paths)
+        assert answers == len(paths), answers
+
+    serve(lambda: answer_all(paths[:2]), lambda: answer_all(paths))
 
 
 def _ours(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int]:

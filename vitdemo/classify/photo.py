@@ -7,20 +7,9 @@ from PIL import Image
 
 from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.labels import Label
 from vitdemo.core.models import Vit
+from vitdemo.core.predictions import Prediction, top_classes
 from vitdemo.core.preprocessing import Preprocessing
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class with its probability (softmax over all classes, 0 … 1)."""
-
-    label: Label
-    probability: float
-
-    def as_row(self) -> dict:
-        return {"index": self.label.index, "label": self.label.name, "synset": self.label.synset, "probability": self.probability}
 
 
 @dataclass(frozen=True)
@@ -33,12 +22,6 @@ class Classification:
     predictions: list[Prediction]
     seconds: float
     unfamiliar: bool | None = None
-
-
-def top_classes(logits: torch.Tensor, labels: tuple[Label, ...], top: int) -> list[Prediction]:
-    """The `top` likeliest classes of one row of logits (classes,), best first; all of them if there are fewer."""
-    probabilities, indices = logits.softmax(-1).topk(min(top, len(labels)))
-    return [Prediction(labels[index], probability) for index, probability in zip(indices.tolist(), probabilities.tolist(), strict=True)]
 
 
 def check_classes(vit: Vit) -> None:

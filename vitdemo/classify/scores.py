@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vitdemo.classify.gallery import Row
-from vitdemo.core.labels import Label
+from vitdemo.core.labels import Label, classes_named, plain
 
 BINS = 15
 
@@ -40,20 +40,6 @@ class Scores:
     def elsewhere(self, folder: str) -> int:
         """How many of a folder's photos were taken for something that no folder names."""
         return sum(count for (true, taken), count in self.confusion.items() if true == folder and taken not in self.folders)
-
-
-def classes_named(labels: Iterable[Label]) -> dict[str, frozenset[int]]:
-    """Every name that a folder may have → the classes it can mean: a label, each of its synonyms, a synset. ImageNet has two cranes."""
-    named: dict[str, set[int]] = {}
-    for label in labels:
-        for name in {label.name, *label.name.split(","), label.synset} - {""}:
-            named.setdefault(plain(name), set()).add(label.index)
-    return {name: frozenset(indices) for name, indices in named.items()}
-
-
-def plain(name: str) -> str:
-    """A name without what differs between spellings of it."""
-    return " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
 
 
 def score(rows: Iterable[Row], labels: Iterable[Label]) -> Scores | None:

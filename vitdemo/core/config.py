@@ -114,6 +114,16 @@ class Settings:
     trace_cache_mb: int = _setting(
         1536, _whole(64, 1_000_000), "memory for the attention of the latest photos, in megabytes; one that needs more is refused"
     )
+    workspace_mb: int = _setting(2048, _whole(16, 1_000_000), "most that one visitor's long job may keep on the disk, in megabytes")
+    max_jobs: int = _setting(20, _whole(1, 1000), "long jobs, such as fine-tuning, that may run or wait; one runs at a time")
+    vector_cache_mb: int = _setting(
+        2048, _whole(0, 1_000_000), "disk space for the vectors of photos seen before, in megabytes; 0 keeps none"
+    )
+    cache_dir: Path | None = _setting(
+        None, Path, "folder for these vectors and for compiled code; by default `vitdemo` in the user's cache folder"
+    )
+    map_timeout: float = _setting(300.0, _seconds, "seconds after which a map of a gallery is given up")
+    compare_photos: int = _setting(200, _whole(8, 100_000), "most photos that an export is compared with its original on")
     hub_timeout: float = _setting(5.0, _seconds, "seconds within which the model hub must answer a first contact")
     temp_dir: Path | None = _setting(None, Path, "folder for uploads; by default a private one that goes when the app stops")
 
@@ -128,6 +138,10 @@ class Settings:
     @property
     def max_pixels(self) -> int:
         return self.max_megapixels * 1_000_000
+
+    @property
+    def cache_folder(self) -> Path:
+        return self.cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "vitdemo")
 
     @classmethod
     def add_flags(cls, parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:

@@ -78,12 +78,13 @@ def find_items(paths: Iterable[str | Path]) -> list[Item]:
     return found
 
 
-def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings) -> list[Item]:
+def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, command: str = "classify") -> list[Item]:
     """The photos of an upload, sorted by name; a zip stands for the photos in it.
 
     Args:
         files: the names they had at the visitor's, with their folders, and where they lie now. A name with a folder in it came with that
             folder, so hidden files and other kinds are passed over.
+        command: of ours, that takes more than a visitor may give.
 
     Raises: UserError for none, for too many, and for a zip that can't be read.
     """
@@ -102,7 +103,7 @@ def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings) -> lis
     if count > settings.max_gallery:
         raise UserError(
             f"These are {count:,} photos, and the limit here is {settings.max_gallery:,}: choose fewer, or run "
-            "“python -m vitdemo classify FOLDER” on the command line, which has no limit."
+            f"“python -m vitdemo {command} FOLDER” on the command line, which has no limit."
         )
     return sorted(found, key=lambda item: item.name)
 

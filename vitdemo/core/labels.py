@@ -1,5 +1,6 @@
 """What a model's classes are called and what they mean."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
@@ -34,12 +35,25 @@ def labels_of(num_classes: int, config: dict) -> tuple[Label, ...]:
     names, meanings = config.get("label_names") or [], config.get("label_descriptions") or {}
     if not isinstance(names, list | tuple) or not isinstance(meanings, dict):
         raise UserError("The model's config.json has class names that are no list: export the model again.")
-    if names and len(names) == num_classes:
-        return tuple(Label(index, str(name), meaning=str(meanings.get(name, ""))) for index, name in enumerate(names))
     subset = infer_imagenet_subset({"num_classes": num_classes}) if num_classes else None
-    if subset is None:
-        return tuple(Label(index, f"class {index}") for index in range(num_classes))
-    return _imagenet(subset)
+    imagenet = _imagenet(subset) if subset else ()
+    if names and len(names) == num_classes and list(names) != [each.name for each in imagenet]:
+        return tuple(Label(index, str(name), meaning=str(meanings.get(name, ""))) for index, name in enumerate(names))
+    return imagenet or tuple(Label(index, f"class {index}") for index in range(num_classes))
+
+
+def classes_named(labels: Iterable[Label]) -> dict[str, frozenset[int]]:
+    """Every name that a folder may have → the classes it can mean: a label, each of its synonyms, a synset. ImageNet has two cranes."""
+    named: dict[str, set[int]] = {}
+    for label in labels:
+        for name in {label.name, *label.name.split(","), label.synset} - {""}:
+            named.setdefault(plain(name), set()).add(label.index)
+    return {name: frozenset(indices) for name, indices in named.items()}
+
+
+def plain(name: str) -> str:
+    """A name without what differs between spellings of it."""
+    return " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
 
 
 def _imagenet(subset: str) -> tuple[Label, ...]:

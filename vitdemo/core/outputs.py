@@ -1,6 +1,7 @@
 """Where results are written: seen to before the work, not after it."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -25,3 +26,18 @@ def check_place(path: Path) -> None:
 def unwritable(path: Path, error: OSError) -> UserError:
     """What to say of a place where writing has failed."""
     return UserError(f"{path} can't be written ({error.strerror}): choose another place.")
+
+
+def write_json(what: object, path: Path) -> None:
+    """Write JSON, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(what, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> dict:
+    """Raises: UserError where the file can't be used."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise UserError(f"{path} can't be read: choose another output folder.") from None

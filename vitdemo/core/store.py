@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitdemo.core import catalogue
@@ -70,6 +71,7 @@ class ModelStore:
         self.settings = settings
         self._observe = observe
         self._models: dict[str, Loading] = {}
+        self._own: dict[str, str] = {}  # visitors' own models: a name that can't be guessed → local-dir:DIR
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._engine_lock = threading.Lock()
@@ -111,6 +113,19 @@ class ModelStore:
             loading.used = now
             return loading
 
+    def add(self, name: str, folder: Path) -> None:
+        """Take in a visitor's own model. Whoever knows the name may use it, so it must be one that can't be guessed.
+
+        Raises: UserError where everybody is kept to the operator's model.
+        """
+        if self.settings.lock_model:
+            raise UserError("This app keeps everybody to one model: download yours, and use it where you may choose.")
+        self._own[name] = f"local-dir:{folder}"
+
+    def place_of(self, name: str) -> str:
+        """The name under which a child process finds this model: local-dir:DIR for a visitor's own."""
+        return self._own.get(name, name)
+
     def leave(self, visitor: str) -> None:
         """A visitor has gone: nothing is held for them any more."""
         with self._lock:
@@ -125,7 +140,7 @@ class ModelStore:
         operators = self.settings.model
         if not name or name == operators or self.settings.lock_model:
             return operators
-        if not catalogue.find(name):
+        if not catalogue.find(name) and name not in self._own:
             raise UserError("There is no model of that name here: choose one from the list.")
         return name
 
@@ -157,7 +172,7 @@ class ModelStore:
     def _load_named(self, name: str, loading: Loading, report) -> "Vit":
         from vitdemo.core import models
 
-        engine = self.engine
+        engine, name = self.engine, self.place_of(name)
         self._make_room(sum(4 * each.numel() for each in models.skeleton(name).parameters()), loading)
         return models.load(name, self.settings, engine.device, report)
 

@@ -42,7 +42,13 @@ class Ready(Generic[T]):
 
 
 def photos_ahead(
-    items: Iterable[Item], prepare: Callable[[Photo], T], settings: Settings, *, ahead: int, workers: int | None = None
+    items: Iterable[Item],
+    prepare: Callable[[Photo], T],
+    settings: Settings,
+    *,
+    ahead: int,
+    workers: int | None = None,
+    known: Callable[[str], T | None] = lambda id: None,
 ) -> Iterator[Ready[T]]:
     """Every file in order. A file whose bytes came before is not decoded again.
 
@@ -50,6 +56,7 @@ def photos_ahead(
         prepare: what to make of a photo, in a worker thread, such as the model's input; the photo itself is let go.
         ahead: files that may be under way or waiting; with `workers` it bounds the memory.
         workers: threads; by default one per core, as Pillow decodes and resizes without holding the interpreter.
+        known: what has been made of a photo with this id before, in a worker thread; if anything, the photo is not decoded.
 
     Closing the iterator stops the workers.
     """
@@ -61,14 +68,14 @@ def photos_ahead(
     def take() -> Ready[T]:
         ready = waiting.popleft().result()
         if ready.first in failed:  # said of the other file by its name, so it is said again by this one's
-            ready = _make(ready.index, ready.item, prepare, settings)
+            ready = _make(ready.index, ready.item, prepare, settings, known)
         if ready.error:
             failed.add(ready.index)
         return ready
 
     try:
         for index, item in enumerate(items):
-            waiting.append(pool.submit(_make, index, item, prepare, settings, desk))
+            waiting.append(pool.submit(_make, index, item, prepare, settings, known, desk))
             if len(waiting) >= ahead:
                 yield take()
         while waiting:
@@ -110,7 +117,14 @@ class _Desk:
             return index if id is None else self._first.setdefault(id, index)
 
 
-def _make(index: int, item: Item, prepare: Callable[[Photo], T], settings: Settings, desk: _Desk | None = None) -> Ready[T]:
+def _make(
+    index: int,
+    item: Item,
+    prepare: Callable[[Photo], T],
+    settings: Settings,
+    known: Callable[[str], T | None],
+    desk: _Desk | None = None,
+) -> Ready[T]:
     id, error = None, None
     try:
         data = item.read(settings)
@@ -124,6 +138,7 @@ def _make(index: int, item: Item, prepare: Callable[[Photo], T], settings: Setti
     if first != index:
         return Ready(index, item, id, first=first)
     try:
-        return Ready(index, item, id, prepare(decode(data, item.shown, settings, id=id)))
+        made = known(id)
+        return Ready(index, item, id, prepare(decode(data, item.shown, settings, id=id)) if made is None else made)
     except UserError as reason:
         return Ready(index, item, id, error=str(reason))

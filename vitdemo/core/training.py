@@ -1,18 +1,22 @@
 """A training run, step by step: optimizer, schedule, accumulation, precision, averaged weights, checkpoint, events.
 
 timm's optimizer factory, scheduler and ModelEmaV3 do the work. The trainer announces what happened and leaves saying it to the caller.
+Under `accelerate launch` or `torchrun` each process takes batches of its own, and all make the same updates from the mean of their
+gradients.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.distributed as group
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import nn
+
+from vitdemo.core import checkpoint
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -71,6 +75,11 @@ class Trainer:
         self.schedule.step_update(0)  # timm's layer-wise rates hold only once its scheduler has spoken
 
     @property
+    def rates(self) -> list[float]:
+        """The learning rate that each of the optimizer's groups has next."""
+        return [each["lr"] for each in self.optimizer.param_groups]
+
+    @property
     def best(self) -> nn.Module:
         """The weights to use: the averaged ones where there are some."""
         return self.average.module if self.average else self.model
@@ -90,19 +99,28 @@ class Trainer:
         self._batches, self._loss = self._batches + 1, self._loss + loss.item()
         return self._update() if self._batches == self.recipe.accumulate else None
 
+    def finish(self) -> Update | None:
+        """Make an update of the batches that wait for more, as at an epoch's end; each counts as much as in a full one."""
+        if not self._batches:
+            return None
+        share = self.recipe.accumulate / self._batches
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(share)
+        self._loss *= share
+        return self._update()
+
     def save(self, path: Path, **more) -> None:
         """Write everything needed to go on, whole or not at all."""
         parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler} | (
             {"average": self.average} if self.average else {}
         )
         state = {name: part.state_dict() for name, part in parts.items()} | {"step": self.step, "more": more}
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, path)
+        checkpoint.save(state, path)
 
     def load(self, path: Path) -> dict:
         """Go on from a file that `save` wrote. Returns what else was saved with it."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state = checkpoint.load(path, self.device)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
@@ -113,10 +131,15 @@ class Trainer:
         return state["more"]
 
     def _update(self) -> Update:
+        if group.is_initialized():
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    group.all_reduce(parameter.grad)
+                    parameter.grad.div_(group.get_world_size())
         if self.recipe.clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        lr = max(group["lr"] for group in self.optimizer.param_groups)
+        lr = max(self.rates)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -127,3 +150,12 @@ class Trainer:
         update = Update(self.step, self._loss, lr)
         self._batches, self._loss = 0, 0.0
         return update
+
+
+def share_of(photos: list) -> list:
+    """This process's part of the photos, as long as any other's: the first ones are taken again where they don't come out even."""
+    if not group.is_initialized():
+        return photos
+    count = -(-len(photos) // group.get_world_size())
+    start = group.get_rank() * count
+    return [photos[index % len(photos)] for index in range(start, start + count)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from vitdemo.core.config import ASSETS
 from vitdemo.sketches.draw import LABELS, UNSEEN, Sketch, sketch, sketches
 
-SINGLES = {"umbrella": 112, "cat": 118, "sailboat": 119, "clock": 112, "butterfly": 112}  # label → seed, picked by eye
+SINGLES = {"umbrella": 113, "cat": 111, "sailboat": 111, "clock": 113, "butterfly": 113}  # label → seed, picked by eye
 GALLERY = 6 * len(LABELS)
 UNSEEN_EACH = 12
 SEED = 2718281

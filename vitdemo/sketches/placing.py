@@ -34,12 +34,12 @@ def place(pen: Pen, dice: Dice, *, wobble: float, border: float) -> tuple[float,
     solid = np.concatenate(solid)
     low, high = solid.min(0), solid.max(0)
     extent = float((high - low).max())
-    wanted = max(0.36 + 0.54 * math.sqrt(dice.uniform(0, 1)), _least_share(pen, extent))
+    wanted = max(dice.uniform(0.36, 0.78), _least_share(pen, extent))
     wanted = min(wanted, 0.82 * extent / math.sqrt(float((high - low).prod())))  # a square thing shall leave some background
     scale = wanted / extent
     margin = 0.03 + border
     room = np.maximum(1 - 2 * margin - (high - low) * scale, 0)
-    corner = margin + room * [(dice.uniform(0, 1) + dice.uniform(0, 1)) / 2 for _ in range(2)]
+    corner = margin + room * [dice.uniform(0, 1) for _ in range(2)]  # anywhere: the middle alone shall not find the thing
     placed = (bent - low) * scale + corner
     sizes = [len(path) for group in groups for path in group]
     pieces = iter(np.split(placed, np.cumsum(sizes)[:-1]))

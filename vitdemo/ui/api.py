@@ -69,7 +69,7 @@ def build(store: ModelStore, runs: GalleryRuns) -> None:
         if run.state == "failed":
             raise UserError(run.error)
         rows = await asyncio.to_thread(lambda: [_row(row.first(top)) for row in run.rows])
-        return {"model": run.classifier, "seconds": run.ended - run.began, "rows": rows}
+        return {"model": run.titled, "seconds": run.ended - run.began, "rows": rows}
 
     trigger.click(endpoint, inputs, answer, api_name="classify", concurrency_limit=None, preprocess=False)
 

@@ -2,13 +2,13 @@
 
 import base64
 from collections.abc import Callable
-from typing import Any
 
 from vitdemo.core.errors import UserError
 from vitdemo.ui import attention_erase
-from vitdemo.ui.attention_looks import class_row, head_numbers, pack
+from vitdemo.ui.attention_looks import class_row, head_numbers
 from vitdemo.ui.attention_scenes import Scenes
-from vitdemo.ui.guard import sentence
+from vitdemo.ui.guard import answering
+from vitdemo.ui.packing import pack
 
 FOUND = 8  # classes that a search shows
 
@@ -16,18 +16,15 @@ FOUND = 8  # classes that a search shows
 def functions(scenes: Scenes) -> list[Callable]:
     """For gr.HTML's `server_functions`: each takes one object, and answers {error} for what goes wrong."""
     asked = (_classes, _relevance, _head, _ablate, _download, attention_erase.erase, attention_erase.erased)
-    return [_answering(each, scenes) for each in asked]
+    return [answering(_bound(each, scenes)) for each in asked]
 
 
-def _answering(function: Callable[[Scenes, dict], dict], scenes: Scenes) -> Callable[[Any], dict]:
-    def answer(asked: Any) -> dict:
-        try:
-            return function(scenes, asked if isinstance(asked, dict) else {})
-        except Exception as error:
-            return {"error": sentence(error)}
+def _bound(function: Callable[[Scenes, dict], dict], scenes: Scenes) -> Callable[[dict], dict]:
+    def bound(asked: dict) -> dict:
+        return function(scenes, asked)
 
-    answer.__name__ = function.__name__.lstrip("_")
-    return answer
+    bound.__name__ = function.__name__.lstrip("_")
+    return bound
 
 
 def _classes(scenes: Scenes, asked: dict) -> dict:

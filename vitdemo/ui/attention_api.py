@@ -77,12 +77,12 @@ def _answer(
     from vitdemo.attention.snippet import snippet
     from vitdemo.core.photos import open_photo
     from vitdemo.core.trace import check_room
-    from vitdemo.ui.attention_downloads import KINDS, file_of, is_bundle
+    from vitdemo.ui.attention_downloads import KINDS, file_of, weights_of
     from vitdemo.ui.attention_looks import class_row
 
-    store, question = scenes.store, questions.Question.read(asked)
-    if question.method in questions.OF_A_PATCH:
+    if asked["method"] not in questions.METHODS or asked["method"] in questions.OF_A_PATCH:
         raise UserError("method must be cls, rollout, relevance or gradient-rollout.")
+    store, question = scenes.store, questions.Question.read(asked)
     if kind and (kind not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
     vit = store.get(model or None, visitor).result(timeout=300)
@@ -97,7 +97,8 @@ def _answer(
     heats = questions.heats(question, trace, questions.gradient_of(vit, store.engine, tensor))
     heat, words = heats[question.place(trace)], questions.title(question, trace, vit)
     try:
-        python = snippet(question, trace, vit, preprocessing, photo=upload.name, bundle=is_bundle(model or store.settings.model, vit))
+        weights = weights_of(model or store.settings.model, vit, store.settings)
+        python = snippet(question, trace, vit, preprocessing, photo=upload.name, **weights)
     except UserError:
         python = None
     chances = trace.logits.softmax(-1).topk(min(5, len(vit.labels))) if vit.labels else None

@@ -3,6 +3,7 @@
 import io
 from typing import TYPE_CHECKING, Any
 
+from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.ui.attention_scenes import Scene, Scenes
 
@@ -33,7 +34,8 @@ def download(scenes: Scenes, scene: Scene, asked: dict) -> dict:
     vit = scenes.vit(scene)
     trace = scenes.trace(scene, vit)
     if kind == "python":
-        return {"text": snippet(question, trace, vit, scene.preprocessing, photo=scene.upload.name, bundle=is_bundle(scene.model, vit))}
+        weights = weights_of(scene.model, vit, scenes.store.settings)
+        return {"text": snippet(question, trace, vit, scene.preprocessing, photo=scene.upload.name, **weights)}
     heats = scenes.heats(scene, vit, question)
     photo = scenes.photo(scene) if kind != "npz" else None
     if asked.get("even") and question.other is None and kind != "npz":
@@ -98,8 +100,7 @@ def look_of(asked: dict[str, Any]) -> "Look":
     return Look(colours, float(opacity), bool(asked.get("smooth", True)))
 
 
-def is_bundle(model: str, vit: "Vit") -> bool:
-    """Whether a model comes from a folder in timm's layout."""
-    from vitdemo.core.config import DEMO_MODEL
-
-    return model.startswith("local-dir:") or vit.name == DEMO_MODEL
+def weights_of(model: str, vit: "Vit", settings: Settings) -> dict[str, Any]:
+    """Where a reader's timm finds the weights of a model chosen by this name, as `snippet` takes it: a folder or a file of theirs."""
+    checkpoint = settings.checkpoint.name if settings.checkpoint and model == settings.model else ""
+    return {"bundle": model.startswith("local-dir:") or vit.name == DEMO_MODEL, "checkpoint": checkpoint}

@@ -9,6 +9,7 @@ from PIL import Image
 from vitdemo.core.store import ModelStore
 from vitdemo.ui import model_header
 from vitdemo.ui.attention_scenes import Scene, Scenes
+from vitdemo.ui.packing import pack
 from vitdemo.ui.upload import Upload
 
 if TYPE_CHECKING:
@@ -86,18 +87,6 @@ def head_numbers(trace: "Trace", head: int | str) -> dict[str, np.ndarray]:
 
     found = head_levels(trace, head)
     return {"links": found.levels.numpy(), "low": found.low.numpy(), "scale": found.scale.numpy()}
-
-
-def pack(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, list]]:
-    """Arrays one after the other, each beginning at a multiple of four bytes, and name → [type, start, count]."""
-    parts, sections, start = [], {}, 0
-    for name, each in arrays.items():
-        data = np.ascontiguousarray(each, each.dtype.newbyteorder("<")).tobytes()
-        sections[name] = [each.dtype.name, start, each.size]
-        data += b"\0" * (-len(data) % 4)
-        parts.append(data)
-        start += len(data)
-    return b"".join(parts), sections
 
 
 def window_of(geometry: "Geometry") -> tuple[int, int, int, int]:

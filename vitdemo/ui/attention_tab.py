@@ -32,7 +32,7 @@ EMPTY = {"state": "empty"}
 def build(header: ModelHeader, current: CurrentPhoto, opened: Opened, scenes: Scenes) -> Turns:
     """Lay out the tab and wire it. Returns whose turn it is, for the page to end when a visitor leaves."""
     turns = Turns()
-    examples.build(current.photo, "attention-examples")
+    examples.build(current.photo, "attention-examples", "Try a drawing:")
     explorer = gr.HTML(
         EMPTY,
         html_template="\n".join((WEB / f"attention_{part}.html").read_text("utf-8") for part in MARKUP),

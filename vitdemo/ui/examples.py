@@ -10,12 +10,12 @@ FOLDER = ASSETS / "examples"
 THUMBNAIL = 112  # pixels
 
 
-def build(photo: gr.Image, elem_id: str = "examples") -> None:
+def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Or try a drawing:") -> None:
     """Lay out the row. gr.Examples would do, but for a screen reader its buttons have no names."""
     files = {path.stem: path for path in sorted(FOLDER.glob("*.jpg"))}
     pictures = [(name, data_uri(_thumbnail(path), "JPEG")) for name, path in files.items()]
     row = gr.HTML(
-        html("examples", pictures=pictures),
+        html("examples", pictures=pictures, lead=lead),
         elem_id=elem_id,
         apply_default_css=False,
         js_on_load=(WEB / "examples.js").read_text("utf-8"),

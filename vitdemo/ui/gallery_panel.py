@@ -1,88 +1,35 @@
 """Many photos at once: files, a folder or a zip in, a table out that can be sorted, filtered, opened and taken away.
 
-The page's script uploads the files with the names of their folders, asks for new rows while the gallery runs, and draws the table.
+The page's script asks for new rows while the gallery runs, and draws the table.
 """
 
 import base64
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import gradio as gr
-from gradio.utils import get_upload_folder, is_in_or_equal
-
-from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import SUFFIXES
 from vitdemo.core.store import ModelStore
-from vitdemo.ui.gallery_runs import OVER, GalleryRun, GalleryRuns
-from vitdemo.ui.guard import sentence
+from vitdemo.ui import giving
+from vitdemo.ui.gallery_runs import GalleryRun, GalleryRuns
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, data_uri, html, percent
+from vitdemo.ui.runs import OVER
 
 PART = 400  # rows sent at a time
-EXAMPLE = ASSETS / "examples" / "gallery"
 LONGEST = 480  # pixels of an opened photo's longer side
 
 
 def build(store: ModelStore, header: ModelHeader, runs: GalleryRuns) -> None:
     """Lay out the panel and wire it."""
-    settings = store.settings
-    panel = gr.HTML(
-        {"limits": {"photos": settings.max_gallery, "mb": settings.max_upload_mb, "zipMb": settings.max_zip_mb, "suffixes": SUFFIXES}},
-        html_template=(WEB / "gallery.html").read_text("utf-8"),
-        js_on_load=(WEB / "gallery.js").read_text("utf-8"),
-        apply_default_css=False,
-        elem_id="gallery",
-        server_functions=[_poll(runs), _stop(runs), _detail(runs), _download(runs)],
+    giving.build(
+        "gallery",
+        store,
+        header,
+        lead="Folders named like classes give accuracy as well.",
+        command="classify",
+        markup=(WEB / "gallery.html").read_text("utf-8"),
+        scripts=["gallery.js"],
+        functions=[_poll(runs), _stop(runs), _detail(runs), _download(runs)],
+        start=runs.start,
     )
-
-    def start(model: str, request: gr.Request, event: gr.EventData) -> dict:
-        """Begin with what was uploaded. Answers the gallery's id, or what is wrong."""
-        from vitdemo.core.gallery import find_items, uploaded_items
-
-        try:
-            store.allowed(model)
-            files = event._data.get("files")
-            if files == "examples":
-                items = [replace(item, name=item.path.relative_to(EXAMPLE).as_posix()) for item in find_items([EXAMPLE])]
-            else:
-                items = uploaded_items(_uploads(files), settings)
-            return {"run": runs.start(items, model, request.session_hash or "").id, "request": event._data.get("request")}
-        except Exception as error:
-            return {"error": sentence(error), "request": event._data.get("request")}
-
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
-    panel.upload(start, header.picker, panel, trigger_mode="multiple", queue=False, **quiet)
-
-
-def _uploads(files: Any) -> list[tuple[str, Path]]:
-    """The (name, path) pairs the page sent, after a check that each path is an upload's.
-
-    Raises: UserError for anything else.
-    """
-    folder = get_upload_folder()
-    try:
-        found = [(str(name), Path(path)) for name, path in files]
-        good = all(isinstance(path, str) and "\0" not in path and is_in_or_equal(path, folder) for _, path in files)
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise UserError("Send the photos as uploaded files.")
-    return found
-
-
-def _answering(function):
-    """A function the page's script calls with one object; what goes wrong comes back as {error}."""
-
-    def answer(asked: Any) -> dict:
-        try:
-            return function(asked if isinstance(asked, dict) else {})
-        except Exception as error:
-            return {"error": sentence(error)}
-
-    answer.__name__ = function.__name__
-    return answer
 
 
 def _poll(runs: GalleryRuns):
@@ -99,13 +46,14 @@ def _poll(runs: GalleryRuns):
             "text": run.error or runs.said(run),
             "model": runs.title(run),
             "total": len(run.items),
-            "done": len(run.rows),
+            "done": run.done,
+            "wrong": sum(row.error is not None for row in run.rows),
             "speed": run.speed,
             "rows": [_row(row, run) for row in rows],
             "scores": _scores(run) if over and done == len(run.rows) else None,
         }
 
-    return _answering(poll)
+    return poll
 
 
 def _row(row, run: GalleryRun) -> dict:
@@ -129,7 +77,7 @@ def _scores(run: GalleryRun) -> str | None:
     """Accuracy and confusion as HTML."""
     if run.scores is None:
         return None
-    from vitdemo.classify.scores import plain
+    from vitdemo.core.labels import plain
 
     classes = {folder: sorted(run.named[plain(folder)]) for folder in run.scores.folders}
     return html("scores", scores=run.scores, classes=classes, percent=percent)
@@ -141,7 +89,7 @@ def _stop(runs: GalleryRuns):
         runs.get(asked.get("run")).stopping.set()
         return {}
 
-    return _answering(stop)
+    return stop
 
 
 def _detail(runs: GalleryRuns):
@@ -167,7 +115,7 @@ def _detail(runs: GalleryRuns):
         )
         return {"html": html("gallery_detail", uri=data_uri(photo.image, "JPEG"), predictions=predictions, row=row)}
 
-    return _answering(detail)
+    return detail
 
 
 def _download(runs: GalleryRuns):
@@ -176,10 +124,10 @@ def _download(runs: GalleryRuns):
         from vitdemo.classify.files import WRITERS, write_rows
 
         run, kind = runs.get(asked.get("run")), asked.get("kind")
-        if f".{kind}" not in WRITERS or not run.classifier:
+        if f".{kind}" not in WRITERS or not run.titled:
             raise UserError("There is nothing to download here yet.")
         path = run.folder / f"predictions.{kind}"
-        write_rows([row.first(5) for row in run.rows], path, run.classifier)
+        write_rows([row.first(5) for row in run.rows], path, run.titled)
         return {"path": str(path)}
 
-    return _answering(download)
+    return download

@@ -2,6 +2,8 @@
 
 import logging
 import secrets
+from collections.abc import Callable
+from typing import Any
 
 from vitdemo.core.errors import UserError
 
@@ -15,3 +17,16 @@ def sentence(error: Exception) -> str:
     number = secrets.token_hex(3)
     log.error("fault %s", number, exc_info=error)
     return f"Something went wrong here, and it is not your photo's fault: try again, or tell the operator number {number}."
+
+
+def answering(function: Callable[[dict], dict]) -> Callable[[Any], dict]:
+    """A function that a page's script calls with one object; what goes wrong comes back as {error}."""
+
+    def answer(asked: Any) -> dict:
+        try:
+            return function(asked if isinstance(asked, dict) else {})
+        except Exception as error:
+            return {"error": sentence(error)}
+
+    answer.__name__ = function.__name__
+    return answer

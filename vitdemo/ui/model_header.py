@@ -34,7 +34,7 @@ def build(store: ModelStore) -> ModelHeader:
     with gr.Row(elem_id="header"):
         panel(html("header", icon=ICON), "brand")
         picker = gr.Dropdown(
-            _choices(settings.model),
+            choices(settings.model),
             value=settings.model,
             label="Model",
             interactive=not settings.lock_model,
@@ -101,7 +101,7 @@ def _status(kind: str, title: str, facts: list[str] = (), share: float | None = 
     return html("model", kind=kind, title=title, facts=facts, share=share, about=about, banner=banner)
 
 
-def _choices(operators: str) -> list[tuple[str, str]]:
+def choices(operators: str) -> list[tuple[str, str]]:
     """The catalogue as (text, name) pairs, the operator's own model first where it is not one of them."""
     choices = []
     for each in catalogue.CATALOGUE:

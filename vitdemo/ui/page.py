@@ -13,8 +13,21 @@ from starlette.middleware import Middleware
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
-from vitdemo.ui import api, attention_api, attention_tab, classify_tab, gallery_panel, model_header
+from vitdemo.ui import (
+    api,
+    attention_api,
+    attention_tab,
+    classify_tab,
+    embed_api,
+    embeddings_tab,
+    finetune_api,
+    finetune_tab,
+    gallery_panel,
+    model_header,
+)
 from vitdemo.ui.attention_scenes import Scenes
+from vitdemo.ui.embedding_runs import EmbeddingRuns
+from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.gallery_runs import GalleryRuns
 from vitdemo.ui.headers import SecurityHeaders
 from vitdemo.ui.monitor import Counted, Monitor
@@ -29,7 +42,7 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
     sweep = (600, 60 * settings.upload_minutes)  # seconds: how often, and how old
     with gr.Blocks(title="vitdemo", analytics_enabled=False, delete_cache=sweep) as page:
         header = model_header.build(store)
-        turns, runs, scenes = Turns(), GalleryRuns(store), Scenes(store)
+        turns, runs, scenes, embeddings, lessons = Turns(), GalleryRuns(store), Scenes(store), EmbeddingRuns(store), Lessons(store)
         active = gr.Textbox(classify_tab.NAME, visible="hidden", label="open tab")
         with gr.Tabs():
             with gr.Tab("Classify", id=classify_tab.NAME) as tab, gr.Tabs():
@@ -40,14 +53,21 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
                     gallery_panel.build(store, header, runs)
             with gr.Tab("Attention", id=attention_tab.NAME) as tab:
                 looking = attention_tab.build(header, current, Opened(active, tab), scenes)
+            with gr.Tab("Embeddings", id=embeddings_tab.NAME) as tab:
+                embeddings_tab.build(store, header, current, embeddings, Opened(active, tab))
+            with gr.Tab("Fine-tune", id=finetune_tab.NAME):
+                finetune_tab.build(store, header, lessons)
         api.build(store, runs)
         attention_api.build(scenes)
+        embed_api.build(store, embeddings)
+        finetune_api.build(lessons)
 
         def leave(request: gr.Request) -> None:
             store.leave(request.session_hash or "")
             turns.leave(request.session_hash or "")
             looking.leave(request.session_hash or "")
             scenes.leave(request.session_hash or "")
+            embeddings.leave(request.session_hash or "")
 
         page.unload(leave)
     return page.queue(max_size=settings.max_queue, default_concurrency_limit=4)
@@ -95,7 +115,7 @@ def launch(page: gr.Blocks, settings: Settings, **app) -> tuple:
         root_path=settings.root_path or None,
         max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         theme=THEME,
-        css_paths=[WEB / "style.css", WEB / "gallery.css", WEB / "attention.css"],
+        css_paths=[WEB / f"{name}.css" for name in ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune")],
         js=(WEB / "load.js").read_text("utf-8"),
         app_kwargs=app,
         favicon_path=ASSETS / "icon.svg",

@@ -46,6 +46,7 @@ async function show(value) {
     forget();
     return state("error", "The numbers could not be fetched: check the connection and give the photo again.");
   }
+  if (tour.step >= 0) toStep(-1); // gives back the method and the layer, which stay with the next photo
   const layer = told ? Math.round((view.layer * value.layers) / told.layers) : value.layers;
   const method = value.top.length ? view.method : view.method === "rollout" ? "rollout" : "cls";
   forget();
@@ -58,6 +59,7 @@ async function show(value) {
   $(".att-erase-row").hidden = $(".att-erase-line").hidden = true;
   $(".att-k").dataset.fresh = "yes";
   $(".att-name").textContent = `${value.name} · ${value.model}`;
+  $(".att-title").textContent = "Looking …";
   $(".att-notes").hidden = !value.notes.length;
   $(".att-notes").textContent = value.notes.join(" ");
   state("ready");

@@ -61,17 +61,16 @@ function drawThree() {
   $(".att-three").hidden = view.other === null;
   if (view.other === null || !a?.heats || !b?.heats) return $(".att-three").replaceChildren();
   const parts = [["a", a.name], ["b", b.name], ["difference", "difference"]];
-  const kept = [view.part, view.held, view.hover];
   const focused = $(".att-three").contains(document.activeElement) && document.activeElement.dataset.part;
   $(".att-three").replaceChildren(
     ...parts.map(([part, name]) => {
       const made = button("att-third", "");
       const small = Object.assign(make("canvas"), { width: columns(), height: rows() });
-      [view.part, view.held, view.hover] = [part, null, null];
-      drawTile(small, heat(), tableOf(colours()), span(heat()));
+      const [values, even] = [classHeat(part), part === "difference"];
+      drawTile(small, values, tableOf(colours(even)), span(values, even));
       made.append(small, make("span", "", name));
       made.dataset.part = part;
-      made.setAttribute("aria-pressed", part === kept[0]);
+      made.setAttribute("aria-pressed", part === view.part);
       made.addEventListener("click", () => {
         view.part = part;
         drawThree();
@@ -80,7 +79,6 @@ function drawThree() {
       return made;
     })
   );
-  [view.part, view.held, view.hover] = kept;
   if (focused) $(`.att-three [data-part="${focused}"]`)?.focus();
 }
 
@@ -111,6 +109,11 @@ for (const box of $$(".att-picker")) {
   chips.setAttribute("aria-label", role === "target" ? "Likeliest classes" : "Likeliest other classes");
   box.append(chips, search, said, found);
   let waiting = 0;
+  const close = () => {
+    clearTimeout(waiting);
+    search.value = said.textContent = "";
+    found.replaceChildren();
+  };
   const show = async () => {
     const words = search.value.trim();
     const answer = words ? await ask("classes", { words }) : null;
@@ -122,9 +125,7 @@ for (const box of $$(".att-picker")) {
         made.append(make("span", "", each.name), make("small", "", percent(each.probability)));
         made.addEventListener("click", () => {
           classes.set(each.index, { ...each, ...classes.get(each.index) });
-          search.value = "";
-          found.replaceChildren();
-          said.textContent = "";
+          close();
           setClass(role, each.index);
         });
         return made;
@@ -139,6 +140,17 @@ for (const box of $$(".att-picker")) {
   });
   search.addEventListener("keydown", (event) => {
     if (event.key === "Enter") found.querySelector("button")?.click();
-    if (event.key === "ArrowDown") found.querySelector("button")?.focus();
+  });
+  box.addEventListener("keydown", (event) => {
+    const stops = [search, ...found.children];
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key] || 0;
+    const next = event.key === "Escape" ? search : stops[stops.indexOf(event.target) + step];
+    if (!stops.includes(event.target) || !next || next === event.target) return;
+    event.preventDefault();
+    if (event.key === "Escape") close();
+    next.focus();
+  });
+  box.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !box.contains(event.relatedTarget)) close();
   });
 }

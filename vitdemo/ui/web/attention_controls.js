@@ -63,7 +63,7 @@ function setHead(value) {
 
 function fitHead() {
   $(".att-head-why").textContent =
-    view.method === "cls" ? "Each layer looks in several ways at once; this takes all, or one." : "This method takes all heads; the choice is for a patch under the mouse.";
+    view.method === "cls" ? "Each layer looks in several ways at once; this takes all, or one." : "This method takes all heads; the choice is for the patch you point at.";
 }
 
 function drawHeads() {
@@ -80,6 +80,8 @@ function picture() {
   view.even = $(".att-even").checked;
   $(".att-opacity-text").textContent = `${$(".att-opacity").value} %`;
   $(".att-split-text").textContent = view.split ? `${$(".att-split").value} %` : "off";
+  drawLarge();
+  drawThree();
   redraw();
 }
 for (const name of [".att-opacity", ".att-split", ".att-colours", ".att-smooth", ".att-even", ".att-gridded", ".att-framed"]) $(name).addEventListener("input", picture);

@@ -101,6 +101,12 @@ function overlay(prepared, values, [low, high], look) {
   return drawn;
 }
 
+const touched = () => matchMedia("(hover: none)").matches;
+const HINTS = {
+  mouse: ["Hover a patch to see what it looks at. Click holds it.", "Held. Click it again, or press Escape, to let go."],
+  touch: ["Tap a patch to see what it looks at.", "Held. Tap it again to let go."],
+};
+
 function paintStage() {
   frame = 0;
   if (!told || !base) return;
@@ -114,12 +120,14 @@ function paintStage() {
     $(".att-low").textContent = digits(ends[0]);
     $(".att-high").textContent = `${view.even && !signed() ? "≥ " : ""}${digits(ends[1])}`;
     drawBar($(".att-bar"), tableOf(colours()));
+    $(".att-title").textContent = titled(); // of what is drawn: while numbers are on their way, the map before them keeps its own
   }
   $(".att-heat").style.clipPath = view.split ? `inset(0 0 0 ${100 * view.split}%)` : "";
   $(".att-divider").hidden = !view.split;
   $(".att-divider").style.left = `${100 * view.split}%`;
   mark();
-  caption();
+  const held = view.held && !view.hover;
+  $(".att-hint").textContent = HINTS[touched() ? "touch" : "mouse"][held ? 1 : 0];
 }
 
 function drawBar(canvas, table, first = 0) {

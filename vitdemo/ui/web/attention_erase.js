@@ -1,6 +1,6 @@
 // The erase test: the curves come once from the server, one after the other; the slider then works in the page.
 const test = { curves: {}, order: [], random: [], target: null, running: 0, title: "" };
-const KINDS = { map: ["this map", "var(--bar)"], random: ["random", "var(--neutral-500)"], centre: ["centre first", "var(--warn)"] };
+const KINDS = { map: ["this map", "var(--bar)", "solid"], random: ["random", "var(--neutral-500)", "dashed"], centre: ["centre first", "var(--warn)", "dotted"] };
 const GREY = "rgb(128 128 128)";
 
 $(".att-erase-start").addEventListener("click", startErase);
@@ -9,8 +9,7 @@ $(".att-stop").addEventListener("click", () => ask("erased", { stop: true }));
 async function startErase() {
   if (!told) return;
   const mine = ++test.running;
-  caption(); // of the map as it is now, not as it was last drawn
-  const title = $(".att-title").textContent;
+  const title = titled();
   const asked = question();
   if (asked.method !== "relevance" && view.target !== null) asked.target = view.target;
   erasing(0);
@@ -111,24 +110,24 @@ function drawChart() {
   for (const count of [0, Math.round(total / 2), total]) parts.push(svg("text", { x: x(count), y: top + high + 18, "text-anchor": count === total ? "end" : count ? "middle" : "start" }, String(count)));
   parts.push(svg("text", { x: left + wide / 2, y: top + high + 36, "text-anchor": "middle" }, "patches erased"));
   const words = [];
-  for (const [kind, [name, colour]] of Object.entries(KINDS)) {
+  for (const [kind, [name, colour, line]] of Object.entries(KINDS)) {
     const curve = test.curves[kind];
     if (!curve) continue;
     const path = curve.erased.map((count, index) => `${index ? "L" : "M"}${x(count).toFixed(1)} ${y(curve.deletion[index]).toFixed(1)}`).join("");
     parts.push(svg("path", { class: `curve ${kind}`, d: path, stroke: colour }));
-    words.push([name, colour, curve.area]);
+    words.push([name, colour, line, curve.area]);
   }
   const step = Number($(".att-k").value);
   const at = test.curves.map.erased[step];
   parts.push(svg("line", { class: "now", x1: x(at), x2: x(at), y1: top, y2: top + high }));
   parts.push(svg("circle", { class: "dot", cx: x(at), cy: y(test.curves.map.deletion[step]), r: 5 }));
   $(".att-chart").replaceChildren(...parts);
-  const said = words.map(([name, , area]) => `${name} ${area.toFixed(2)}`).join(", ");
+  const said = words.map(([name, , , area]) => `${name} ${area.toFixed(2)}`).join(", ");
   $(".att-chart").setAttribute("aria-label", `Probability of ${className(test.target)} while patches are erased; area under each curve, lower is better: ${said}`);
-  $(".att-chart-text").replaceChildren("Area under each curve, lower is better: ", ...words.flatMap(([name, colour, area], index) => {
+  $(".att-chart-text").replaceChildren("Area under each curve, lower is better: ", ...words.flatMap(([name, colour, drawn, area], index) => {
     const key = make("span", "att-key");
     const line = make("i");
-    line.style.background = colour;
+    Object.assign(line.style, { borderColor: colour, borderTopStyle: drawn });
     key.append(line, `${name} ${area.toFixed(2)}`);
     return index ? [" ", key] : [key];
   }));

@@ -84,20 +84,17 @@ function tell() {
   $(".att-said").textContent = `${held} patch in ${placed(patch())} ${words} ${where}, ${digits(values[most])} of its attention.`;
 }
 
-function caption() {
+// What the map is that `heat` gives.
+function titled() {
   const layer = `layer ${view.layer} of ${told.layers}`;
   const head = view.head === "mean" || view.head === "max" || view.head === "min" ? `${view.head} of ${told.heads} heads` : `head ${view.head}`;
   const name = (target) => classes.get(target)?.name || "…";
-  let title = "";
-  if (patch()) title = `What the patch in ${placed(patch())} ${view.direction === "looks-at" ? "looks at" : "is looked at by"} · ${layer} · ${head}`;
-  else if (view.method === "cls") title = `What ${told.cls ? "CLS" : "the pooled answer"} looks at · ${layer} · ${head}`;
-  else if (view.method === "rollout") title = `Rollout · up to ${layer}`;
-  else if (view.other === null || view.part === "a") title = `What speaks for ${name(view.target)} · up to ${layer}`;
-  else if (view.part === "b") title = `What speaks for ${name(view.other)} · up to ${layer}`;
-  else title = `Why ${name(view.target)}, and not ${name(view.other)} · up to ${layer}`;
-  const held = view.held && !view.hover;
-  $(".att-title").textContent = title;
-  $(".att-hint").textContent = held ? "Held. Click it again, or press Escape, to let go." : "Hover a patch to see what it looks at. Click holds it.";
+  if (patch()) return `What the patch in ${placed(patch())} ${view.direction === "looks-at" ? "looks at" : "is looked at by"} · ${layer} · ${head}`;
+  if (view.method === "cls") return `What ${reader()} looks at · ${layer} · ${head}`;
+  if (view.method === "rollout") return `Rollout · up to ${layer}`;
+  if (view.other === null || view.part === "a") return `What speaks for ${name(view.target)} · up to ${layer}`;
+  if (view.part === "b") return `What speaks for ${name(view.other)} · up to ${layer}`;
+  return `Why ${name(view.target)}, and not ${name(view.other)} · up to ${layer}`;
 }
 
 // Layers
@@ -119,6 +116,7 @@ function setLayer(layer) {
   $(".att-time-why").hidden = !leading;
   if (!leading) $(".att-lens-text").textContent = "This model has no classes, so there is nothing for a logit lens, relevance or the erase test to follow.";
   markWall();
+  drawThree();
   redraw();
 }
 

@@ -71,6 +71,7 @@ function problem(text) {
   $(".att-problem").textContent = text;
 }
 
+const reader = () => (told.cls ? "CLS" : "the pooled answer"); // what gives the answer
 const patch = () => view.hover || view.held;
 const rows = () => told.geometry.grid[0];
 const columns = () => told.geometry.grid[1];
@@ -94,9 +95,14 @@ function heat(layer = view.layer) {
   if (patch()) return linked(place, patch());
   if (view.method === "rollout") return numbers.rollout.subarray(place * patches(), layer * patches());
   if (view.method === "cls") return clsHeat(place, view.head);
-  const [a, b] = [view.target, view.other].map((each) => classes.get(each)?.heats?.subarray(place * patches(), layer * patches()));
-  if (view.other === null || view.part === "a") return a || null;
-  if (view.part === "b") return b || null;
+  return classHeat(view.other === null ? "a" : view.part, layer);
+}
+
+// The relevance for the class, for the other one, or their difference.
+function classHeat(part, layer = view.layer) {
+  const [a, b] = [view.target, view.other].map((each) => classes.get(each)?.heats?.subarray((layer - 1) * patches(), layer * patches()));
+  if (part === "a") return a || null;
+  if (part === "b") return b || null;
   return a && b ? a.map((value, index) => value - b[index]) : null;
 }
 
@@ -138,17 +144,18 @@ function drawable(values) {
   return values.map((value) => Math.min(value, most));
 }
 
-function span(values) {
+// The values at the ends of the colours; for a difference as far below nought as above it.
+function span(values, even = signed()) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  if (!signed()) return [low, high];
+  if (!even) return [low, high];
   const reach = Math.max(-low, high);
   return [-reach, reach];
 }
 
 const digits = (value) => (value === 0 ? "0" : Math.abs(value) < 0.001 ? value.toExponential(1) : value.toPrecision(3)).replace("-", "−");
 const tableOf = (name) => numbers[`colours-${name}`];
-const colours = () => (signed() ? "coolwarm" : view.colours);
+const colours = (even = signed()) => (even ? "coolwarm" : view.colours);

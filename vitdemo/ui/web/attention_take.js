@@ -7,8 +7,7 @@ $(".att-downloads").addEventListener("click", async (event) => {
   const answer = await ask("download", { ...question(), kind });
   if (!answer) return (said.textContent = "");
   if (kind !== "python") {
-    Object.assign(document.createElement("a"), { href: file(answer.path), download: answer.name }).click();
-    return (said.textContent = `Saved as ${answer.name}.`);
+    return save(answer);
   }
   root.dataset.python = answer.text;
   try {
@@ -19,6 +18,16 @@ $(".att-downloads").addEventListener("click", async (event) => {
     said.textContent = "Mark the lines and copy them: the browser keeps the clipboard closed here.";
   }
 });
+
+// As a blob, since the server's own link comes with a name that leaves out the photo's.
+async function save({ path, name }) {
+  const data = await fetched(path).catch(() => null);
+  if (!data) return ($(".att-took").textContent = "The file did not come: check the connection and try again.");
+  const href = URL.createObjectURL(new Blob([data]));
+  Object.assign(make("a"), { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+  $(".att-took").textContent = `Saved as ${name}.`;
+}
 
 function showText(text) {
   let box = $(".att-python");

@@ -62,12 +62,14 @@ const STEPS = [
   },
 ];
 
+const picked = () => [$(".att-opacity").value, $(".att-even").checked, $(".att-gridded").checked];
+
 function toStep(step) {
   play(false);
   $$(".att-lit").forEach((each) => each.classList.remove("att-lit"));
+  if (tour.step < 0) tour.kept = { ...view, picture: picked() }; // given back at the end
   view.hover = view.held = null;
-  if (tour.step < 0) tour.kept = [$(".att-opacity").value, $(".att-even").checked, $(".att-gridded").checked]; // given back at the end
-  [$(".att-opacity").value, $(".att-even").checked, $(".att-gridded").checked] = step < 0 ? tour.kept : [50, false, false];
+  [$(".att-opacity").value, $(".att-even").checked, $(".att-gridded").checked] = step < 0 ? tour.kept.picture : [50, false, false];
   tour.step = step;
   root.classList.toggle("touring", step >= 0);
   $(".att-tour").hidden = step < 0;
@@ -82,7 +84,14 @@ function toStep(step) {
     $(".att-tour-back").disabled = step === 0;
     $(".att-tour-next").textContent = step === STEPS.length - 1 ? "Done" : "Next";
     $(".att-tour-title").focus({ preventScroll: true });
-  } else $(".att-tour-start").focus();
+  } else {
+    setMethod(tour.kept.method);
+    setDirection(tour.kept.direction);
+    setHead(tour.kept.head);
+    setLayer(tour.kept.layer);
+    view.held = tour.kept.held;
+    $(".att-tour-start").focus();
+  }
   picture();
 }
 

@@ -1,8 +1,8 @@
 // The wall of heads: a small map for each, tinted by what the head is like; one is open beside it and can be switched off.
 const DARKEST = 70; // of the tint's table: lower ones would drown in the ground
 const TINTS = {
-  entropy: "Entropy, in nats: low heads stare at a few places, high ones look everywhere at once.",
-  distance: "Mean distance, in pixels of the model's input: low heads look near by, high ones across the photo.",
+  entropy: "Entropy, in nats, averaged over all tokens: low heads stare at a few places, high ones look everywhere at once.",
+  distance: "Mean distance, in pixels of the model's input, averaged over all patches: low heads look near by, high ones across the photo.",
 };
 const wall = { tint: "entropy", open: null, cursor: [0, 0] };
 
@@ -58,7 +58,7 @@ function drawWall() {
   $(".att-tint-low").textContent = low.toFixed(wall.tint === "entropy" ? 1 : 0);
   $(".att-tint-high").textContent = `${high.toFixed(wall.tint === "entropy" ? 1 : 0)} ${unit}`;
   $(".att-tint-why").textContent = TINTS[wall.tint];
-  $(".att-wall-why").textContent = `What ${told.cls ? "CLS" : "the pooled answer"} looks at through every head, a row for each layer. A click opens one.`;
+  $(".att-wall-why").textContent = `What ${reader()} looks at through every head, a row for each layer. A click opens one.`;
   markWall();
 }
 
@@ -98,27 +98,31 @@ function drawLarge() {
   const large = $(".att-large");
   const heats = clsHeat(...wall.open);
   const scale = Math.min(2, 640 / Math.max(base.seen.right - base.seen.left, base.seen.bottom - base.seen.top));
-  const prepared = prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale), false);
+  const prepared = (base.large ??= prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale), false));
   const [low, high] = [Math.min(...heats), Math.max(...heats)];
   const drawn = overlay(prepared, heats, [low, high], { colours: view.colours, opacity: Math.max(0.5, view.opacity), smooth: view.smooth });
   const { left, top, right, bottom } = prepared.seen;
   [large.width, large.height] = [right - left, bottom - top];
   large.getContext("2d").putImageData(drawn, -left, -top);
-  large.setAttribute("aria-label", `${$(".att-open-title").textContent}: what CLS looks at, from ${digits(low)} to ${digits(high)}`);
+  large.setAttribute("aria-label", `${$(".att-open-title").textContent}: what ${reader()} looks at, from ${digits(low)} to ${digits(high)}`);
 }
 
 $(".att-tiles").addEventListener("click", (event) => {
   const tile = event.target.closest(".att-tile");
-  if (tile) openHead(tile.dataset.layer - 1, Number(tile.dataset.head));
+  if (!tile) return;
+  openHead(tile.dataset.layer - 1, Number(tile.dataset.head));
+  $(".att-open").scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "nearest" }); // on a phone it stands below the wall
+});
+$(".att-tiles").addEventListener("focusin", (event) => {
+  wall.cursor = [event.target.dataset.layer - 1, Number(event.target.dataset.head)];
+  markWall();
 });
 $(".att-tiles").addEventListener("keydown", (event) => {
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
   if (!step) return;
   event.preventDefault();
   const [place, head] = wall.cursor;
-  wall.cursor = [Math.min(told.layers - 1, Math.max(0, place + step[0])), Math.min(told.heads - 1, Math.max(0, head + step[1]))];
-  markWall();
-  tileOf(...wall.cursor).focus();
+  tileOf(Math.min(told.layers - 1, Math.max(0, place + step[0])), Math.min(told.heads - 1, Math.max(0, head + step[1]))).focus();
 });
 
 $(".att-off").addEventListener("click", () => {

@@ -1,11 +1,7 @@
-// Many photos: uploads them with their folders' names, follows the run, and draws the table. Nothing a visitor named becomes HTML here.
-const $ = (selector) => element.querySelector(selector);
-const limits = props.value.limits;
+// Many photos: draws the table of a gallery as its rows come. Nothing a visitor named becomes HTML here.
 const PAGE = 100;
 const KEY = "vitdemo-gallery";
-const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_prefix || "/gradio_api");
 
-let run = null; // the gallery on show
 let rows = [];
 let lines = []; // each row's <tr>, made once: a row in place is never taken out and put back
 let state = "";
@@ -14,145 +10,11 @@ let chip = "all";
 let pair = null; // a cell of the confusion matrix
 let shown = PAGE;
 let open = -1; // the row whose photo is open
-let uploading = null;
-let asking = false; // photos are on their way to the server: the gallery on show goes on in silence
-let told = null; // how far it is, as last heard
 let pressed = false; // a new table between press and release would take the button from under the pointer
 let late = false; // a table waits for the release
-let waitingFor = 0; // number of the request whose answer counts
-
-const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
-
-function fail(text) {
-  $(".gallery-error").hidden = !text;
-  $(".gallery-error").textContent = text || "";
-}
-
-function progress(text, share = null, stoppable = true) {
-  $(".run").hidden = false;
-  $(".run-text").setAttribute("aria-live", stoppable ? "off" : "polite"); // not every step aloud: the end is
-  $(".run-text").textContent = text;
-  const bar = $(".run .bar");
-  bar.style.visibility = share === null ? "hidden" : "visible";
-  bar.setAttribute("aria-valuenow", Math.round(100 * (share || 0)));
-  bar.firstElementChild.style.width = `${100 * (share || 0)}%`;
-  $(".stop").hidden = !stoppable;
-}
-
-function resume() {
-  asking = false;
-  if (told) tell(told);
-  else $(".run").hidden = true;
-}
-
-// Giving photos
-
-async function filesBelow(entry, path = "") {
-  if (entry.isFile) return [[path + entry.name, await new Promise((done, no) => entry.file(done, no))]];
-  const reader = entry.createReader();
-  const found = [];
-  for (;;) {
-    const part = await new Promise((done, no) => reader.readEntries(done, no)); // a hundred at a time
-    if (!part.length) return found;
-    for (const each of part) found.push(...(await filesBelow(each, `${path}${entry.name}/`)));
-  }
-}
-
-const isPhoto = (name) => !/(^|\/)(\.|__MACOSX)/.test(name) && limits.suffixes.some((each) => name.toLowerCase().endsWith(each));
-
-async function give(named) {
-  const files = named.filter(([name]) => !name.includes("/") || isPhoto(name) || name.toLowerCase().endsWith(".zip"));
-  const most = (file) => (file.name.toLowerCase().endsWith(".zip") ? limits.zipMb : limits.mb);
-  const large = files.find(([, file]) => file.size > most(file) * 1024 * 1024);
-  fail("");
-  if (!files.length) return fail("There are no photos in what you gave: give photos, a folder or a zip that holds some.");
-  if (files.length > limits.photos) {
-    return fail(
-      `These are ${files.length.toLocaleString("en")} photos, and the limit here is ${limits.photos.toLocaleString("en")}: choose fewer, ` +
-        "or run “python -m vitdemo classify FOLDER” on the command line, which has no limit."
-    );
-  }
-  if (large) return fail(`“${large[0]}” is larger than ${most(large[1])} MB: leave it out, or save a smaller copy of it.`);
-  uploading?.abort();
-  uploading = new AbortController();
-  asking = true;
-  const mine = uploading;
-  const number = ++waitingFor;
-  const sent = [];
-  try {
-    while (sent.length < files.length) {
-      progress(`Uploading: ${sent.length} of ${files.length} files`, sent.length / files.length);
-      const form = new FormData();
-      const part = [];
-      let bytes = 0;
-      while (sent.length + part.length < files.length && part.length < 50 && bytes < 16e6) {
-        const each = files[sent.length + part.length];
-        form.append("files", each[1]);
-        part.push(each);
-        bytes += each[1].size;
-      }
-      const answer = await fetch(`${api}/upload`, { method: "POST", body: form, signal: mine.signal });
-      if (!answer.ok) throw new Error(answer.status === 413 ? "A file is too large for this server." : `The server answered ${answer.status}.`);
-      (await answer.json()).forEach((path, index) => sent.push([part[index][0], path]));
-    }
-    progress("Starting …", 1, false);
-    trigger("upload", { files: sent, request: number });
-  } catch (error) {
-    if (uploading !== mine) return; // other photos are on their way instead
-    resume();
-    if (!mine.signal.aborted) fail(`The upload failed: ${error.message} Check the connection and give the photos again.`);
-  } finally {
-    if (uploading === mine) uploading = null;
-  }
-}
-
-for (const input of element.querySelectorAll(".pick")) {
-  input.addEventListener("change", () => {
-    const files = [...input.files].map((file) => [file.webkitRelativePath || file.name, file]);
-    input.value = "";
-    if (files.length) give(files);
-  });
-}
-$(".examples-gallery").addEventListener("click", () => {
-  fail("");
-  uploading?.abort();
-  uploading = null;
-  asking = true;
-  progress("Starting …", null, false);
-  trigger("upload", { files: "examples", request: ++waitingFor });
-});
-const drop = $(".drop");
-for (const kind of ["dragover", "dragenter"]) {
-  drop.addEventListener(kind, (event) => {
-    event.preventDefault();
-    drop.classList.add("over");
-  });
-}
-drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-drop.addEventListener("drop", async (event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
-  const entries = [...event.dataTransfer.items].map((each) => each.webkitGetAsEntry?.()).filter(Boolean);
-  const found = [];
-  for (const entry of entries) found.push(...(await filesBelow(entry)));
-  if (found.length) give(found);
-});
-
-// Following the run
-
-watch("value", () => {
-  const value = props.value || {};
-  if (value.request !== waitingFor) return;
-  if (value.error) {
-    resume();
-    return fail(value.error);
-  }
-  if (value.run) follow(value.run);
-});
 
 function follow(id) {
   run = id;
-  sessionStorage.setItem(KEY, id);
   rows = [];
   lines = [];
   [chip, pair, shown, open, state, asking, told] = ["all", null, PAGE, -1, "", false, null];
@@ -163,60 +25,18 @@ function follow(id) {
   poll(id);
 }
 
-async function poll(id) {
-  let fails = 0;
-  while (run === id) {
-    const answer = await server.poll({ run: id, start: rows.length }).catch(() => null);
-    if (run !== id) return;
-    if (!answer) {
-      if (++fails > 20) return fail("The server does not answer: reload the page when it is back.");
-      await new Promise((done) => setTimeout(done, 1000));
-      continue;
-    }
-    fails = 0;
-    if (answer.error && !answer.state) {
-      sessionStorage.removeItem(KEY);
-      run = told = null;
-      if (!asking) $(".run").hidden = true;
-      return fail(rows.length ? answer.error : "");
-    }
-    rows.push(...answer.rows);
-    state = answer.state;
-    told = answer;
-    if (!asking) tell(answer);
-    if (answer.rows.length || !["waiting", "loading", "running"].includes(state)) draw();
-    if (["done", "stopped", "failed"].includes(state)) {
-      $(".scores").hidden = !answer.scores;
-      $(".scores").innerHTML = answer.scores || ""; // from our own template, which escapes
-      return;
-    }
-    if (answer.rows.length < 400) await new Promise((done) => setTimeout(done, 400));
-  }
-}
+const asked = () => ({ start: rows.length });
 
-function tell(answer) {
-  const count = `${answer.done.toLocaleString("en")} of ${answer.total.toLocaleString("en")} photos`;
-  const share = answer.total ? answer.done / answer.total : 1;
-  const wrong = rows.filter((row) => row.error).length;
-  const errors = wrong ? `, ${wrong} of them can't be read` : "";
-  const speed = answer.speed ? ` · ${answer.speed.toFixed(1)} photos a second` : "";
-  if (answer.state === "failed") {
-    fail(answer.text);
-    rows.length ? progress(`Ended after ${count}.`, share, false) : ($(".run").hidden = true);
-  } else if (answer.state === "done") progress(`Done: ${count}${errors} · ${answer.model}${speed}`, 1, false);
-  else if (answer.state === "stopped") progress(`Stopped after ${count}${errors}. What is done stays. · ${answer.model}`, share, false);
-  else if (answer.state === "running") {
-    const left = answer.speed ? Math.round((answer.total - answer.done) / answer.speed) : null;
-    const time = left === null ? "" : ` · ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")} left`;
-    progress(`${count} · ${answer.model}${speed}${time}`, share);
-  } else progress(answer.text, 0);
+function heard(answer) {
+  rows.push(...answer.rows);
+  state = answer.state;
+  const over = ["done", "stopped", "failed"].includes(state);
+  if (answer.rows.length || over) draw();
+  if (!over) return answer.rows.length < 400 ? 400 : 0;
+  $(".scores").hidden = !answer.scores;
+  $(".scores").innerHTML = answer.scores || ""; // from our own template, which escapes
+  return null;
 }
-
-$(".stop").addEventListener("click", () => {
-  if (uploading) uploading.abort();
-  else if (run) server.stop({ run });
-  $(".stop").hidden = true;
-});
 
 // The table
 
@@ -396,5 +216,4 @@ $(".downloads").addEventListener("click", async (event) => {
   Object.assign(document.createElement("a"), { href: `${api}/file=${answer.path}`, download: `predictions.${kind}` }).click();
 });
 
-const kept = sessionStorage.getItem(KEY);
-if (kept) follow(kept);
+resumed();

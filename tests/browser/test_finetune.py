@@ -1,0 +1,150 @@
+"""What a person does to teach the model: look at the data, name classes, start, watch, stop, use the result, come back."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.test_finetune_train import paint
+
+WAIT = 240_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def demo_app(start_app):
+    return start_app("--model", "demo")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = paint(tmp_path_factory.mktemp("upload") / "colours", 4, 0)
+    (folder / "red" / "broken.png").write_bytes(b"no photo")
+    (folder / "red" / "again.png").write_bytes((folder / "red" / "0.png").read_bytes())
+    return folder
+
+
+def open_tab(page: Page) -> Page:
+    page.get_by_role("tab", name="Fine-tune").click()
+    expect(page.locator("#finetune .drop")).to_be_visible(timeout=WAIT)
+    return page
+
+
+def given(page: Page, folder: Path) -> Page:
+    page.set_input_files("#finetune .folder", folder)
+    expect(page.locator("#finetune .data")).to_be_visible(timeout=WAIT)
+    return page
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#finetune .class .name").evaluate_all("all => all.map(each => each.value)")
+
+
+def test_three_new_drawings_from_start_to_use(demo_app, open_page, tmp_path):
+    page = open_tab(open_page(demo_app))
+    page.get_by_role("button", name="Try three new drawings").click()
+    expect(page.locator("#finetune .data")).to_contain_text("3 classes", timeout=WAIT)
+    expect(page.locator("#finetune .data")).to_contain_text("30 photos to learn from, 6 to check with")
+    assert names(page) == ["anchor", "guitar", "snowman"]
+    assert page.locator("#finetune .thumbs img").count() == 18
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
+    shown = float(re.search(r"[\d.]+", page.locator("#finetune .result .figure").inner_text())[0])
+    assert shown >= 90
+    expect(page.locator("#finetune .learning-text")).to_contain_text("Done. Head: epoch 60 of 60.")
+    assert page.locator("#finetune .curve").count() == 3
+    assert page.locator("#finetune .guess").count() == 6
+    expect(page.locator("#finetune .baselines")).to_contain_text("5 nearest neighbours")
+    cell = page.locator("#finetune .matrix button").first
+    count = int(cell.inner_text())
+    cell.click()
+    expect(page.locator("#finetune .cell img")).to_have_count(count)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download", exact=True).click()
+    download.value.save_as(tmp_path / "model.zip")
+    inside = {Path(name).name for name in zipfile.ZipFile(tmp_path / "model.zip").namelist()}
+    assert inside == {"config.json", "model.safetensors", "report.json"}
+    page.get_by_role("button", name="Use this model").click()
+    expect(page.locator("#finetune .used")).to_contain_text("It answers in every tab now", timeout=WAIT)
+    expect(page.locator("#model-status")).to_contain_text("3 classes")
+    page.get_by_role("tab", name="Classify").click()
+    page.locator("#examples button").first.click()
+    expect(page.locator("#answer .label").first).to_have_text(re.compile("anchor|guitar|snowman"), timeout=WAIT)
+
+
+def test_a_reload_finds_the_run(demo_app, open_page):
+    page = open_tab(open_page(demo_app))
+    page.get_by_role("button", name="Try three new drawings").click()
+    expect(page.locator("#finetune .data")).to_be_visible(timeout=WAIT)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#finetune .learning")).to_be_visible(timeout=WAIT)
+    page.reload()
+    open_tab(page)
+    expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
+
+
+def test_what_was_given_is_shown_and_can_be_changed(app, open_page, folder):
+    page = given(open_tab(open_page(app)), folder)
+    data = page.locator("#finetune .data")
+    assert names(page) == ["blue", "green", "red"]
+    expect(data).to_contain_text("1 photo that can’t be read (“broken.png”): left out.")
+    expect(data).to_contain_text("1 photo more than once in a class (“0.png”): counted once.")
+    name = page.locator("#finetune .name").first
+    name.fill("<i>cold</i>")
+    name.press("Enter")
+    expect(page.get_by_role("textbox", name="Name of <i>cold</i>")).to_have_value("<i>cold</i>")
+    page.get_by_role("textbox", name="Name of green").fill("<i>cold</i>")
+    page.get_by_role("textbox", name="Name of green").press("Enter")
+    expect(data.locator("h3")).to_have_text("2 classes")
+    page.get_by_role("button", name="Leave red out").click()
+    expect(data.locator(".warning")).to_contain_text("There is one class only")
+    expect(page.locator("#finetune .start")).to_be_hidden()
+    page.get_by_role("button", name="Names as they were").click()
+    expect(data.locator("h3")).to_have_text("3 classes")
+
+
+def test_stop_keeps_what_is_there_and_start_goes_on(app, open_page, folder):
+    page = given(open_tab(open_page(app)), folder)
+    page.get_by_text("Every setting").click()
+    for setting, value in (("epochs", "900"), ("head_epochs", "2"), ("patience", "0"), ("batch_size", "4")):
+        page.locator(f"#finetune [data-name={setting}]").fill(value)
+    page.locator("#finetune [data-name=unfreeze]").fill("1")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#finetune .learning-text")).to_contain_text("Blocks, epoch 2", timeout=WAIT)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("#finetune .learning-text")).to_contain_text("Stopped.", timeout=WAIT)
+    expect(page.locator("#finetune .result")).to_contain_text("Stopped: these are the best weights so far.")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [("lr", "ten", "--lr is “ten”, but it must be a number"), ("head_lr", "100", "The head's training diverged at a learning rate of 100")],
+)
+def test_a_bad_setting_is_told(setting, value, words, app, open_page, folder):
+    page = given(open_tab(open_page(app)), folder)
+    page.get_by_text("Every setting").click()
+    page.locator(f"#finetune [data-name={setting}]").fill(value)
+    page.locator("#finetune [data-name=warmup]").fill("0")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#finetune .lesson-error")).to_contain_text(words, timeout=WAIT)
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+
+
+def test_one_class_is_refused_with_the_remedy(app, open_page, folder):
+    page = open_tab(open_page(app))
+    page.set_input_files("#finetune .folder", folder / "red")
+    expect(page.locator("#finetune .data .warning")).to_contain_text("at least two classes", timeout=WAIT)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_accessible(theme, demo_app, open_page):
+    page = open_tab(open_page(demo_app, theme))
+    page.get_by_role("button", name="Try three new drawings").click()
+    expect(page.locator("#finetune .data")).to_be_visible(timeout=WAIT)
+    page.get_by_text("Every setting").click()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found.response["violations"]] == []

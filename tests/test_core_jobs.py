@@ -1,0 +1,147 @@
+"""Long work in child processes: events, the line, Stop, a death in the middle, a new start of the app."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.jobs import ENTRY, GONE, Jobs
+
+CHILD = """
+import sys, time
+from vitdemo.core.jobs import announce, attend
+attend()
+for number in range(int(sys.argv[1])):
+    announce({"number": number})
+try:
+    if len(sys.argv) > 2:
+        exec(sys.argv[2])
+except KeyboardInterrupt:
+    announce({"kept": True})
+    sys.exit(130)
+"""
+FOREVER = "while True: time.sleep(0.05)"
+
+
+@pytest.fixture
+def jobs():
+    jobs = Jobs(Settings(max_jobs=3), (sys.executable, "-c", CHILD))
+    yield jobs
+    jobs.close()
+
+
+def until(condition, seconds: float = 60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_events_arrive_in_order(jobs, tmp_path):
+    job = jobs.start(["3"], tmp_path / "job")
+    until(lambda: job.over)
+    assert (job.state, job.error) == ("done", "")
+    assert job.events() == [{"number": 0}, {"number": 1}, {"number": 2}]
+    assert job.events(2) == [{"number": 2}]
+
+
+def test_one_at_a_time_and_each_knows_its_place(jobs, tmp_path):
+    first, second, third = (jobs.start(["1", FOREVER], tmp_path / name) for name in "abc")
+    until(lambda: first.events())
+    assert [jobs.place(each) for each in (first, second, third)] == [0, 1, 2]
+    assert (second.state, second.events()) == ("waiting", [])
+    with pytest.raises(UserError, match="The app is busy: 3 long jobs are waiting"):
+        jobs.start(["1"], tmp_path / "d")
+    jobs.stop(second)
+    until(lambda: second.over)
+    assert second.state == "stopped"
+    assert jobs.place(third) == 1
+    jobs.stop(first)
+    until(lambda: third.events())
+    assert (first.state, third.state, jobs.place(third)) == ("stopped", "running", 0)
+
+
+def test_stop_lets_the_child_put_its_things_in_order(jobs, tmp_path):
+    job = jobs.start(["1", FOREVER], tmp_path)
+    until(lambda: job.events())
+    jobs.stop(job)
+    until(lambda: job.over)
+    assert (job.state, job.events()) == ("stopped", [{"number": 0}, {"kept": True}])
+
+
+def test_a_child_that_does_not_listen_is_killed(jobs, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitdemo.core.jobs.GRACE", 0.2)
+    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); announce({})"
+    job = jobs.start(["0", f"{deaf}\n{FOREVER}"], tmp_path)
+    until(lambda: job.events())
+    jobs.stop(job)
+    until(lambda: job.over)
+    assert (job.state, job.process.returncode) == ("stopped", -signal.SIGKILL)
+
+
+def test_a_sentence_on_the_way_out_is_the_error(jobs, tmp_path):
+    job = jobs.start(["0", "announce({'kind': 'error', 'text': 'That is too small.'}); sys.exit(1)"], tmp_path)
+    until(lambda: job.over)
+    assert (job.state, job.error) == ("failed", "That is too small.")
+
+
+def test_a_death_is_told_and_the_next_one_goes_on(jobs, tmp_path):
+    job, behind = jobs.start(["1", FOREVER], tmp_path / "a"), jobs.start(["1"], tmp_path / "b")
+    until(lambda: job.events())
+    os.kill(job.process.pid, signal.SIGKILL)
+    until(lambda: behind.over)
+    assert (job.state, job.error, behind.state) == ("failed", GONE, "done")
+
+
+def test_a_job_is_found_again(jobs, tmp_path):
+    job = jobs.start(["1"], tmp_path / "a")
+    running = jobs.start(["1", FOREVER], tmp_path / "b")
+    until(lambda: running.events())
+    assert jobs.find(tmp_path / "a") is job
+    later = Jobs(Settings())
+    found, lost = later.find(tmp_path / "a"), later.find(tmp_path / "b")
+    assert (found.state, found.command, found.events()) == ("done", ("1",), [{"number": 0}])
+    assert (lost.state, lost.error) == ("failed", GONE)
+    assert later.find(tmp_path / "c") is None
+
+
+def test_a_folder_has_one_job_at_a_time(jobs, tmp_path):
+    job = jobs.start(["1", FOREVER], tmp_path)
+    until(lambda: job.events())
+    with pytest.raises(UserError, match="being worked on already"):
+        jobs.start(["1"], tmp_path)
+    jobs.stop(job)
+    until(lambda: job.over)
+    again = jobs.start(["2"], tmp_path)
+    until(lambda: again.over)
+    assert again.events() == [{"number": 0}, {"number": 1}]
+
+
+def test_no_child_outlives_the_app(tmp_path):
+    """The app is killed, and the child notices."""
+    app = (
+        "import sys, time; from pathlib import Path; from vitdemo.core.config import Settings; from vitdemo.core.jobs import Jobs;"
+        f"job = Jobs(Settings(), (sys.executable, '-c', {CHILD!r})).start(['1', {FOREVER!r}], Path(sys.argv[1]));"
+        "\nwhile not job.events(): time.sleep(0.02)\nprint(job.process.pid, flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", app, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    events = tmp_path / "events.jsonl"
+    until(lambda: '"kept"' in events.read_text())
+    assert child != process.pid
+
+
+def test_the_entry_is_the_command_line_s(tmp_path):
+    jobs = Jobs(Settings())
+    assert ENTRY[1:] == ("-m", "vitdemo")
+    job = jobs.start(["sketch", "--count", "0", "--output", str(tmp_path / "out")], tmp_path / "job")
+    until(lambda: job.over)
+    assert (job.state, job.error) == ("failed", "--count must be 1 or more.")

@@ -1,0 +1,178 @@
+"""`python -m vitdemo finetune`: its result, its words, its exit status, and what is left when it is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import ROOT
+from tests.test_finetune_train import paint
+from vitdemo.cli import main
+from vitdemo.core import checkpoint
+from vitdemo.core.config import ASSETS
+
+LEARN = ["--unfreeze", "1", "--head-epochs", "2", "--epochs", "6", "--batch-size", "4", "--patience", "0"]
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch):
+    """The machine's own VITDEMO_* settings stay out of the tests."""
+    for name in ("MODEL", "CHECKPOINT", "DEVICE", "PRECISION", "BATCH_SIZE", "MAX_UPLOAD_MB", "MAX_MEGAPIXELS"):
+        monkeypatch.delenv(f"VITDEMO_{name}", raising=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return paint(tmp_path_factory.mktemp("colours") / "all", 6, 0)
+
+
+@pytest.fixture
+def model(bundle) -> list[str]:
+    return ["--model", f"local-dir:{bundle}", "--device", "cpu"]
+
+
+def test_a_run_and_what_it_says(folder, model, tmp_path, capsys):
+    asked = ["finetune", str(folder), *model, "--output", str(tmp_path / "new" / "out"), "--epochs", "8", "--lr", "0.05", "--seed", "3"]
+    assert main(asked) == 0
+    said = capsys.readouterr().err
+    assert "18/18 photos" in said
+    assert "3 classes: 15 for train, 3 for validation" in said
+    assert "head, epoch 8 of 8" in said
+    assert "3 validation photos, by which the weights were chosen" in said
+    assert "5 nearest neighbours: " in said
+    report = json.loads((tmp_path / "new" / "out" / "report.json").read_text())
+    assert {name: report["recipe"][name] for name in ("head_epochs", "head_lr", "seed", "unfreeze")} == {
+        "head_epochs": 8,
+        "head_lr": 0.05,
+        "seed": 3,
+        "unfreeze": "head",
+    }
+    assert main(["classify", str(folder / "red"), "--model", f"local-dir:{tmp_path / 'new' / 'out'}", "--device", "cpu", "--top", "3"]) == 0
+    assert {"red", "green", "blue"} <= set(capsys.readouterr().out.split())
+
+
+def test_classes_renamed_merged_and_left_out(folder, model, tmp_path):
+    changes = ["--rename", "red=warm", "--rename", "green=cold", "--rename", "blue=cold"]
+    assert main(["finetune", str(folder), *model, "--output", str(tmp_path / "a"), "--epochs", "1", *changes]) == 0
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    assert report["classes"] == ["cold", "warm"]
+    assert sum(report["counts"]["cold"].values()) == 12
+    assert main(["finetune", str(folder), *model, "--output", str(tmp_path / "b"), "--epochs", "1", "--rename", "blue="]) == 0
+    assert json.loads((tmp_path / "b" / "report.json").read_text())["classes"] == ["green", "red"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "words"),
+    [
+        (["--lr", "ten"], 2, "--lr is “ten”, but it must be a number from"),
+        (["--unfreeze", "some"], 2, "--unfreeze is “some”, but it must be head, gradual, all or a number of blocks."),
+        (["--unfreeze", "9"], 2, "This model has 3 blocks"),
+        (["--preset", "slow"], 2, "--preset is “slow”, but it must be one of quick, careful, everything."),
+        (["--rename", "red"], 2, "--rename is “red”, but it must be OLD=NEW"),
+        (["--rename", "red=", "--rename", "blue="], 1, "There is one class only, “green”"),
+        (["--lr", "100", "--warmup", "0"], 1, "diverged"),
+    ],
+)
+def test_what_a_person_gets_wrong(flags, status, words, folder, model, tmp_path, capsys):
+    assert main(["finetune", str(folder), *model, "--output", str(tmp_path / "out"), *flags]) == status
+    assert words in capsys.readouterr().err
+
+
+def test_folders_that_won_t_do(folder, model, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for photos in (tmp_path / "empty", tmp_path / "nowhere"):
+        assert main(["finetune", str(photos), *model, "--output", str(tmp_path / "out")]) == 1
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.txt").write_text("a")
+    assert main(["finetune", str(folder), *model, "--output", str(tmp_path / "full")]) == 1
+    assert "holds other files" in capsys.readouterr().err
+
+
+def begin(folder, model, output, events) -> subprocess.Popen:
+    command = [sys.executable, "-m", "vitdemo", "finetune", str(folder), *model, "--output", str(output), *LEARN]
+    environ = os.environ | {"VITDEMO_EVENTS": str(events)}
+    return subprocess.Popen(command, cwd=ROOT, env=environ, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_epoch(events, process, number: int) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        told = [json.loads(line) for line in events.read_text().splitlines(keepends=True) if line.endswith("\n")] if events.exists() else []
+        if any(each["kind"] == "epoch" and (each["stage"], each["epoch"]) == ("blocks", number) for each in told):
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    raise AssertionError(f"epoch {number} did not come")
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_what_is_learned_outlives_the_process(how, folder, model, tmp_path, capsys):
+    """kill -9 in the middle loses the running epoch at most; so does Stop, which says so."""
+    assert main(["finetune", str(folder), *model, "--output", str(tmp_path / "whole"), *LEARN]) == 0
+    process = begin(folder, model, tmp_path / "parts", tmp_path / "events")
+    wait_for_epoch(tmp_path / "events", process, 2)
+    if how == "killed":
+        process.send_signal(signal.SIGKILL)
+    said = process.communicate(timeout=120)[1]  # closes its standard input, as the app does to stop it
+    if how == "stopped":
+        assert process.returncode == 130
+        assert "The same command goes on after the last epoch" in said
+    capsys.readouterr()
+    assert main(["finetune", str(folder), *model, "--output", str(tmp_path / "parts"), *LEARN]) == 0
+    epoch = int(capsys.readouterr().err.split("Going on after epoch ")[1].split()[0])
+    assert 1 <= epoch <= 6
+    one, two = (load_file(tmp_path / name / "run" / "last.safetensors") for name in ("whole", "parts"))
+    assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in one)
+
+
+def test_processes_train_one_model_together(folder, model, tmp_path):
+    """The mean gradient of two processes with six photos each is that of one with twelve."""
+    flags = [
+        "--unfreeze",
+        "1",
+        "--head-epochs",
+        "1",
+        "--epochs",
+        "1",
+        "--patience",
+        "0",
+        "--drop-path",
+        "0",
+        "--balance",
+        "0",
+        "--augment",
+        "none",
+        "--validation",
+        "0.34",
+    ]
+    asked = ["finetune", str(folder), *model, *flags]
+    assert main([*asked, "--output", str(tmp_path / "one"), "--batch-size", "12", "--accumulate", "1"]) == 0
+    entry = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vitdemo"]
+    done = subprocess.run(
+        [*entry, *asked, "--output", str(tmp_path / "two"), "--batch-size", "6", "--accumulate", "1"],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Right on ") == 1
+    one, two = (checkpoint.load(tmp_path / name / "run" / "last.safetensors")["optimizer"]["state"] for name in ("one", "two"))
+    assert max(each["exp_avg"].abs().max() for each in one.values()) > 1e-4
+    assert all(torch.allclose(one[key]["exp_avg"], two[key]["exp_avg"], atol=1e-6) for key in one)
+
+
+def test_the_unseen_classes(tmp_path, capsys):
+    """The demo model learns three things that it has never seen, from 36 pictures."""
+    assert main(["finetune", str(ASSETS / "examples" / "unseen"), "--model", "demo", "--device", "cpu", "--output", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["classes"] == ["anchor", "guitar", "snowman"]
+    assert report["accuracy"] >= 0.9
+    assert report["baselines"]["the commonest class"]["accuracy"] < 0.5

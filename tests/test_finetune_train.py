@@ -1,0 +1,395 @@
+"""A run from photos to bundle: it learns, goes on after any end, says what goes wrong, and every switch reaches the step."""
+
+import errno
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from timm.layers import DropPath
+
+from vitdemo.core import models
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.gallery import find_items
+from vitdemo.finetune import bundle, train
+from vitdemo.finetune.blocks import Blocks
+from vitdemo.finetune.dataset import Sample, place, settle
+from vitdemo.finetune.features import Features
+from vitdemo.finetune.head import Features as Known
+from vitdemo.finetune.head import Head, balanced
+from vitdemo.finetune.recipe import Recipe
+from vitdemo.finetune.train import finetune
+
+COLOURS = {"blue": (60, 80, 190), "green": (70, 170, 80), "red": (200, 60, 60)}
+QUICK = Recipe(head_epochs=6, head_lr=0.05)
+BLOCKS = Recipe(unfreeze="2", head_epochs=2, epochs=3, batch_size=4, accumulate=2, ema=0.9, patience=0, augment="standard")
+
+
+def paint(folder: Path, count: int, seed: int) -> Path:
+    """Noise in three colours, one folder each."""
+    dice = np.random.default_rng(seed)
+    for label, colour in COLOURS.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.clip(dice.normal(colour, 40, (24, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("classes")
+    paint(folder / "train", 8, 0)
+    paint(folder / "test", 4, 1)
+    return folder
+
+
+@pytest.fixture
+def fresh(bundle):
+    """The small ViT for one test alone."""
+    return lambda: models.load(f"local-dir:{bundle}", Settings(), torch.device("cpu"), lambda _: None)
+
+
+@pytest.fixture
+def start(fresh, engine, folder):
+    def start(recipe: Recipe, output: Path, photos: Path | None = None) -> Iterator[dict]:
+        samples, notes = place(find_items([photos or folder]), photos or folder)
+        return finetune(fresh(), engine, samples, recipe, output, Settings(), notes)
+
+    return start
+
+
+def of_kind(events, kind: str) -> list[dict]:
+    return [each for each in events if each["kind"] == kind]
+
+
+def test_the_head_learns_and_the_bundle_is_timm_s(start, tmp_path, folder, vit):
+    events = list(start(QUICK, tmp_path / "out"))
+    (data,), (report,) = of_kind(events, "data"), of_kind(events, "report")
+    assert data["classes"] == ("blue", "green", "red")
+    assert data["counts"]["red"] == {"train": 6, "validation": 2, "test": 4}
+    assert [each["epoch"] for each in of_kind(events, "epoch")] == [1, 2, 3, 4, 5, 6]
+    assert of_kind(events, "photos")[-1]["done"] == 36
+    assert (report["asked"], report["of"], report["finished"]) == ("test", 12, True)
+    assert report["accuracy"] >= 0.9
+    assert report["baselines"]["head only"]["accuracy"] == report["accuracy"]
+    assert report["baselines"]["the commonest class"]["right"] == 4
+    assert sum(map(sum, report["confusion"])) == 12
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
+    assert list(theirs.pretrained_cfg["label_names"]) == ["blue", "green", "red"]
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs))
+    for row in report["photos"]:
+        with torch.inference_mode():
+            probabilities = theirs(transform(Image.open(row["photo"]).convert("RGB"))[None]).softmax(-1)[0]
+        assert row["taken"] == data["classes"][probabilities.argmax()]
+        assert row["probability"] == pytest.approx(probabilities.max().item(), abs=1e-4)
+    ours = models.load(f"local-dir:{tmp_path / 'out'}", Settings(), torch.device("cpu"), lambda _: None)
+    assert [each.name for each in ours.labels] == ["blue", "green", "red"]
+    assert ours.preprocessing == vit.preprocessing
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["accuracy"] == report["accuracy"]
+
+
+def test_features_are_computed_once(start, tmp_path, monkeypatch):
+    list(start(QUICK, tmp_path))
+    monkeypatch.setattr("vitdemo.finetune.features.run_over", lambda network, samples, *_: iter(()) if not samples else 1 / 0)
+    events = list(start(replace(QUICK, head_lr=0.01), tmp_path))
+    assert of_kind(events, "note")[0]["text"].endswith("it begins anew.")
+    assert of_kind(events, "report")
+
+
+def test_blocks_learn_from_the_head_on(start, tmp_path, vit):
+    events = list(start(BLOCKS, tmp_path))
+    assert [(each["stage"], each["epoch"]) for each in of_kind(events, "epoch")] == [
+        ("head", 1),
+        ("head", 2),
+        ("blocks", 1),
+        ("blocks", 2),
+        ("blocks", 3),
+    ]
+    assert of_kind(events, "step")[-1]["done"] == 18
+    last = train.checkpoint.load(tmp_path / "run" / "last.safetensors")
+    before, after = vit.module.state_dict(), last["model"]
+    moved = {
+        name.split(".")[1] if name.startswith("blocks") else name
+        for name in before
+        if name in after and not name.startswith("head") and not torch.equal(before[name], after[name])
+    }
+    assert moved == {"1", "2", "norm.weight", "norm.bias"}
+    assert len(of_kind(events, "epoch")[-1]["guesses"]) == 6
+
+
+@pytest.mark.parametrize("recipe", [QUICK, BLOCKS, replace(BLOCKS, unfreeze="gradual")], ids=["head", "blocks", "gradual"])
+def test_a_run_that_ends_after_an_epoch_goes_on_as_if_it_had_not(recipe, start, tmp_path):
+    whole = list(start(recipe, tmp_path / "whole"))
+    stage = "blocks" if recipe.blocks else "head"
+    events = start(recipe, tmp_path / "parts")
+    for event in events:
+        if event["kind"] == "epoch" and event["stage"] == stage and event["epoch"] == 2:
+            break
+    events.close()  # in the middle of noting the second epoch: it is lost
+    again = list(start(recipe, tmp_path / "parts"))
+    (resumed,) = of_kind(again, "resumed")
+    assert (resumed["stage"], resumed["epoch"]) == (stage, 1)
+    for name in ("model.safetensors", "run/last.safetensors"):
+        one, two = load_file(tmp_path / "whole" / name), load_file(tmp_path / "parts" / name)
+        assert one.keys() == two.keys()
+        for key in one:
+            assert torch.allclose(one[key].float(), two[key].float(), atol=1e-6), (name, key)
+    assert of_kind(whole, "report")[0]["confusion"] == of_kind(again, "report")[0]["confusion"]
+
+
+def test_a_finished_run_tells_its_report_again(start, tmp_path):
+    first, again = list(start(QUICK, tmp_path)), list(start(QUICK, tmp_path))
+    assert not of_kind(again, "epoch")
+    assert of_kind(first, "report")[0]["photos"] == of_kind(again, "report")[0]["photos"]
+
+
+def test_the_seed_repeats_the_run(start, tmp_path):
+    for name, recipe in (("a", BLOCKS), ("b", BLOCKS), ("c", replace(BLOCKS, seed=1))):
+        list(start(recipe, tmp_path / name))
+    one, two, other = (load_file(tmp_path / name / "run" / "last.safetensors") for name in "abc")
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one if key in other and one[key].shape == other[key].shape)
+
+
+def test_a_diverging_head_is_told(start, tmp_path):
+    with pytest.raises(UserError, match=r"The head's training diverged at a learning rate of 100: choose a lower one \(0\.003 is usual\)"):
+        list(start(replace(QUICK, head_lr=100.0, warmup=0.0), tmp_path))
+
+
+def test_diverging_blocks_leave_the_head(start, tmp_path):
+    recipe = replace(BLOCKS, unfreeze="all", lr=100.0, warmup=0.0, ema=0.0, layer_decay=1.0, epochs=6, clip=0.0)
+    (report,) = of_kind(list(start(recipe, tmp_path)), "report")
+    assert any("choose a lower one (0.0001 is usual)" in note for note in report["notes"])
+    assert report["accuracy"] >= report["baselines"]["head only"]["accuracy"]
+
+
+def test_it_ends_where_nothing_gets_better(start, tmp_path):
+    events = list(start(replace(BLOCKS, lr=1e-7, epochs=50, patience=1, head_epochs=30, head_lr=0.05), tmp_path))
+    assert len([each for each in of_kind(events, "epoch") if each["stage"] == "blocks"]) < 50
+    assert "the last 1 were no better" in of_kind(events, "note")[0]["text"]
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(start, tmp_path, monkeypatch):
+    real, count = train.checkpoint.save, 0
+
+    def save(state, path):
+        nonlocal count
+        count += path.name == "last.safetensors"
+        if count == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(state, path)
+
+    monkeypatch.setattr("vitdemo.core.checkpoint.save", save)
+    with pytest.raises(UserError, match=r"can't be written \(No space left on device\): make room and start again"):
+        list(start(QUICK, tmp_path))
+    assert of_kind(list(start(QUICK, tmp_path)), "resumed")[0]["epoch"] == 2
+
+
+def test_another_folder_s_files_are_left_alone(start, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other files"):
+        list(start(QUICK, tmp_path))
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.txt"]
+
+
+# Every switch reaches the step
+
+
+@pytest.fixture
+def stage(vit, folder):
+    """stage(unfreeze="all", …) → the blocks with that recipe, and a batch of theirs."""
+    samples, _ = place(find_items([folder / "train"]), folder / "train")
+    samples = [replace(each, id=str(index)) for index, each in enumerate(samples)]
+    data = settle(samples, share=0.2, seed=0)
+    chosen = data.of("train")
+    targets = torch.tensor(data.targets(chosen))
+    first = {"weight": torch.zeros(3, 48), "bias": torch.zeros(3)}
+
+    def stage(**changes) -> Blocks:
+        recipe = replace(Recipe(unfreeze="all", epochs=10, batch_size=8, accumulate=1), **changes)
+        return Blocks(vit, first, chosen, targets.tolist(), recipe, balanced(targets, 3) if recipe.balance else None)
+
+    return stage
+
+
+BATCH = torch.randn(8, 3, 224, 224, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+
+
+def test_layer_wise_rates_reach_the_optimizer(stage):
+    blocks = stage(lr=1e-3, layer_decay=0.5, warmup=0.3, epochs=4)
+    steps = blocks.trainer.recipe.steps
+    assert blocks.trainer.recipe.warmup == int(0.3 * steps)
+    for _ in range(blocks.trainer.recipe.warmup):
+        blocks.trainer.take(*BATCH)
+    rate = 1e-3 * (1 + math.cos(math.pi * blocks.trainer.step / steps)) / 2
+    names = {id(parameter): name for name, parameter in blocks.module.named_parameters()}
+    found = {names[id(each)]: group["lr"] for group in blocks.trainer.optimizer.param_groups for each in group["params"]}
+    for name, below in (
+        ("head.weight", 0),
+        ("norm.weight", 1),
+        ("blocks.2.mlp.fc1.bias", 1),
+        ("blocks.0.attn.qkv.weight", 3),
+        ("cls_token", 4),
+    ):
+        assert found[name] == pytest.approx(rate * 0.5**below, rel=1e-6), name
+    assert blocks.rates() == pytest.approx(
+        {"head": rate, "block 3": rate / 2, "block 2": rate / 4, "block 1": rate / 8, "embedding": rate / 16}, rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("unfreeze", "learning"), [("1", {"blocks.2"}), ("2", {"blocks.1", "blocks.2"}), ("all", {"blocks.0", "blocks.1", "blocks.2"})]
+)
+def test_what_learns(unfreeze, learning, stage):
+    blocks = stage(unfreeze=unfreeze)
+    blocks.trainer.take(*BATCH)
+    moved = {
+        ".".join(name.split(".")[:2]) for name, each in blocks.module.named_parameters() if each.grad is not None or each.requires_grad
+    }
+    assert {each for each in moved if each.startswith("blocks")} == learning
+    assert {"head.weight", "norm.weight"} <= moved
+    assert ("cls_token" in moved) == (unfreeze == "all")
+    with pytest.raises(UsageError, match="This model has 3 blocks"):
+        stage(unfreeze="4")
+
+
+def test_gradual_unfreezing_goes_from_the_top_and_adds_no_groups(stage):
+    blocks = stage(unfreeze="gradual", epochs=6)
+    assert [blocks.freed(epoch) for epoch in range(6)] == [1, 1, 2, 2, 3, 3]
+    groups = len(blocks.trainer.optimizer.param_groups)
+    assert [name for name, each in blocks.module.named_parameters() if each.requires_grad and name.startswith("blocks.1")] == []
+    blocks.free(3)
+    blocks.trainer.take(*BATCH)
+    assert all(each.requires_grad for each in blocks.module.parameters())
+    assert len(blocks.trainer.optimizer.param_groups) == groups
+
+
+def test_four_times_eight_is_the_gradient_of_thirty_two(stage):
+    make = torch.Generator().manual_seed(2)
+    images, targets = torch.randn(32, 3, 224, 224, generator=make), torch.arange(32) % 3
+    found = []
+    for accumulate in (4, 1):
+        blocks = stage(accumulate=accumulate, drop_path=0.0, balance=False, clip=0.0)
+        blocks.trainer.optimizer.step = lambda *_: found.append(
+            {name: each.grad.clone() for name, each in blocks.module.named_parameters()}  # noqa: B023
+        )
+        for part, targets_of in zip(images.chunk(accumulate), targets.chunk(accumulate), strict=True):
+            blocks.trainer.take(part, targets_of)
+    assert len(found) == 2
+    for name in found[0]:
+        assert torch.allclose(found[0][name], found[1][name], atol=1e-5), name
+
+
+def test_what_is_left_at_an_epoch_s_end_counts_in_full(stage):
+    blocks, alone = stage(accumulate=4, drop_path=0.0, balance=False, clip=0.0), stage(drop_path=0.0, balance=False, clip=0.0)
+    assert blocks.trainer.take(*BATCH) is None
+    update, single = blocks.trainer.finish(), alone.trainer.take(*BATCH)
+    assert update.loss == pytest.approx(single.loss, abs=1e-6)
+    assert blocks.trainer.finish() is None
+    for mine, other in zip(blocks.module.parameters(), alone.module.parameters(), strict=True):
+        assert torch.allclose(mine, other, atol=1e-6)
+
+
+def test_precision_reaches_the_pass(stage):
+    seen = []
+    for precision in ("fp32", "bf16"):
+        blocks = stage(precision=precision)
+        blocks.module.blocks[0].mlp.fc1.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+        blocks.trainer.take(*BATCH)
+    assert seen == [torch.float32, torch.bfloat16]
+    assert stage().precision == "fp32"
+
+
+def test_the_scaler_is_there_for_fp16_alone(stage):
+    assert [stage(precision=each).trainer.scaler.is_enabled() for each in ("fp16", "bf16", "fp32")] == [True, False, False]
+
+
+def test_checkpointing_computes_the_same_twice(stage):
+    counts, losses = [], []
+    for checkpointing in (False, True):
+        blocks, passes = stage(checkpointing=checkpointing, drop_path=0.0), []
+        blocks.module.blocks[0].mlp.fc1.register_forward_hook(lambda *_: passes.append(1))  # noqa: B023
+        losses.append([blocks.trainer.take(*BATCH).loss for _ in range(2)])
+        counts.append(len(passes))
+    assert counts == [2, 4]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_drop_path_rises_to_the_last_block(stage):
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in stage(drop_path=0.3).module.blocks]
+    theirs = timm.create_model("vit_tiny_patch16_224", depth=3, embed_dim=48, num_heads=3, drop_path_rate=0.3)
+    assert rates == pytest.approx([getattr(block.drop_path1, "drop_prob", 0.0) for block in theirs.blocks])
+    assert isinstance(stage(drop_path=0.3).module.blocks[2].drop_path2, DropPath)
+
+
+def test_the_other_switches(stage):
+    plain, other = stage(), stage(label_smoothing=0.3, balance=False, clip=0.0, ema=0.9, weight_decay=0.2)
+    assert plain.trainer.loss.weight.tolist() == pytest.approx(balanced(torch.tensor([0] * 6 + [1] * 6 + [2] * 6), 3).tolist())
+    assert (plain.trainer.recipe.clip, plain.trainer.average) == (1.0, None)
+    assert (other.trainer.loss.label_smoothing, other.trainer.loss.weight, other.trainer.recipe.clip) == (0.3, None, None)
+    assert other.trainer.average.decay == 0.9
+    assert {group["weight_decay"] for group in other.trainer.optimizer.param_groups} == {0.0, 0.2}
+
+
+def test_weights_of_rare_classes():
+    targets = torch.tensor([0] * 6 + [1] * 2)
+    weights = balanced(targets, 2)
+    assert (weights[0] * 6).item() == pytest.approx((weights[1] * 2).item())
+    assert weights[targets].mean().item() == pytest.approx(1)
+
+
+def test_the_head_is_the_same_for_features_as_they_are():
+    make = torch.Generator().manual_seed(0)
+    inputs, targets = 5 + 3 * torch.randn(30, 8, generator=make), torch.arange(30) % 3
+    stage = Head(Known(inputs[:24], targets[:24]), Known(inputs[24:], targets[24:]), 3, replace(QUICK, balance=False), None)
+    for number in range(3):
+        _, _, logits = stage.epoch(number)
+    folded = stage.folded()
+    assert torch.allclose(inputs[24:] @ folded["weight"].T + folded["bias"], logits, atol=1e-4)
+
+
+def test_views_are_learned_from_as_well(start, tmp_path):
+    events = list(start(replace(QUICK, views=2, head_epochs=1), tmp_path))
+    assert [each["done"] for each in of_kind(events, "photos") if each["done"] == each["total"]] == [36, 18, 18]
+    assert {each.name for each in (tmp_path / "run").glob("view-*")} == {"view-1.safetensors", "view-2.safetensors"}
+
+
+def test_half_a_feature_file_is_no_loss(tmp_path):
+    (tmp_path / "f.safetensors").write_bytes(b"half")
+    assert Features(tmp_path / "f.safetensors", "key").rows == {}
+
+
+def test_a_bundle_is_written_whole_or_not_at_all(vit, tmp_path, monkeypatch):
+    bundle.write(vit.module, ["a"] * 8, tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    monkeypatch.setattr(bundle, "save_file", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(OSError, match="full"):
+        bundle.write(vit.module, ["b"] * 8, tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert json.loads((tmp_path / "config.json").read_text())["label_names"] == ["a"] * 8
+
+
+def test_samples_carry_what_was_read(fresh, engine, folder, tmp_path):
+    samples, _ = place(find_items([folder]), folder)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no photo")
+    samples.append(Sample(find_items([broken])[0], "red"))
+    cache, vit = Features(tmp_path / "f.safetensors", "key"), fresh()
+    found = dict(
+        pair for part in cache.compute(vit, samples, lambda photo: vit.preprocessing(photo.image), engine, Settings()) for pair in part
+    )
+    assert sorted(found) == list(range(len(samples)))
+    assert found[len(samples) - 1].error.startswith("“broken.png” ")
+    with torch.inference_mode():
+        image = vit.preprocessing(Image.open(samples[3].item.path).convert("RGB"))[None]
+        expected = vit.logits_and_features(image)[1][0]
+    assert torch.allclose(cache.rows[found[3].id], expected, atol=1e-4)

@@ -1,0 +1,20 @@
+"""Where “Copy as Python” has its weights from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.small_vits import small_vit
+from vitdemo.core.config import Settings
+from vitdemo.ui.attention_downloads import weights_of
+
+
+def test_the_operators_file_is_named_without_its_folder_and_for_its_own_model_alone():
+    settings = Settings(model="vit_tiny_patch16_224", checkpoint=Path("/srv/private/mine.safetensors"))
+    assert weights_of("vit_tiny_patch16_224", small_vit(), settings) == {"bundle": False, "checkpoint": "mine.safetensors"}
+    assert weights_of("vit_small_patch16_224", small_vit(), settings) == {"bundle": False, "checkpoint": ""}
+
+
+def test_folders_and_the_demo_model_are_bundles():
+    assert weights_of("local-dir:/srv/mine", small_vit(), Settings())["bundle"]
+    assert weights_of("auto", replace(small_vit(), name="demo"), Settings())["bundle"]
+    assert not weights_of("auto", small_vit(), Settings())["bundle"]

@@ -1,0 +1,86 @@
+"""The endpoint /finetune, called by gradio_client from another process, what it refuses, and a visitor's own model in the store."""
+
+import json
+import zipfile
+
+import pytest
+import timm
+
+from tests.conftest import ask
+from tests.test_finetune_train import paint
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.store import ModelStore
+from vitdemo.ui.finetune_runs import changes_of
+
+CALL = """
+import json, sys
+from gradio_client import Client, handle_file
+client = Client(sys.argv[1], verbose=False)
+answers = []
+for path, asked in json.loads(sys.argv[2]):
+    try:
+        answers.append(client.predict(handle_file(path), api_name="/finetune", **asked))
+    except Exception as error:
+        answers.append({"error": str(error)})
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A zip of three classes, and one of a single class."""
+    folder = tmp_path_factory.mktemp("zips")
+    paint(folder / "colours", 4, 0)
+    for name, pattern in (("three", "*/*.png"), ("one", "red/*.png")):
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as file:
+            for path in sorted((folder / "colours").glob(pattern)):
+                file.write(path, path.relative_to(folder))
+    return folder
+
+
+def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
+    three, one = str(archive / "three.zip"), str(archive / "one.zip")
+    calls = [
+        (three, {"settings": {"head_epochs": 6, "head_lr": 0.05}}),
+        (one, {}),
+        (three, {"preset": "slow"}),
+        (three, {"settings": {"lr": "ten"}}),
+        (three, {"model": "none"}),
+    ]
+    answered, *refused = ask(CALL, app, json.dumps(calls))
+    assert isinstance(answered, list), answered
+    report, file = answered
+    assert report["classes"] == ["blue", "green", "red"]
+    assert {row["photo"].split("/", 1)[1][:8] for row in report["photos"]} <= {"colours/"}
+    assert report["recipe"]["head_epochs"] == 6
+    with zipfile.ZipFile(file) as packed:
+        packed.extractall(tmp_path)
+    (folder,) = tmp_path.iterdir()
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    assert list(model.pretrained_cfg["label_names"]) == ["blue", "green", "red"]
+    words = ("at least two classes", "preset must be one of quick", "--lr is “ten”", "There is no model of that name here")
+    for answer, said in zip(refused, words, strict=True):
+        assert said in answer["error"]
+
+
+def test_a_visitors_own_model_is_had_by_its_name_alone(bundle):
+    store = ModelStore(Settings(model="demo", device="cpu"))
+    with pytest.raises(UserError, match="choose one from the list"):
+        store.get("own:x")
+    store.add("own:x", bundle)
+    assert store.get("own:x").result(60).name == bundle.name
+    assert store.place_of("own:x") == f"local-dir:{bundle}"
+    locked = ModelStore(Settings(model="demo", lock_model=True))
+    with pytest.raises(UserError, match="keeps everybody to one model"):
+        locked.add("own:x", bundle)
+
+
+def test_new_names_for_classes_add_up():
+    first = changes_of({"cat": "pet"}, {})
+    assert changes_of({"pet": "animal"}, first) == {"cat": "animal", "pet": "animal"}
+    assert changes_of({"pet": ""}, first) == {"cat": "", "pet": ""}
+    assert changes_of({"dog": "pet"}, first) == {"cat": "pet", "dog": "pet"}
+    for odd in (3, [], {"a": 1}):
+        with pytest.raises(UserError):
+            changes_of(odd, {})

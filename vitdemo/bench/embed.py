@@ -1,0 +1,276 @@
+"""Vectors of all layers against the bare model and what one would write instead; maps against plain UMAP; layer switch and second start.
+
+ViT-B/16's weights are random: they change no timing.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from vitdemo.bench.sides import Side, serve
+
+MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+PHOTOS, BATCH = 200, 16
+PASSES = ("ours", "hooks", "transformers", "model alone")
+MAPS = ("our map", "umap.UMAP")
+POINTS, WIDTH, GROUPS = 2000, 768, 40
+SWITCHED = 500  # photos of a layer switch
+WORDS = {
+    "ours": "ours, decoding and all",
+    "hooks": "loop with a hook per layer",
+    "transformers": "transformers, hidden states",
+    "model alone": "model alone, photos decoded",
+    "our map": "ours",
+    "umap.UMAP": 'umap.UMAP(metric="cosine")',
+}
+
+
+def run(*, runs: int = 5, photos: Path | None = None) -> dict:
+    """Print seconds and peak memory of each side, and return all figures.
+
+    Args:
+        photos: a folder of distinct photos of original size; the shared Caltech photos by default.
+    """
+    from vitdemo.core.config import SHARED
+    from vitdemo.core.errors import UserError
+    from vitdemo.core.gallery import find_items
+
+    folder = photos or SHARED / "data" / "caltech20" / "train"
+    count = len(find_items([folder])[:PHOTOS]) if folder.is_dir() else 0
+    if not count:
+        raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
+    print(f"all layers' vectors of {count} photos, {MODEL}, batch {BATCH}", flush=True)
+    results = {"vectors": _turns(PASSES, runs, "model alone", str(folder), count)}
+    print(f"map of {POINTS} × {WIDTH}, same seed, both warm", flush=True)
+    results["map"] = _turns(MAPS, runs, "our map", POINTS)
+    with tempfile.TemporaryDirectory() as cache:
+        results |= _resident(runs, Path(cache))
+    return results
+
+
+def _turns(names: tuple[str, ...], runs: int, reference: str, *task) -> dict:
+    sides = {name: Side(__name__, name, *task) for name in names}
+    for number in range(runs):
+        for name in names[number % len(names) :] + names[: number % len(names)]:  # nobody always comes first
+            sides[name].time()
+    found = {name: {"found": side.found} | side.end() for name, side in sides.items()}
+    for name, each in found.items():
+        times = [seconds / other for seconds, other in zip(each["seconds"], found[reference]["seconds"], strict=True)]  # round by round
+        seconds = statistics.median(each["seconds"])
+        memory = "" if each["peak_mb"] is None else f"{each['peak_mb']:6.0f} MB at most  "
+        trust = "" if each["found"] is None else f"  trustworthiness {each['found']:.4f}"
+        print(
+            f"  {WORDS[name]:28}{seconds:7.2f} s  {statistics.median(times):5.2f} × {WORDS[reference]}  {memory}"
+            f"({min(each['seconds']):.2f} to {max(each['seconds']):.2f} s){trust}",
+            flush=True,
+        )
+    return found
+
+
+def _resident(runs: int, cache: Path) -> dict:
+    """A second start's first map, and switches of layer, through the child process that the app uses."""
+    from vitdemo.core.config import Settings
+    from vitdemo.embeddings.atlas import MapOptions
+    from vitdemo.embeddings.mapper import Mapper
+
+    first, other = _points(SWITCHED), _points(SWITCHED, blur=2.0)
+    found: dict[str, list[float]] = {"ready": [], "first map": [], "layer switch": []}
+    mapper = Mapper(Settings(cache_dir=cache))
+    for number in range(runs + 1):
+        begin = time.perf_counter()
+        mapper.warm()
+        mapper.wait()
+        ready = time.perf_counter()
+        for step in mapper.map(first, MapOptions()):
+            atlas = step
+        drawn = time.perf_counter()
+        for _ in mapper.map(other, MapOptions(), atlas.positions):
+            pass
+        switched = time.perf_counter()
+        mapper.close()
+        if number:  # the very first start compiles
+            for name, seconds in zip(found, (ready - begin, drawn - ready, switched - drawn), strict=True):
+                found[name].append(seconds)
+        else:
+            print(f"the very first start compiles for {ready - begin:.1f} s; later ones, {SWITCHED} × {WIDTH}:", flush=True)
+        mapper = Mapper(Settings(cache_dir=cache))
+    for name, seconds in found.items():
+        print(f"  {name:28}{statistics.median(seconds):7.2f} s  ({min(seconds):.2f} to {max(seconds):.2f} s)", flush=True)
+    return found
+
+
+def _points(count: int, blur: float = 1.0):
+    """Vectors in groups, (count, WIDTH) float32."""
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(GROUPS, WIDTH))
+    return (centres[random.integers(0, GROUPS, count)] + blur * random.normal(size=(count, WIDTH))).astype(np.float32)
+
+
+def _serve(side: str, *task) -> None:
+    """What the process of a side does."""
+    work = _MAPS[side](*task) if side in MAPS else _pass(side, *task)
+    serve(lambda: work(True), lambda: work(False))
+
+
+def _pass(side: str, folder: str, count: int) -> Callable[[bool], None]:
+    from vitdemo.core.gallery import find_items
+
+    paths = [str(item.path) for item in find_items([folder])[:count]]
+    embed = _PASSES[side](paths)
+
+    def work(warm: bool) -> None:
+        wanted = paths[: BATCH if warm else None]
+        assert embed(wanted) == len(wanted)
+
+    return work
+
+
+def _ours(paths: list[str]) -> Callable[[list[str]], int]:
+    from vitdemo.core.config import Settings
+    from vitdemo.core.engine import Engine
+    from vitdemo.core.gallery import find_items
+    from vitdemo.core.memory import give_back_freed_memory
+    from vitdemo.embeddings.gallery import Embedding
+
+    give_back_freed_memory()
+    vit, settings = _vit(), Settings(batch_size=BATCH, vector_cache_mb=0)
+    engine = Engine(vit.device)
+
+    def embed(paths: list[str]) -> int:
+        gallery = Embedding(find_items(paths), vit, engine, settings)
+        for _ in gallery.work():
+            pass
+        return len(gallery.vectors("final"))
+
+    return embed
+
+
+def _hooks(paths: list[str]) -> Callable[[list[str]], int]:
+    import torch
+    from PIL import Image
+    from timm.data import create_transform, resolve_model_data_config
+
+    network = _network()
+    transform = create_transform(**resolve_model_data_config(network), is_training=False)
+    kept: list[torch.Tensor] = []
+    for block in network.blocks:
+        block.register_forward_hook(lambda module, inputs, output: kept.append(output))
+
+    def embed(paths: list[str]) -> int:
+        found = []
+        for part in _parts(paths):
+            images = torch.stack([transform(Image.open(path).convert("RGB")) for path in part])
+            with torch.inference_mode():
+                network(images)
+            found.append(_pooled(kept))
+            kept.clear()
+        return len(torch.cat(found))
+
+    return embed
+
+
+def _transformers(paths: list[str]) -> Callable[[list[str]], int]:
+    import torch
+    from PIL import Image
+    from transformers import ViTConfig, ViTImageProcessor, ViTModel
+
+    network, processor = ViTModel(ViTConfig(), add_pooling_layer=False).eval(), ViTImageProcessor()
+
+    def embed(paths: list[str]) -> int:
+        found = []
+        for part in _parts(paths):
+            images = processor([Image.open(path).convert("RGB") for path in part], return_tensors="pt")
+            with torch.inference_mode():
+                found.append(_pooled(network(**images, output_hidden_states=True).hidden_states[1:]))
+        return len(torch.cat(found))
+
+    return embed
+
+
+def _pooled(layers):
+    """CLS and average patch of every layer's tokens: (images, layers, 2, width)."""
+    import torch
+
+    return torch.stack([torch.stack([tokens[:, 0], tokens[:, 1:].mean(1)], 1) for tokens in layers], 1)
+
+
+def _model_alone(paths: list[str]) -> Callable[[list[str]], int]:
+    import torch
+    from PIL import Image
+
+    vit = _vit()
+    batches = [torch.stack([vit.preprocessing(Image.open(path).convert("RGB")) for path in part]) for part in _parts(paths)]
+
+    def embed(paths: list[str]) -> int:
+        with torch.inference_mode():
+            return sum(len(vit.module(images)) for images in batches[: -(-len(paths) // BATCH)])
+
+    return embed
+
+
+_PASSES = dict(zip(PASSES, (_ours, _hooks, _transformers, _model_alone), strict=True))
+
+
+def _our_map(count: int) -> Callable[[bool], float]:
+    from vitdemo.embeddings.atlas import MapOptions, draw
+
+    points = _points(count)
+    return lambda warm: draw(points[: 100 if warm else None], MapOptions()).trust
+
+
+def _plain_map(count: int) -> Callable[[bool], float]:
+    import warnings
+
+    from umap import UMAP
+
+    from vitdemo.embeddings.scores import trustworthiness
+
+    warnings.simplefilter("ignore")
+    points = _points(count)
+
+    def work(warm: bool) -> float:
+        some = points[: 100 if warm else None]
+        return trustworthiness(some, UMAP(metric="cosine", random_state=0).fit_transform(some))
+
+    return work
+
+
+_MAPS = dict(zip(MAPS, (_our_map, _plain_map), strict=True))
+
+
+def _parts(paths: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(paths), BATCH):
+        yield paths[start : start + BATCH]
+
+
+def _network():
+    """timm's own model."""
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    return timm.create_model(MODEL, pretrained=False).eval().requires_grad_(False)
+
+
+def _vit():
+    """The same as this app's Vit."""
+    import torch
+
+    from vitdemo.core.labels import labels_of
+    from vitdemo.core.models import Vit
+    from vitdemo.core.preprocessing import Preprocessing
+
+    network = _network()
+    parameters = sum(each.numel() for each in network.parameters())
+    labels = labels_of(network.num_classes, network.pretrained_cfg)
+    return Vit(MODEL, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), parameters)
+
+
+if __name__ == "__main__":
+    _serve(*json.loads(sys.argv[1]))

@@ -1,0 +1,167 @@
+"""Fine-tuning against what one would write instead: ten epochs of a head alone, and one step of the whole model.
+
+The head: this app, which runs the frozen backbone once for each photo, against the loop that runs it in every epoch. The step: the trainer
+against the same step written out with timm's optimizer, scheduler and clipping. The sides take turns in every round.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+MODEL = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+EPOCHS, BATCH, PHOTOS = 10, 32, 60
+STEPS, STEP_BATCH = 6, 8
+
+
+def run(*, runs: int = 5, photos: Path | None = None) -> dict:
+    """Print the seconds of each side, and return all of them.
+
+    Args:
+        photos: a folder with a sub-folder for each class; the shared Caltech photos by default.
+    """
+    from vitdemo.core.config import SHARED
+    from vitdemo.core.errors import UserError
+    from vitdemo.core.gallery import find_items
+
+    folder = photos or SHARED / "data" / "caltech20" / "train"
+    items = find_items([folder]) if folder.is_dir() else []
+    if not items:
+        raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
+    items = items[:: max(1, len(items) // PHOTOS)][:PHOTOS]  # of every class
+    pairs = [(str(item.path), item.folder) for item in items]
+    print(f"a head, {EPOCHS} epochs, {len(pairs)} photos, {MODEL}{_whose()}", flush=True)
+    heads = _compare({"ours": lambda: _ours(items, folder), "backbone in every epoch": lambda: _plain(pairs)}, min(runs, 3))
+    print(f"{STEPS} steps of the whole model, {STEP_BATCH} photos each", flush=True)
+    steps = _compare({"ours": _trainer_steps(), "timm's pieces": _timm_steps()}, runs)
+    return {"head": heads, "step": steps}
+
+
+def _compare(sides: dict[str, Callable[[], None]], runs: int) -> dict[str, list[float]]:
+    """Seconds of each side, in turn; the first one is compared with the other."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(runs):
+        for name, side in sides.items():
+            begin = time.perf_counter()
+            side()
+            seconds[name].append(time.perf_counter() - begin)
+    ours, theirs = seconds.values()
+    for name, each in seconds.items():
+        print(f"  {name:26}{statistics.median(each):8.2f} s  ({min(each):.2f} to {max(each):.2f})", flush=True)
+    ratios = [other / own for own, other in zip(ours, theirs, strict=True)]
+    print(f"  ours is {statistics.median(ratios):.2f} times as fast, round by round {min(ratios):.2f} to {max(ratios):.2f}", flush=True)
+    return seconds
+
+
+def _weights() -> Path | None:
+    from vitdemo.core.config import SHARED
+
+    path = SHARED / "weights" / f"{MODEL}.safetensors"
+    return path if path.is_file() else None
+
+
+def _whose() -> str:
+    return "" if _weights() else " with random weights"
+
+
+def _network(classes: int | None = None):
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    changes = {} if classes is None else {"num_classes": classes}
+    if weights := _weights():
+        return timm.create_model(MODEL, pretrained=True, pretrained_cfg_overlay={"file": str(weights), "custom_load": False}, **changes)
+    return timm.create_model(MODEL, pretrained=False, **changes)
+
+
+def _ours(items: list, folder: Path) -> None:
+    """Through the same function as the command, features and files included."""
+    import torch
+
+    from vitdemo.core.config import Settings
+    from vitdemo.core.engine import Engine
+    from vitdemo.core.labels import labels_of
+    from vitdemo.core.models import Vit
+    from vitdemo.core.preprocessing import Preprocessing
+    from vitdemo.finetune.dataset import place
+    from vitdemo.finetune.recipe import Recipe
+    from vitdemo.finetune.train import finetune
+
+    network = _network().eval().requires_grad_(False)
+    labels = labels_of(network.num_classes, network.pretrained_cfg)
+    vit = Vit(MODEL, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), 0)
+    samples, notes = place(items, folder)
+    with tempfile.TemporaryDirectory() as output:
+        for _ in finetune(vit, Engine(vit.device), samples, Recipe(head_epochs=EPOCHS), Path(output), Settings(), notes):
+            pass
+
+
+def _plain(pairs: list[tuple[str, str]]) -> None:
+    """A frozen backbone with a new head, as in timm's own examples: every epoch reads and runs every photo."""
+    import torch
+    from PIL import Image
+    from timm.data import create_transform, resolve_model_data_config
+
+    classes = sorted({label for _, label in pairs})
+    network = _network(len(classes)).train()
+    transform = create_transform(**resolve_model_data_config(network), is_training=False)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad = name.startswith("head")
+    optimizer = torch.optim.AdamW(network.head.parameters(), lr=3e-3)
+    for _ in range(EPOCHS):
+        for start in range(0, len(pairs), BATCH):
+            part = pairs[start : start + BATCH]
+            images = torch.stack([transform(Image.open(path).convert("RGB")) for path, _ in part])
+            targets = torch.tensor([classes.index(label) for _, label in part])
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(images), targets).backward()
+            optimizer.step()
+
+
+def _batch() -> tuple:
+    import torch
+
+    make = torch.Generator().manual_seed(0)
+    return torch.randn(STEP_BATCH, 3, 224, 224, generator=make), torch.arange(STEP_BATCH) % 3
+
+
+def _trainer_steps() -> Callable[[], None]:
+    import torch
+
+    from vitdemo.core.training import Recipe, Trainer
+
+    recipe = Recipe(steps=10_000, lr=1e-4, warmup=10, layer_decay=0.75)
+    trainer, batch = Trainer(_network(3), recipe, torch.nn.CrossEntropyLoss()), _batch()
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            trainer.take(*batch)
+
+    return steps
+
+
+def _timm_steps() -> Callable[[], None]:
+    import torch
+    from timm.optim import create_optimizer_v2
+    from timm.scheduler import CosineLRScheduler
+    from timm.utils import dispatch_clip_grad
+
+    network, (images, targets) = _network(3).train(), _batch()
+    optimizer = create_optimizer_v2(network, "adamw", lr=1e-4, weight_decay=0.05, layer_decay=0.75)
+    scheduler = CosineLRScheduler(optimizer, 10_000, warmup_t=10, warmup_prefix=False, t_in_epochs=False)
+    loss_of, count = torch.nn.CrossEntropyLoss(), 0
+
+    def steps() -> None:
+        nonlocal count
+        for _ in range(STEPS):
+            loss = loss_of(network(images), targets)
+            loss.backward()
+            dispatch_clip_grad(network.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            count += 1
+            scheduler.step_update(count)
+
+    return steps

@@ -1,0 +1,217 @@
+"""Long work in child processes, through the same entry as the command line: told by events, stopped, killed, and found again.
+
+A job lies in a folder of its own: the child writes its events there, one JSON object a line, and what it says on its standard error. So a
+page that was reloaded, or an app that was started again, finds what is there. A child stops when its standard input closes, which is how it
+is asked to stop, and how it learns that the app has died.
+"""
+
+import _thread
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.outputs import unwritable
+
+ENTRY = (sys.executable, "-m", "vitdemo")
+ROOT = Path(__file__).parents[2]
+VARIABLE = "VITDEMO_EVENTS"  # tells a child which file its events go to
+EVENTS, ERRORS, STATE = "events.jsonl", "errors.txt", "job.json"
+OVER = ("done", "stopped", "failed")
+GRACE = 30.0  # seconds that a child has to put its things in order once it is asked to stop
+AT_ONCE = 1  # jobs at work; the others wait in line
+log = logging.getLogger(__name__)
+GONE = "The work ended before it was done, perhaps for want of memory: start it again."
+
+
+def announce(event: dict) -> None:
+    """In a child: tell whoever follows the job. Does nothing where the command was given by a person.
+
+    An event of kind `error` has in its `text` the sentence that the command ends with.
+    """
+    if path := os.environ.get(VARIABLE):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+
+
+def attend() -> None:
+    """In a child: stop as if by Ctrl-C once the standard input closes. Does nothing where the command was given by a person."""
+    if VARIABLE not in os.environ:
+        return
+
+    def listen() -> None:
+        while os.read(0, 1024):  # sys.stdin's own lock, held here, would keep the child from ending
+            pass
+        _thread.interrupt_main()
+
+    threading.Thread(target=listen, name="attend", daemon=True).start()
+
+
+@dataclass(eq=False)
+class Job:
+    """One piece of long work.
+
+    Attributes:
+        folder: its own, where its events lie, and what it makes if that has no other place.
+        command: what would follow `python -m vitdemo`.
+        state: `waiting` in line, `running`, then `done`, `stopped` or `failed`.
+        error: why it failed, one sentence for people.
+    """
+
+    folder: Path
+    command: tuple[str, ...]
+    state: str = "waiting"
+    error: str = ""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    process: subprocess.Popen | None = None
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def over(self) -> bool:
+        return self.state in OVER
+
+    def events(self, start: int = 0) -> list[dict]:
+        """What the child has told, from number `start` on."""
+        try:
+            lines = (self.folder / EVENTS).read_text("utf-8").splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines[start:] if line.endswith("\n")]
+
+
+class Jobs:
+    """Runs jobs, one at a time, in the order in which they came."""
+
+    def __init__(self, settings: Settings, entry: Sequence[str] = ENTRY):
+        self.settings = settings
+        self._entry = tuple(entry)
+        self._jobs: dict[Path, Job] = {}
+        self._line: list[Job] = []
+        self._changed = threading.Condition()
+
+    def start(self, command: Sequence[str], folder: Path) -> Job:
+        """Begin, or queue up. A folder that holds an earlier job's work gets a new one, which may go on from there.
+
+        Raises: UserError where too many wait already, where the folder's job is still at work, or where it can't be written.
+        """
+        job = Job(folder.resolve(), tuple(command))
+        with self._changed:
+            if len(self._line) >= self.settings.max_jobs:
+                raise UserError(f"The app is busy: {len(self._line)} long jobs are waiting. Try again in a few minutes.")
+            if (other := self._jobs.get(job.folder)) and not other.over:
+                raise UserError("This is being worked on already: wait for it, or stop it first.")
+            try:
+                job.folder.mkdir(parents=True, exist_ok=True)
+                for name in (EVENTS, ERRORS):
+                    (job.folder / name).write_bytes(b"")
+                self._note(job, "waiting")
+            except OSError as error:
+                raise unwritable(job.folder, error) from None
+            self._jobs[job.folder] = job
+            self._line.append(job)
+        threading.Thread(target=self._work, args=(job,), name="job", daemon=True).start()
+        return job
+
+    def find(self, folder: Path) -> Job | None:
+        """The job of this folder, also one that an earlier run of the app left there; None where there is none."""
+        folder = folder.resolve()
+        if job := self._jobs.get(folder):
+            return job
+        try:
+            noted = json.loads((folder / STATE).read_text("utf-8"))
+            job = Job(folder, tuple(noted["command"]), noted["state"], noted["error"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if not job.over:
+            job.state, job.error = "failed", GONE
+        return job
+
+    def place(self, job: Job) -> int:
+        """How many are before it in the line."""
+        with self._changed:
+            return max(0, self._line.index(job) - AT_ONCE + 1) if job in self._line else 0
+
+    def stop(self, job: Job) -> None:
+        """Ask it to end and keep what it has; one that does not listen is killed."""
+        job.stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """The app is going: no job goes on without it."""
+        for job in list(self._jobs.values()):
+            job.stopping.set()
+            if job.process and job.process.poll() is None:
+                job.process.kill()
+
+    def _work(self, job: Job) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: job in self._line[:AT_ONCE] or job.stopping.is_set())
+        state, error = "stopped", ""
+        try:
+            status = None if job.stopping.is_set() else self._run(job)
+            if status == 0:
+                state = "done"
+            elif not job.stopping.is_set():
+                state, error = "failed", _last_words(job)
+        except OSError as reason:
+            state, error = "failed", f"The work could not be begun ({reason.strerror}): try again."
+        with contextlib.suppress(OSError):  # its folder may be gone by now
+            self._note(job, state, error)
+        job.error, job.state = error, state
+        with self._changed:
+            self._line.remove(job)
+            self._changed.notify_all()
+
+    def _run(self, job: Job) -> int:
+        """Run the child to its end. Returns its exit status."""
+        environ = os.environ | {VARIABLE: str(job.folder / EVENTS), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        with (job.folder / ERRORS).open("wb") as errors:
+            job.process = subprocess.Popen(
+                [*self._entry, *job.command],
+                cwd=job.folder,
+                env=environ,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,  # Ctrl-C in the app's terminal is the app's own matter
+            )
+        job.state = "running"
+        self._note(job, "running")
+        with job.process as process:
+            while process.poll() is None:
+                if job.stopping.wait(0.1):
+                    process.stdin.close()
+                    try:
+                        process.wait(GRACE)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+            return process.wait()
+
+    def _note(self, job: Job, state: str, error: str = "") -> None:
+        """Write its state down, for an app that is started again."""
+        text = json.dumps({"command": job.command, "state": state, "error": error})
+        partial = job.folder / f"{STATE}.partial"
+        partial.write_text(text, "utf-8")
+        os.replace(partial, job.folder / STATE)
+
+
+def _last_words(job: Job) -> str:
+    """The sentence that the command ended with. A fault of ours is logged with what the child said of it."""
+    if errors := [event["text"] for event in job.events() if event.get("kind") == "error"]:
+        return errors[-1]
+    log.error(
+        "job %s ended with status %s: %s", job.command[:1], job.process.returncode, (job.folder / ERRORS).read_text("utf-8", "replace")
+    )
+    return GONE

@@ -1,0 +1,24 @@
+"""What a model takes a photo for."""
+
+from dataclasses import dataclass
+
+import torch
+
+from vitdemo.core.labels import Label
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class with its probability (softmax over all classes, 0 … 1)."""
+
+    label: Label
+    probability: float
+
+    def as_row(self) -> dict:
+        return {"index": self.label.index, "label": self.label.name, "synset": self.label.synset, "probability": self.probability}
+
+
+def top_classes(logits: torch.Tensor, labels: tuple[Label, ...], top: int) -> list[Prediction]:
+    """The `top` likeliest classes of one row of logits (classes,), best first; all of them if there are fewer."""
+    probabilities, indices = logits.softmax(-1).topk(min(top, len(labels)))
+    return [Prediction(labels[index], probability) for index, probability in zip(indices.tolist(), probabilities.tolist(), strict=True)]

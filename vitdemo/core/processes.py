@@ -1,0 +1,35 @@
+"""Several processes that train one model together, as `accelerate launch` and `torchrun` start them."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed as group
+
+
+@contextmanager
+def joined(folder: Path) -> Iterator[tuple[Path, int | None]]:
+    """Join the other processes, if there are any. Gives the folder to write to, and this process's place, or None alone.
+
+    The first process writes to `folder`. The others write to a copy that goes at the end, and go on from what the first one had.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield folder, None
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    group.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    scratch = Path(tempfile.mkdtemp(prefix="vitdemo-process-"))
+    try:
+        rank = group.get_rank()
+        if rank and (folder / "run").is_dir():
+            shutil.copytree(folder / "run", scratch / "run")
+        group.barrier()
+        yield (scratch if rank else folder), rank
+    finally:
+        group.destroy_process_group()
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,215 @@
+"""`python -m vitdemo embed`: a gallery's vectors, and its map, in a file."""
+
+import argparse
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from vitdemo.core.config import MODEL_FLAGS, Settings
+from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.terminal import CLEAR, printable, progress
+
+POOLS = ("cls", "mean", "patches")
+NEIGHBOURS = 5  # of each photo, in what is written
+
+
+def add(commands) -> None:
+    """Give the command line its `embed` command."""
+    command = commands.add_parser("embed", help="photos as vectors of any layer, and their map")
+    command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, or a folder or zip of photos")
+    command.add_argument(
+        "--layer", default="final", metavar="L", help="a block's output, from 1, or final: after the last norm (default: final)"
+    )
+    command.add_argument("--pool", default="cls", metavar="HOW", help="cls, mean (of the patches) or patches: each of them (default: cls)")
+    command.add_argument("--map", type=int, metavar="D", help="draw a map as well, in 2 or 3 dimensions, with clusters")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="the map's: the same seed draws the same map (default: 0)")
+    command.add_argument("--output", type=Path, metavar="F", help="a .npz, .csv or .parquet file")
+    Settings.add_flags(
+        command, (*MODEL_FLAGS, "batch_size", "max_upload_mb", "max_megapixels", "vector_cache_mb", "cache_dir", "map_timeout")
+    )
+    command.set_defaults(run=_embed)
+
+
+def _embed(flags: argparse.Namespace) -> int:
+    if flags.pool not in POOLS:
+        raise UsageError(f"--pool is “{flags.pool}”, but it must be one of {', '.join(POOLS)}.")
+    if flags.map is not None and flags.pool == "patches":
+        raise UsageError("--map draws one point for each photo: give --pool cls or mean with it.")
+    settings = Settings.read(flags)
+    from vitdemo.embeddings import files
+    from vitdemo.embeddings.atlas import MapOptions
+
+    with _wrong_usage():
+        options = None if flags.map is None else MapOptions(dimensions=flags.map, seed=flags.seed)
+        if flags.output:
+            files.check_suffix(flags.output, flags.pool)
+    from vitdemo.core.gallery import find_items
+    from vitdemo.core.store import ModelStore
+    from vitdemo.embeddings import vectors
+
+    items = find_items(flags.paths)
+    if not items:
+        raise UserError("There are no photos in what you gave: give photos, or a folder or zip that holds some.")
+    if flags.output:
+        files.check_output(flags.output, flags.pool)
+    store = ModelStore(settings)
+    vit = store.get().result()
+    print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+    with _wrong_usage():
+        layer = vectors.check_layer(vit, flags.layer)
+        if flags.pool != "patches":
+            vectors.check_pool(vit, flags.pool)
+    work = _Work(len(items))
+    if flags.pool == "patches":
+        return _patches(flags, items, vit, store.engine, settings, layer, work)
+    return _vectors(flags, items, vit, store.engine, settings, layer, options, work)
+
+
+class _Work:
+    """What is said while photos go through the model, and how it ended."""
+
+    def __init__(self, total: int):
+        self.status = 0
+        self._total, self._begin, self._told = total, time.monotonic(), 0
+        self._follow = sys.stderr.isatty()
+
+    @contextmanager
+    def cared_for(self, rows: list):
+        """What is done stays, whatever ends the work inside."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.status = 130
+            print(f"\nvitdemo: stopped after {len(rows)} of {self._total} photos.", file=sys.stderr)
+        except UserError as error:  # such as too little memory
+            if not rows:
+                raise
+            self.status = 1
+            print(f"\nvitdemo: {error} This was after {len(rows)} of {self._total} photos.", file=sys.stderr)
+
+    def tell(self, rows: list) -> None:
+        """Say what is wrong with the latest rows, and how far the work has come."""
+        for row in rows[self._told :]:
+            if row.error:
+                print(f"{CLEAR if self._follow else ''}vitdemo: {row.error}", file=sys.stderr)
+        self._told = len(rows)
+        if self._follow and rows:
+            end = "" if len(rows) < self._total else "\n"
+            print(f"\r{progress(len(rows), self._total, time.monotonic() - self._begin)}", end=end, file=sys.stderr, flush=True)
+
+
+def _vectors(flags, items, vit, engine, settings, layer, options, work: _Work) -> int:
+    from vitdemo.embeddings import files
+    from vitdemo.embeddings.gallery import Embedding
+    from vitdemo.embeddings.mapper import Mapper
+
+    mapper = Mapper(settings) if options else None
+    if mapper:
+        mapper.warm()
+    embedding = Embedding(items, vit, engine, settings)
+    with work.cared_for(embedding.rows):
+        for _ in embedding.work():
+            work.tell(embedding.rows)
+    rows = embedding.done
+    if not rows:
+        return work.status or 1
+    found, mapped = embedding.vectors(layer, flags.pool), None
+    print(f"{len(rows)} photos × {found.shape[1]} numbers, layer {layer}, {flags.pool}", file=sys.stderr)
+    _say_scores(layer, found, rows)
+    if mapper:
+        try:
+            mapped = _mapped(mapper, found, options, rows)
+        except KeyboardInterrupt:
+            work.status = 130
+            print("\nvitdemo: stopped before the map was drawn; the vectors are there.", file=sys.stderr)
+        except UserError as error:
+            work.status = 1
+            print(f"\nvitdemo: {error} The vectors are there.", file=sys.stderr)
+        finally:
+            mapper.close()
+    if flags.output:
+        files.write_vectors(flags.output, embedding.rows, found, model=vit.name, layer=layer, pooling=flags.pool, mapped=mapped)
+        print(f"{len(rows)} rows in {flags.output}, {len(embedding.rows) - len(rows)} files left out", file=sys.stderr)
+    return work.status
+
+
+def _say_scores(layer, vectors, rows) -> None:
+    from vitdemo.embeddings.scores import NEIGHBOURS, score_layer
+
+    distinct = [place for place, row in enumerate(rows) if row.duplicate_of is None]
+    score = score_layer(layer, vectors[distinct], [rows[place].folder for place in distinct])
+    if score.accuracy is not None:
+        print(
+            f"folders as labels: {score.accuracy:.1%} of photos are labelled right by their {NEIGHBOURS} nearest"
+            + ("" if score.silhouette is None else f", silhouette {score.silhouette:.2f}"),
+            file=sys.stderr,
+        )
+
+
+def _mapped(mapper, vectors, options, rows):
+    from vitdemo.embeddings.atlas import Atlas, name_clusters
+    from vitdemo.embeddings.files import Mapped
+    from vitdemo.embeddings.nearest import nearest
+
+    follow = sys.stderr.isatty()
+    for step in mapper.map(vectors, options):
+        if isinstance(step, Atlas):
+            atlas = step
+        elif follow:
+            print(f"{CLEAR}{step.phase} {step.done}/{step.total} ", end="", file=sys.stderr, flush=True)
+    names = name_clusters(atlas.clusters, [row.predictions[0].label.name if row.predictions else "" for row in rows])
+    alone = int((atlas.clusters < 0).sum())
+    trust = "" if atlas.trust is None else f", trustworthiness {atlas.trust:.3f}"
+    print(
+        f"{CLEAR if follow else ''}map in {options.dimensions} dimensions{trust}: {len(names)} clusters, {alone} photos in none",
+        file=sys.stderr,
+    )
+    for cluster, name in enumerate(names):
+        print(f"  {int((atlas.clusters == cluster).sum()):5}  {printable(name)}", file=sys.stderr)
+    near, _ = nearest(vectors, NEIGHBOURS)
+    return Mapped(atlas, names, [[rows[place].path for place in each] for each in near])
+
+
+def _patches(flags, items, vit, engine, settings, layer, work: _Work) -> int:
+    import numpy as np
+
+    from vitdemo.embeddings import files
+    from vitdemo.embeddings.patch_gallery import patch_gallery
+
+    rows, done, shape = [], 0, None
+    with tempfile.TemporaryFile(dir=settings.temp_dir) as file:
+        places = []  # of each photo that had tokens of its own
+        with work.cared_for(rows):
+            for row, tokens in patch_gallery(items, vit, engine, settings, layer):
+                if row.at is not None:
+                    if tokens is None:
+                        file.seek(places[row.at])
+                        data = file.read(4 * int(np.prod(shape)))
+                        file.seek(0, 2)
+                    else:
+                        places.append(file.tell())
+                        shape, data = tokens.shape, np.ascontiguousarray(tokens).tobytes()
+                    file.write(data)
+                    done += 1
+                rows.append(row)
+                work.tell(rows)
+        if not done:
+            return work.status or 1
+        file.flush()
+        print(f"{done} photos × {shape[0]} patches × {shape[1]} numbers, layer {layer}", file=sys.stderr)
+        if flags.output:
+            found = np.memmap(file, np.float32, "r", shape=(done, *shape))
+            files.write_vectors(flags.output, rows, found, model=vit.name, layer=layer, pooling="patches")
+            print(f"{done} rows in {flags.output}, {len(rows) - done} files left out", file=sys.stderr)
+    return work.status
+
+
+@contextmanager
+def _wrong_usage():
+    """A value that this model does not have, such as layer 13 of 12, is a flag that can't be used."""
+    try:
+        yield
+    except UserError as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,189 @@
+"""Vectors written to a file: NPZ, CSV or Parquet, by its suffix; with a map's columns where there is one."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vitdemo.core.errors import UserError
+from vitdemo.core.outputs import check_place, unwritable
+from vitdemo.embeddings.atlas import Atlas
+from vitdemo.embeddings.gallery import Row
+
+AXES = ("x", "y", "z")
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """What a map adds to a gallery's rows.
+
+    Attributes:
+        atlas: row for row.
+        names: of its clusters, cluster 0 first.
+        neighbours: the paths of each row's nearest, nearest first.
+    """
+
+    atlas: Atlas
+    names: Sequence[str]
+    neighbours: Sequence[Sequence[str]]
+
+
+def write_vectors(
+    path: Path,
+    rows: Sequence[Row],
+    vectors: np.ndarray,
+    *,
+    model: str,
+    layer: int | str,
+    pooling: str,
+    mapped: Mapped | None = None,
+) -> None:
+    """Write vectors as .npz, .csv or .parquet, by the file's suffix.
+
+    Args:
+        rows: one for each file; those with an error stand in .csv and .parquet only.
+        vectors: (rows without an error, width), row for row, or (…, patches, width) for .npz and .parquet.
+        mapped: row for row like the vectors.
+
+    Raises: UserError for another suffix, patches in .csv, or a path that can't be written.
+    """
+    check_output(path, pooling)
+    table = _Table(rows, vectors, model, str(layer), pooling, mapped)
+    try:
+        WRITERS[path.suffix.lower()](path, table)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def check_output(path: Path, pooling: str = "cls") -> None:
+    """See that vectors can be written there, and make the folders on the way.
+
+    Raises: UserError for a suffix that is none of ours, or a place that can't be written.
+    """
+    check_suffix(path, pooling)
+    check_place(path)
+
+
+def check_suffix(path: Path, pooling: str = "cls") -> None:
+    """Raises: UserError for a suffix that is none of ours, or can't hold what is asked for."""
+    fitting = [each for each in WRITERS if pooling != "patches" or each != ".csv"]
+    if path.suffix.lower() not in fitting:
+        raise UserError(f"{path.name} must end in {' or '.join(fitting)}{' for patches' if pooling == 'patches' else ''}.")
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    rows: Sequence[Row]
+    vectors: np.ndarray
+    model: str
+    layer: str
+    pooling: str
+    mapped: Mapped | None
+
+    @property
+    def done(self) -> list[Row]:
+        return [row for row in self.rows if row.error is None]
+
+    def map_columns(self) -> dict[str, Sequence]:
+        """What is known of each row that has vectors; nothing without a map."""
+        if self.mapped is None:
+            return {}
+        atlas, first = self.mapped.atlas, [row.predictions[0] if row.predictions else None for row in self.done]
+        return {
+            "label": [row.folder for row in self.done],
+            "prediction": [each.label.name if each else "" for each in first],
+            "probability": np.array([each.probability if each else np.nan for each in first], np.float32),
+            **dict(zip(AXES, atlas.positions.T, strict=False)),
+            "cluster": atlas.clusters,
+            "cluster_name": [self.mapped.names[each] if each >= 0 else "" for each in atlas.clusters],
+            "membership": atlas.membership,
+            "neighbours": self.mapped.neighbours,
+        }
+
+
+def _write_npz(path: Path, table: _Table) -> None:
+    arrays = {"paths": np.array([row.path for row in table.done], str), "embeddings": table.vectors}
+    if table.mapped:
+        columns = table.map_columns()
+        arrays["map"] = table.mapped.atlas.positions
+        arrays["cluster"] = table.mapped.atlas.clusters
+        arrays |= {
+            name: np.array(columns[name]) for name in ("label", "prediction", "probability", "cluster_name", "membership", "neighbours")
+        }
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _write_csv(path: Path, table: _Table) -> None:
+    columns = {"path": [row.path for row in table.done], "sha256": [row.sha256 for row in table.done], **table.map_columns()}
+    if table.mapped:
+        columns["neighbours"] = [json.dumps(list(each), ensure_ascii=False) for each in columns["neighbours"]]
+    width = table.vectors.shape[1] if len(table.done) else 0
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, "error", *(f"e{number}" for number in range(1, width + 1))])
+        done = zip(*columns.values(), table.vectors, strict=True)
+        for row in table.rows:
+            if row.error:
+                writer.writerow([row.path, row.sha256 or "", *[""] * (len(columns) - 2), row.error, *[""] * width])
+            else:
+                *known, vector = next(done)
+                writer.writerow([*known, "", *vector.tolist()])
+
+
+def _write_parquet(path: Path, table: _Table) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    numbers = iter(range(len(table.done)))
+    places = [None if row.error else next(numbers) for row in table.rows]
+    types = {"x": pa.float32(), "y": pa.float32(), "z": pa.float32(), "cluster": pa.int32(), "probability": pa.float32()}
+    types |= {"membership": pa.float32(), "neighbours": pa.list_(pa.string())}
+    columns = table.map_columns()
+    schema = pa.schema(
+        {
+            "sha256": pa.string(),
+            "path": pa.string(),
+            "model": pa.string(),
+            "layer": pa.string(),
+            "pooling": pa.string(),
+            "embedding": pa.list_(pa.float32()),
+            "error": pa.string(),
+            **{name: types.get(name, pa.string()) for name in columns},
+        }
+    )
+    with path.open("wb") as file, pyarrow.parquet.ParquetWriter(file, schema) as writer:
+        for first in range(0, len(table.rows), 256):
+            part = list(zip(table.rows[first : first + 256], places[first : first + 256], strict=True))
+            writer.write_table(pa.Table.from_pylist([_parquet_row(row, place, table, columns) for row, place in part], schema))
+
+
+def _parquet_row(row: Row, place: int | None, table: _Table, columns: dict[str, Sequence]) -> dict:
+    return {
+        "sha256": row.sha256,
+        "path": _plain(row.path),
+        "model": table.model,
+        "layer": table.layer,
+        "pooling": table.pooling,
+        "embedding": None if place is None else table.vectors[place].ravel(),
+        "error": row.error,
+        **{name: None if place is None else _cell(column[place]) for name, column in columns.items()},
+    }
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str):
+        return _plain(value)
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value.item()
+
+
+def _plain(text: str) -> str:
+    """Names that are no UTF-8 on disk, made so."""
+    return os.fsencode(text).decode("utf-8", "replace")
+
+
+WRITERS = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}

@@ -1,0 +1,326 @@
+"""A model with all that belongs to it, in one folder: written beside its place, proved, and moved there only when all of it is right."""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vitdemo.core.config import ASSETS, Settings
+from vitdemo.core.engine import Engine
+from vitdemo.core.errors import UserError
+from vitdemo.core.gallery import Item, find_items
+from vitdemo.core.models import Vit
+from vitdemo.core.outputs import unwritable
+from vitdemo.core.photos import Photo, open_photo
+from vitdemo.core.stream import photos_ahead
+from vitdemo.core.trace import trace
+from vitdemo.export import formats, parity, quantize, runtimes, serving
+from vitdemo.export.parity import Agreement, Sample
+from vitdemo.export.plan import Plan
+from vitdemo.export.report import TEMPLATES, Report, Row, concerns, render
+
+BUNDLED = ASSETS / "examples" / "gallery"
+KNOWN = ASSETS / "examples" / "cat.jpg"
+CALIBRATION = 32  # photos for the scales of a static recipe
+TRACED = 4  # photos on which features and attention are compared
+CLOSE = 0.15  # share by which times and sizes may differ and still be taken as equal: then the recipe that agrees best is shipped
+FULL = 1_000_000  # bytes: a disk with less room is full
+TOLERANCE = {"fp32": 1e-3, "fp16": 0.1, "int8": 0.5}  # of the known answer, in logits: the same file on another processor
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far an export is: what is being done, and how many of how many where that is known (else 0 of 0)."""
+
+    phase: str
+    done: int = 0
+    total: int = 0
+
+
+def check_output(output: Path) -> None:
+    """See that a bundle can be written there, better before the work than after it.
+
+    Raises: UserError for a place that is taken or can't be written.
+    """
+    try:
+        if output.exists() and not output.is_dir():
+            raise UserError(f"{output} is a file: give a folder that is new or empty.")
+        if output.is_dir() and any(output.iterdir()):
+            raise UserError(f"{output} is not empty, and nothing is overwritten: give a folder that is new or empty.")
+        output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(output.absolute().parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise unwritable(output, error) from None
+
+
+def export(
+    vit: Vit,
+    engine: Engine,
+    plan: Plan,
+    output: Path,
+    settings: Settings,
+    *,
+    photos: list[Item] | None = None,
+    calibration: list[Item] | None = None,
+) -> Iterator[Step | Report]:
+    """Write the bundle; a Step whenever there is something to tell, at last the Report.
+
+    Closing the iterator, or any error, leaves nothing behind.
+
+    Args:
+        output: a folder that is new or empty.
+        photos: what to compare on; by default the calibration photos that served nothing else, else the bundled pictures.
+        calibration: photos to find the scales of a static int8 recipe with.
+
+    Raises: UserError for a model or place that it can't be done with.
+    """
+    check_output(output)
+    serving.check(plan)
+    with _beside(output, 3 * plan.expected_bytes(vit.parameters) + 4 * vit.parameters) as folder:
+        scales, photos = _share_out(photos, calibration, plan, settings)
+        source = "those that were given" if photos else "the drawings that come with vitdemo"
+        photos = photos or find_items([BUNDLED])
+        sample = None
+        for found in parity.read_sample(photos, source, vit, engine, settings):
+            if isinstance(found, Sample):
+                sample = found
+            else:
+                yield Step("Asking the original", found, len(photos))
+        work = _Work(vit, engine, plan, folder, sample, scales, settings)
+        yield from work.make()
+        yield Step("Writing what belongs to it")
+        work.write_rest()
+        _move(folder, output)
+    yield work.report
+
+
+class _Work:
+    """One export under way."""
+
+    def __init__(self, vit: Vit, engine: Engine, plan: Plan, folder: Path, sample: Sample, scales: list[Item], settings: Settings):
+        self.vit, self.engine, self.plan, self.folder, self.sample = vit, engine, plan, folder, sample
+        self.scales, self.settings = scales, settings
+        self.outputs = formats.output_names(vit, plan)
+        self.path = folder / plan.file
+        self.report: Report
+
+    def make(self) -> Iterator[Step]:
+        """Write the model, load it back, compare and time it."""
+        yield Step(f"Writing {self.plan.file}")
+        formats.write(self.vit, self.plan, self.folder)
+        if self.plan.precision == "int8":
+            yield from self._quantise()
+        else:
+            yield Step("Loading it back")
+            run = runtimes.open_model(self.path, self.plan, self.outputs)
+            agreement = None
+            for found in self._compare(run):
+                if isinstance(found, Agreement):
+                    agreement = found
+                else:
+                    yield Step("Comparing", found, len(self.sample.crops))
+            yield Step("Timing")
+            seconds = parity.time_in_turn({"torch": self._torch, "exported": self._side(run)})
+            row = Row(f"{self.plan.precision}", _size(self.path), agreement, seconds["exported"], shipped=True)
+            self._report((row,), seconds["torch"], "", signed=False)
+
+    def _quantise(self) -> Iterator[Step]:
+        """All recipes from the fp32 model, measured beside it; the chosen one takes its place."""
+        base = self.path.rename(self.path.with_name("fp32.onnx"))
+        recipes = quantize.recipes(vnni=quantize.has_vnni(), calibrated=bool(self.scales))
+        inputs = self._calibration() if self.scales else []
+        files, runs, agreements = {"fp32": base}, {"fp32": runtimes.open_onnx(base)}, {}
+        for number, recipe in enumerate(recipes):
+            yield Step(f"Quantising: {recipe.name}", number, len(recipes))
+            files[recipe.name] = self.folder / f"{number}.onnx"
+            quantize.quantize(base, files[recipe.name], recipe, inputs)
+            runs[recipe.name] = runtimes.open_onnx(files[recipe.name])
+        for name, run in runs.items():
+            for found in self._compare(run):
+                if isinstance(found, Agreement):
+                    agreements[name] = found
+                else:
+                    yield Step(f"Comparing: {name}", found, len(self.sample.crops))
+        yield Step("Timing all of them in turn")
+        seconds = parity.time_in_turn({"torch": self._torch} | {name: self._side(run) for name, run in runs.items()})
+        rows = [Row(name, _size(files[name]), agreements[name], seconds[name]) for name in files]
+        chosen = choose(rows[1:], self.plan.prefer)
+        recipe = next(each for each in recipes if each.name == chosen.name)
+        runs.clear()  # Windows can't move what is open
+        files[chosen.name].rename(self.path)
+        for path in files.values():
+            path.unlink(missing_ok=True)
+        rows = tuple(replace(row, shipped=row is chosen) for row in rows)
+        self._report(rows, seconds["torch"], recipe.name, signed=recipe.signed)
+
+    def _compare(self, run: runtimes.Runner) -> Iterator[int | Agreement]:
+        return parity.compare(self.sample, run, self.outputs[0], baked=self.plan.baked, labelled=bool(self.vit.labels))
+
+    def _calibration(self) -> list[np.ndarray]:
+        """Inputs of the graph, (1, …) each."""
+        crops = [np.asarray(self.vit.preprocessing.crop(photo.image)) for photo in _readable(self.scales, self.settings)]
+        if not crops:
+            raise UserError("None of the photos to calibrate on can be read: give others.")
+        return [self._input(each[None]) for each in crops]
+
+    def _input(self, crops: np.ndarray) -> np.ndarray:
+        return crops if self.plan.baked else parity.normalised(crops, self.vit.preprocessing)
+
+    def _side(self, run: runtimes.Runner):
+        inputs = {batch: self.sample.inputs(np.arange(batch) % len(self.sample.crops), baked=self.plan.baked) for batch in parity.BATCHES}
+        return lambda batch: run(inputs[batch])
+
+    def _torch(self, batch: int) -> None:
+        indices = np.arange(batch) % len(self.sample.crops)
+        self.engine.logits(self.vit, torch.from_numpy(self.sample.inputs(indices, baked=False)))
+
+    def _report(self, rows: tuple[Row, ...], torch_seconds: dict[int, float], recipe: str, *, signed: bool) -> None:
+        shipped = next(row for row in rows if row.shipped)
+        base = next((row for row in rows if row.name == "fp32" and row is not shipped), None)
+        self.report = Report(
+            model=self.vit.name,
+            source=self.vit.source,
+            parameters=self.vit.parameters,
+            plan=self.plan,
+            recipe=recipe,
+            rows=rows,
+            torch_seconds=torch_seconds,
+            photos=self.sample.source,
+            extras=self._extras(),
+            runtime=runtimes.version(self.plan.format),
+            torch=torch.__version__,
+            device=str(self.vit.device),
+            cores=os.cpu_count() or 1,
+            warnings=concerns(shipped, base, signed) + serving.warnings(self.plan),
+        )
+
+    def _extras(self) -> dict[str, float]:
+        """The largest difference of each further output from what this app finds."""
+        if len(self.outputs) == 1:
+            return {}
+        run, differences = runtimes.open_model(self.path, self.plan, self.outputs), dict.fromkeys(self.outputs[1:], 0.0)
+        for index in range(min(TRACED, len(self.sample.crops))):
+            found = run(self.sample.inputs([index], baked=self.plan.baked))
+            tensor = torch.from_numpy(self.sample.inputs([index], baked=False))
+            expected = {"features": self.engine.logits_and_features(self.vit, tensor)[1].numpy()}
+            if "attention" in differences:
+                expected["attention"] = self.engine.run(lambda tensor=tensor: trace(self.vit, tensor[0])).attention[None].numpy()
+            for name in differences:
+                differences[name] = max(differences[name], float(np.abs(found[name] - expected[name]).max()))
+        return differences
+
+    def write_rest(self) -> None:
+        """Labels, preprocessing, the known answer, what serves it, and what explains it."""
+        formats.write_labels(self.vit, self.folder / "labels.json")
+        recipe = asdict(self.vit.preprocessing) | {"input": "uint8" if self.plan.baked else "float32"}
+        (self.folder / "preprocessing.json").write_text(json.dumps(recipe, indent=1) + "\n", "utf-8")
+        shutil.copyfile(TEMPLATES / "preprocess.py", self.folder / "preprocess.py")
+        self._write_known_answer()
+        self.report.write(self.folder)
+        serving.write(self.plan, self.vit, self.outputs, self.folder)
+        text = render("README.md.jinja", report=self.report, plan=self.plan, outputs=self.outputs, labels=len(self.vit.labels))
+        (self.folder / "README.md").write_text(text, "utf-8")
+
+    def _write_known_answer(self) -> None:
+        """A photo, the model's input and output for it, and the answer in words, from the file as it will be used."""
+        folder = self.folder / "known_answer"
+        folder.mkdir()
+        photo = open_photo(KNOWN, self.settings).image
+        photo.save(folder / "photo.png")
+        batch = self._input(np.array(self.vit.preprocessing.crop(photo))[None])
+        found = runtimes.open_model(self.path, self.plan, self.outputs)(batch)[self.outputs[0]]  # (1, classes)
+        np.save(folder / "input.npy", batch)
+        np.save(folder / "output.npy", found)
+        answer = {"photo": "photo.png", "output": self.outputs[0], "tolerance": TOLERANCE[self.plan.precision]}
+        if self.vit.labels:
+            probabilities = torch.from_numpy(found[0].astype(np.float64)).softmax(-1)
+            best = probabilities.topk(min(5, len(probabilities)))
+            answer["predictions"] = [
+                {"index": index, "label": self.vit.labels[index].name, "probability": probability}
+                for probability, index in zip(*map(torch.Tensor.tolist, best), strict=True)
+            ]
+        (folder / "answer.json").write_text(json.dumps(answer, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def choose(rows: list[Row], prefer: str) -> Row:
+    """Of the int8 recipes that agree, the fastest at batch 1 or the smallest; where none agrees, the one that comes closest.
+
+    Timing is noisy: of those within 15 % of the best, the one with the best agreement.
+    """
+
+    def cost(row: Row) -> float:
+        return row.seconds[1] if prefer == "fastest" else row.bytes
+
+    able = [row for row in rows if row.agreement.agrees]
+    if not able:
+        return max(rows, key=lambda row: (row.agreement.agreement, -row.agreement.mean))
+    best = min(map(cost, able))
+    return max((row for row in able if cost(row) <= (1 + CLOSE) * best), key=lambda row: (row.agreement.agreement, -row.agreement.mean))
+
+
+def _share_out(photos: list[Item] | None, calibration: list[Item] | None, plan: Plan, settings: Settings) -> tuple[list[Item], list[Item]]:
+    """Which photos find scales, and which are compared on: never the same. At most `compare_photos`, evenly taken."""
+    scales: list[Item] = []
+    if calibration and plan.precision == "int8":
+        scales = _evenly(calibration, min(CALIBRATION, max(1, len(calibration) // 2)))
+    taken = {(each.path, each.name) for each in scales}
+    rest = [each for each in photos or calibration or [] if (each.path, each.name) not in taken]
+    return scales, _evenly(rest, settings.compare_photos)
+
+
+def _evenly(items: list[Item], most: int) -> list[Item]:
+    """At most so many, from all over the list: galleries are sorted by folder."""
+    return [items[index * len(items) // most] for index in range(most)] if len(items) > most else items
+
+
+def _readable(items: list[Item], settings: Settings) -> Iterator[Photo]:
+    for ready in photos_ahead(items, lambda photo: photo, settings, ahead=4):
+        if ready.made is not None:
+            yield ready.made
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+@contextmanager
+def _beside(output: Path, needed: int) -> Iterator[Path]:
+    """A new folder beside the bundle's place, on the same disk, which is gone afterwards unless it was moved.
+
+    Raises: UserError where the disk has less room than `needed` bytes, or fills up.
+    """
+    parent = output.absolute().parent
+    if shutil.disk_usage(parent).free < needed:
+        raise UserError(f"The disk of {parent} has less room than this export needs ({needed / 1e6:.0f} MB): choose another place.")
+    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=parent))
+    try:
+        folder.chmod(0o755)
+        yield folder
+    except Exception as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if full or shutil.disk_usage(parent).free < FULL:  # torch and safetensors say it in errors of their own
+            raise UserError(f"The disk of {parent} is full, and nothing was kept: make room, or choose another place.") from None
+        raise unwritable(output, error) if isinstance(error, OSError) else error from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move(folder: Path, output: Path) -> None:
+    """To its place, if that is still free: two exports may have been on their way there."""
+    try:
+        if output.is_dir():
+            output.rmdir()
+        folder.rename(output)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise UserError(f"{output} was filled by something else meanwhile, and nothing is overwritten: give another folder.") from None
+        raise

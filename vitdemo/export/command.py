@@ -1,0 +1,112 @@
+"""`python -m vitdemo export`: a model as a bundle that runs elsewhere."""
+
+import argparse
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from vitdemo.core.config import MODEL_FLAGS, Settings
+from vitdemo.core.errors import UsageError
+from vitdemo.export.plan import EXTRAS, FILES, KITS, PRECISIONS, PREFERENCES, Plan
+
+
+def add(commands) -> None:
+    """Give the command line its `export` command."""
+    command = commands.add_parser("export", help="a model as a bundle that runs elsewhere, with proof that it is the same")
+    command.add_argument("--format", required=True, metavar="FORMAT", help=", ".join(FILES))
+    command.add_argument("--precision", dest="number", default="fp32", metavar="P", help=f"{', '.join(PRECISIONS)} (default: fp32)")
+    command.add_argument(
+        "--prefer", default="fastest", metavar="WHICH", help=f"int8: {' or '.join(PREFERENCES)} that agrees (default: fastest)"
+    )
+    command.add_argument("--bake-preprocessing", action="store_true", help="the graph takes uint8 RGB crops and normalises them itself")
+    command.add_argument(
+        "--with", dest="extras", action="append", default=[], metavar="OUTPUT", help=f"a further output: {', '.join(EXTRAS)}"
+    )
+    command.add_argument("--calibrate", type=Path, metavar="FOLDER", help="int8: photos for a static recipe; the rest is compared on")
+    command.add_argument("--photos", type=Path, metavar="FOLDER", help="photos to compare on (default: those of --calibrate, or drawings)")
+    command.add_argument("--serve", action="append", default=[], metavar="KIT", help=f"what to serve it with: {', '.join(KITS)}")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR", help="a folder that is new or empty")
+    flags = [each for each in MODEL_FLAGS if each != "precision"]  # here it is the bundle's
+    Settings.add_flags(command, (*flags, "max_upload_mb", "max_megapixels", "compare_photos"))
+    command.set_defaults(run=_export)
+
+
+def _export(flags: argparse.Namespace) -> int:
+    plan = Plan(
+        format=flags.format,
+        precision=flags.number,
+        baked=flags.bake_preprocessing,
+        extras=tuple(dict.fromkeys(flags.extras)),
+        kits=tuple(dict.fromkeys(flags.serve)),
+        prefer=flags.prefer,
+    )
+    settings = Settings.read(flags)
+    photos, calibration = _found(flags.photos, "--photos"), _found(flags.calibrate, "--calibrate")
+    from vitdemo.core.store import ModelStore
+    from vitdemo.export import bundle
+
+    bundle.check_output(flags.output)
+    store = ModelStore(settings)
+    vit = store.get().result()
+    print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+    print(f"about {plan.expected_bytes(vit.parameters) / 1e6:.0f} MB", file=sys.stderr)
+    with closing(bundle.export(vit, store.engine, plan, flags.output, settings, photos=photos, calibration=calibration)) as steps:
+        report = _follow(steps)
+    _tell(report, flags.output)
+    return 0
+
+
+def _found(folder: Path | None, flag: str) -> list | None:
+    if folder is None:
+        return None
+    from vitdemo.core.gallery import find_items
+
+    items = find_items([folder])
+    if not items:
+        raise UsageError(f"There are no photos in {folder}: give {flag} a folder that holds some, or leave it out.")
+    return items
+
+
+def _follow(steps):
+    """Print each phase, and on a terminal how far it is. Returns: the last that comes, the report."""
+    phase, here = "", sys.stderr.isatty()
+    for step in steps:
+        if not hasattr(step, "phase"):
+            print(file=sys.stderr, end="\n" if here and phase else "")
+            return step
+        if step.phase != phase:
+            phase = step.phase
+            print(f"{chr(10) if here else ''}{phase}", end="" if here else "\n", file=sys.stderr, flush=True)
+        if here and step.total:
+            print(f"\r{phase} {step.done}/{step.total}", end="", file=sys.stderr, flush=True)
+    raise AssertionError("an export ends with its report")
+
+
+def _tell(report, output: Path) -> None:
+    mine = report.shipped
+    if len(report.rows) > 1:
+        print(f"{'':38}{'MB':>7}{'agrees':>9}{'right':>8}{'largest Δ':>11}{'1 photo':>10}{'8 photos':>10}")
+        for row in report.rows:
+            print(f"{'→' if row.shipped else ' '} {row.name:36}{_figures(row)}")
+    else:
+        print(f"{output}: {mine.bytes / 1e6:.1f} MB, {_words(mine.agreement)}")
+    for batch, seconds in report.torch_seconds.items():
+        print(f"batch {batch}: torch {1e3 * seconds:.1f} ms, {report.runtime} {1e3 * mine.seconds[batch]:.1f} ms")
+    for name, difference in report.extras.items():
+        print(f"{name}: differs by {difference:.2g} at most")
+    for sentence in report.warnings:
+        print(f"vitdemo: {sentence}", file=sys.stderr)
+    print(f"the bundle is in {output}; {output / 'report.html'} shows what was measured", file=sys.stderr)
+
+
+def _figures(row) -> str:
+    same = row.agreement
+    right = "–" if same.accuracy is None else f"{same.accuracy:.1%}"
+    times = "".join(f"{1e3 * seconds:7.1f} ms" for seconds in row.seconds.values())
+    return f"{row.bytes / 1e6:7.1f}{same.agreement:9.1%}{right:>8}{same.largest:11.2g}{times}"
+
+
+def _words(same) -> str:
+    what = "the same first class" if same.top5 is not None else "the same features"
+    right = f", accuracy {same.accuracy:.1%} (the original {same.accuracy_before:.1%})" if same.accuracy is not None else ""
+    return f"{what} on {same.agreement:.1%} of {same.photos} photos, outputs differ by {same.largest:.2g} at most{right}"

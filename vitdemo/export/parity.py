@@ -1,0 +1,169 @@
+"""Does the exported model give the same answers as the one it came from, and how fast? Measured side by side, in one run."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vitdemo.core.config import Settings
+from vitdemo.core.engine import Engine
+from vitdemo.core.errors import UserError
+from vitdemo.core.gallery import Item
+from vitdemo.core.labels import classes_named, plain
+from vitdemo.core.models import Vit
+from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.stream import photos_ahead
+from vitdemo.export.runtimes import Runner
+
+AGREES = 0.95  # share of photos with the same first class from which on a model agrees with its original
+LOSS = 0.015  # accuracy that it may lose, where labels are at hand
+NEAR = 0.99  # cosine similarity from which on two feature vectors agree
+BATCHES = (1, 8)
+ROUNDS, PATIENCE = 7, 30.0  # times each side is timed in turn; no more rounds after so many seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Photos to compare on, as the model sees them, with the original's answers.
+
+    Attributes:
+        crops: (photos, height, width, 3) uint8.
+        preprocessing: the model's own.
+        answers: (photos, classes), the original's logits, or features.
+        targets: for each photo the classes that its folder names; empty where it names none.
+        source: what the photos are, for people to read.
+    """
+
+    crops: np.ndarray
+    preprocessing: Preprocessing
+    answers: np.ndarray
+    targets: list[frozenset[int]]
+    source: str
+
+    def inputs(self, indices: Iterable[int], *, baked: bool) -> np.ndarray:
+        """Some of the photos as the exported graph takes them."""
+        crops = self.crops[list(indices)]
+        return crops if baked else normalised(crops, self.preprocessing)
+
+
+def normalised(crops: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """(photos, height, width, 3) uint8 → (photos, 3, height, width) float32"""
+    return torch.stack([preprocessing.normalised(Image.fromarray(each)) for each in crops]).numpy()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How close the exported model is to its original.
+
+    Attributes:
+        photos: how many were compared.
+        largest, mean: of the differences between logits, or features.
+        agreement: share of photos with the same first class; of features, with a cosine similarity of 0.99 or more.
+        top5: share of photos with the same five classes in the same order; None for features.
+        accuracy, accuracy_before: share of labelled photos whose first class is right, exported and original; None without labels.
+        labelled: how many photos have a label.
+    """
+
+    photos: int
+    largest: float
+    mean: float
+    agreement: float
+    top5: float | None
+    accuracy: float | None
+    accuracy_before: float | None
+    labelled: int
+
+    @property
+    def agrees(self) -> bool:
+        kept = self.accuracy is None or self.accuracy >= self.accuracy_before - LOSS - 1e-9
+        return self.agreement >= AGREES and kept
+
+
+def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settings: Settings) -> Iterator[int | Sample]:
+    """The photos among the items, with the original's answers; after each photo their number, at last the Sample.
+
+    Raises: UserError where none of them can be read.
+    """
+    preprocessing, named = vit.preprocessing, classes_named(vit.labels)
+    crops, targets = [], []
+    for ready in photos_ahead(items, lambda photo: np.asarray(preprocessing.crop(photo.image)), settings, ahead=16):
+        if ready.made is not None:
+            crops.append(ready.made)
+            targets.append(named.get(plain(ready.item.folder), frozenset()))
+    if not crops:
+        raise UserError("None of the photos to compare on can be read: give others.")
+    if sum(map(bool, targets)) < len(targets) / 2:  # a few folders whose names happen to be classes
+        targets = [frozenset()] * len(targets)
+    stacked, answers = np.stack(crops), []
+    for part in _parts(len(crops)):
+        answers.append(engine.logits(vit, torch.from_numpy(normalised(stacked[part], preprocessing)))[0].numpy())
+        yield sum(map(len, answers))
+    yield Sample(stacked, preprocessing, np.concatenate(answers), targets, source)
+
+
+def compare(sample: Sample, run: Runner, output: str, *, baked: bool, labelled: bool) -> Iterator[int | Agreement]:
+    """Run the exported model on the sample; after each batch the photos done, at last the Agreement.
+
+    Args:
+        output: the name of the output that stands for the answer.
+        labelled: the answers are logits, not features.
+    """
+    found = []
+    for part in _parts(len(sample.crops)):
+        found.append(run(sample.inputs(part, baked=baked))[output])
+        yield sum(map(len, found))
+    yield agreement(sample, np.concatenate(found), labelled)
+
+
+def _parts(count: int) -> Iterator[range]:
+    size = max(BATCHES)
+    return (range(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def agreement(sample: Sample, found: np.ndarray, labelled: bool) -> Agreement:
+    """The exported model's answers (photos, classes) beside the original's."""
+    before = sample.answers
+    difference = np.abs(found - before)
+    if not labelled:
+        cosine = (found * before).sum(1) / np.maximum(np.linalg.norm(found, axis=1) * np.linalg.norm(before, axis=1), 1e-12)
+        return Agreement(len(found), float(difference.max()), float(difference.mean()), float((cosine >= NEAR).mean()), None, None, None, 0)
+    top = min(5, found.shape[1])
+    order, order_before = np.argsort(-found, 1, "stable")[:, :top], np.argsort(-before, 1, "stable")[:, :top]
+    judged = [(now[0] in meant, then[0] in meant) for now, then, meant in zip(order, order_before, sample.targets, strict=True) if meant]
+    return Agreement(
+        photos=len(found),
+        largest=float(difference.max()),
+        mean=float(difference.mean()),
+        agreement=float((order[:, 0] == order_before[:, 0]).mean()),
+        top5=float((order == order_before).all(1).mean()),
+        accuracy=sum(now for now, _ in judged) / len(judged) if judged else None,
+        accuracy_before=sum(then for _, then in judged) / len(judged) if judged else None,
+        labelled=len(judged),
+    )
+
+
+def time_in_turn(sides: dict[str, Callable[[int], object]]) -> dict[str, dict[int, float]]:
+    """Median seconds of each side at each batch size; the sides take turns, after one round that doesn't count.
+
+    Args:
+        sides: name → what runs that side on so many photos.
+    """
+    medians: dict[str, dict[int, float]] = {name: {} for name in sides}
+    for batch in BATCHES:
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        begin = time.perf_counter()
+        for number in range(ROUNDS + 1):
+            for name, side in sides.items():
+                start = time.perf_counter()
+                side(batch)
+                if number:
+                    seconds[name].append(time.perf_counter() - start)
+            if number and time.perf_counter() - begin > PATIENCE:
+                break
+        for name, each in seconds.items():
+            medians[name][batch] = statistics.median(each)
+    return medians

@@ -1,0 +1,140 @@
+"""int8 for ONNX: several recipes are made, measured beside fp32, and one of those that agree is shipped.
+
+No single recipe is safe for a ViT: the inputs of the MLP's second layer (`fc2`) have outliers that one scale for a whole tensor can't hold.
+So there are recipes that leave these layers in fp32, or give each block of 64 weights and inputs a scale of its own (weight-only). Signed
+weights are faster and finer where the processor multiplies bytes without saturation (VNNI), and wrong elsewhere.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+LINEAR = ["MatMul", "Gemm"]
+BLOCK = 64  # weights that share a scale in a weight-only layer
+SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes the module that a node comes from
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to int8.
+
+    Attributes:
+        name: what tables call it.
+        kind: `dynamic` finds the scales of inputs while it runs, `static` brings them along, `weights` rounds weights alone.
+        signed: signed weights, which need a processor with VNNI.
+        weight_only: layers of each block that are weight-only instead, such as fc2.
+        late_fc2: the MLPs' second layers in the later half of the network stay in fp32.
+    """
+
+    name: str
+    kind: str
+    signed: bool = False
+    weight_only: tuple[str, ...] = ()
+    late_fc2: bool = False
+
+
+def recipes(*, vnni: bool, calibrated: bool) -> list[Recipe]:
+    """What is worth trying on a processor with or without VNNI, with or without photos to calibrate on."""
+    word = "signed" if vnni else "unsigned"
+    found = [
+        Recipe(f"dynamic, {word}", "dynamic", vnni),
+        Recipe(f"dynamic, {word}, later fc2 in fp32", "dynamic", vnni, late_fc2=True),
+        Recipe(f"dynamic, {word}, fc2 weight-only", "dynamic", vnni, ("fc2",)),
+        Recipe(f"dynamic, {word}, MLP weight-only", "dynamic", vnni, ("fc1", "fc2")),
+    ]
+    if vnni:
+        found.append(Recipe("dynamic, unsigned, fc2 weight-only", "dynamic", weight_only=("fc2",)))
+    found.append(Recipe("weight-only", "weights"))
+    if calibrated:
+        found.append(Recipe("static, fc2 weight-only", "static", vnni, ("fc2",)))
+    return found
+
+
+def has_vnni() -> bool:
+    """Whether this processor multiplies bytes without saturation. Where the system doesn't tell, no is safe."""
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def quantize(source: Path, target: Path, recipe: Recipe, calibration: list[np.ndarray] = ()) -> None:
+    """Write the fp32 model at `source` by a recipe.
+
+    Args:
+        calibration: inputs of the graph, (1, …) each, for a static recipe.
+    """
+    with _quiet():
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+
+        model = onnx.load(source)
+        del model.graph.value_info[:]  # the exporter's shapes are symbolic, and the quantiser stumbles over them
+        if recipe.kind == "weights":
+            _weight_only(model, target, leave=())
+            return
+        blocks = nodes_of(model, recipe.weight_only)
+        second = nodes_of(model, ("fc2",)) if recipe.late_fc2 else []
+        options = {
+            "op_types_to_quantize": LINEAR,
+            "per_channel": True,
+            "nodes_to_exclude": blocks + second[len(second) // 2 :],
+            "extra_options": {"MatMulConstBOnly": True},
+        }
+        if recipe.kind == "dynamic":
+            quantize_dynamic(model, target, weight_type=QuantType.QInt8 if recipe.signed else QuantType.QUInt8, **options)
+        else:
+            seven_bits = not recipe.signed  # keeps products within 16 bits where there is no VNNI
+            form = {"quant_format": QuantFormat.QDQ, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+            quantize_static(model, target, _Reader(calibration), reduce_range=seven_bits, **form, **options)
+        if blocks:
+            half_way = onnx.load(target)
+            names = {node.name for node in half_way.graph.node if node.op_type in LINEAR}
+            _weight_only(half_way, target, leave=names - set(blocks))
+
+
+def nodes_of(model: onnx.ModelProto, layers: tuple[str, ...]) -> list[str]:
+    """The names of the nodes of these layers of every block's MLP, in order."""
+
+    def is_one(node: onnx.NodeProto) -> bool:
+        scopes = next((each.value for each in node.metadata_props if each.key == SCOPES), "")
+        return node.op_type in LINEAR and any(f".mlp.{layer}'" in scopes for layer in layers)
+
+    return [node.name for node in model.graph.node if is_one(node)]
+
+
+def _weight_only(model: onnx.ModelProto, target: Path, leave: Iterable[str]) -> None:
+    """8-bit weights with a scale for each block; inputs are rounded block by block as they come (accuracy level 4)."""
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    quantizer = MatMulNBitsQuantizer(model, bits=8, block_size=BLOCK, is_symmetric=False, accuracy_level=4, nodes_to_exclude=list(leave))
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(target), False)
+
+
+class _Reader:
+    """What onnxruntime's calibration asks for its inputs."""
+
+    def __init__(self, inputs: list[np.ndarray]):
+        self._inputs: Iterator[np.ndarray] = iter(inputs)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(({"image": each} for each in self._inputs), None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """onnxruntime's quantisers set up the root logger when they are imported, and tell of every node."""
+    root = logging.getLogger()
+    level, handlers, disabled = root.level, root.handlers[:], logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        root.setLevel(level)
+        root.handlers[:] = handlers

@@ -1,0 +1,64 @@
+"""From a photo to the model's input: the resize, crop and normalisation it was trained with. Needs numpy and Pillow alone."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+RECIPE = json.loads((Path(__file__).parent / "preprocessing.json").read_text("utf-8"))
+HEIGHT, WIDTH = RECIPE["size"]
+MEAN, STD = np.float32(RECIPE["mean"]), np.float32(RECIPE["std"])
+FILTER = Image.Resampling[RECIPE["interpolation"].upper()]
+LARGEST_RESIZE = 64  # times the crop's area: beyond it lie photos like 1×50000, which would fill the memory
+
+
+def preprocess(photo: Image.Image) -> np.ndarray:
+    """One photo as the model takes it: (3, height, width) float32, or (height, width, 3) uint8 where the model normalises by itself.
+
+    Raises: ValueError for a photo that is too long and narrow, or has more than 8 bits a channel.
+    """
+    pixels = np.asarray(crop(upright(photo)))
+    if RECIPE["input"] == "uint8":
+        return pixels
+    return np.ascontiguousarray(((pixels.astype(np.float32) / np.float32(255) - MEAN) / STD).transpose(2, 0, 1))
+
+
+def upright(photo: Image.Image) -> Image.Image:
+    """The photo turned as its camera says, on white where it is transparent, RGB."""
+    if photo.mode.startswith("I") or photo.mode == "F":
+        raise ValueError("it has more than 8 bits a channel: save it as an ordinary JPEG or PNG")
+    photo = ImageOps.exif_transpose(photo)
+    if "A" in photo.mode or "a" in photo.mode or "transparency" in photo.info:
+        photo = photo.convert("RGBA")
+        photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
+    return photo.convert("RGB")
+
+
+def crop(photo: Image.Image) -> Image.Image:
+    """The resize and centre crop, or border, of timm's evaluation transform."""
+    width, height = _resized(*photo.size)
+    if min(width, height) < 1 or width * height > LARGEST_RESIZE * WIDTH * HEIGHT:
+        raise ValueError("it is too long and narrow: cut it to the part that matters")
+    left, top = round((width - WIDTH) / 2), round((height - HEIGHT) / 2)
+    if width < WIDTH or height < HEIGHT:  # the rest is border
+        fill = tuple(round(255 * each) for each in RECIPE["mean"]) if RECIPE["crop_mode"] == "border" else 0
+        canvas = Image.new("RGB", (max(width, WIDTH), max(height, HEIGHT)), fill)
+        canvas.paste(photo.resize((width, height), FILTER), (max(0, (WIDTH - width) // 2), max(0, (HEIGHT - height) // 2)))
+        return canvas.crop((max(0, left), max(0, top), max(0, left) + WIDTH, max(0, top) + HEIGHT))
+    return photo.resize((width, height), FILTER).crop((left, top, left + WIDTH, top + HEIGHT))
+
+
+def _resized(width: int, height: int) -> tuple[int, int]:
+    """Width and height after the resize."""
+    to_height, to_width = math.floor(HEIGHT / RECIPE["crop_pct"]), math.floor(WIDTH / RECIPE["crop_pct"])
+    if RECIPE["crop_mode"] == "squash":
+        return to_width, to_height
+    if RECIPE["crop_mode"] == "center" and to_width == to_height:  # torchvision rounds down here, timm to the nearest elsewhere
+        short, long = sorted((width, height))
+        rest = int(to_width * long / short)
+        return (to_width, rest) if width <= height else (rest, to_width)
+    pick = max if RECIPE["crop_mode"] == "border" else min
+    ratio = pick(width / to_width, height / to_height)
+    return round(width / ratio), round(height / ratio)

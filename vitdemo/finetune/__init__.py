@@ -1,0 +1,1 @@
+"""Teach a Vision Transformer your own classes."""

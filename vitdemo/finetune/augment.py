@@ -1,0 +1,79 @@
+"""Photos varied for training: another crop, mirrored, other colours. Everything follows from the seed, the epoch and the photo.
+
+torchvision's functional pieces do the work. Its random transforms draw from one generator for all threads, so that no run would repeat.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data.transforms import str_to_pil_interp
+from torchvision.transforms import functional
+
+from vitdemo.core.photos import Photo
+from vitdemo.core.preprocessing import Preprocessing
+
+RATIO = (3 / 4, 4 / 3)  # width to height of a crop
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How far photos are varied.
+
+    Attributes:
+        smallest: least share of the photo's area in a crop.
+        colour: how far brightness, contrast and saturation change, 0 … 1.
+        grey, erase: how often a photo loses its colours, or a part of itself.
+    """
+
+    smallest: float
+    colour: float = 0.0
+    grey: float = 0.0
+    erase: float = 0.0
+
+
+VARIATIONS = {"light": Variation(0.6), "standard": Variation(0.4, 0.2), "strong": Variation(0.2, 0.4, 0.1, 0.25)}
+
+
+def varied(preprocessing: Preprocessing, augment: str, *seed: int) -> Callable[[Photo], torch.Tensor]:
+    """From a photo to a varied model input, (3, height, width) float32; the same for the same seed and photo.
+
+    Args:
+        augment: a name of VARIATIONS, or `none` for the photo as it is.
+    """
+    if augment == "none":
+        return lambda photo: preprocessing(photo.image)
+    variation = VARIATIONS[augment]
+
+    def prepare(photo: Photo) -> torch.Tensor:
+        dice = np.random.default_rng([*seed, int(photo.id[:16], 16)])
+        image = _crop(photo.image, preprocessing, variation.smallest, dice)
+        if dice.random() < 0.5:
+            image = functional.hflip(image)
+        if variation.colour:
+            for change in (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation):
+                image = change(image, float(dice.uniform(1 - variation.colour, 1 + variation.colour)))
+        if dice.random() < variation.grey:
+            image = functional.rgb_to_grayscale(image, 3)
+        tensor = preprocessing.normalised(image)
+        if dice.random() < variation.erase:
+            height, width = (int(side * dice.uniform(0.15, 0.5)) for side in tensor.shape[1:])
+            top, left = int(dice.integers(tensor.shape[1] - height + 1)), int(dice.integers(tensor.shape[2] - width + 1))
+            tensor = functional.erase(tensor, top, left, height, width, torch.zeros(3, 1, 1))
+        return tensor
+
+    return prepare
+
+
+def _crop(photo: Image.Image, preprocessing: Preprocessing, smallest: float, dice: np.random.Generator) -> Image.Image:
+    """A random part of the photo at the model's input size, as in Szegedy et al. (2014, arXiv:1409.4842)."""
+    area = photo.width * photo.height * dice.uniform(smallest, 1)
+    ratio = math.exp(dice.uniform(*map(math.log, RATIO)))
+    width = min(photo.width, max(1.0, math.sqrt(area * ratio)))
+    height = min(photo.height, max(1.0, math.sqrt(area / ratio)))
+    left, top = dice.uniform(0, photo.width - width), dice.uniform(0, photo.height - height)
+    box = (left, top, left + width, top + height)
+    return photo.resize(preprocessing.size[::-1], str_to_pil_interp(preprocessing.interpolation), box, reducing_gap=None)

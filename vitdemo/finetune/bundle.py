@@ -1,0 +1,28 @@
+"""The result, in timm's own layout: `timm.create_model("local-dir:DIR", pretrained=True)` loads it elsewhere, labels and all."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from timm.models import save_for_hf
+
+FILES = ("config.json", "model.safetensors")
+
+
+def write(module: torch.nn.Module, classes: Sequence[str], folder: Path) -> None:
+    """Write weights and config, whole or not at all.
+
+    Raises: OSError where there is no room.
+    """
+    partial = folder / "run" / "partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    save_for_hf(
+        module, partial, model_config={"label_names": list(classes)}, model_args={"dynamic_img_size": False}, safe_serialization=True
+    )
+    weights = partial / "model.safetensors"
+    save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes none, and transformers asks for it
+    for name in FILES:
+        os.replace(partial / name, folder / name)

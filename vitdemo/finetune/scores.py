@@ -1,0 +1,98 @@
+"""How good a classifier is, with how sure one may be of it, and what it has to beat."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Figures of one set of answers.
+
+    Attributes:
+        confusion: (classes, classes) counts, rows the true class, columns the answer.
+        loss: mean cross-entropy; None where answers come without probabilities.
+    """
+
+    confusion: torch.Tensor
+    loss: float | None = None
+
+    @property
+    def photos(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def right(self) -> int:
+        return int(self.confusion.diagonal().sum())
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / max(1, self.photos)
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that were asked or answered."""
+        seen = (self.confusion.sum(0) + self.confusion.sum(1)) > 0
+        return float(self._f1()[seen].mean()) if seen.any() else 0.0
+
+    def per_class(self) -> list[dict]:
+        """Photos, precision, recall and F1 of each class; None where there is nothing to divide by."""
+        hits, asked, answered = self.confusion.diagonal(), self.confusion.sum(1), self.confusion.sum(0)
+        return [
+            {
+                "photos": int(photos),
+                "precision": float(hit / given) if given else None,
+                "recall": float(hit / photos) if photos else None,
+                "f1": float(f1),
+            }
+            for hit, photos, given, f1 in zip(hits, asked, answered, self._f1(), strict=True)
+        ]
+
+    def _f1(self) -> torch.Tensor:
+        hits = self.confusion.diagonal().double()
+        return 2 * hits / (self.confusion.sum(0) + self.confusion.sum(1)).clamp(min=1)
+
+
+def score(logits: torch.Tensor, targets: torch.Tensor) -> Scores:
+    """Scores of logits (photos, classes) against class indices (photos,)."""
+    loss = torch.nn.functional.cross_entropy(logits, targets).item() if len(targets) else None
+    return Scores(confusion(logits.argmax(-1), targets, logits.shape[1]), loss)
+
+
+def confusion(answers: torch.Tensor, targets: torch.Tensor, classes: int) -> torch.Tensor:
+    """(classes, classes) counts, rows the true class."""
+    return torch.bincount(targets * classes + answers, minlength=classes**2).reshape(classes, classes)
+
+
+def interval(right: int, photos: int) -> tuple[float, float]:
+    """The 95 % confidence interval of an accuracy (Wilson 1927)."""
+    if not photos:
+        return 0.0, 1.0
+    z, share = 1.959963984540054, right / photos
+    middle = (share + z**2 / (2 * photos)) / (1 + z**2 / photos)
+    half = z / (1 + z**2 / photos) * math.sqrt(share * (1 - share) / photos + z**2 / (4 * photos**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def nearest(known: torch.Tensor, labels: torch.Tensor, asked: torch.Tensor, classes: int) -> torch.Tensor:
+    """The commonest class among the five nearest known photos by cosine; of equals, the one that lies nearest.
+
+    Args:
+        known, asked: features (N, width) and (M, width).
+        labels: class indices of `known`, (N,).
+
+    Returns: class indices (M,).
+    """
+    known, asked = (torch.nn.functional.normalize(each, dim=-1) for each in (known, asked))
+    near, places = (asked @ known.T).topk(min(NEIGHBOURS, len(known)))
+    votes = torch.zeros(len(asked), classes).scatter_add_(1, labels[places], 1 + 1e-3 * near)
+    return votes.argmax(-1)
+
+
+def as_rows(scores: Scores, classes: Sequence[str]) -> list[dict]:
+    """`per_class` with the names."""
+    return [{"label": label} | row for label, row in zip(classes, scores.per_class(), strict=True)]

@@ -1,0 +1,327 @@
+"""A run: photos → features → head → (blocks) → a bundle and a report, in a folder that a later call goes on from.
+
+The folder becomes a bundle in timm's layout; `report.json` says how good it is, and `run/` holds what is needed to go on: `plan.json` (what
+was asked), `features.safetensors`, and `last.safetensors`, written after every epoch.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from vitdemo.core import checkpoint
+from vitdemo.core.config import Settings
+from vitdemo.core.engine import Engine
+from vitdemo.core.errors import UserError
+from vitdemo.core.models import Vit
+from vitdemo.core.outputs import read_json, write_json
+from vitdemo.finetune import bundle, head, report
+from vitdemo.finetune.augment import varied
+from vitdemo.finetune.blocks import Blocks, answers, precision_on
+from vitdemo.finetune.dataset import TEST, TRAIN, VALIDATION, Sample, settle
+from vitdemo.finetune.features import Features, fingerprint
+from vitdemo.finetune.head import Head, balanced
+from vitdemo.finetune.recipe import Recipe
+from vitdemo.finetune.scores import Scores, score
+
+COLLAPSED = 0.5  # share of the head's macro-F1 below which the blocks have forgotten what they knew
+DEFAULT = Recipe()
+SHOWN = 8  # validation photos whose guesses are told as it learns
+
+
+@dataclass
+class State:
+    """How far a run is; all of it is in last.safetensors.
+
+    Attributes:
+        stage, epoch: `head` or `blocks`, and the epochs of it that are over.
+        best: macro-F1, validation loss, stage and epoch of the weights to use.
+        head: the best head of stage 1, weight and bias.
+        history: an event for every epoch.
+        waited: epochs of the blocks since the best one.
+        seconds: spent so far.
+        ended: why the blocks ended early, in words.
+    """
+
+    stage: str = "head"
+    epoch: int = 0
+    best: dict = field(default_factory=lambda: {"macro_f1": -1.0, "loss": math.inf, "stage": "", "epoch": 0})
+    head: dict = field(default_factory=dict)
+    history: list = field(default_factory=list)
+    waited: int = 0
+    seconds: float = 0.0
+    ended: str = ""
+
+    def better(self, scores: Scores, stage: str, epoch: int) -> bool:
+        """Whether this epoch is the best so far, and note it: the higher macro-F1, of equals the lower loss."""
+        if (scores.macro_f1, -scores.loss) <= (self.best["macro_f1"], -self.best["loss"]):
+            return False
+        self.best = {"macro_f1": scores.macro_f1, "loss": scores.loss, "stage": stage, "epoch": epoch}
+        return True
+
+
+def finetune(
+    vit: Vit, engine: Engine, samples: Sequence[Sample], recipe: Recipe, folder: Path, settings: Settings, notes: Sequence[str] = ()
+) -> Iterator[dict]:
+    """Fine-tune, or go on with what is in `folder`. The result lies there as a bundle with its report.
+
+    Args:
+        samples: from `dataset.place`.
+        notes: sentences about them.
+
+    Yields: events, dicts with a `kind`: `photos` (done, total, speed), `data` (classes, counts, notes), `step` and `epoch` (stage, epoch,
+        of, loss, rates; an epoch's accuracy, macro_f1, validation_loss, photos_per_second, seconds_left, guesses), `resumed` (stage, epoch,
+        history), `note` (text), and at the end `report` (what report.json holds).
+    Raises: UserError with the remedy for photos, recipes and folders that won't do.
+    """
+    yield from Run(vit, engine, recipe, folder, settings).events(samples, notes)
+
+
+def check_folder(folder: Path) -> None:
+    """See that a run may live there. Raises: UserError for a folder that holds anything else."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose a folder for the result.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "run").is_dir():
+        raise UserError(f"{folder} holds other files: choose an empty folder, or one that a fine-tuning was in.")
+
+
+class Run:
+    """One fine-tuning, from its photos to its report."""
+
+    def __init__(self, vit: Vit, engine: Engine, recipe: Recipe, folder: Path, settings: Settings):
+        self.vit, self.engine, self.recipe, self.folder, self.settings = vit, engine, recipe, folder, settings
+        self.last = folder / "run" / "last.safetensors"
+        self.state = State()
+        self.begun = time.monotonic()
+        self.model = fingerprint(vit)
+
+    def events(self, samples: Sequence[Sample], notes: Sequence[str]) -> Iterator[dict]:
+        check_folder(self.folder)
+        with self._kept():
+            (self.folder / "run").mkdir(parents=True, exist_ok=True)
+        self.cache = Features(self.folder / "run" / "features.safetensors", self.model)
+        samples = yield from self._embed(self.cache, samples, "none")
+        self.data = settle(samples, share=self.recipe.validation, seed=self.recipe.seed, notes=notes)
+        yield {"kind": "data", "classes": self.data.classes, "counts": self.data.counts(), "notes": self.data.notes}
+        yield from self._recall()
+        self.train, self.validation = self.data.of(TRAIN), self.data.of(VALIDATION)
+        self.targets = {split: torch.tensor(self.data.targets(self.data.of(split))) for split in (TRAIN, VALIDATION, TEST)}
+        self.weight = balanced(self.targets[TRAIN], len(self.data.classes)) if self.recipe.balance else None
+        if self.vit.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.vit.device)
+        if self.state.stage == "head":
+            yield from self._learn_head()
+        if self.recipe.blocks and not self.state.ended:
+            yield from self._learn_blocks()
+        yield {"kind": "note", "text": "Asking it about the photos it has not learned from …"}
+        yield {"kind": "report"} | self._finish()
+
+    def _embed(self, cache: Features, samples: Sequence[Sample], augment: str, *seed: int) -> Iterator[dict]:
+        """Compute features. Returns the samples with their ids."""
+        found, done, begin, told = list(samples), 0, time.monotonic(), 0.0
+        prepare = varied(self.vit.preprocessing, augment, *seed)
+        with self._kept():
+            for part in cache.compute(self.vit, samples, prepare, self.engine, self.settings):
+                for index, sample in part:
+                    found[index] = sample
+                done += len(part)
+                if time.monotonic() - told > 0.2 or done == len(samples):
+                    told = time.monotonic()
+                    yield {"kind": "photos", "done": done, "total": len(samples), "speed": done / max(1e-9, told - begin)}
+        return found
+
+    def _recall(self) -> Iterator[dict]:
+        """Go on from the last epoch, if what is asked is what was asked then."""
+        told = [[each.id, each.label, each.split] for each in self.data.samples]
+        asked = {
+            "model": self.model,
+            "recipe": self.recipe.as_json(),
+            "photos": hashlib.sha256(json.dumps(sorted(told)).encode()).hexdigest(),
+        }
+        path = self.folder / "run" / "plan.json"
+        if path.is_file() and read_json(path) == asked:
+            if self.last.is_file():
+                self.state = State(**checkpoint.load(self.last)["more"]["state"])
+                yield {"kind": "resumed", "stage": self.state.stage, "epoch": self.state.epoch, "history": self.state.history}
+            return
+        with self._kept():
+            if path.is_file():
+                yield {"kind": "note", "text": "Photos, model or settings are not those of the run that is there: it begins anew."}
+            self.last.unlink(missing_ok=True)
+            write_json(asked, path)
+
+    def _learn_head(self) -> Iterator[dict]:
+        """Stage 1."""
+        recipe, state, classes = self.recipe, self.state, len(self.data.classes)
+        inputs, targets = self.cache.of(self.train), self.targets[TRAIN]
+        for view in range(1, recipe.views + 1):
+            name = self.folder / "run" / f"view-{view}.safetensors"
+            cache = Features(name, f"{self.model} {recipe.augment} {recipe.seed} {view}")
+            yield {"kind": "note", "text": f"Variation {view} of {recipe.views} of each photo"}
+            yield from self._embed(cache, self.train, recipe.augment, recipe.seed, view)
+            inputs, targets = torch.cat([inputs, cache.of(self.train)]), torch.cat([targets, self.targets[TRAIN]])
+        validation = head.Features(self.cache.of(self.validation), self.targets[VALIDATION])
+        torch.manual_seed(recipe.seed)
+        stage = Head(head.Features(inputs, targets), validation, classes, recipe, self.weight)
+        if state.epoch:
+            stage.trainer.load(self.last)
+        while state.epoch < recipe.head_epochs:
+            begin = time.monotonic()
+            try:
+                loss, scores, logits = stage.epoch(state.epoch)
+            except FloatingPointError:
+                loss = math.inf
+            if loss > _hopeless(classes):
+                raise UserError(
+                    f"The head's training diverged at a learning rate of {recipe.head_lr:g}: choose a lower one "
+                    f"({DEFAULT.head_lr:g} is usual)."
+                )
+            state.epoch += 1
+            if state.better(scores, "head", state.epoch):
+                state.head = stage.folded()
+            speed = len(inputs) / max(1e-9, time.monotonic() - begin)
+            yield self._epoch("head", recipe.head_epochs, loss, scores, logits, {"head": max(stage.trainer.rates)}, speed, len(inputs))
+            self._save(stage.trainer)
+        state.stage, state.epoch = "blocks", 0
+        head.put(self.vit.module, state.head)
+        with self._kept():
+            bundle.write(self.vit.module, self.data.classes, self.folder)
+            self._report(VALIDATION, head.answer(state.head, validation.inputs))
+        self._save(stage.trainer)
+
+    def _learn_blocks(self) -> Iterator[dict]:
+        """Stage 2."""
+        recipe, state = self.recipe, self.state
+        stage = Blocks(self.vit, state.head, self.train, self.targets[TRAIN].tolist(), recipe, self.weight)
+        if state.epoch:
+            stage.trainer.load(self.last)
+        known = max(each["macro_f1"] for each in state.history if each["stage"] == "head")
+        while state.epoch < recipe.epochs and not state.ended:
+            begin = time.monotonic()
+            told = {"loss": math.inf}
+            try:
+                for told in stage.epoch(state.epoch, self.settings):
+                    yield {"kind": "step", "stage": "blocks", "epoch": state.epoch + 1, "of": recipe.epochs} | told
+            except FloatingPointError:
+                told = {"loss": math.inf}
+            loss, speed = told["loss"], len(self.train) / (time.monotonic() - begin)
+            if loss > _hopeless(len(self.data.classes)):
+                state.ended = f"Training diverged at a learning rate of {recipe.lr:g}: choose a lower one ({DEFAULT.lr:g} is usual)."
+                break
+            logits = stage.answers(self.validation, self.engine, self.settings)
+            scores = score(logits, self.targets[VALIDATION])
+            state.epoch += 1
+            state.waited += 1
+            if state.better(scores, "blocks", state.epoch):
+                state.waited = 0
+                with self._kept():
+                    bundle.write(stage.trainer.best, self.data.classes, self.folder)
+                    self._report(VALIDATION, logits)
+            yield self._epoch("blocks", recipe.epochs, loss, scores, logits, told["rates"], speed, len(self.train))
+            if scores.macro_f1 < COLLAPSED * known and loss > 0.8 * math.log(len(self.data.classes)):
+                state.ended = f"At a rate of {recipe.lr:g} the model forgot what it knew: choose a lower one ({DEFAULT.lr:g} is usual)."
+            elif recipe.patience and state.waited >= recipe.patience:
+                state.ended = f"Ended after {state.epoch} epochs: the last {state.waited} were no better."
+            self._save(stage.trainer)
+        if state.ended:
+            yield {"kind": "note", "text": state.ended}
+
+    def _finish(self) -> dict:
+        """The report on the weights to use, on the test photos where there are some."""
+        split = TEST if self.data.of(TEST) else VALIDATION
+        samples = self.data.of(split)
+        if self.state.best["stage"] == "head":
+            logits = head.answer(self.state.head, self.cache.of(samples))
+        else:
+            network = self.vit.module
+            head.put(network, self.state.head)
+            network.load_state_dict(load_file(self.folder / "model.safetensors"))
+            logits = answers(network, self.vit, samples, self.engine, self.settings)
+        with self._kept():
+            return self._report(split, logits, finished=True)
+
+    def _report(self, split: str, logits: torch.Tensor, *, finished: bool = False) -> dict:
+        samples, state = self.data.of(split), self.state
+        known = head.Features(self.cache.of(self.train), self.targets[TRAIN])
+        made = {
+            "finished": finished,
+            "model": self.vit.name,
+            "recipe": self.recipe.as_json(),
+            "classes": self.data.classes,
+            "counts": self.data.counts(),
+            "notes": [*self.data.notes, *([state.ended] if state.ended else [])],
+            "weights_of": {"stage": state.best["stage"], "epoch": state.best["epoch"]},
+            "precision": precision_on(self.vit.device, self.recipe.precision) if self.recipe.blocks else "fp32",
+            "seconds": state.seconds + time.monotonic() - self.begun,
+            "peak_gpu_mb": torch.cuda.max_memory_allocated(self.vit.device) / 1e6 if self.vit.device.type == "cuda" else None,
+            "asked": split,
+            "history": state.history,
+        } | report.of(self.data, samples, logits, self.targets[split], known, self.cache.of(samples), state.head)
+        write_json(made, self.folder / "report.json")
+        return made
+
+    def _epoch(
+        self,
+        stage: str,
+        of: int,
+        loss: float,
+        scores: Scores,
+        logits: torch.Tensor,
+        rates: dict[str, float],
+        speed: float,
+        photos: int,
+    ) -> dict:
+        """Note an epoch that is over, and tell of it."""
+        state = self.state
+        event = {
+            "kind": "epoch",
+            "stage": stage,
+            "epoch": state.epoch,
+            "of": of,
+            "loss": loss,
+            "validation_loss": scores.loss,
+            "accuracy": scores.accuracy,
+            "macro_f1": scores.macro_f1,
+            "rates": rates,
+            "photos_per_second": speed,
+            "seconds_left": (of - state.epoch) * photos / speed,
+            "best": state.best["stage"] == stage and state.best["epoch"] == state.epoch,
+        }
+        state.history.append(event)
+        return event | {"guesses": report.guesses(self.data, self.validation, logits, _spread(len(self.validation), SHOWN))}
+
+    def _save(self, trainer) -> None:
+        """Write down everything needed to go on from here."""
+        state = {each.name: getattr(self.state, each.name) for each in fields(State)}
+        state["seconds"] += time.monotonic() - self.begun
+        with self._kept():
+            trainer.save(self.last, state=state)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Where writing fails, say so: what is on the disk stays good."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise UserError(
+                f"{self.folder} can't be written ({why}): make room and start again with the same folder, it goes on after the last epoch."
+            ) from None
+
+
+def _hopeless(classes: int) -> float:
+    """The mean loss of an epoch that only a diverging run reaches: twice that of knowing nothing, and a little more."""
+    return 2 * math.log(classes) + 1
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Up to `most` places among `count`, evenly."""
+    return sorted({round(place) for place in torch.linspace(0, count - 1, min(count, most)).tolist()})

@@ -1,0 +1,111 @@
+"""The endpoint `/embed`: the tab's vectors, maps and files for programs."""
+
+import asyncio
+
+import gradio as gr
+
+from vitdemo.core.errors import UserError
+from vitdemo.core.store import ModelStore
+from vitdemo.ui.embedding_answers import key_of, photo_rows
+from vitdemo.ui.embedding_downloads import KINDS, download
+from vitdemo.ui.embedding_maps import Drawn
+from vitdemo.ui.embedding_runs import EmbeddingRun, EmbeddingRuns
+from vitdemo.ui.guard import sentence
+from vitdemo.ui.upload import upload_of
+
+TICK = 0.2  # seconds between two looks at a gallery at work
+
+
+def build(store: ModelStore, runs: EmbeddingRuns) -> None:
+    """Register `/embed`."""
+    with gr.Row(visible=False):
+        inputs = [
+            gallery := gr.File([], label="photos", file_count="multiple"),
+            gr.Textbox("", label="model"),
+            gr.Textbox("final", label="layer"),
+            gr.Textbox("cls", label="pool"),
+            gr.Number(2, label="dimensions", precision=0),
+            gr.Number(15, label="neighbours", precision=0),
+            gr.Number(0.1, label="min_dist"),
+            gr.Textbox("cosine", label="metric"),
+            gr.Number(0, label="seed", precision=0),
+            gr.Textbox("", label="file"),
+        ]
+        outputs = [gr.JSON(label="answer"), gr.File(label="file")]
+        trigger = gr.Button()
+
+    async def endpoint(
+        photos: list[dict] | None,
+        model: str,
+        layer: str,
+        pool: str,
+        dimensions: float,
+        neighbours: float,
+        min_dist: float,
+        metric: str,
+        seed: float,
+        file: str,
+    ) -> tuple[dict, str | None]:
+        """Photos as vectors, and the map of them.
+
+        `photos` is a list of photos and zips; `model` a name from the catalogue, empty for the server's own; `layer` a number from 1, or
+        final; `pool` cls or mean; `dimensions` (2 or 3), `neighbours`, `min_dist`, `metric` (cosine, euclidean or correlation) and `seed`
+        are the map's. Answers {model, layer, pool, trust, clusters, rows: [{photo, label, prediction, probability, position, cluster} or
+        {photo, error}, …]}, sorted by name; cluster −1 is none. `file` asks for one as well: npz, csv, parquet or html (the map as a page).
+        The first call may wait for the model to load.
+        """
+        try:
+            if file and file not in KINDS:
+                raise UserError(f"file must be {', '.join(KINDS)}, or empty.")
+            uploads = [upload for each in photos or [] if (upload := upload_of(each, gallery))]
+            if not uploads:
+                raise UserError("There are no photos: send some.")
+            asked = {"layer": int(layer) if layer.isdecimal() else layer, "pool": pool, "dimensions": dimensions}
+            asked |= {"neighbours": neighbours, "min_dist": min_dist, "metric": metric, "seed": seed}
+            return await _embed(uploads, model, asked, file)
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from None
+
+    async def _embed(uploads: list, model: str, asked: dict, file: str) -> tuple[dict, str | None]:
+        from vitdemo.core.gallery import uploaded_items
+
+        files = [(upload.name, upload.path) for upload in uploads]
+        items = await asyncio.to_thread(uploaded_items, files, store.settings, command="embed")
+        run = runs.start(items, store.allowed(model or None), "", ahead=file == "html")
+        taken = None
+        try:
+            while not run.over:
+                await asyncio.sleep(TICK)
+            if run.state == "failed":
+                raise UserError(run.error)
+            maps, key = run.mapped(), key_of(run, asked)
+            while not isinstance(drawn := maps.ask(key), Drawn):
+                if isinstance(drawn, str):
+                    raise UserError(drawn)
+                await asyncio.sleep(TICK)
+            answer = await asyncio.to_thread(_answer, run, drawn)
+            if file:
+                taken = (await asyncio.to_thread(download, runs, run, key, file))["path"]
+            return answer, taken
+        finally:  # nobody else can ask for it; a file is the caller's until uploads are swept
+            runs.drop(run, keep_files=taken is not None)
+
+    trigger.click(endpoint, inputs, outputs, api_name="embed", concurrency_limit=None, preprocess=False)
+
+
+def _answer(run: EmbeddingRun, drawn: Drawn) -> dict:
+    atlas, key = drawn.atlas, drawn.key
+    good = {
+        row["id"]: {
+            "photo": row["name"],
+            "label": row["folder"],
+            "prediction": row["label"] or None,
+            "probability": row["probability"],
+            "position": position,
+            "cluster": cluster,
+        }
+        for row, position, cluster in zip(photo_rows(run), atlas.positions.tolist(), atlas.clusters.tolist(), strict=True)
+    }
+    rows = [good.get(number, {"photo": row.path, "error": row.error}) for number, row in enumerate(run.embedding.rows)]
+    told = {"model": run.embedding.model, "layer": key.layer, "pool": key.pool, "trust": atlas.trust, "clusters": drawn.names}
+    return told | {"rows": rows}

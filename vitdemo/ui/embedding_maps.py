@@ -1,0 +1,198 @@
+"""A gallery's maps and scores, one after the other: what was asked for last, then the layers' scores, then the maps of the other layers."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vitdemo.embeddings.atlas import Atlas, MapOptions, name_clusters
+from vitdemo.embeddings.mapper import Mapper
+from vitdemo.embeddings.nearest import outliers, remoteness
+from vitdemo.embeddings.progress import Progress
+from vitdemo.embeddings.scores import LayerScore
+from vitdemo.ui.guard import sentence
+
+if TYPE_CHECKING:
+    from vitdemo.embeddings.gallery import Embedding, Row
+
+AHEAD = 2000  # photos up to which all layers' maps are drawn before anybody asks
+KEPT = 60  # maps of a gallery, a few dozen bytes a photo each
+
+
+@dataclass(frozen=True)
+class MapKey:
+    """Which map: of which vectors, and how it is drawn."""
+
+    layer: int | str
+    pool: str
+    options: MapOptions = field(default_factory=MapOptions)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A finished map.
+
+    Attributes:
+        names: of its clusters, cluster 0 first.
+        remote: (n,) how far each photo lies from its nearest among the vectors: its outlier score.
+        outlying: (n,) bool, which of them lie far off.
+    """
+
+    key: MapKey
+    atlas: Atlas
+    names: list[str]
+    remote: np.ndarray
+
+    @cached_property
+    def outlying(self) -> np.ndarray:
+        return outliers(self.remote)
+
+
+class Maps:
+    """The maps of one gallery whose photos are all through the model.
+
+    Attributes:
+        rows: those that have vectors, in the order of all maps' points.
+    """
+
+    def __init__(self, embedding: "Embedding", mapper: Mapper):
+        self.embedding, self._mapper = embedding, mapper
+        self.rows: list[Row] = embedding.done
+        self._labels = [row.folder for row in self.rows]
+        self._distinct = [place for place, row in enumerate(self.rows) if row.duplicate_of is None]
+        self._drawn: OrderedDict[MapKey, Drawn] = OrderedDict()  # the longest unused first
+        self._scores: dict[tuple[str, int | str], LayerScore] = {}
+        self._failed: dict[MapKey, str] = {}
+        self._wanted: MapKey | None = None
+        self._progress: Progress | None = None
+        self._stopping = threading.Event()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._lock = threading.RLock()
+
+    def ask(self, key: MapKey) -> Drawn | Progress | str:
+        """The map, how far it is, or the sentence that says why there is none. What is asked for last is drawn next."""
+        with self._lock:
+            if key in self._drawn:
+                self._drawn.move_to_end(key)
+                if self._wanted != key:
+                    self._wanted = key
+                    self._stopping.clear()
+                    self._start()  # its other layers may be asked for next
+                return self._drawn[key]
+            failed = self._failed.pop(key, None)
+            if failed and self._wanted == key:
+                return failed
+            if self._wanted != key:
+                self._wanted, self._progress = key, None
+            self._stopping.clear()
+            self._start()
+            return self._progress or Progress("waiting", 0, 1)
+
+    def scores(self, pool: str) -> list[LayerScore | None]:
+        """Of every layer; None where it is not known yet."""
+        with self._lock:
+            return [self._scores.get((pool, layer)) for layer in self.embedding.layers]
+
+    def drawn(self, pool: str, options: MapOptions) -> list[Drawn]:
+        """The maps of some vectors that are finished, by layer."""
+        with self._lock:
+            keys = [MapKey(layer, pool, options) for layer in self.embedding.layers]
+            return [self._drawn[key] for key in keys if key in self._drawn]
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing more is coming."""
+        return self._thread is None
+
+    def stop(self) -> None:
+        """Give up the map that is being drawn; the finished ones stay."""
+        with self._lock:
+            if self._wanted and self._wanted not in self._drawn:
+                self._failed[self._wanted] = "The map was stopped: choose a layer or the settings to draw one."
+            self._stopping.set()
+
+    def close(self) -> None:
+        """Nobody will ask any more."""
+        self._closed = True
+
+    def _start(self) -> None:
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._work, name="maps", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if (task := self._next()) is None:
+                    self._thread = None
+                    return
+            task()
+
+    def _next(self) -> Callable[[], None] | None:
+        wanted = self._wanted
+        if self._closed or wanted is None or self._stopping.is_set():
+            return None
+        if wanted not in self._drawn and wanted not in self._failed:
+            return partial(self._draw, wanted)
+        layers = self.embedding.layers
+        for layer in layers:
+            if (wanted.pool, layer) not in self._scores:
+                return partial(self._score, wanted.pool, layer)
+        if len(self.rows) > AHEAD:
+            return None
+        keys = [replace(wanted, layer=layer) for layer in layers]
+        open_ = [key for key in keys if key not in self._drawn and key not in self._failed]
+        return partial(self._draw, min(open_, key=lambda key: abs(layers.index(key.layer) - layers.index(wanted.layer)))) if open_ else None
+
+    def _draw(self, key: MapKey) -> None:
+        try:
+            vectors = self.embedding.vectors(key.layer, key.pool)
+            steps = self._mapper.map(vectors, key.options, self._begin_from(key))
+            for step in steps:
+                if isinstance(step, Atlas):
+                    names = name_clusters(step.clusters, [_said(row) for row in self.rows])
+                    drawn = Drawn(key, step, names, remoteness(vectors).astype(np.float32))
+                    with self._lock:
+                        self._drawn[key] = drawn
+                        while len(self._drawn) > KEPT:
+                            self._drawn.popitem(last=False)
+                elif self._stopping.is_set():
+                    steps.close()
+                    return
+                elif key == self._wanted:
+                    self._progress = step
+        except Exception as error:
+            with self._lock:
+                self._failed[key] = sentence(error)
+
+    def _begin_from(self, key: MapKey) -> np.ndarray | None:
+        """The map of the nearest layer that is drawn in the same way, so that points move instead of jumping."""
+        layers = self.embedding.layers
+        with self._lock:
+            alike = [each for each in self._drawn if each.options == key.options]
+            if not alike:
+                return None
+            nearest = min(alike, key=lambda each: (each.pool != key.pool, abs(layers.index(each.layer) - layers.index(key.layer))))
+            return self._drawn[nearest].atlas.positions
+
+    def _score(self, pool: str, layer: int | str) -> None:
+        score = LayerScore(layer, None, None)
+        try:
+            vectors = self.embedding.vectors(layer, pool)[self._distinct]
+            labels = [self._labels[place] for place in self._distinct]
+            for step in self._mapper.scores([(layer, vectors)], labels):
+                if isinstance(step, LayerScore):
+                    score = step
+        except Exception as error:
+            sentence(error)  # logged; the strip goes without this layer
+        with self._lock:
+            self._scores[pool, layer] = score
+
+
+def _said(row: "Row") -> str:
+    return row.predictions[0].label.name.split(",")[0] if row.predictions else ""

@@ -1,0 +1,56 @@
+"""The Embeddings tab: a gallery as a map, layer by layer.
+
+Photos are given as in Classify's “Many photos”. The page's script draws the map from numbers fetched once for each layer; hover, zoom and
+lasso ask nothing of the server.
+"""
+
+import contextlib
+
+import gradio as gr
+
+from vitdemo.core.errors import UserError
+from vitdemo.core.store import ModelStore
+from vitdemo.ui import embedding_answers, giving
+from vitdemo.ui.classify_tab import CurrentPhoto
+from vitdemo.ui.embedding_runs import EmbeddingRuns
+from vitdemo.ui.guard import sentence
+from vitdemo.ui.model_header import ModelHeader
+from vitdemo.ui.opened import Opened
+from vitdemo.ui.render import WEB, html
+
+NAME = "embeddings"  # of the tab
+LEAD = "Folders become labels, and each layer is scored by them."
+MAP = ("map_camera", "map_thumbnails", "map_colours", "map_dots", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_export")
+SCRIPTS = (*MAP, "embeddings_map", "embeddings_photo", "embeddings_chosen")
+
+
+def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: EmbeddingRuns, opened: Opened) -> None:
+    """Lay out the tab and wire it."""
+    panel = giving.build(
+        NAME,
+        store,
+        header,
+        lead=LEAD,
+        command="embed",
+        markup=html("embeddings", map=(WEB / "map.html").read_text("utf-8"), layers=(WEB / "map_layers.html").read_text("utf-8")),
+        scripts=[f"{name}.js" for name in SCRIPTS],
+        functions=embedding_answers.functions(runs),
+        start=runs.start,
+    )
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False, "trigger_mode": "multiple"}
+
+    def attach(request: gr.Request, event: gr.EventData) -> None:
+        with contextlib.suppress(UserError):  # one that is gone is said when it is asked for its progress
+            runs.attach(event._data.get("run"), request.session_hash or "")
+
+    def send(event: gr.EventData) -> str:
+        """Make a photo of the gallery the current one, in every tab."""
+        try:
+            return embedding_answers.original(runs, event._data.get("run"), event._data.get("id"))
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from None
+
+    opened.then(lambda: runs.mapper.warm(), [], None, **quiet)  # a photo takes longer to choose than its process to start
+    panel.select(attach, None, None, **quiet)
+    sent = panel.submit(send, None, current.photo, **quiet)
+    sent.success(None, None, None, js=(WEB / "to_attention.js").read_text("utf-8"), **quiet)

@@ -1,0 +1,205 @@
+"""What visitors teach: their photos looked through, then learned from in a child process, found again by an id after a reload."""
+
+import io
+import shutil
+import threading
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from gradio.utils import get_upload_folder
+
+from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL
+from vitdemo.core.errors import UserError
+from vitdemo.core.jobs import Job, Jobs
+from vitdemo.core.photos import SUFFIXES
+from vitdemo.core.store import ModelStore
+from vitdemo.core.workspace import Workspaces
+from vitdemo.ui.guard import sentence
+
+if TYPE_CHECKING:
+    from vitdemo.core.gallery import Item
+    from vitdemo.finetune.dataset import Dataset
+    from vitdemo.finetune.recipe import Recipe
+
+THUMBNAIL = 96  # pixels of the shorter side
+MOST = 200  # runs remembered
+
+
+@dataclass(eq=False)
+class Lesson:
+    """One visitor's photos, and what is learned from them.
+
+    Attributes:
+        folder: its workspace, whose name is its id.
+        read: item's number → its sha256 and thumbnail, or the sentence on why it can't be read.
+        state: `reading` the photos, then `ready` or `failed`.
+        changes: other names for classes.
+        model: the name of the model that it started from.
+    """
+
+    folder: Path
+    items: list["Item"]
+    state: str = "reading"
+    error: str = ""
+    read: dict[int, tuple[str, bytes, str]] = field(default_factory=dict)
+    changes: dict[str, str] = field(default_factory=dict)
+    job: Job | None = None
+    model: str = ""
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def result(self) -> Path:
+        """Where the bundle comes to lie. Its last part is the model's name."""
+        return self.folder / f"finetuned-{self.id[:4].strip('-_').lower() or 'x'}"
+
+    @staticmethod
+    def number_of(row: dict) -> int:
+        """The number of the item that a row of the report is about: its file's name is of our making."""
+        return int(Path(row["photo"]).stem)
+
+    def data(self, seed: int = 0, share: float = 0.2) -> "Dataset":
+        """Classes and splits, as named by now. Raises: UserError where they won't do."""
+        from vitdemo.finetune.dataset import place, settle
+
+        samples, notes = place(self.items, changes=self.changes)
+        number = {id(item): index for index, item in enumerate(self.items)}
+        known = [(each, self.read[number[id(each.item)]]) for each in samples]
+        return settle([replace(each, id=sha, error=error) for each, (sha, _, error) in known], share=share, seed=seed, notes=notes)
+
+
+class Lessons:
+    """All visitors' lessons."""
+
+    def __init__(self, store: ModelStore):
+        self.store, self.settings = store, store.settings
+        self.jobs = Jobs(store.settings)
+        self._lessons: dict[str, Lesson] = {}
+
+    @property
+    def spaces(self) -> Workspaces:
+        return Workspaces(Path(get_upload_folder(), "lessons"), self.settings)
+
+    def give(self, items: list["Item"]) -> Lesson:
+        """Begin to look through photos."""
+        self._forget()
+        lesson = Lesson(self.spaces.create(), items)
+        self._lessons[lesson.id] = lesson
+        threading.Thread(target=self._read, args=(lesson,), name="lesson", daemon=True).start()
+        return lesson
+
+    def get(self, id: object) -> Lesson:
+        """Raises: UserError where there is no such lesson, or no more."""
+        lesson = self._lessons.get(id) if isinstance(id, str) else None
+        if lesson is None:
+            raise UserError("These photos are not here any more: give them again.")
+        self.spaces.get(lesson.id)
+        return lesson
+
+    def start(self, lesson: Lesson, model: str, recipe: "Recipe") -> None:
+        """Learn, in a child process.
+
+        Raises: UserError where the photos, the model or the machine won't do.
+        """
+        if lesson.state != "ready":
+            raise UserError("The photos are still being looked through: wait a moment.")
+        if lesson.job and not lesson.job.over:
+            raise UserError("This is being learned already: wait for it, or stop it first.")
+        name = self.store.allowed(model)
+        named = self._named(name)
+        data = lesson.data(recipe.seed, recipe.validation)
+        photos = self._write_photos(lesson, data)
+        flags = [f"--{key.replace('_', '-')}={value}" for key, value in recipe.as_json().items()]
+        names = [f"--rename={index:04}={label}" for index, label in enumerate(data.classes)]
+        command = ["finetune", str(photos), "--output", str(lesson.result), *flags, *names, *named, f"--device={self.settings.device}"]
+        lesson.model = name
+        lesson.job = self.jobs.start(command, lesson.folder / "job")
+
+    def close(self) -> None:
+        self.jobs.close()
+
+    def _named(self, name: str) -> list[str]:
+        """The flags that name the model which answers in the page under this name."""
+        if name == "auto":  # it may have come to the demo model by now
+            name = DEMO_MODEL if self.store.get(name).result(1).name == DEMO_MODEL else DEFAULT_MODEL
+        elif name == self.settings.model and self.settings.checkpoint:
+            return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}"]
+        return [f"--model={self.store.place_of(name)}"]
+
+    def _write_photos(self, lesson: Lesson, data: "Dataset") -> Path:
+        """Lay the photos out as the command reads them, under names of ours."""
+        folder = lesson.folder / "photos"
+        shutil.rmtree(folder, ignore_errors=True)
+        number = {id(item): index for index, item in enumerate(lesson.items)}
+        total = 0
+        try:
+            for sample, target in zip(data.samples, data.targets(data.samples), strict=True):
+                bytes_ = sample.item.read(self.settings)
+                total += len(bytes_)
+                if total > self.settings.workspace_mb << 20:
+                    raise UserError(f"These photos take more than {self.settings.workspace_mb} MB: give fewer, or smaller copies.")
+                suffix = PurePath(sample.item.name).suffix.lower()
+                path = folder / sample.split / f"{target:04}" / f"{number[id(sample.item)]}{suffix if suffix in SUFFIXES else '.jpg'}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(bytes_)
+        except OSError as error:
+            raise UserError(f"The photos can't be kept ({error.strerror}): tell the operator.") from None
+        return folder
+
+    def _read(self, lesson: Lesson) -> None:
+        """Look at every photo once: can it be read, is it there twice, what does it look like?"""
+        from vitdemo.core.stream import photos_ahead
+
+        try:
+            thumbnails: dict[int, bytes] = {}
+            for ready in photos_ahead(lesson.items, _thumbnail, self.settings, ahead=16):
+                if ready.made:
+                    thumbnails[ready.index] = ready.made
+                first = ready.index if ready.first is None else ready.first
+                lesson.read[ready.index] = (ready.id or "", thumbnails.get(first, b""), ready.error or "")
+                if lesson.stopping.is_set():
+                    break
+            lesson.state = "ready"
+        except Exception as error:
+            lesson.error, lesson.state = sentence(error), "failed"
+
+    def _forget(self) -> None:
+        busy = {each.id for each in self._lessons.values() if each.job and not each.job.over}
+        self.spaces.sweep(in_use=lambda folder: folder.name in busy)
+        for id in [id for id, each in self._lessons.items() if not each.folder.is_dir()]:
+            self._lessons.pop(id).stopping.set()
+        if len(self._lessons) >= MOST:
+            raise UserError("The app is busy with other visitors' photos: try again later.")
+
+
+def changes_of(asked: object, data: Mapping[str, str]) -> dict[str, str]:
+    """The names that a visitor gave to classes, joined with those given before.
+
+    Raises: UserError for anything that is none.
+    """
+    if not isinstance(asked, dict) or not all(isinstance(key, str) and isinstance(value, str) for key, value in asked.items()):
+        raise UserError("Send the classes' new names as texts.")
+    changed = {old: asked.get(new, new) for old, new in data.items()}
+    return {old: new for old, new in asked.items() if old not in changed} | changed
+
+
+def samples_of(data: "Dataset") -> dict[str, list]:
+    """class → its samples."""
+    found = defaultdict(list)
+    for each in data.samples:
+        found[each.label].append(each)
+    return found
+
+
+def _thumbnail(photo) -> bytes:
+    side = min(photo.image.size)
+    box = ((photo.image.width - side) / 2, (photo.image.height - side) / 2, (photo.image.width + side) / 2, (photo.image.height + side) / 2)
+    buffer = io.BytesIO()
+    photo.image.resize((THUMBNAIL, THUMBNAIL), box=box, reducing_gap=2).save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()

@@ -1,0 +1,99 @@
+"""A panel to which a visitor gives many photos: files, a folder with its sub-folders, a zip, or the bundled drawings.
+
+The page's script uploads the files with the names of their folders, asks for progress, and brings the panel up after a reload.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder, is_in_or_equal
+
+from vitdemo.core.config import ASSETS
+from vitdemo.core.errors import UserError
+from vitdemo.core.photos import SUFFIXES
+from vitdemo.core.store import ModelStore
+from vitdemo.ui.guard import answering, sentence
+from vitdemo.ui.model_header import ModelHeader
+from vitdemo.ui.render import WEB, html
+from vitdemo.ui.runs import Run
+
+if TYPE_CHECKING:
+    from vitdemo.core.gallery import Item
+
+EXAMPLE = ASSETS / "examples" / "gallery"
+
+
+def build(
+    elem_id: str,
+    store: ModelStore,
+    header: ModelHeader,
+    *,
+    lead: str,
+    command: str,
+    markup: str,
+    scripts: list[str],
+    functions: list[Callable[[dict], dict]],
+    start: Callable[[list["Item"], str, str], Run],
+) -> gr.HTML:
+    """Lay out the panel and wire it.
+
+    Args:
+        lead: why one might give photos here.
+        command: of `python -m vitdemo`, that takes more of them.
+        markup: what stands below, as HTML.
+        scripts: files of web/ that bring `follow`, `tell` and `heard` (giving.js says what they are).
+        functions: what the scripts may call, each with one object.
+        start: begin with a gallery, given a model's name and the visitor.
+    """
+    settings = store.settings
+    limits = {"photos": settings.max_gallery, "mb": settings.max_upload_mb, "zipMb": settings.max_zip_mb, "suffixes": SUFFIXES}
+    panel = gr.HTML(
+        {"limits": limits | {"command": command}},
+        html_template=html("giving", lead=lead) + markup,
+        js_on_load="\n".join((WEB / name).read_text("utf-8") for name in ("giving.js", *scripts)),
+        apply_default_css=False,
+        elem_id=elem_id,
+        elem_classes=["giving"],
+        server_functions=[answering(each) for each in functions],
+    )
+
+    def begin(model: str, request: gr.Request, event: gr.EventData) -> dict:
+        """Begin with what was uploaded. Answers the gallery's id, or what is wrong."""
+        number = event._data.get("request")
+        try:
+            store.allowed(model)
+            items = _items(event._data.get("files"), store, command)
+            return {"run": start(items, model, request.session_hash or "").id, "request": number}
+        except Exception as error:
+            return {"error": sentence(error), "request": number}
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+    panel.upload(begin, header.picker, panel, trigger_mode="multiple", queue=False, **quiet)
+    return panel
+
+
+def _items(files: Any, store: ModelStore, command: str) -> list["Item"]:
+    from vitdemo.core.gallery import find_items, uploaded_items
+
+    if files == "examples":
+        return [replace(item, name=item.path.relative_to(EXAMPLE).as_posix()) for item in find_items([EXAMPLE])]
+    return uploaded_items(uploads_of(files), store.settings, command=command)
+
+
+def uploads_of(files: Any) -> list[tuple[str, Path]]:
+    """The (name, path) pairs the page sent, after a check that each path is an upload's.
+
+    Raises: UserError for anything else.
+    """
+    folder = get_upload_folder()
+    try:
+        found = [(str(name), Path(path)) for name, path in files]
+        good = all(isinstance(path, str) and "\0" not in path and is_in_or_equal(path, folder) for _, path in files)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise UserError("Send the photos as uploaded files.")
+    return found

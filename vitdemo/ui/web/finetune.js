@@ -1,0 +1,356 @@
+// Fine-tuning: uploads photos with their folders' names, shows what is there, starts, follows and draws. Words of visitors become HTML by
+// our templates alone, which escape them.
+const $ = (selector) => element.querySelector(selector);
+const limits = props.value.limits;
+const KEY = "vitdemo-lesson";
+const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_prefix || "/gradio_api");
+const COLOURS = ["var(--bar)", "var(--warn)"];
+
+let lesson = null;
+let events = [];
+let uploading = null;
+let waitingFor = 0; // number of the request whose answer counts
+let wantData = true;
+let over = true; // nothing is being learned
+let reportShown = "";
+
+const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+const pause = (time) => new Promise((done) => setTimeout(done, time));
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+function fail(text) {
+  $(".lesson-error").hidden = !text;
+  $(".lesson-error").textContent = text || "";
+  if (text) $(".lesson-error").scrollIntoView({ block: "nearest" });
+}
+
+function fill(bar, share) {
+  bar.setAttribute("aria-valuenow", Math.round(100 * share));
+  bar.firstElementChild.style.width = `${100 * share}%`;
+}
+
+function reading(text, share) {
+  $(".reading").hidden = false;
+  $(".reading-text").textContent = text;
+  fill($(".reading .bar"), share);
+}
+
+// Giving photos
+
+async function filesBelow(entry, path = "") {
+  if (entry.isFile) return [[path + entry.name, await new Promise((done, no) => entry.file(done, no))]];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const part = await new Promise((done, no) => reader.readEntries(done, no)); // a hundred at a time
+    if (!part.length) return found;
+    for (const each of part) found.push(...(await filesBelow(each, `${path}${entry.name}/`)));
+  }
+}
+
+const isZip = (name) => name.toLowerCase().endsWith(".zip");
+const isPhoto = (name) => !/(^|\/)(\.|__MACOSX)/.test(name) && limits.suffixes.some((each) => name.toLowerCase().endsWith(each));
+
+async function give(named) {
+  const files = named.filter(([name]) => isPhoto(name) || isZip(name));
+  const large = files.find(([name, file]) => file.size > (isZip(name) ? limits.zipMb : limits.mb) * 1024 * 1024);
+  fail("");
+  if (!files.length) return fail("There are no photos in what you gave: give a folder with one sub-folder of photos for each class.");
+  if (files.length > limits.photos) {
+    return fail(`These are ${files.length.toLocaleString("en")} photos, and the limit here is ${limits.photos.toLocaleString("en")}: choose fewer, or run “python -m vitdemo finetune FOLDER” on the command line, which has no limit.`);
+  }
+  if (large) return fail(`“${large[0]}” is too large: leave it out, or save a smaller copy of it.`);
+  uploading?.abort();
+  const mine = (uploading = new AbortController());
+  const sent = [];
+  try {
+    while (sent.length < files.length) {
+      reading(`Uploading: ${sent.length} of ${files.length} files`, sent.length / files.length);
+      const form = new FormData();
+      const part = [];
+      let bytes = 0;
+      while (sent.length + part.length < files.length && part.length < 50 && bytes < 16e6) {
+        const each = files[sent.length + part.length];
+        form.append("files", each[1]);
+        part.push(each);
+        bytes += each[1].size;
+      }
+      const answer = await fetch(`${api}/upload`, { method: "POST", body: form, signal: mine.signal });
+      if (!answer.ok) throw new Error(answer.status === 413 ? "A file is too large for this server." : `The server answered ${answer.status}.`);
+      (await answer.json()).forEach((path, index) => sent.push([part[index][0], path]));
+    }
+    await begin(sent);
+  } catch (error) {
+    if (uploading !== mine) return; // other photos are on their way instead
+    $(".reading").hidden = true;
+    fail(`The upload failed: ${error.message} Check the connection and give the photos again.`);
+  }
+}
+
+async function begin(files) {
+  fail("");
+  reading("Looking through the photos …", 0);
+  const answer = await server.give({ files });
+  if (!answer?.lesson) {
+    $(".reading").hidden = true;
+    return fail(answer?.error || "The server does not answer: try again.");
+  }
+  follow(answer.lesson);
+}
+
+for (const input of element.querySelectorAll(".pick")) {
+  input.addEventListener("change", () => {
+    const files = [...input.files].map((file) => [file.webkitRelativePath || file.name, file]);
+    input.value = "";
+    if (files.length) give(files);
+  });
+}
+$(".examples-classes").addEventListener("click", () => begin("examples"));
+const drop = $(".drop");
+for (const kind of ["dragover", "dragenter"]) {
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+}
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+drop.addEventListener("drop", async (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  const entries = [...event.dataTransfer.items].map((each) => each.webkitGetAsEntry?.()).filter(Boolean);
+  const found = [];
+  for (const entry of entries) found.push(...(await filesBelow(entry)));
+  if (found.length) give(found);
+});
+
+// Following
+
+function follow(id) {
+  lesson = id;
+  sessionStorage.setItem(KEY, id);
+  events = [];
+  $(".guesses").replaceChildren();
+  [wantData, over, reportShown] = [true, true, ""];
+  for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
+  poll(id);
+}
+
+let polling = 0;
+async function poll(id) {
+  const mine = ++polling;
+  let fails = 0;
+  while (lesson === id && mine === polling) {
+    const answer = await server.poll({ lesson: id, start: events.length, data: wantData }).catch(() => null);
+    if (lesson !== id || mine !== polling) return;
+    if (!answer) {
+      if (++fails > 20) return fail("The server does not answer: reload the page when it is back.");
+      await pause(1000);
+      continue;
+    }
+    fails = 0;
+    if (answer.error && !answer.state) {
+      sessionStorage.removeItem(KEY);
+      lesson = null;
+      $(".reading").hidden = true;
+      return events.length ? fail(answer.error) : undefined;
+    }
+    if (answer.state === "failed") {
+      $(".reading").hidden = true;
+      return fail(answer.text);
+    }
+    if (answer.state === "reading") reading(`Looking through the photos: ${answer.read} of ${answer.photos}`, answer.read / answer.photos);
+    if (answer.data) {
+      wantData = false;
+      $(".reading").hidden = true;
+      $(".data").hidden = false;
+      $(".data").innerHTML = answer.data; // from our own template, which escapes
+      $(".plan").hidden = Boolean($(".data .warning"));
+    }
+    if (answer.job) {
+      events.push(...answer.events);
+      over = ["done", "stopped", "failed"].includes(answer.job);
+      tell(answer);
+    }
+    if (answer.state === "ready" && !wantData && (!answer.job || over)) return;
+    await pause(300);
+  }
+}
+
+function tell(answer) {
+  const epochs = events.filter((each) => each.kind === "epoch");
+  const last = events.at(-1);
+  $(".learning").hidden = false;
+  $(".stop").hidden = over;
+  $(".start").disabled = !over;
+  $(".learning-text").textContent = said(answer, epochs, last);
+  const blocks = last?.stage === "blocks";
+  const part = last?.kind === "step" ? (last.epoch - 1 + last.done / last.total) / last.of : last?.kind === "epoch" ? last.epoch / last.of : 0;
+  const share = over ? 1 : last?.kind === "photos" ? last.done / last.total : blocks || last?.stage ? part : 0;
+  fill($(".learning .bar"), share);
+  draw(epochs);
+  if (answer.guesses.length) $(".guesses").replaceChildren(...answer.guesses.map(guess));
+  if (answer.job === "failed") fail(answer.error);
+  $(".result").hidden = !answer.report;
+  if (answer.report && answer.report !== reportShown) $(".result").innerHTML = reportShown = answer.report; // from our own template
+}
+
+function said(answer, epochs, last) {
+  if (answer.job === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} others are before you …` : "Waiting for another job …";
+  const newest = epochs.at(-1);
+  const where = newest ? ` ${newest.stage === "head" ? "Head" : "Blocks"}: epoch ${newest.epoch} of ${newest.of}.` : "";
+  if (answer.job === "done") return `Done.${where}`;
+  if (answer.job === "stopped") return `Stopped.${where} What is learned stays; Start goes on from there.`;
+  if (answer.job === "failed") return `Ended.${where} What is learned stays; Start goes on from there.`;
+  if (!last) return "Getting ready …";
+  if (last.kind === "photos") return `Looking at every photo once: ${last.done} of ${last.total}, ${last.speed.toFixed(1)} a second`;
+  if (last.kind === "note") return last.text;
+  if (last.kind === "step") {
+    const left = newest?.stage === "blocks" ? ` · ${time(newest.seconds_left)} left` : "";
+    return `Blocks, epoch ${last.epoch} of ${last.of}: ${last.done} of ${last.total} photos${left}`;
+  }
+  if (newest) {
+    const what = newest.stage === "head" ? "Head" : "Blocks";
+    return `${what}, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} right · ${newest.photos_per_second.toFixed(0)} photos a second · ${time(newest.seconds_left)} left`;
+  }
+  return "Getting ready …";
+}
+
+const time = (seconds) => `${Math.floor(Math.round(seconds) / 60)}:${String(Math.round(seconds) % 60).padStart(2, "0")}`;
+
+function guess(each) {
+  const right = each.label === each.taken;
+  const item = make("div", `guess ${right ? "right" : "wrong"}`);
+  const words = make("div");
+  words.append(make("strong", "", each.taken), make("span", "", `${percent(each.probability)} · ${right ? "right" : `is ${each.label}`}`));
+  item.append(Object.assign(new Image(44, 44), { src: each.uri, alt: "" }), words);
+  return item;
+}
+
+// Curves
+
+const CURVES = [
+  ["Loss", [["learning", (each) => each.loss], ["checking", (each) => each.validation_loss]], null],
+  ["Right, and macro-F1", [["right", (each) => each.accuracy], ["macro-F1", (each) => each.macro_f1]], 1],
+  ["Learning rate, top and bottom layer", [["top", (each) => Object.values(each.rates)[0]], ["bottom", (each) => Object.values(each.rates).at(-1)]], null],
+];
+
+function draw(epochs) {
+  $(".curves").replaceChildren(...(epochs.length > 1 ? CURVES.map((curve) => chart(curve, epochs)) : []));
+}
+
+function chart([title, lines, most], epochs) {
+  const figure = make("figure", "curve");
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 300 110");
+  svg.setAttribute("role", "img");
+  const values = lines.map(([, value]) => epochs.map(value).map((each) => (Number.isFinite(each) ? each : null)));
+  const top = (most ?? 0) * 1.02 || Math.max(1e-12, ...values.flat());
+  svg.setAttribute("aria-label", `${title}: ${lines.map(([name], index) => `${name} ${number(values[index].at(-1))}`).join(", ")}`);
+  const edge = epochs.findIndex((each) => each.stage === "blocks");
+  const x = (index) => (300 * index) / (epochs.length - 1);
+  if (edge > 0) svg.append(path(`M${x(edge - 0.5)} 0V110`, "var(--border-color-primary)"));
+  values.forEach((line, which) => {
+    const points = line.map((value, index) => (value === null ? "" : `${x(index).toFixed(1)} ${(106 - (102 * value) / top).toFixed(1)}`)).filter(Boolean);
+    svg.append(path(`M${points.join("L")}`, COLOURS[which]));
+  });
+  const caption = make("figcaption", "", title);
+  lines.forEach(([name], which) => {
+    if (which && epochs.every((each, index) => values[0][index] === values[which][index])) return; // one line over the other
+    const key = make("span", "key", `${name} ${number(values[which].at(-1))}`);
+    key.style.setProperty("--line", COLOURS[which]);
+    caption.append(key);
+  });
+  figure.append(caption, svg);
+  return figure;
+}
+
+function path(d, colour) {
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", d);
+  line.style.stroke = colour;
+  return line;
+}
+
+const number = (value) => (value === null || value === undefined ? "–" : value === 0 ? "0" : value >= 0.01 ? value.toFixed(3) : value.toExponential(1));
+
+// Choosing
+
+const preset = () => $("[name=preset]:checked").value;
+const switches = [...element.querySelectorAll("[data-name]")];
+
+function take() {
+  for (const each of switches) each.value = JSON.parse(each.dataset.values)[preset()];
+}
+take();
+for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", take);
+
+$(".start").addEventListener("click", () => {
+  fail("");
+  const given = switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
+  $(".start").disabled = true;
+  trigger("upload", { lesson, preset: preset(), recipe: Object.fromEntries(given), request: ++waitingFor });
+});
+$(".stop").addEventListener("click", () => {
+  $(".stop").hidden = true;
+  server.stop({ lesson });
+});
+
+watch("value", () => {
+  const value = props.value || {};
+  if (value.request !== waitingFor) return;
+  if (value.error) {
+    $(".start").disabled = !over;
+    return fail(value.error);
+  }
+  if (value.used) $(".used").textContent = "It answers in every tab now, and is the first in the model list.";
+  if (value.begun) {
+    events = [];
+    [over, reportShown] = [false, ""];
+    $(".guesses").replaceChildren();
+    $(".result").hidden = true;
+    poll(lesson);
+  }
+});
+
+async function rename(names) {
+  fail("");
+  const answer = await server.rename({ lesson, names });
+  if (answer?.error) fail(answer.error);
+  wantData = true;
+  poll(lesson);
+}
+$(".data").addEventListener("change", (event) => {
+  const old = event.target.dataset.old;
+  if (old !== undefined && event.target.value.trim() !== old) rename({ [old]: event.target.value.trim() });
+});
+$(".data").addEventListener("click", (event) => {
+  if (event.target.closest(".undo")) rename(null);
+  else if (event.target.closest(".leave-out")) rename({ [event.target.closest(".leave-out").dataset.old]: "" });
+});
+
+// The result
+
+$(".result").addEventListener("click", async (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  if (button.classList.contains("use")) {
+    $(".used").textContent = "Loading it …";
+    trigger("select", { lesson, request: ++waitingFor });
+  } else if (button.classList.contains("take")) {
+    const answer = await server.download({ lesson });
+    if (!answer?.path) return fail(answer?.error || "The download failed: try again.");
+    Object.assign(document.createElement("a"), { href: `${api}/file=${answer.path}`, download: answer.path.split("/").pop() }).click();
+  } else if (button.classList.contains("looks")) {
+    button.disabled = true;
+    const answer = await server.looks({ lesson });
+    button.disabled = false;
+    if (answer?.html) $(".looked").innerHTML = answer.html; // from our own template, which escapes
+    else fail(answer?.error || "The server does not answer: try again.");
+  } else if (button.dataset.label !== undefined) {
+    const answer = await server.cell({ lesson, label: button.dataset.label, taken: button.dataset.taken });
+    if (answer?.html) $(".cell").innerHTML = answer.html; // from our own template, which escapes
+  }
+});
+
+const kept = sessionStorage.getItem(KEY);
+if (kept) follow(kept);
