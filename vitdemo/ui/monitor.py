@@ -1,4 +1,4 @@
-"""What the operator's monitoring sees, where `--monitor` lets it: `/health`, and `/metrics` for Prometheus. Nothing in it is a visitor's."""
+"""What the operator's monitoring sees, where `--monitor` lets it: `/health`, and `/metrics` for Prometheus. Nothing is a visitor's."""
 
 import time
 from functools import partial
