@@ -21,7 +21,14 @@ AUTO_OFFLINE = (
     "ViT-B/16 is not on this machine yet and the model hub can't be reached: connect and try again, "
     "or start with --checkpoint FILE.safetensors (the README's “Offline” says where to get it)."
 )
+_importing = threading.Lock()
 log = logging.getLogger(__name__)
+
+
+def _import_first() -> None:
+    """Import what models stand on, in one thread at a time: two that begin at once can each wait for what the other has half imported."""
+    with _importing:
+        import timm  # noqa: F401 (torch comes with it)
 
 
 @dataclass(eq=False)
@@ -79,6 +86,7 @@ class ModelStore:
     @property
     def engine(self) -> "Engine":
         """The engine, made on first use. Raises: UserError where the device or precision can't be had."""
+        _import_first()
         from vitdemo.core.engine import Engine, choose_device
 
         with self._engine_lock:
@@ -149,6 +157,7 @@ class ModelStore:
             loading.progress = progress
 
         try:
+            _import_first()
             loading.vit = self._load_auto(loading, report) if loading.name == "auto" else self._load_named(loading.name, loading, report)
         except Exception as error:
             if not isinstance(error, UserError):

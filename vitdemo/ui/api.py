@@ -45,10 +45,10 @@ def build(store: ModelStore, runs: GalleryRuns) -> None:
             raise gr.Error(sentence(error), print_exception=False) from None
 
     def _one(upload, model: str, top: int, visitor: str) -> dict:
-        from vitdemo.classify.photo import classify
+        vit = store.get(model or None, visitor).result(timeout=300)
+        from vitdemo.classify.photo import classify  # imports torch, which the model has brought by now
         from vitdemo.core.photos import open_photo
 
-        vit = store.get(model or None, visitor).result(timeout=300)
         opened = open_photo(upload.path, store.settings, name=upload.name)
         result = classify(opened.image, vit, store.engine, top=top)
         return {"model": vit.name, "seconds": result.seconds, "predictions": [each.as_row() for each in result.predictions]}

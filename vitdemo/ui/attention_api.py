@@ -1,6 +1,7 @@
 """The endpoint `/attention`: the tab's maps, numbers and files for programs."""
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,8 @@ def build(scenes: Scenes) -> None:
 def _answer(
     scenes: Scenes, upload: Upload, model: str, visitor: str, asked: dict[str, Any], target: str, other: str, kind: str
 ) -> tuple[dict, str | None]:
-    from dataclasses import replace
-
-    from vitdemo.attention import question as questions
+    vit = scenes.store.get(model or None, visitor).result(timeout=300)
+    from vitdemo.attention import question as questions  # imports torch, which the model has brought by now
     from vitdemo.attention.gradients import find_target
     from vitdemo.attention.render import Look
     from vitdemo.attention.snippet import snippet
@@ -85,7 +85,6 @@ def _answer(
     store, question = scenes.store, questions.Question.read(asked)
     if kind and (kind not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
-    vit = store.get(model or None, visitor).result(timeout=300)
     if question.method in questions.OF_A_CLASS:
         target_of = {name: find_target(vit, words) for name, words in (("target", target), ("other", other)) if words}
         question = replace(question, **target_of)
