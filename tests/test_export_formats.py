@@ -1,6 +1,7 @@
 """Every format, loaded back by its own runtime, beside timm's own model on the same numbers."""
 
 import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import timm
 import torch
 from safetensors import safe_open
 
+from tests.conftest import ROOT
 from tests.small_vits import small_vit, timms_attention, unfused_vit
 from vitdemo.core import models
 from vitdemo.core.config import Settings
@@ -64,6 +66,17 @@ def test_half_precision_with_the_preprocessing_inside(format, tmp_path):
     half = {path.name: path.stat().st_size for path in tmp_path.iterdir()}[Plan(format).file]
     (tmp_path / "full").mkdir()
     assert half < 0.65 * formats.write(vit, Plan(format), tmp_path / "full").stat().st_size
+
+
+@pytest.mark.parametrize("format", ["safetensors", "onnx", "torchscript", "pt2"])
+def test_a_file_does_not_tell_where_it_was_made(format, tmp_path):
+    path = formats.write(sized(), Plan(format), tmp_path)
+    parts = [path.read_bytes()]
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            parts = [archive.read(name) for name in archive.namelist()]
+    for place in (str(ROOT), timm.__path__[0], torch.__path__[0]):
+        assert not any(place.encode() in part for part in parts)
 
 
 @pytest.mark.parametrize("kind", ["registers", "no CLS, attention pooling", "parallel"])

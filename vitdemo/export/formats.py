@@ -8,6 +8,7 @@ import copy
 import json
 import logging
 import warnings
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,6 +128,9 @@ def _write_onnx(vit: Vit, plan: Plan, path: Path) -> Path:
             opset_version=OPSET,
             verbose=False,
         )
+        for node in program.model.graph.all_nodes():  # each notes where on this machine its source lies
+            for key in [each for each in node.metadata_props if each.startswith("pkg.")]:
+                del node.metadata_props[key]
         program.save(path, external_data=False)
     return path
 
@@ -135,6 +139,13 @@ def _write_torchscript(vit: Vit, plan: Plan, path: Path) -> Path:
     graph = Graph(vit, plan)
     with _quiet(), _in_words(vit, "TorchScript"), torch.inference_mode(False), torch.no_grad():
         torch.jit.trace(graph, graph.example(), check_trace=False).save(str(path))
+    whole = path.with_suffix(".whole")
+    path.rename(whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
+        for each in old.infolist():
+            if not each.filename.endswith(".debug_pkl"):  # where on this machine the sources lie
+                new.writestr(each, old.read(each))
+    whole.unlink()
     return path
 
 
@@ -142,6 +153,8 @@ def _write_pt2(vit: Vit, plan: Plan, path: Path) -> Path:
     graph = Graph(vit, plan)
     with _quiet(), _in_words(vit, "torch.export"), torch.no_grad():
         program = torch.export.export(graph, (graph.example(),), dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},))
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # where on this machine the sources lie
         torch.export.save(program, path)
     return path
 
