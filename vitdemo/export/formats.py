@@ -129,8 +129,7 @@ def _write_onnx(vit: Vit, plan: Plan, path: Path) -> Path:
             verbose=False,
         )
         for node in program.model.graph.all_nodes():  # each notes where on this machine its source lies
-            for key in [each for each in node.metadata_props if each.startswith("pkg.")]:
-                del node.metadata_props[key]
+            node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
         program.save(path, external_data=False)
     return path
 
