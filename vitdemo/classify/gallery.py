@@ -1,23 +1,21 @@
 """The top classes of every photo of a gallery, as fast as the model can take them."""
 
-import io
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import torch
-from PIL import Image
 
 from vitdemo.classify.photo import Prediction, check_classes, top_classes
 from vitdemo.core.config import Settings
 from vitdemo.core.engine import Engine
 from vitdemo.core.gallery import Item
 from vitdemo.core.models import Vit
-from vitdemo.core.photos import Photo
+from vitdemo.core.photos import Photo, thumbnail
 from vitdemo.core.preprocessing import Preprocessing
 from vitdemo.core.stream import Ready, batches, photos_ahead
 
-THUMBNAIL = 64  # pixels a side
+THUMBNAIL = 64  # pixels wide
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def classify_gallery(
 
     def prepare(photo: Photo) -> tuple[torch.Tensor, bytes | None]:
         crop = preprocessing.crop(photo.image)
-        return preprocessing.normalised(crop), _thumbnail(crop) if thumbnails else None
+        return preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL) if thumbnails else None
 
     def look(batch: list[Ready]) -> tuple[list[Ready], tuple[torch.Tensor, ...]]:
         inputs = [each.made[0] for each in batch if each.made]
@@ -107,10 +105,3 @@ def _answers(vit: Vit, outputs: tuple[torch.Tensor, ...], top: int) -> Iterator[
     distances = vit.familiarity.distance(features[0]) if features else [None] * len(logits)
     for row, distance in zip(logits, distances, strict=True):
         yield top_classes(row, vit.labels, top), None if distance is None else bool(distance > vit.familiarity.limit)
-
-
-def _thumbnail(crop: Image.Image) -> bytes:
-    small = crop.resize((THUMBNAIL, round(THUMBNAIL * crop.height / crop.width)), reducing_gap=2)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()

@@ -100,6 +100,14 @@ def id_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def thumbnail(image: Image.Image, width: int) -> bytes:
+    """A small JPEG, so many pixels wide."""
+    small = image.resize((width, round(width * image.height / image.width)), reducing_gap=2)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
 def shown_name(name: str, longest: int = 60) -> str:
     """A file name on one line: control and direction-changing characters replaced, the middle of a long one left out."""
     name = name.encode("utf-8", "replace").decode("utf-8")

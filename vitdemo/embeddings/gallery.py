@@ -1,6 +1,5 @@
 """A gallery's vectors: every photo through the model once, all layers at a time, what is known already from disk."""
 
-import io
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,14 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from PIL import Image
 
 from vitdemo.core.config import Settings
 from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import Item
 from vitdemo.core.models import Vit
-from vitdemo.core.photos import Photo
+from vitdemo.core.photos import Photo, thumbnail
 from vitdemo.core.predictions import Prediction
 from vitdemo.core.preprocessing import Preprocessing
 from vitdemo.core.stream import Ready, batches, photos_ahead
@@ -24,7 +22,7 @@ from vitdemo.embeddings.progress import Clock, Progress
 from vitdemo.embeddings.store import TOP, Record, VectorStore, key_of
 from vitdemo.embeddings.vectors import Layer, all_layers, layers_of, pools_of
 
-THUMBNAIL = 96  # pixels a side
+THUMBNAIL = 96  # pixels wide
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class Embedding:
 
         def prepare(photo: Photo) -> _Made:
             record, crop = store.get(photo.id), preprocessing.crop(photo.image)
-            return _Made(record, None if record else preprocessing.normalised(crop), _thumbnail(crop) if thumbnails else None)
+            return _Made(record, None if record else preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL) if thumbnails else None)
 
         def known(id: str) -> _Made | None:
             return _Made(record) if (record := store.get(id)) else None
@@ -207,10 +205,3 @@ class _Table:
 
     def _offset(self, layer: int, pool: int) -> int:
         return 4 * (layer * self._pools + pool) * self._rows * self._width
-
-
-def _thumbnail(crop: Image.Image) -> bytes:
-    small = crop.resize((THUMBNAIL, round(THUMBNAIL * crop.height / crop.width)), reducing_gap=2)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
