@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import noise
 from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import find_items
-from vitdemo.export import bundle, formats
+from vitdemo.export import bundle, formats, place
 from vitdemo.export.bundle import Step, export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import Report
@@ -119,7 +119,7 @@ def test_a_place_that_is_taken(vit, engine, settings, tmp_path):
     with pytest.raises(UserError, match="is not empty, and nothing is overwritten"):
         next(export(vit, engine, Plan("safetensors"), tmp_path / "b", settings))
     with pytest.raises(UserError, match="is a file: give a folder"):
-        bundle.check_output(tmp_path / "b" / "mine.txt")
+        place.check_output(tmp_path / "b" / "mine.txt")
 
 
 def test_two_exports_to_one_place(vit, engine, settings, photos, tmp_path):
@@ -137,7 +137,7 @@ def test_two_exports_to_one_place(vit, engine, settings, photos, tmp_path):
 def test_a_disk_that_fills(error, vit, engine, settings, photos, tmp_path, monkeypatch):
     def fail(*_):
         if isinstance(error, RuntimeError):  # torch tells of a full disk by words of its own
-            monkeypatch.setattr(bundle.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
+            monkeypatch.setattr(place.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0}))
         raise error
 
     monkeypatch.setattr(formats, "write", fail)
@@ -147,7 +147,7 @@ def test_a_disk_that_fills(error, vit, engine, settings, photos, tmp_path, monke
 
 
 def test_a_disk_with_too_little_room(vit, engine, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(bundle.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(place.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(UserError, match="has less room than this export needs"):
         next(export(vit, engine, Plan("onnx"), tmp_path / "b", settings))
 

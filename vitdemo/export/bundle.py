@@ -1,12 +1,9 @@
 """A model with all that belongs to it, in one folder: written beside its place, proved, and moved there only when all of it is right."""
 
-import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,12 +15,12 @@ from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import Item, find_items
 from vitdemo.core.models import Vit
-from vitdemo.core.outputs import unwritable
 from vitdemo.core.photos import Photo, open_photo
 from vitdemo.core.stream import photos_ahead
 from vitdemo.core.trace import trace
 from vitdemo.export import formats, parity, quantize, runtimes, serving
 from vitdemo.export.parity import Agreement, Sample
+from vitdemo.export.place import beside, check_output, move
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES, Report, Row, concerns, render
 
@@ -32,7 +29,6 @@ KNOWN = ASSETS / "examples" / "cat.jpg"
 CALIBRATION = 32  # photos for the scales of a static recipe
 TRACED = 4  # photos on which features and attention are compared
 CLOSE = 0.15  # share by which times and sizes may differ and still be taken as equal: then the recipe that agrees best is shipped
-FULL = 1_000_000  # bytes: a disk with less room is full
 TOLERANCE = {"fp32": 1e-3, "fp16": 0.1, "int8": 0.5}  # of the known answer, in logits: the same file on another processor
 
 
@@ -43,23 +39,6 @@ class Step:
     phase: str
     done: int = 0
     total: int = 0
-
-
-def check_output(output: Path) -> None:
-    """See that a bundle can be written there, better before the work than after it.
-
-    Raises: UserError for a place that is taken or can't be written.
-    """
-    try:
-        if output.exists() and not output.is_dir():
-            raise UserError(f"{output} is a file: give a folder that is new or empty.")
-        if output.is_dir() and any(output.iterdir()):
-            raise UserError(f"{output} is not empty, and nothing is overwritten: give a folder that is new or empty.")
-        output.absolute().parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(output.absolute().parent, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise unwritable(output, error) from None
 
 
 def export(
@@ -85,7 +64,7 @@ def export(
     """
     check_output(output)
     serving.check(plan)
-    with _beside(output, 3 * plan.expected_bytes(vit.parameters) + 4 * vit.parameters) as folder:
+    with beside(output, 3 * plan.expected_bytes(vit.parameters) + 4 * vit.parameters) as folder:
         scales, photos = _share_out(photos, calibration, plan, settings)
         source = "those that were given" if photos else "the drawings that come with vitdemo"
         photos = photos or find_items([BUNDLED])
@@ -99,7 +78,7 @@ def export(
         yield from work.make()
         yield Step("Writing what belongs to it")
         work.write_rest()
-        _move(folder, output)
+        move(folder, output)
     yield work.report
 
 
@@ -290,37 +269,3 @@ def _readable(items: list[Item], settings: Settings) -> Iterator[Photo]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size
-
-
-@contextmanager
-def _beside(output: Path, needed: int) -> Iterator[Path]:
-    """A new folder beside the bundle's place, on the same disk, which is gone afterwards unless it was moved.
-
-    Raises: UserError where the disk has less room than `needed` bytes, or fills up.
-    """
-    parent = output.absolute().parent
-    if shutil.disk_usage(parent).free < needed:
-        raise UserError(f"The disk of {parent} has less room than this export needs ({needed / 1e6:.0f} MB): choose another place.")
-    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=parent))
-    try:
-        folder.chmod(0o755)
-        yield folder
-    except Exception as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or shutil.disk_usage(parent).free < FULL:  # torch and safetensors say it in errors of their own
-            raise UserError(f"The disk of {parent} is full, and nothing was kept: make room, or choose another place.") from None
-        raise unwritable(output, error) if isinstance(error, OSError) else error from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _move(folder: Path, output: Path) -> None:
-    """To its place, if that is still free: two exports may have been on their way there."""
-    try:
-        if output.is_dir():
-            output.rmdir()
-        folder.rename(output)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise UserError(f"{output} was filled by something else meanwhile, and nothing is overwritten: give another folder.") from None
-        raise

@@ -43,9 +43,9 @@ def _export(flags: argparse.Namespace) -> int:
     settings = Settings.read(flags)
     photos, calibration = _found(flags.photos, "--photos"), _found(flags.calibrate, "--calibrate")
     from vitdemo.core.store import ModelStore
-    from vitdemo.export import bundle
+    from vitdemo.export import bundle, place
 
-    bundle.check_output(flags.output)
+    place.check_output(flags.output)
     store = ModelStore(settings)
     vit = store.get().result()
     print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)

@@ -78,6 +78,7 @@ def predict(name: str, data: bytes, top: int) -> dict:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI):
+    """Load the model before the first request, and let go of the threads after the last."""
     await asyncio.get_running_loop().run_in_executor(pool, start)
     yield
     pool.shutdown(wait=False, cancel_futures=True)
@@ -111,6 +112,7 @@ app.add_middleware(BodyLimit)
 
 @app.middleware("http")
 async def measure(request: Request, call_next):
+    """Count requests for predictions and their seconds."""
     if request.url.path != "/predict":
         return await call_next(request)
     begin = time.perf_counter()
@@ -122,11 +124,13 @@ async def measure(request: Request, call_next):
 
 @app.get("/health")
 async def health():
+    """The process is alive."""
     return {"status": "alive"}
 
 
 @app.get("/ready")
 async def ready():
+    """200 once the model has given its known answer, 503 with the reason before."""
     if model["problem"]:
         raise HTTPException(503, model["problem"])
     return {"status": "ready"}
@@ -134,11 +138,13 @@ async def ready():
 
 @app.get("/metrics")
 async def metrics():
+    """Figures for Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 @app.post("/predict")
 async def predict_photos(request: Request, top: int = 5):
+    """The `top` likeliest classes of each photo sent as `files`, or why it can't be read."""
     await ready()
     async with request.form(max_files=MAX_FILES, max_fields=1) as form:
         sent = [(each.filename, await each.read()) for each in form.getlist("files") if hasattr(each, "filename")]

@@ -1,0 +1,65 @@
+"""Where a bundle goes: a folder that is new or empty, filled beside its place and moved there whole."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vitdemo.core.errors import UserError
+from vitdemo.core.outputs import unwritable
+
+FULL = 1_000_000  # bytes: a disk with less room is full
+
+
+def check_output(output: Path) -> None:
+    """See that a bundle can be written there, better before the work than after it.
+
+    Raises: UserError for a place that is taken or can't be written.
+    """
+    try:
+        if output.exists() and not output.is_dir():
+            raise UserError(f"{output} is a file: give a folder that is new or empty.")
+        if output.is_dir() and any(output.iterdir()):
+            raise UserError(f"{output} is not empty, and nothing is overwritten: give a folder that is new or empty.")
+        output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(output.absolute().parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise unwritable(output, error) from None
+
+
+@contextmanager
+def beside(output: Path, needed: int) -> Iterator[Path]:
+    """A new folder beside the bundle's place, on the same disk, which is gone afterwards unless it was moved.
+
+    Raises: UserError where the disk has less room than `needed` bytes, or fills up.
+    """
+    parent = output.absolute().parent
+    if shutil.disk_usage(parent).free < needed:
+        raise UserError(f"The disk of {parent} has less room than this export needs ({needed / 1e6:.0f} MB): choose another place.")
+    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=parent))
+    try:
+        folder.chmod(0o755)
+        yield folder
+    except Exception as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if full or shutil.disk_usage(parent).free < FULL:  # torch and safetensors say it in errors of their own
+            raise UserError(f"The disk of {parent} is full, and nothing was kept: make room, or choose another place.") from None
+        raise unwritable(output, error) if isinstance(error, OSError) else error from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def move(folder: Path, output: Path) -> None:
+    """To its place, if that is still free: two exports may have been on their way there."""
+    try:
+        if output.is_dir():
+            output.rmdir()
+        folder.rename(output)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise UserError(f"{output} was filled by something else meanwhile, and nothing is overwritten: give another folder.") from None
+        raise
