@@ -16,12 +16,10 @@ import gradio as gr
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import read_json
-from vitdemo.core.photos import SUFFIXES
 from vitdemo.core.store import ModelStore
 from vitdemo.finetune.recipe import PRESETS, Recipe
-from vitdemo.ui import model_header
+from vitdemo.ui import giving, model_header
 from vitdemo.ui.finetune_runs import Lesson, Lessons, changes_of, samples_of
-from vitdemo.ui.giving import uploads_of
 from vitdemo.ui.guard import answering, sentence
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, html, percent
@@ -37,9 +35,9 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
     """Lay out the tab and wire it."""
     settings = store.settings
     panel = gr.HTML(
-        {"limits": {"photos": settings.max_gallery, "mb": settings.max_upload_mb, "zipMb": settings.max_zip_mb, "suffixes": SUFFIXES}},
+        {"limits": giving.limits(settings, "finetune")},
         html_template=html("finetune", presets=PRESETS, switches=_switches()),
-        js_on_load=(WEB / "finetune.js").read_text("utf-8"),
+        js_on_load="\n".join((WEB / name).read_text("utf-8") for name in ("upload.js", "finetune.js")),
         apply_default_css=False,
         elem_id="finetune",
         server_functions=[
@@ -115,7 +113,7 @@ def _give(lessons: Lessons):
         if asked.get("files") == "examples":
             items = [replace(item, name=item.path.relative_to(EXAMPLE).as_posix()) for item in find_items([EXAMPLE])]
         else:
-            items = uploaded_items(uploads_of(asked.get("files")), lessons.settings, command="finetune")
+            items = uploaded_items(giving.uploads_of(asked.get("files")), lessons.settings, command="finetune")
         return {"lesson": lessons.give(items).id}
 
     return answering(give)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
 
-from vitdemo.core.config import ASSETS
+from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos import SUFFIXES
 from vitdemo.core.store import ModelStore
@@ -48,12 +48,10 @@ def build(
         functions: what the scripts may call, each with one object.
         start: begin with a gallery, given a model's name and the visitor.
     """
-    settings = store.settings
-    limits = {"photos": settings.max_gallery, "mb": settings.max_upload_mb, "zipMb": settings.max_zip_mb, "suffixes": SUFFIXES}
     panel = gr.HTML(
-        {"limits": limits | {"command": command}},
+        {"limits": limits(store.settings, command)},
         html_template=html("giving", lead=lead) + markup,
-        js_on_load="\n".join((WEB / name).read_text("utf-8") for name in ("giving.js", *scripts)),
+        js_on_load="\n".join((WEB / name).read_text("utf-8") for name in ("upload.js", "giving.js", *scripts)),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes=["giving"],
@@ -73,6 +71,17 @@ def build(
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     panel.upload(begin, header.picker, panel, trigger_mode="multiple", queue=False, **quiet)
     return panel
+
+
+def limits(settings: Settings, command: str) -> dict:
+    """What upload.js may send; `command` of `python -m vitdemo` takes more."""
+    return {
+        "photos": settings.max_gallery,
+        "mb": settings.max_upload_mb,
+        "zipMb": settings.max_zip_mb,
+        "suffixes": SUFFIXES,
+        "command": command,
+    }
 
 
 def _items(files: Any, store: ModelStore, command: str) -> list["Item"]:

@@ -1,9 +1,6 @@
-// Fine-tuning: uploads photos with their folders' names, shows what is there, starts, follows and draws. Words of visitors become HTML by
+// Fine-tuning: takes the photos that upload.js sends, shows what is there, starts, follows and draws. Words of visitors become HTML by
 // our templates alone, which escape them.
-const $ = (selector) => element.querySelector(selector);
-const limits = props.value.limits;
 const KEY = "vitdemo-lesson";
-const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_prefix || "/gradio_api");
 const COLOURS = ["var(--bar)", "var(--warn)"];
 
 let lesson = null;
@@ -14,7 +11,6 @@ let wantData = true;
 let over = true; // nothing is being learned
 let reportShown = "";
 
-const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 const pause = (time) => new Promise((done) => setTimeout(done, time));
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
@@ -37,49 +33,16 @@ function reading(text, share) {
 
 // Giving photos
 
-async function filesBelow(entry, path = "") {
-  if (entry.isFile) return [[path + entry.name, await new Promise((done, no) => entry.file(done, no))]];
-  const reader = entry.createReader();
-  const found = [];
-  for (;;) {
-    const part = await new Promise((done, no) => reader.readEntries(done, no)); // a hundred at a time
-    if (!part.length) return found;
-    for (const each of part) found.push(...(await filesBelow(each, `${path}${entry.name}/`)));
-  }
-}
-
-const isZip = (name) => name.toLowerCase().endsWith(".zip");
-const isPhoto = (name) => !/(^|\/)(\.|__MACOSX)/.test(name) && limits.suffixes.some((each) => name.toLowerCase().endsWith(each));
-
 async function give(named) {
   const files = named.filter(([name]) => isPhoto(name) || isZip(name));
-  const large = files.find(([name, file]) => file.size > (isZip(name) ? limits.zipMb : limits.mb) * 1024 * 1024);
   fail("");
   if (!files.length) return fail("There are no photos in what you gave: give a folder with one sub-folder of photos for each class.");
-  if (files.length > limits.photos) {
-    return fail(`These are ${files.length.toLocaleString("en")} photos, and the limit here is ${limits.photos.toLocaleString("en")}: choose fewer, or run “python -m vitdemo finetune FOLDER” on the command line, which has no limit.`);
-  }
-  if (large) return fail(`“${large[0]}” is too large: leave it out, or save a smaller copy of it.`);
+  const refused = refusal(files);
+  if (refused) return fail(refused);
   uploading?.abort();
   const mine = (uploading = new AbortController());
-  const sent = [];
   try {
-    while (sent.length < files.length) {
-      reading(`Uploading: ${sent.length} of ${files.length} files`, sent.length / files.length);
-      const form = new FormData();
-      const part = [];
-      let bytes = 0;
-      while (sent.length + part.length < files.length && part.length < 50 && bytes < 16e6) {
-        const each = files[sent.length + part.length];
-        form.append("files", each[1]);
-        part.push(each);
-        bytes += each[1].size;
-      }
-      const answer = await fetch(`${api}/upload`, { method: "POST", body: form, signal: mine.signal });
-      if (!answer.ok) throw new Error(answer.status === 413 ? "A file is too large for this server." : `The server answered ${answer.status}.`);
-      (await answer.json()).forEach((path, index) => sent.push([part[index][0], path]));
-    }
-    await begin(sent);
+    await begin(await send(files, mine.signal, (done) => reading(`Uploading: ${done} of ${files.length} files`, done / files.length)));
   } catch (error) {
     if (uploading !== mine) return; // other photos are on their way instead
     $(".reading").hidden = true;
@@ -98,30 +61,7 @@ async function begin(files) {
   follow(answer.lesson);
 }
 
-for (const input of element.querySelectorAll(".pick")) {
-  input.addEventListener("change", () => {
-    const files = [...input.files].map((file) => [file.webkitRelativePath || file.name, file]);
-    input.value = "";
-    if (files.length) give(files);
-  });
-}
 $(".examples-classes").addEventListener("click", () => begin("examples"));
-const drop = $(".drop");
-for (const kind of ["dragover", "dragenter"]) {
-  drop.addEventListener(kind, (event) => {
-    event.preventDefault();
-    drop.classList.add("over");
-  });
-}
-drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-drop.addEventListener("drop", async (event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
-  const entries = [...event.dataTransfer.items].map((each) => each.webkitGetAsEntry?.()).filter(Boolean);
-  const found = [];
-  for (const entry of entries) found.push(...(await filesBelow(entry)));
-  if (found.length) give(found);
-});
 
 // Following
 

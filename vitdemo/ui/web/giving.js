@@ -1,12 +1,8 @@
-// Giving many photos: uploads them with their folders' names and follows the run. Nothing a visitor named becomes HTML here.
+// Giving many photos: follows their run, once upload.js has sent them. Nothing a visitor named becomes HTML here.
 //
 // The script after this one brings KEY, under which the browser remembers the run; follow(id), which forgets what was on show and takes up a
 // run; asked(), what else to ask for progress; heard(answer), which answers the milliseconds until the next look, or null when it is over;
 // and at its end, resumed().
-const $ = (selector) => element.querySelector(selector);
-const limits = props.value.limits;
-const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_prefix || "/gradio_api");
-const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 
 let run = null; // the gallery on show
 let uploading = null;
@@ -38,54 +34,19 @@ function resume() {
 
 // Giving photos
 
-async function filesBelow(entry, path = "") {
-  if (entry.isFile) return [[path + entry.name, await new Promise((done, no) => entry.file(done, no))]];
-  const reader = entry.createReader();
-  const found = [];
-  for (;;) {
-    const part = await new Promise((done, no) => reader.readEntries(done, no)); // a hundred at a time
-    if (!part.length) return found;
-    for (const each of part) found.push(...(await filesBelow(each, `${path}${entry.name}/`)));
-  }
-}
-
-const isPhoto = (name) => !/(^|\/)(\.|__MACOSX)/.test(name) && limits.suffixes.some((each) => name.toLowerCase().endsWith(each));
-
 async function give(named) {
-  const files = named.filter(([name]) => !name.includes("/") || isPhoto(name) || name.toLowerCase().endsWith(".zip"));
-  const most = (file) => (file.name.toLowerCase().endsWith(".zip") ? limits.zipMb : limits.mb);
-  const large = files.find(([, file]) => file.size > most(file) * 1024 * 1024);
+  const files = named.filter(([name]) => !name.includes("/") || isPhoto(name) || isZip(name));
   fail("");
   if (!files.length) return fail("There are no photos in what you gave: give photos, a folder or a zip that holds some.");
-  if (files.length > limits.photos) {
-    return fail(
-      `These are ${files.length.toLocaleString("en")} photos, and the limit here is ${limits.photos.toLocaleString("en")}: choose fewer, ` +
-        `or run “python -m vitdemo ${limits.command} FOLDER” on the command line, which has no limit.`
-    );
-  }
-  if (large) return fail(`“${large[0]}” is larger than ${most(large[1])} MB: leave it out, or save a smaller copy of it.`);
+  const refused = refusal(files);
+  if (refused) return fail(refused);
   uploading?.abort();
   uploading = new AbortController();
   asking = true;
   const mine = uploading;
   const number = ++waitingFor;
-  const sent = [];
   try {
-    while (sent.length < files.length) {
-      progress(`Uploading: ${sent.length} of ${files.length} files`, sent.length / files.length);
-      const form = new FormData();
-      const part = [];
-      let bytes = 0;
-      while (sent.length + part.length < files.length && part.length < 50 && bytes < 16e6) {
-        const each = files[sent.length + part.length];
-        form.append("files", each[1]);
-        part.push(each);
-        bytes += each[1].size;
-      }
-      const answer = await fetch(`${api}/upload`, { method: "POST", body: form, signal: mine.signal });
-      if (!answer.ok) throw new Error(answer.status === 413 ? "A file is too large for this server." : `The server answered ${answer.status}.`);
-      (await answer.json()).forEach((path, index) => sent.push([part[index][0], path]));
-    }
+    const sent = await send(files, mine.signal, (done) => progress(`Uploading: ${done} of ${files.length} files`, done / files.length));
     progress("Starting …", 1, false);
     trigger("upload", { files: sent, request: number });
   } catch (error) {
@@ -97,13 +58,6 @@ async function give(named) {
   }
 }
 
-for (const input of element.querySelectorAll(".pick")) {
-  input.addEventListener("change", () => {
-    const files = [...input.files].map((file) => [file.webkitRelativePath || file.name, file]);
-    input.value = "";
-    if (files.length) give(files);
-  });
-}
 $(".examples-gallery").addEventListener("click", () => {
   fail("");
   uploading?.abort();
@@ -112,23 +66,6 @@ $(".examples-gallery").addEventListener("click", () => {
   progress("Starting …", null, false);
   trigger("upload", { files: "examples", request: ++waitingFor });
 });
-const drop = $(".drop");
-for (const kind of ["dragover", "dragenter"]) {
-  drop.addEventListener(kind, (event) => {
-    event.preventDefault();
-    drop.classList.add("over");
-  });
-}
-drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-drop.addEventListener("drop", async (event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
-  const entries = [...event.dataTransfer.items].map((each) => each.webkitGetAsEntry?.()).filter(Boolean);
-  const found = [];
-  for (const entry of entries) found.push(...(await filesBelow(entry)));
-  if (found.length) give(found);
-});
-
 // Following the run
 
 watch("value", () => {

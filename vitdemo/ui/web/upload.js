@@ -1,0 +1,79 @@
+// Photos on their way to the server: chosen or dropped files, with the names of their folders.
+//
+// The script after this one brings give(named), which takes what was given, [[name, file], …].
+const $ = (selector) => element.querySelector(selector);
+const limits = props.value.limits;
+const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_prefix || "/gradio_api");
+const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+const drop = $(".drop");
+
+async function filesBelow(entry, path = "") {
+  if (entry.isFile) return [[path + entry.name, await new Promise((done, no) => entry.file(done, no))]];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const part = await new Promise((done, no) => reader.readEntries(done, no)); // a hundred at a time
+    if (!part.length) return found;
+    for (const each of part) found.push(...(await filesBelow(each, `${path}${entry.name}/`)));
+  }
+}
+
+const isZip = (name) => name.toLowerCase().endsWith(".zip");
+const isPhoto = (name) => !/(^|\/)(\.|__MACOSX)/.test(name) && limits.suffixes.some((each) => name.toLowerCase().endsWith(each));
+
+// Why these files can't be taken, in a sentence; nothing where they can.
+function refusal(files) {
+  if (files.length > limits.photos) {
+    return (
+      `These are ${files.length.toLocaleString("en")} photos, and the limit here is ${limits.photos.toLocaleString("en")}: choose fewer, ` +
+      `or run “python -m vitdemo ${limits.command} FOLDER” on the command line, which has no limit.`
+    );
+  }
+  const most = (name) => (isZip(name) ? limits.zipMb : limits.mb);
+  const large = files.find(([name, file]) => file.size > most(name) * 1024 * 1024);
+  return large && `“${large[0]}” is larger than ${most(large[0])} MB: leave it out, or save a smaller copy of it.`;
+}
+
+// Where the files lie on the server, [[name, path], …]; `told` hears how many have arrived.
+async function send(files, signal, told) {
+  const sent = [];
+  while (sent.length < files.length) {
+    told(sent.length);
+    const form = new FormData();
+    const part = [];
+    let bytes = 0;
+    while (sent.length + part.length < files.length && part.length < 50 && bytes < 16e6) {
+      const each = files[sent.length + part.length];
+      form.append("files", each[1]);
+      part.push(each);
+      bytes += each[1].size;
+    }
+    const answer = await fetch(`${api}/upload`, { method: "POST", body: form, signal });
+    if (!answer.ok) throw new Error(answer.status === 413 ? "A file is too large for this server." : `The server answered ${answer.status}.`);
+    (await answer.json()).forEach((path, index) => sent.push([part[index][0], path]));
+  }
+  return sent;
+}
+
+for (const input of element.querySelectorAll(".pick")) {
+  input.addEventListener("change", () => {
+    const files = [...input.files].map((file) => [file.webkitRelativePath || file.name, file]);
+    input.value = "";
+    if (files.length) give(files);
+  });
+}
+for (const kind of ["dragover", "dragenter"]) {
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+}
+drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+drop.addEventListener("drop", async (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  const entries = [...event.dataTransfer.items].map((each) => each.webkitGetAsEntry?.()).filter(Boolean);
+  const found = [];
+  for (const entry of entries) found.push(...(await filesBelow(entry)));
+  if (found.length) give(found);
+});
