@@ -7,7 +7,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.ui import attention_erase
 from vitdemo.ui.attention_looks import class_row, head_numbers
 from vitdemo.ui.attention_scenes import Scenes
-from vitdemo.ui.guard import answering
+from vitdemo.ui.guard import answering, bound
 from vitdemo.ui.packing import pack
 
 FOUND = 8  # classes that a search shows
@@ -16,15 +16,7 @@ FOUND = 8  # classes that a search shows
 def functions(scenes: Scenes) -> list[Callable]:
     """For gr.HTML's `server_functions`: each takes one object, and answers {error} for what goes wrong."""
     asked = (_classes, _relevance, _head, _ablate, _download, attention_erase.erase, attention_erase.erased)
-    return [answering(_bound(each, scenes)) for each in asked]
-
-
-def _bound(function: Callable[[Scenes, dict], dict], scenes: Scenes) -> Callable[[dict], dict]:
-    def bound(asked: dict) -> dict:
-        return function(scenes, asked)
-
-    bound.__name__ = function.__name__.lstrip("_")
-    return bound
+    return [answering(bound(each, scenes)) for each in asked]
 
 
 def _classes(scenes: Scenes, asked: dict) -> dict:

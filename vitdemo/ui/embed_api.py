@@ -62,35 +62,37 @@ def build(store: ModelStore, runs: EmbeddingRuns) -> None:
                 raise UserError("There are no photos: send some.")
             asked = {"layer": int(layer) if layer.isdecimal() else layer, "pool": pool, "dimensions": dimensions}
             asked |= {"neighbours": neighbours, "min_dist": min_dist, "metric": metric, "seed": seed}
-            return await _embed(uploads, model, asked, file)
+            return await _embed(store, runs, uploads, model, asked, file)
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
 
-    async def _embed(uploads: list, model: str, asked: dict, file: str) -> tuple[dict, str | None]:
-        from vitdemo.core.gallery import uploaded_items
-
-        files = [(upload.name, upload.path) for upload in uploads]
-        items = await asyncio.to_thread(uploaded_items, files, store.settings, command="embed")
-        run = runs.start(items, store.allowed(model or None), "", ahead=file == "html")
-        taken = None
-        try:
-            while not run.over:
-                await asyncio.sleep(TICK)
-            if run.state == "failed":
-                raise UserError(run.error)
-            maps, key = run.mapped(), key_of(run, asked)
-            while not isinstance(drawn := maps.ask(key), Drawn):
-                if isinstance(drawn, str):
-                    raise UserError(drawn)
-                await asyncio.sleep(TICK)
-            answer = await asyncio.to_thread(_answer, run, drawn)
-            if file:
-                taken = (await asyncio.to_thread(download, runs, run, key, file))["path"]
-            return answer, taken
-        finally:  # nobody else can ask for it; a file is the caller's until uploads are swept
-            runs.drop(run, keep_files=taken is not None)
-
     trigger.click(endpoint, inputs, outputs, api_name="embed", concurrency_limit=None, preprocess=False)
+
+
+async def _embed(store: ModelStore, runs: EmbeddingRuns, uploads: list, model: str, asked: dict, file: str) -> tuple[dict, str | None]:
+    """Run a gallery to its map, and forget it."""
+    from vitdemo.core.gallery import uploaded_items
+
+    files = [(upload.name, upload.path) for upload in uploads]
+    items = await asyncio.to_thread(uploaded_items, files, store.settings, command="embed")
+    run = runs.start(items, store.allowed(model or None), "", ahead=file == "html")
+    taken = None
+    try:
+        while not run.over:
+            await asyncio.sleep(TICK)
+        if run.state == "failed":
+            raise UserError(run.error)
+        maps, key = run.mapped(), key_of(run, asked)
+        while not isinstance(drawn := maps.ask(key), Drawn):
+            if isinstance(drawn, str):
+                raise UserError(drawn)
+            await asyncio.sleep(TICK)
+        answer = await asyncio.to_thread(_answer, run, drawn)
+        if file:
+            taken = (await asyncio.to_thread(download, runs, run, key, file))["path"]
+        return answer, taken
+    finally:  # nobody else can ask for it; a file is the caller's until uploads are swept
+        runs.drop(run, keep_files=taken is not None)
 
 
 def _answer(run: EmbeddingRun, drawn: Drawn) -> dict:

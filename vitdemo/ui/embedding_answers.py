@@ -13,6 +13,7 @@ from vitdemo.core.gallery import clean_name
 from vitdemo.embeddings.atlas import MapOptions
 from vitdemo.ui.embedding_maps import Drawn, MapKey
 from vitdemo.ui.embedding_runs import EmbeddingRun, EmbeddingRuns
+from vitdemo.ui.guard import bound
 from vitdemo.ui.packing import pack
 
 if TYPE_CHECKING:
@@ -37,15 +38,7 @@ PHASES = {
 def functions(runs: EmbeddingRuns) -> list[Callable[[dict], dict]]:
     """For `giving.build`: what the script may call."""
     asked = (_poll, _stop, _map, _scores, _photo, _colours, _alike, _download)
-    return [_bound(each, runs) for each in asked]
-
-
-def _bound(function: Callable[[EmbeddingRuns, dict], dict], runs: EmbeddingRuns) -> Callable[[dict], dict]:
-    def bound(asked: dict) -> dict:
-        return function(runs, asked)
-
-    bound.__name__ = function.__name__.lstrip("_")
-    return bound
+    return [bound(each, runs) for each in asked]
 
 
 def _poll(runs: EmbeddingRuns, asked: dict) -> dict:

@@ -19,6 +19,16 @@ def sentence(error: Exception) -> str:
     return f"Something went wrong here, and it is not your photo's fault: try again, or tell the operator number {number}."
 
 
+def bound(function: Callable[[Any, dict], dict], first: Any) -> Callable[[dict], dict]:
+    """A module's private function with its first argument given, under the name by which the page's script calls it."""
+
+    def call(asked: dict) -> dict:
+        return function(first, asked)
+
+    call.__name__ = function.__name__.lstrip("_")
+    return call
+
+
 def answering(function: Callable[[dict], dict]) -> Callable[[Any], dict]:
     """A function that a page's script calls with one object; what goes wrong comes back as {error}."""
 
