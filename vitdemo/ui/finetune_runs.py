@@ -14,14 +14,14 @@ from gradio.utils import get_upload_folder
 from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs import Job, Jobs
-from vitdemo.core.photos import SUFFIXES
+from vitdemo.core.photos import SUFFIXES, shown_name
 from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces
 from vitdemo.ui.guard import sentence
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
-    from vitdemo.finetune.dataset import Dataset
+    from vitdemo.finetune.dataset import Dataset, Sample
     from vitdemo.finetune.recipe import Recipe
 
 THUMBNAIL = 96  # pixels of the shorter side
@@ -34,6 +34,7 @@ class Lesson:
 
     Attributes:
         folder: its workspace, whose name is its id.
+        labels: each item's class where photos were chosen one by one; none where their folders say it.
         read: item's number → its sha256 and thumbnail, or the sentence on why it can't be read.
         state: `reading` the photos, then `ready` or `failed`.
         changes: other names for classes.
@@ -42,6 +43,7 @@ class Lesson:
 
     folder: Path
     items: list["Item"]
+    labels: list[str] = field(default_factory=list)
     state: str = "reading"
     error: str = ""
     read: dict[int, tuple[str, bytes, str]] = field(default_factory=dict)
@@ -64,11 +66,17 @@ class Lesson:
         """The number of the item that a row of the report is about: its file's name is of our making."""
         return int(Path(row["photo"]).stem)
 
+    def samples(self) -> "tuple[list[Sample], list[str]]":
+        """Each photo's class as named by now, and what was left out. Raises: UserError for fewer than two classes."""
+        from vitdemo.finetune.dataset import chosen, place
+
+        return (chosen(self.items, self.labels, self.changes), []) if self.labels else place(self.items, changes=self.changes)
+
     def data(self, seed: int = 0, share: float = 0.2) -> "Dataset":
         """Classes and splits, as named by now. Raises: UserError where they won't do."""
-        from vitdemo.finetune.dataset import place, settle
+        from vitdemo.finetune.dataset import settle
 
-        samples, notes = place(self.items, changes=self.changes)
+        samples, notes = self.samples()
         number = {id(item): index for index, item in enumerate(self.items)}
         known = [(each, self.read[number[id(each.item)]]) for each in samples]
         return settle([replace(each, id=sha, error=error) for each, (sha, _, error) in known], share=share, seed=seed, notes=notes)
@@ -91,8 +99,36 @@ class Lessons:
         self._forget()
         lesson = Lesson(self.spaces.create(), items)
         self._lessons[lesson.id] = lesson
-        threading.Thread(target=self._read, args=(lesson,), name="lesson", daemon=True).start()
+        self._begin_to_read(lesson)
         return lesson
+
+    def teach(self, id: object, label: object, items: list["Item"]) -> Lesson:
+        """Add chosen photos as a class to the visitor's lesson, or begin one where that was not chosen so.
+
+        Raises: UserError for a name that is none, too many photos, and while the lesson is at work.
+        """
+        label = shown_name(label.strip()) if isinstance(label, str) and label.strip() else ""
+        if not label:
+            raise UserError("Give the class a name first.")
+        lesson = self._lessons.get(id) if isinstance(id, str) else None
+        if lesson and lesson.job and not lesson.job.over:
+            raise UserError("Fine-tune is at work: wait for it, or stop it there first.")
+        if lesson is None or not lesson.labels:
+            self._forget()
+            lesson = Lesson(self.spaces.create(), [])
+            self._lessons[lesson.id] = lesson
+        elif lesson.state == "reading":
+            raise UserError("The photos sent before are still being looked through: wait a moment.")
+        if len(lesson.items) + len(items) > self.settings.max_gallery:
+            raise UserError(f"These would be more than {self.settings.max_gallery:,} photos, which is the limit here: choose fewer.")
+        lesson.items += items
+        lesson.labels += [label] * len(items)
+        self._begin_to_read(lesson)
+        return lesson
+
+    def _begin_to_read(self, lesson: Lesson) -> None:
+        lesson.state = "reading"
+        threading.Thread(target=self._read, args=(lesson,), name="lesson", daemon=True).start()
 
     def get(self, id: object) -> Lesson:
         """Raises: UserError where there is no such lesson, or no more."""
@@ -158,11 +194,12 @@ class Lessons:
 
         try:
             thumbnails: dict[int, bytes] = {}
-            for ready in photos_ahead(lesson.items, _thumbnail, self.settings, ahead=16):
+            known = len(lesson.read)
+            for ready in photos_ahead(lesson.items[known:], _thumbnail, self.settings, ahead=16):
                 if ready.made:
                     thumbnails[ready.index] = ready.made
                 first = ready.index if ready.first is None else ready.first
-                lesson.read[ready.index] = (ready.id or "", thumbnails.get(first, b""), ready.error or "")
+                lesson.read[known + ready.index] = (ready.id or "", thumbnails.get(first, b""), ready.error or "")
                 if lesson.stopping.is_set():
                     break
             lesson.state = "ready"

@@ -163,10 +163,8 @@ def _data(lesson: Lesson) -> str:
 
 def _labels(lesson: Lesson) -> list[str]:
     """The classes by name where they can't be settled."""
-    from vitdemo.finetune.dataset import place
-
     try:
-        return [each.label for each in place(lesson.items, changes=lesson.changes)[0]]
+        return [each.label for each in lesson.samples()[0]]
     except UserError:
         return []
 

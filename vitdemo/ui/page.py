@@ -54,7 +54,7 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
             with gr.Tab("Attention", id=attention_tab.NAME) as tab:
                 looking = attention_tab.build(header, current, Opened(active, tab), scenes)
             with gr.Tab("Embeddings", id=embeddings_tab.NAME) as tab:
-                embeddings_tab.build(store, header, current, embeddings, Opened(active, tab))
+                embeddings_tab.build(store, header, current, embeddings, lessons, Opened(active, tab))
             with gr.Tab("Fine-tune", id=finetune_tab.NAME):
                 finetune_tab.build(store, header, lessons)
         api.build(store, runs)

@@ -292,5 +292,7 @@ $(".result").addEventListener("click", async (event) => {
   }
 });
 
+document.addEventListener(KEY, (event) => element.isConnected && follow(event.detail)); // photos sent from Embeddings
+
 const kept = sessionStorage.getItem(KEY);
 if (kept) follow(kept);
