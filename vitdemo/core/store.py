@@ -91,7 +91,7 @@ class ModelStore:
 
         with self._engine_lock:
             if self._engine is None:
-                self._engine = Engine(choose_device(self.settings.device), self.settings.precision, self._observe)
+                self._engine = Engine(choose_device(self.settings.device), self.settings.precision, self._observe, self.settings.max_queue)
             return self._engine
 
     def get(self, name: str | None = None, visitor: str = "") -> Loading:

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from gradio.routes import API_PREFIX, file_upload_statuses
 from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
+from gradio.routes import API_PREFIX, file_upload_statuses
 from gradio.utils import get_upload_folder
 from gradio_client.utils import strip_invalid_filename_characters
 from starlette.exceptions import HTTPException
@@ -73,7 +73,7 @@ class Uploads:
             since += len(chunk)
             if since > LOOK_EVERY:
                 since = 0
-                await asyncio.to_thread(scratch(self._settings).check, LOOK_EVERY)
+                await asyncio.to_thread(scratch(self._settings).check)
             yield chunk
 
 
