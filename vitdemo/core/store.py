@@ -145,6 +145,8 @@ class ModelStore:
 
         Raises: UserError for a name visitors may not choose.
         """
+        if not isinstance(name, str | None):
+            raise UserError("Name the model by a text.")
         operators = self.settings.model
         if not name or name == operators or self.settings.lock_model:
             return operators

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.ui.guard import sentence
+from vitdemo.ui.guard import LEAVING, sentence
 from vitdemo.ui.login import is_logged_in
 
 API = "/gradio_api"
@@ -41,7 +41,6 @@ SENTENCES = {
     413: "This request is too large: give fewer photos at a time.",
     422: "This request can't be understood: reload the page and try again.",
 }
-LEAVING = "The app is being stopped: try again in a minute."
 
 
 class Gate:

@@ -5,6 +5,7 @@ import time
 
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.attention_scenes import Scenes
+from vitdemo.ui.desk import Desk
 from vitdemo.ui.embedding_runs import EmbeddingRuns
 from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.gallery_runs import GalleryRuns
@@ -19,14 +20,15 @@ class Visitors:
     """All visitors' things.
 
     Attributes:
+        desk: where all their single photos are prepared.
         turns, looking: whose request is the newest in the Classify tab, and in the Attention tab.
         galleries, scenes, embeddings, lessons: what the tabs keep.
     """
 
     def __init__(self, store: ModelStore):
         self.store, self.settings = store, store.settings
-        self.turns = Turns()
-        self.looking = Turns()
+        self.turns, self.looking = Turns(), Turns()
+        self.desk = Desk(store.settings.max_queue)
         self.galleries = GalleryRuns(store)
         self.scenes = Scenes(store)
         self.embeddings = EmbeddingRuns(store)
