@@ -13,6 +13,32 @@ import numpy as np
 from PIL import Image
 
 MARKUP = "<img src=x onerror=alert(1)>"
+TEXTS = (
+    *(MARKUP, "'; drop table", "\0", "\ud800", "a" * 20_000, "{{7*7}}", "${7*7}", "%s%n", "../" * 20, "١٢", "\u202e", "NaN"),
+    *("final", "cls", "mean", "rollout", "relevance", "cosine", "demo", "quick", "png", "csv", "npz", "parquet", "html", "json", "layers"),
+)
+NAMES = (
+    *(
+        "run",
+        "scene",
+        "lesson",
+        "id",
+        "ids",
+        "files",
+        "layer",
+        "pool",
+        "path",
+        "index",
+        "kind",
+        "start",
+        "heads",
+        "head",
+        "target",
+        "other",
+    ),
+    *("names", "label", "taken", "dimensions", "neighbours", "min_dist", "metric", "seed", "row", "column", "method", "words", "opacity"),
+    *("discard", "start_layer", "recipe", "preset", "data", "stop", "even", "smooth", "colours", "request"),
+)
 
 
 def files() -> Iterator[tuple[str, bytes]]:
@@ -21,14 +47,8 @@ def files() -> Iterator[tuple[str, bytes]]:
     yield "bomb-of-zeros.png", png(7_900, 7_900, zlib.compress(bytes(7_901 * 7_900), 9), mode=0)
     yield "bomb-of-text.png", png(1, 1, zlib.compress(b"\0\0\0\0"), chunks=[(b"zTXt", b"a\0\0" + zlib.compress(bytes(200_000_000), 9))])
     yield "bomb-of-colours.png", png(1, 1, zlib.compress(b"\0\0\0\0"), chunks=[(b"iCCP", b"a\0\0" + zlib.compress(bytes(200_000_000), 9))])
-    yield (
-        "negative.bmp",
-        b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, -9, -(1 << 31), 1, 24, 0, 0, 0, 0, 0, 0),
-    )
-    yield (
-        "huge.bmp",
-        b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, 1 << 30, 1 << 30, 1, 24, 0, 0, 0, 0, 0, 0),
-    )
+    yield "negative.bmp", bmp(-9, -(1 << 31))
+    yield "huge.bmp", bmp(1 << 30, 1 << 30)
     yield "huge.ppm", b"P6 999999999 999999999 255\n"
     yield "words.ppm", b"P3 2 2 " + b"9" * 5000
     yield "frames.gif", gif(5_000)
@@ -45,10 +65,8 @@ def files() -> Iterator[tuple[str, bytes]]:
     yield "lying.zip", lying_zip()
     yield "overlapping.zip", overlapping_zip()
     yield "crowd.zip", zipped([(f"{number}.png", b"") for number in range(20_000)])
-    yield (
-        "names.zip",
-        zipped([(f"{MARKUP}/{MARKUP}.png", photo()), ("=1+1.png", photo()), ("a" * 5000 + ".png", photo()), ("\u202egnp.png", photo())]),
-    )
+    names = (f"{MARKUP}/{MARKUP}.png", "=1+1.png", "a" * 5000 + ".png", "\u202egnp.png")
+    yield "names.zip", zipped([(name, photo()) for name in names])
     yield "page.jpg", f"<html><script>alert(1)</script>{MARKUP}".encode()
     yield "drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'><image href='file:///etc/passwd'/></svg>"
     yield "both.png", photo() + zipped([("a.png", photo())])
@@ -105,47 +123,13 @@ def value(rng: random.Random, strange: list[str], depth: int = 0):
         case 3:
             return rng.choice(strange)
         case 4:
-            return rng.choice(
-                (
-                    MARKUP,
-                    "'; drop table",
-                    "\0",
-                    "\ud800",
-                    "a" * 20_000,
-                    "{{7*7}}",
-                    "${7*7}",
-                    "%s%n",
-                    "../" * 20,
-                    "١٢",
-                    "\u202e",
-                    "NaN",
-                    "final",
-                    "cls",
-                )
-            )
+            return rng.choice(TEXTS)
         case 5:
             return {"path": rng.choice(strange), "url": rng.choice(strange), "orig_name": MARKUP, "meta": {"_type": "gradio.FileData"}}
         case 6:
             return [value(rng, strange, depth + 1) for _ in range(rng.choice((0, 1, 2, 5, 300)))]
         case 7:
-            names = (
-                "run",
-                "scene",
-                "lesson",
-                "id",
-                "ids",
-                "files",
-                "layer",
-                "pool",
-                "path",
-                "index",
-                "kind",
-                "start",
-                "heads",
-                "target",
-                "names",
-            )
-            return {rng.choice(names): value(rng, strange, depth + 1) for _ in range(rng.choice((1, 3, 8)))}
+            return {rng.choice(NAMES): value(rng, strange, depth + 1) for _ in range(rng.choice((1, 3, 8)))}
         case 8:
             nested = rng.choice(strange)
             for _ in range(rng.choice((50, 400))):
@@ -184,6 +168,10 @@ def png(width: int, height: int, data: bytes, mode: int = 2, chunks: list[tuple[
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(each)) + kind + each + struct.pack(">I", zlib.crc32(kind + each)) for kind, each in parts
     )
+
+
+def bmp(width: int, height: int) -> bytes:
+    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
 
 
 def gif(frames: int, frame: tuple[int, int] = (1, 1)) -> bytes:

@@ -108,6 +108,30 @@ def visitor(start_app, bundle):
 
 
 @pytest.fixture(scope="module")
+def own(visitor, picture) -> dict[str, str]:
+    """What a page of this visitor has: a gallery, another with a map, photos to learn from, a photo whose attention is shown."""
+    parts = {each["props"].get("elem_id"): each["id"] for each in visitor.config["components"]}
+    events = [each for each in visitor.config["dependencies"] if each["api_visibility"] != "public"]
+    give = {name: next(each for each in events if each["targets"] == [[parts[name], "upload"]]) for name in ("gallery", "embeddings")}
+    look = next(each for each in events if each["outputs"][1:] == [parts["attention"]] and [parts["photo"], "change"] in each["targets"])
+    found = {}
+    for name, each in give.items():
+        said = visitor.join(each["id"], [""], {"files": "examples", "request": 1})
+        found[name] = re.search(r'"run": ?"([^"]+)"', said)[1]
+    said = visitor.send(
+        "POST",
+        "/gradio_api/component_server",
+        {"component_id": parts["finetune"], "session_hash": "fuzz", "fn_name": "give", "data": {"files": "examples"}},
+    )
+    found["lesson"] = json.loads(said[1])["lesson"]
+    photo = {"path": visitor.upload("picture.png", picture.read_bytes()), "meta": {"_type": "gradio.FileData"}}
+    values = {each["id"]: each["props"].get("value") for each in visitor.config["components"]}
+    recipe = [values[each] for each in look["inputs"][3:]]
+    found["scene"] = re.search(r'"scene": ?"([^"]+)"', visitor.join(look["id"], [photo, "", "attention", *recipe], None))[1]
+    return found
+
+
+@pytest.fixture(scope="module")
 def strange(listener, tmp_path_factory) -> list[str]:
     """Texts that must lead nowhere."""
     canary = tmp_path_factory.mktemp("elsewhere") / "canary.png"
@@ -118,11 +142,13 @@ def strange(listener, tmp_path_factory) -> list[str]:
     return [*addresses, *paths, "/proc/self/environ", "/dev/zero", "C:\\boot.ini", "local-dir:/etc"]
 
 
-def check(text: str) -> None:
-    """No trace, no path, nothing from elsewhere."""
+def check(text: str, given: list[str] = ()) -> None:
+    """No trace, no path but those that were given, nothing from elsewhere."""
     assert SECRET not in text
     assert "root:" not in text
     shown = re.sub(r'"(path|url|rows|thumbnails|photo|crop|maps)": ?"[^"]*"', "", text)  # where the page finds its own files
+    for each in given:
+        shown = shown.replace(each, "").replace(json.dumps(each)[1:-1], "")
     assert not (leak := LEAKS.search(shown)), shown[max(0, leak.start() - 200) : leak.end() + 200]
 
 
@@ -225,7 +251,7 @@ def test_hostile_files_at_every_named_endpoint(visitor, picture, listener):
     print(said)
 
 
-def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, listener):
+def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, listener, own):
     """Every event of the page, every function of its components, every named endpoint, and every route of Gradio's that is open."""
     rng = random.Random(SEED)
     inputs = {each["id"]: len(each["inputs"]) for each in visitor.config["dependencies"]}
@@ -243,7 +269,12 @@ def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, liste
                 statuses["event"] += 1
             case 1:
                 component, name = rng.choice(functions)
-                body = {"component_id": component, "session_hash": "fuzz", "fn_name": name, "data": hostile.value(rng, strange)}
+                data = hostile.value(rng, strange)
+                if rng.random() < 0.7:  # what belongs to this page, with odd wishes
+                    run = rng.choice((own["gallery"], own["embeddings"]))
+                    wishes = {rng.choice(hostile.NAMES): hostile.value(rng, strange, 2) for _ in range(6)}
+                    data = wishes | {"run": run, "scene": own["scene"], "lesson": own["lesson"]}
+                body = {"component_id": component, "session_hash": "fuzz", "fn_name": name, "data": data}
                 if rng.random() < 0.2:
                     body[rng.choice(list(body))] = hostile.value(rng, strange)
                 status, text = visitor.send("POST", "/gradio_api/component_server", body)
@@ -263,7 +294,7 @@ def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, liste
                 status, text = visitor.send("GET", f"/gradio_api/{route}{text}")
                 statuses[route, status] += 1
                 assert status in (400, 401, 403, 404, 405, 422) or route == "call/classify/", (status, text)
-        check(text)
+        check(text, strange)
         assert visitor.server.process.poll() is None
     seconds = time.monotonic() - begin
     assert still_right(visitor, picture)
