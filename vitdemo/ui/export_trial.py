@@ -13,7 +13,8 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.jobs import Job
 from vitdemo.ui import classify_tab
 from vitdemo.ui.classify_tab import CurrentPhoto
-from vitdemo.ui.export_runs import NOTHING_YET, Export, Exports
+from vitdemo.ui.export_order import NOTHING_YET, Export
+from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import title_of
 from vitdemo.ui.opened import Opened
