@@ -59,19 +59,10 @@ class Exports:
         if export.busy:
             raise UserError(AT_WORK)
         self.take_back(export, kind)
-        used, path, taken = 0, export.photos(kind), size_of(export.folder)
+        path = export.photos(kind)
         try:
             with zipfile.ZipFile(path, "w") as archive:
-                for item in evenly(items, self.settings.compare_photos):
-                    try:
-                        data = item.read(self.settings)
-                    except UserError:  # such as a damaged one in a zip
-                        continue
-                    taken += len(data)
-                    self._check_room(taken, "These photos take", "give fewer, or smaller copies")
-                    archive.writestr(f"{item.folder}/{used:06}.jpg", data)  # the folder may name its class; what it is, its bytes tell
-                    used += 1
-            self._check_readable(path)
+                used = self._keep(evenly(items, self.settings.compare_photos), archive, size_of(export.folder))
         except OSError as error:
             path.unlink(missing_ok=True)
             raise UserError(f"The photos can't be kept ({error.strerror}): tell the operator.") from None
@@ -80,19 +71,28 @@ class Exports:
             raise
         export.given[kind] = Given(len(items), used, len({item.folder for item in items} - {""}))
 
-    def _check_readable(self, path: Path) -> None:
-        """See that one of the photos can be decoded; which of the others can't is found out at work."""
-        from vitdemo.core.gallery import find_items
+    def _keep(self, items: list["Item"], archive: zipfile.ZipFile, taken: int) -> int:
+        """Write photos into a zip, after a look whether one of them can be decoded: which of the others can't is found out at work.
+
+        Returns: how many there are.
+        """
         from vitdemo.core.photos import decode
 
-        reason = None
-        for item in find_items([path]):
+        used, readable, reason = 0, False, None
+        for item in items:
             try:
-                decode(item.read(self.settings), item.shown, self.settings)
-                return
+                data = item.read(self.settings)
+                readable = readable or decode(data, item.shown, self.settings) is not None
             except UserError as error:
                 reason = reason or error
-        raise reason or UserError("None of these photos can be read: give others.")
+                continue
+            taken += len(data)
+            self._check_room(taken, "These photos take", "give fewer, or smaller copies")
+            archive.writestr(f"{item.folder}/{used:06}.jpg", data)  # the folder may name its class; what it is, its bytes tell
+            used += 1
+        if not used:
+            raise reason or UserError("None of these photos can be read: give others.")
+        return used
 
     def take_back(self, export: Export, kind: str) -> None:
         """Forget photos that were given."""
@@ -163,7 +163,7 @@ class Exports:
 
 def _plain_name(name: str) -> str:
     """A name for a folder and a download that no system stumbles over."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[-80:] or "bundle"
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[-80:] or "bundle"
 
 
 def _clear(folder: Path) -> None:
