@@ -31,7 +31,7 @@ class Item:
         path: where it lies; the zip, for one that lies in a zip.
         name: what results call it: on the command line a path that opens as printed, else the visitor's name for it, with its folders.
         folder: the name of the folder it lies in, which may be its label; empty for a file given by itself.
-        archive, member: the zip and the entry in it.
+        archive, member, number: the zip, the entry in it, and its place among that zip's photos.
         url: where it lies instead of `path`, for one that fsspec reads.
     """
 
@@ -40,6 +40,7 @@ class Item:
     folder: str = ""
     archive: zipfile.ZipFile | None = None
     member: zipfile.ZipInfo | None = None
+    number: int = 0
     url: str = ""
 
     @property
@@ -215,9 +216,9 @@ def zip_items(path: Path, name: str, largest_index: float = math.inf) -> list[It
     if sum(each.file_size for each in members) > BOMB * path.stat().st_size:
         raise UserError(f"“{shown}” unpacks to more than {BOMB} times its size, which no zip of photos does: give the photos themselves.")
     items = []
-    for each in members:
+    for number, each in enumerate(members):
         inside = clean_name(each.filename)
-        items.append(Item(path, f"{name}/{inside}", PurePosixPath(inside).parent.name, archive, each))
+        items.append(Item(path, f"{name}/{inside}", PurePosixPath(inside).parent.name, archive, each, number))
     return items
 
 
