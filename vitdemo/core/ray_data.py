@@ -35,6 +35,7 @@ from vitdemo.core.stream import photos_ahead
 CHUNK = 256  # most photos of a part: 40 MB of crops, which is what an actor holds at a time
 FEWEST = 16  # photos of a part, or its overheads outweigh them
 PARTS_EACH = 16  # that every actor gets at least, so that none waits long for another at the end
+RELEASE = 5  # seconds that Ray may take to release what ended work had
 REMOTE_READERS = 8  # photos asked for at a time over a network
 
 Outputs = tuple[torch.Tensor, ...]
@@ -111,9 +112,13 @@ def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: 
 
 
 def free_resources() -> tuple[float, float]:
-    """CPUs and GPUs of the cluster that nobody has taken."""
-    free = ray.available_resources()
-    return free.get("CPU", 0), free.get("GPU", 0)
+    """CPUs and GPUs of the cluster that nobody has taken; those of work that has just ended are waited for."""
+    deadline = time.monotonic() + RELEASE
+    while True:
+        free, total = ray.available_resources(), ray.cluster_resources()
+        if time.monotonic() > deadline or all(free.get(each, 0) == total.get(each, 0) for each in ("CPU", "GPU")):
+            return free.get("CPU", 0), free.get("GPU", 0)
+        time.sleep(0.1)
 
 
 def _shape(stage: Stage, arguments: dict) -> dict:
