@@ -7,6 +7,7 @@ machine uses. Each actor writes its own parts and gives back a few numbers, so t
 import hashlib
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -92,7 +93,7 @@ def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: 
     """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False  # the command has progress of its own
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says of an error is raised as well
     rows = _rows_of(items)
     size = max(FEWEST, min(CHUNK, -(-len(items) // (PARTS_EACH * stages.model.actors))))
     photos = ray.data.from_arrow([pa.Table.from_pylist(rows[at : at + size], _PLACES) for at in range(0, len(rows), size)])
@@ -252,8 +253,6 @@ def _name_of(looked: Sequence[Looked]) -> str:
 
 
 def _in_words(error: Exception) -> UserError:
-    cause = getattr(error, "cause", None)
-    while cause is not None and not isinstance(cause, UserError):
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    reason = str(cause) if cause else str(error).strip().splitlines()[-1][:300]
-    return UserError(f"Ray has given up: {reason} What is written stays; the same command goes on from there.")
+    """What an actor said last: our own sentence if there is one, as Ray gives errors of other processes as text."""
+    said = re.findall(r"UserError: (.+)", str(error)) or str(error).strip().splitlines() or [type(error).__name__]
+    return UserError(f"Ray has given up: {said[-1][:400]} What is written stays, and the same command goes on from there.")
