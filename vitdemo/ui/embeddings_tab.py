@@ -21,7 +21,7 @@ from vitdemo.ui.render import WEB, html
 
 NAME = "embeddings"  # of the tab
 LEAD = "Folders become labels, and each layer is scored by them."
-MAP = ("map_camera", "map_thumbnails", "map_colours", "map_dots", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_export")
+MAP = ("map_camera", "map_thumbnails", "map_colours", "map_pixels", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_export")
 SCRIPTS = (*MAP, "embeddings_map", "embeddings_photo", "embeddings_teach", "embeddings_chosen")
 
 
