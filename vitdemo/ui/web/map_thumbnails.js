@@ -39,7 +39,7 @@ class Thumbnails {
     this.pen.drawImage(sheet, (place % ROW) * CELL, Math.floor(place / ROW) * CELL, CELL, CELL, 0, 0, side, side);
     const made = { side, data: new Uint32Array(this.pen.getImageData(0, 0, side, side).data.buffer) };
     this.held += side * side - (known ? known.side ** 2 : 0);
-    if (this.held > MOST) {
+    if (this.held > KEPT) {
       this.scaled.clear();
       this.held = side * side;
     }
@@ -90,4 +90,4 @@ class Thumbnails {
 const CELL = 56; // pixels a side on a sheet
 const ROW = 24; // pictures in a sheet's row
 const AT_ONCE = 400; // pictures brought to a new size in one frame
-const MOST = 16e6; // pixels of scaled pictures that are kept
+const KEPT = 16e6; // pixels of scaled pictures that are kept
