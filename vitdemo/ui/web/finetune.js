@@ -180,8 +180,8 @@ function draw(epochs) {
 // A line for each layer that learns, the topmost and the lowest by name.
 function rates(epochs) {
   const most = epochs.map((each) => Object.keys(each.rates)).reduce((one, other) => (other.length > one.length ? other : one));
-  const layers = [...new Set(["head", ...most])];
   const peak = (name) => Math.max(...epochs.map((each) => each.rates[name] ?? 0));
+  const layers = [...new Set(["head", ...most])].filter(peak);
   return ["Learning rate of each layer, logarithmic", layers.map((name) => [`${name} at most`, (each) => each.rates[name], peak(name)]), null];
 }
 
