@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.jobs import Jobs
 from vitdemo.core.store import ModelStore
 from vitdemo.ui import (
     api,
@@ -20,6 +21,8 @@ from vitdemo.ui import (
     classify_tab,
     embed_api,
     embeddings_tab,
+    export_api,
+    export_tab,
     finetune_api,
     finetune_tab,
     gallery_panel,
@@ -27,6 +30,8 @@ from vitdemo.ui import (
 )
 from vitdemo.ui.attention_scenes import Scenes
 from vitdemo.ui.embedding_runs import EmbeddingRuns
+from vitdemo.ui.export_runs import Exports
+from vitdemo.ui.export_trial import Trial
 from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.gallery_runs import GalleryRuns
 from vitdemo.ui.headers import SecurityHeaders
@@ -42,13 +47,16 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
     sweep = (600, 60 * settings.upload_minutes)  # seconds: how often, and how old
     with gr.Blocks(title="vitdemo", analytics_enabled=False, delete_cache=sweep) as page:
         header = model_header.build(store)
-        turns, runs, scenes, embeddings, lessons = Turns(), GalleryRuns(store), Scenes(store), EmbeddingRuns(store), Lessons(store)
+        turns, runs, scenes, embeddings, jobs = Turns(), GalleryRuns(store), Scenes(store), EmbeddingRuns(store), Jobs(settings)
+        lessons, exports = Lessons(store, jobs), Exports(store, jobs)
         active = gr.Textbox(classify_tab.NAME, visible="hidden", label="open tab")
         with gr.Tabs():
             with gr.Tab("Classify", id=classify_tab.NAME) as tab, gr.Tabs():
                 opened = Opened(active, tab)
                 with gr.Tab("One photo", id="one"):
+                    trial = Trial(exports)
                     current = classify_tab.build(page, store, header, turns, opened)
+                    trial.follow(current, opened)
                 with gr.Tab("Many photos", id="many"):
                     gallery_panel.build(store, header, runs)
             with gr.Tab("Attention", id=attention_tab.NAME) as tab:
@@ -57,14 +65,18 @@ def build(settings: Settings, store: ModelStore) -> gr.Blocks:
                 embeddings_tab.build(store, header, current, embeddings, lessons, Opened(active, tab))
             with gr.Tab("Fine-tune", id=finetune_tab.NAME):
                 finetune_tab.build(store, header, lessons)
+            with gr.Tab("Export", id=export_tab.NAME) as tab:
+                export_tab.build(store, header, exports, trial, Opened(active, tab))
         api.build(store, runs)
         attention_api.build(scenes)
         embed_api.build(store, embeddings)
         finetune_api.build(lessons)
+        export_api.build(exports)
 
         def leave(request: gr.Request) -> None:
             store.leave(request.session_hash or "")
             turns.leave(request.session_hash or "")
+            trial.leave(request.session_hash or "")
             looking.leave(request.session_hash or "")
             scenes.leave(request.session_hash or "")
             embeddings.leave(request.session_hash or "")
@@ -115,7 +127,7 @@ def launch(page: gr.Blocks, settings: Settings, **app) -> tuple:
         root_path=settings.root_path or None,
         max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         theme=THEME,
-        css_paths=[WEB / f"{name}.css" for name in ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune")],
+        css_paths=[WEB / f"{name}.css" for name in ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune", "export")],
         js=(WEB / "load.js").read_text("utf-8"),
         app_kwargs=app,
         favicon_path=ASSETS / "icon.svg",
