@@ -89,7 +89,7 @@ def _download(exports: Exports, asked: dict) -> dict:
     """The path of a file of the bundle, or of a zip of all, for Gradio to serve."""
     export = exports.get(asked.get("export"))
     name = asked.get("file")
-    return {"path": str(exports.pack(export) if name is None else export.file(str(name)))}
+    return {"path": str(exports.pack(export) if name is None else exports.take(export, str(name)))}
 
 
 def _report(export: Export) -> str:

@@ -1,8 +1,11 @@
 """What visitors export: the photos to compare on, the work in a child process, and the bundle, found again by an id after a reload."""
 
 import logging
+import os
 import re
+import secrets
 import shutil
+import time
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +18,13 @@ from vitdemo.core.jobs import Job, Jobs
 from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces, inside, size_of
 from vitdemo.export.plan import Plan
+from vitdemo.ui.served import scratch
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
 
 MOST = 200  # exports remembered
+PATIENCE = 600  # seconds that an export may be at work with nobody looking while others wait in line
 KINDS = ("photos", "calibration")
 AT_WORK = "An export is at work here: wait for it, or stop it first."
 NOTHING_YET = "There is no bundle yet: start, and wait until it is done."
@@ -43,7 +48,8 @@ class Export:
     """One visitor's export.
 
     Attributes:
-        folder: its workspace, whose name is its id.
+        folder: its workspace, whose name is its id; nothing in it is served.
+        shelf: where its downloads come to lie, which is.
         given: what there is of KINDS.
         model: the name in the store of the model it is made from.
         name: what the bundle is called.
@@ -55,6 +61,8 @@ class Export:
     name: str = ""
     plan: Plan | None = None
     job: Job | None = None
+    shelf: Path = field(default_factory=lambda: Path(get_upload_folder(), f"download-{secrets.token_urlsafe(24)}"))
+    seen: float = field(default_factory=time.monotonic)
 
     @property
     def id(self) -> str:
@@ -111,7 +119,9 @@ class Exports:
 
     def begin(self) -> Export:
         """A new one. Raises: UserError where there are too many, or no room."""
-        self._forget()
+        self.sweep()
+        if len(self._exports) >= MOST:
+            raise UserError("The app is busy with other visitors' exports: try again later.")
         export = Export(self.spaces.create())
         self._exports[export.id] = export
         return export
@@ -122,6 +132,7 @@ class Exports:
         if export is None:
             raise UserError("This export is not here any more: start again.")
         self.spaces.get(export.id)
+        export.seen = time.monotonic()
         return export
 
     def give(self, export: Export, kind: str, items: list["Item"]) -> None:
@@ -172,7 +183,7 @@ class Exports:
         name = self.store.allowed(model)
         vit = self.store.get(name).result(1)
         shutil.rmtree(export.folder / "bundle", ignore_errors=True)
-        self._archive(export).unlink(missing_ok=True)
+        shutil.rmtree(export.shelf, ignore_errors=True)
         self._check_room(export, plan.expected_bytes(vit.parameters), "The bundle would take")
         export.model, export.plan, export.name = name, plan, _plain_name(f"{vit.name}-{plan.format}-{plan.precision}")
         command = ["export", f"--format={plan.format}", f"--precision={plan.precision}", f"--prefer={plan.prefer}"]
@@ -186,13 +197,15 @@ class Exports:
         export.job = self.jobs.start(command, export.folder / "job", lambda: _clear(export.folder / "bundle"))
 
     def pack(self, export: Export) -> Path:
-        """A zip of the whole bundle. Raises: UserError where there is none, or no room for it."""
-        files, path = export.files(), self._archive(export)
+        """A zip of the whole bundle, for Gradio to serve. Raises: UserError where there is none, or no room for it."""
+        files, path = export.files(), export.shelf / f"{export.name}.zip"
         if path.is_file():
             return path
+        self._check_room(export, sum(size for _, size in files), "The bundle and a zip of it take")
+        scratch(self.settings).check(sum(size for _, size in files))
         partial = path.with_suffix(".partial")
         try:
-            self._check_room(export, sum(size for _, size in files), "The bundle and a zip of it take")
+            export.shelf.mkdir(exist_ok=True)
             with zipfile.ZipFile(partial, "w") as archive:
                 for name, _ in files:
                     archive.write(export.bundle / name, f"{export.name}/{name}")
@@ -203,22 +216,44 @@ class Exports:
             partial.unlink(missing_ok=True)
         return path
 
-    def _archive(self, export: Export) -> Path:
-        return export.folder / f"{export.name}.zip"
+    def take(self, export: Export, name: str) -> Path:
+        """One of the bundle's files, for Gradio to serve; it takes no room of its own. Raises: UserError for a name of none of them."""
+        source = export.file(name)
+        path = export.shelf / source.relative_to(export.bundle.resolve())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.is_file():
+                os.link(source, path)
+        except OSError as error:
+            raise UserError(f"The file can't be fetched ({error.strerror}): take the zip, or tell the operator.") from None
+        return path
+
+    @property
+    def busy(self) -> bool:
+        """Whether any export waits or is at work."""
+        return any(each.busy for each in list(self._exports.values()))
+
+    def stop(self) -> None:
+        """End all that is at work: nothing half-written stays."""
+        for export in list(self._exports.values()):
+            if export.busy:
+                self.jobs.stop(export.job)
+
+    def sweep(self) -> None:
+        """Drop what nobody has asked for as long as uploads are kept. Work that nobody looks at ends where others wait for it."""
+        self.spaces.sweep(in_use=lambda folder: folder.name in self._exports and self._exports[folder.name].busy)
+        for export in list(self._exports.values()):
+            if export.busy and time.monotonic() - export.seen > PATIENCE and self.jobs.waiting:
+                self.jobs.stop(export.job)
+            if not export.folder.is_dir():
+                del self._exports[export.id]
+                shutil.rmtree(export.shelf, ignore_errors=True)
 
     def _check_room(self, export: Export, coming: int, what: str) -> None:
         if size_of(export.folder) + coming > self.settings.workspace_mb << 20:
             remedy = {"These": "give fewer, or smaller copies"}.get(what.split()[0], "choose a smaller model or precision")
             remedy = "take the files one by one" if "zip" in what else remedy
             raise UserError(f"{what} more than the {self.settings.workspace_mb} MB that one visitor may keep here: {remedy}.")
-
-    def _forget(self) -> None:
-        busy = {each.id for each in self._exports.values() if each.busy}
-        self.spaces.sweep(in_use=lambda folder: folder.name in busy)
-        for id in [id for id, each in self._exports.items() if not each.folder.is_dir()]:
-            del self._exports[id]
-        if len(self._exports) >= MOST:
-            raise UserError("The app is busy with other visitors' exports: try again later.")
 
 
 def read_plan(asked: object) -> Plan:
