@@ -28,6 +28,11 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} can't be written ({error.strerror}): choose another place.")
 
 
+def plain(text: str) -> str:
+    """A name that is no UTF-8 on disk, made so, for files that hold nothing else."""
+    return os.fsencode(text).decode("utf-8", "replace")
+
+
 def write_json(what: object, path: Path) -> None:
     """Write JSON, whole or not at all."""
     partial = path.with_suffix(".partial")
