@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import torch
 
+from vitdemo.core.classifier import Classifier
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import Vit
 
@@ -102,7 +103,7 @@ class Engine:
         with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             yield
 
-    def logits(self, vit: Vit, batch: torch.Tensor) -> tuple[torch.Tensor, float]:
+    def logits(self, model: Classifier, batch: torch.Tensor) -> tuple[torch.Tensor, float]:
         """One short forward pass.
 
         Args:
@@ -110,7 +111,7 @@ class Engine:
 
         Returns: (images, classes) float32 on the CPU, and the seconds the pass took.
         """
-        (logits,), seconds = self.run(lambda: self.forward(lambda images: (vit.logits(images),), batch))
+        (logits,), seconds = self.run(lambda: self.forward(lambda images: (model.logits(images),), batch))
         return logits, seconds
 
     def logits_and_features(self, vit: Vit, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:

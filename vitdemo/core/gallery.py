@@ -132,6 +132,11 @@ def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, com
     return sorted(found, key=lambda item: item.name)
 
 
+def evenly(items: list[Item], most: int) -> list[Item]:
+    """At most so many, from all over the list: galleries are sorted by folder."""
+    return [items[index * len(items) // most] for index in range(most)] if len(items) > most else items
+
+
 def clean_name(name: str) -> str:
     """A visitor's name for a file as one line: no way up, no drive, no odd characters, the last few folders."""
     parts = [shown_name(part, 120) for part in name.replace("\\", "/").split("/") if part.strip() not in ("", ".", "..")]

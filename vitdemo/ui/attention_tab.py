@@ -29,9 +29,8 @@ NOTHING = (gr.skip(),) * 2  # leaves the status line and the explorer as they ar
 EMPTY = {"state": "empty"}
 
 
-def build(header: ModelHeader, current: CurrentPhoto, opened: Opened, scenes: Scenes) -> Turns:
-    """Lay out the tab and wire it. Returns whose turn it is, for the page to end when a visitor leaves."""
-    turns = Turns()
+def build(header: ModelHeader, current: CurrentPhoto, opened: Opened, scenes: Scenes, turns: Turns) -> None:
+    """Lay out the tab and wire it."""
     examples.build(current.photo, "attention-examples", "Try a drawing:")
     explorer = gr.HTML(
         EMPTY,
@@ -53,7 +52,6 @@ def build(header: ModelHeader, current: CurrentPhoto, opened: Opened, scenes: Sc
     gr.on([current.photo.change, header.picker.input], **respond)
     opened.then(**respond)
     explorer.upload(_give, None, [current.photo, explorer], trigger_mode="multiple", queue=False, **quiet)
-    return turns
 
 
 def _give(event: gr.EventData) -> tuple:

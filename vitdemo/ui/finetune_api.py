@@ -56,7 +56,7 @@ def build(lessons: Lessons) -> None:
                 raise UserError(lesson.job.error or "The work was stopped.")
             report = read_json(lesson.result / "report.json")
             rows = [row | {"photo": lesson.items[lesson.number_of(row)].name} for row in report["photos"]]
-            return report | {"photos": rows}, str(await asyncio.to_thread(pack, lesson))
+            return report | {"photos": rows}, str(await asyncio.to_thread(pack, lessons, lesson))
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         finally:  # a caller that has gone needs no answer

@@ -1,0 +1,125 @@
+"""“Try it”: an exported model in Classify, beside the one it came from, with both answers and both times for the current photo."""
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from vitdemo.core.config import ASSETS
+from vitdemo.core.errors import UserError
+from vitdemo.core.jobs import Job
+from vitdemo.ui import classify_tab
+from vitdemo.ui.classify_tab import CurrentPhoto
+from vitdemo.ui.export_runs import NOTHING_YET, Export, Exports
+from vitdemo.ui.guard import sentence
+from vitdemo.ui.model_header import title_of
+from vitdemo.ui.opened import Opened
+from vitdemo.ui.render import WEB, data_uri, html, percent
+from vitdemo.ui.turns import Turns
+from vitdemo.ui.upload import Upload, upload_of
+
+if TYPE_CHECKING:
+    from vitdemo.export.exported import Exported
+
+FIRST = str(ASSETS / "examples" / "cat.jpg")  # the photo where there is none yet
+KEPT = 2  # exported models in memory; another one takes the place of the longest unused
+PATIENCE = 120.0  # seconds that the original may take to load
+THUMBNAIL = 240  # pixels of the longer side
+QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
+NO_PHOTO = "Give a photo below: both models answer for it here."
+
+
+class Trial:
+    """The card in Classify, hidden until an export is tried."""
+
+    def __init__(self, exports: Exports):
+        self._exports = exports
+        self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=(WEB / "trial.js").read_text("utf-8"))
+        self._tried = gr.Textbox("", visible="hidden", label="export that is tried")
+        self._photo: gr.Image
+        self._turns = Turns()
+        self._loaded: OrderedDict[Job, Exported] = OrderedDict()  # the longest unused first
+        self._loading = threading.Lock()
+
+    def follow(self, current: CurrentPhoto, opened: Opened) -> None:
+        """Answer for the current photo whenever it changes, or the tab is opened."""
+        self._photo = current.photo
+        respond = {"fn": self._respond, "inputs": [self._tried, current.photo, opened.active], "outputs": self._card}
+        respond |= {"concurrency_limit": None, **QUIET}
+        gr.on([self._tried.change, current.photo.change], **respond)
+        opened.then(**respond)
+        self._card.select(lambda: ("", gr.update(value="", visible=False)), None, [self._tried, self._card], queue=False, **QUIET)
+
+    def offer(self, panel: gr.HTML) -> None:
+        """Begin to try an export when its panel says so, with a drawing where there is no photo yet. The panel's script opens Classify."""
+        limits = panel.value["limits"]
+
+        def begin(payload: dict | None, event: gr.EventData) -> tuple:
+            number = event._data.get("request")
+            try:
+                if not (export := self._exports.get(event._data.get("export"))).done:
+                    raise UserError(NOTHING_YET)
+            except Exception as error:
+                return gr.skip(), gr.skip(), {"limits": limits, "error": sentence(error), "request": number}
+            return export.id, gr.skip() if payload else FIRST, {"limits": limits, "tried": True, "request": number}
+
+        panel.select(begin, self._photo, [self._tried, self._photo, panel], queue=False, **QUIET)
+
+    def leave(self, visitor: str) -> None:
+        self._turns.leave(visitor)
+
+    async def _respond(self, request: gr.Request, id: str, payload: dict | None, active: str) -> AsyncIterator[dict]:
+        """Both answers, as HTML. Nothing is done for a tab that nobody looks at, nor twice."""
+        asked, visitor = (id, payload.get("path") if isinstance(payload, dict) else None), request.session_hash or ""
+        if not id or active != classify_tab.NAME or self._turns.shows(visitor, asked):
+            yield gr.skip()
+            return
+        newest = self._turns.take(visitor)
+        yield gr.update(value=html("message", text="Asking both models …", kind="busy small", share=None), visible=True)
+        answer = await asyncio.to_thread(self._answer, id, payload)
+        if newest():
+            self._turns.answered(visitor, asked)
+        yield gr.update(value=answer, visible=True) if newest() else gr.skip()
+
+    def _answer(self, id: str, payload: dict | None) -> str:
+        visitor = f"trial of {id}"  # holds the original: its visitor may look at another model meanwhile
+        try:
+            export = self._exports.get(id)
+            upload = upload_of(payload, self._photo)
+            return self._compare(export, upload, visitor) if upload else html("trial", text=NO_PHOTO, sides=[])
+        except Exception as error:
+            return html("trial", text=sentence(error), sides=[])
+        finally:
+            self._exports.store.leave(visitor)
+
+    def _compare(self, export: Export, upload: Upload, visitor: str) -> str:
+        store = self._exports.store
+        original = store.get(export.model, visitor).result(PATIENCE)
+        exported = self._model(export)
+        from vitdemo.classify.beside import ask_both
+        from vitdemo.core.photos import open_photo
+
+        photo = open_photo(upload.path, store.settings, name=upload.name)
+        pair = ask_both(original, exported, exported.preprocessing(photo.image), store.engine)
+        photo.image.thumbnail((THUMBNAIL, THUMBNAIL))
+        sides = [
+            (title_of(original.name), f"the original, torch on {str(original.device).upper()}", pair.first),
+            (exported.name, f"{export.plan.precision}, {exported.runtime}", pair.second),
+        ]
+        return html("trial", text="", sides=sides, pair=pair, photo=photo.name, uri=data_uri(photo.image, "JPEG"), percent=percent)
+
+    def _model(self, export: Export) -> "Exported":
+        """The bundle, loaded: once for each time it was exported."""
+        from vitdemo.export import exported
+
+        with self._loading:
+            if not export.done:
+                raise UserError(NOTHING_YET)
+            found = self._loaded.pop(export.job, None) or exported.load(export.bundle)
+            self._loaded[export.job] = found
+            while len(self._loaded) > KEPT:
+                self._loaded.popitem(last=False)
+            return found
