@@ -52,9 +52,7 @@ def _add_classify(commands) -> None:
     command = commands.add_parser("classify", help="the top classes of photos, folders and zips of photos")
     command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, a folder or zip of photos, a pattern or a URL")
     command.add_argument("--top", type=int, default=5, help="classes per photo (default: 5)")
-    command.add_argument(
-        "--output", metavar="F", help="a .json, .csv or .parquet file; for ray a folder; without it, lines here"
-    )
+    command.add_argument("--output", metavar="F", help="a .json, .csv or .parquet file; for ray a folder; without it, lines here")
     bulk.add_flags(command)
     Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", "max_upload_mb", "max_megapixels"))
     command.set_defaults(run=_classify)

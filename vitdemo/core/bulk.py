@@ -26,9 +26,7 @@ def add_flags(command: argparse.ArgumentParser) -> None:
     """Give a command its choice of engine."""
     command.add_argument("--engine", default="local", metavar="E", help="local, or ray: on all cores, GPUs or machines (default: local)")
     command.add_argument("--address", metavar="A", help="of a Ray cluster, such as auto; without it, this machine's own cores")
-    command.add_argument(
-        "--stages", default="", metavar="S", help="what Ray's actors take, such as model.actors=4,model.gpus=1"
-    )
+    command.add_argument("--stages", default="", metavar="S", help="what Ray's actors take, such as model.actors=4,model.gpus=1")
 
 
 def check_flags(flags: argparse.Namespace) -> None:

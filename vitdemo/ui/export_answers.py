@@ -30,6 +30,7 @@ WHAT = {  # the bundle's files, for people
     "known_answer/output.npy": "its output",
     "server.py": "the FastAPI server",
     "kserve.yaml": "KServe's manifest",
+    "ray_server.py": "the Ray Serve server",
 }
 
 
