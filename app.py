@@ -1,7 +1,7 @@
 """The web app: flags → Settings → page → server. `python app.py --help` lists the flags."""
 
 import argparse
-import signal
+import os
 import sys
 
 from vitdemo.core.config import Settings
@@ -18,12 +18,11 @@ def main() -> int:
     except UserError as error:
         print(f"vitdemo: {error}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     give_back_freed_memory()
-    from vitdemo.ui import page
+    from vitdemo.ui.serve import serve
 
     try:
-        page.serve(settings)
+        serve(settings)
     except UserError as error:
         print(f"vitdemo: {error}", file=sys.stderr)
         return 1
@@ -33,4 +32,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # all is put away, and Python would take seconds to take torch apart

@@ -38,8 +38,11 @@ SETTINGS = {
     "compare_photos": (200, ("8", 8), ("100000", 100_000)),
     "hub_timeout": (5.0, ("0.1", 0.1), ("600", 600.0)),
     "temp_dir": (None, ("/tmp/a", Path("/tmp/a")), ("/tmp/b", Path("/tmp/b"))),
+    "temp_mb": (8192, ("64", 64), ("10000000", 10_000_000)),
+    "results_mb": (768, ("16", 16), ("1000000", 1_000_000)),
+    "drain_seconds": (20.0, ("0.1", 0.1), ("600", 600.0)),
 }
-SWITCHES = ("lock_model", "monitor")
+SWITCHES = ("lock_model", "monitor", "log_json")
 WHOLE = "a whole number from {} to {}"
 BAD = [
     *(("port", text, WHOLE.format(0, 65535)) for text in ("-1", "65536", "http", "80.0", "1e3")),
@@ -55,6 +58,9 @@ BAD = [
     *(("model_hold_minutes", text, WHOLE.format(1, 1440)) for text in ("0", "1441", "½")),
     *(("trace_cache_mb", text, WHOLE.format(64, 1_000_000)) for text in ("63", "1000001", "1 GB")),
     *(("workspace_mb", text, WHOLE.format(16, 1_000_000)) for text in ("15", "1000001", "2GB")),
+    *(("temp_mb", text, WHOLE.format(64, 10_000_000)) for text in ("63", "10000001", "8GB")),
+    *(("results_mb", text, WHOLE.format(16, 1_000_000)) for text in ("15", "1000001", "half")),
+    *(("drain_seconds", text, "a number of seconds from 0.1 to 600") for text in ("0", "601", "nan", "soon")),
     *(("max_jobs", text, WHOLE.format(1, 1000)) for text in ("0", "1001", "few")),
     *(("vector_cache_mb", text, WHOLE.format(0, 1_000_000)) for text in ("-1", "1000001", "2 GB")),
     *(("map_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5m")),
@@ -90,7 +96,7 @@ def test_every_setting_is_tested_here():
 def test_defaults():
     assert read() == Settings.read(None, {}) == Settings()
     assert {name: getattr(Settings(), name) for name in SETTINGS} == {name: default for name, (default, *_) in SETTINGS.items()}
-    assert [getattr(Settings(), name) for name in SWITCHES] == [False, False]
+    assert [getattr(Settings(), name) for name in SWITCHES] == [False] * len(SWITCHES)
     assert DEFAULT_MODEL == "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import Item
-from vitdemo.finetune.dataset import TEST, TRAIN, VALIDATION, Sample, empty_folders, place, settle
+from vitdemo.finetune.dataset import TEST, TRAIN, VALIDATION, Sample, chosen, empty_folders, place, settle
 
 
 def items(*names: str) -> list[Item]:
@@ -50,6 +50,16 @@ def test_a_name_written_in_two_ways_is_one_class():
 def test_classes_can_be_renamed_merged_and_left_out():
     found = labels("cat/a.jpg", "dog/b.jpg", "cow/c.jpg", "hen/d.jpg", changes={"cat": "pet", "dog": "pet", "hen": ""})
     assert found == [("pet", ""), ("pet", ""), ("cow", "")]
+
+
+def test_photos_chosen_one_by_one():
+    photos = items("x/a.jpg", "train/b.jpg", "c.jpg")
+    assert [each.label for each in chosen(photos, ["train", "Cat", "cat"])] == ["train", "Cat", "Cat"]
+    assert [each.label for each in chosen(photos, ["train", "cat", "dog"], {"dog": "", "cat": "hen"})] == ["train", "hen"]
+    with pytest.raises(UserError, match="“cat” is the only class so far: choose other photos in Embeddings"):
+        chosen(photos[1:], ["Cat", "cat"], {"Cat": "cat"})
+    with pytest.raises(UserError, match="There is no class left"):
+        chosen(photos[:1], ["cat"], {"cat": ""})
 
 
 def test_loose_deep_and_stray_photos_are_told():

@@ -1,6 +1,7 @@
 """The endpoint /finetune, called by gradio_client from another process, what it refuses, and a visitor's own model in the store."""
 
 import json
+import time
 import zipfile
 
 import pytest
@@ -10,8 +11,10 @@ from tests.conftest import ask
 from tests.test_finetune_train import paint
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.gallery import find_items
+from vitdemo.core.jobs import Job, Jobs
 from vitdemo.core.store import ModelStore
-from vitdemo.ui.finetune_runs import changes_of
+from vitdemo.ui.finetune_runs import Lessons, changes_of
 
 CALL = """
 import json, sys
@@ -74,6 +77,40 @@ def test_a_visitors_own_model_is_had_by_its_name_alone(bundle):
     locked = ModelStore(Settings(model="demo", lock_model=True))
     with pytest.raises(UserError, match="keeps everybody to one model"):
         locked.add("own:x", bundle)
+
+
+def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    photos = find_items([paint(tmp_path / "colours", 3, 0)])
+    of = {label: [item for item in photos if item.folder == label] for label in ("red", "blue")}
+    settings = Settings(model="demo", max_gallery=8)
+    lessons = Lessons(ModelStore(settings), Jobs(settings))
+
+    def teach(id, label, items):
+        lesson = lessons.teach(id, label, items)
+        while lesson.state == "reading":
+            time.sleep(0.01)
+        return lesson
+
+    lesson = teach("no such lesson", " red ", of["red"])
+    with pytest.raises(UserError, match="is the only class so far"):
+        lesson.data()
+    assert teach(lesson.id, "cold", of["blue"]) is lesson
+    assert lesson.data().classes == ("cold", "red")
+    assert len(lesson.data().samples) == 6
+    assert len({id for id, _, _ in lesson.read.values()}) == 6
+    for id, label, items, words in (
+        (lesson.id, "", of["red"], "a name first"),
+        (lesson.id, 3, of["red"], "a name first"),
+        (lesson.id, "more", of["red"], "more than 8 photos"),
+    ):
+        with pytest.raises(UserError, match=words):
+            lessons.teach(id, label, items)
+    lesson.job = Job(tmp_path, ("finetune",), "running")
+    with pytest.raises(UserError, match="Fine-tune is at work"):
+        lessons.teach(lesson.id, "cold", of["blue"])
+    given = lessons.give(photos)  # by its folders: what is sent begins another
+    assert lessons.teach(given.id, "red", of["red"]) is not given
 
 
 def test_new_names_for_classes_add_up():

@@ -187,14 +187,14 @@ def test_a_gallery_that_ends_between_two_looks_is_not_over_before_its_last_rows_
             pass
 
     runs = GalleryRuns(store)
-    run = Ending(items, store.settings.model, "me", 5)
+    run = Ending(items, store.settings.model, "me", store.settings, 5)
     runs._runs[run.id] = run
     assert _poll(runs)({"run": run.id})["state"] == "running"
 
 
 def test_the_longest_unseen_go_where_there_are_too_many_rows(store, items, monkeypatch):
-    monkeypatch.setattr(GalleryRuns, "most_rows", 6)
     runs, kept = GalleryRuns(store), []
+    monkeypatch.setattr(runs, "most_rows", 9)
     for _ in range(4):  # three rows each
         kept.append(runs.start(items, store.settings.model, ""))
         wait_for(lambda: kept[-1].over)

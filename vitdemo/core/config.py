@@ -107,7 +107,7 @@ class Settings:
         "photos the model takes at a time from a gallery, shared out among a CPU's cores; 0 chooses by the device's memory",
     )
     max_image_size: int = _setting(518, _whole(32, 2048), "largest input size a visitor may ask of the model, in pixels a side")
-    upload_minutes: int = _setting(120, _whole(5, 100_000), "how long an uploaded file is kept; all of them go when the app stops")
+    upload_minutes: int = _setting(120, _whole(5, 100_000), "how long what a visitor gave or made is kept; all goes when the app stops")
     max_queue: int = _setting(100, _whole(1, 10_000), "requests that may wait; the next one is told that the app is busy")
     model_cache_mb: int = _setting(4096, _whole(64, 1_000_000), "memory for loaded models, in megabytes")
     model_hold_minutes: int = _setting(15, _whole(1, 1440), "how long a visitor's model is kept for them after its last use")
@@ -125,7 +125,11 @@ class Settings:
     map_timeout: float = _setting(300.0, _seconds, "seconds after which a map of a gallery is given up")
     compare_photos: int = _setting(200, _whole(8, 100_000), "most photos that an export is compared with its original on")
     hub_timeout: float = _setting(5.0, _seconds, "seconds within which the model hub must answer a first contact")
-    temp_dir: Path | None = _setting(None, Path, "folder for uploads; by default a private one that goes when the app stops")
+    temp_dir: Path | None = _setting(None, Path, "where to put the private folder for uploads, which goes when the app stops")
+    temp_mb: int = _setting(8192, _whole(64, 10_000_000), "most that uploads and what visitors make may take on the disk, in megabytes")
+    results_mb: int = _setting(768, _whole(16, 1_000_000), "memory for the results of visitors' galleries, in megabytes")
+    drain_seconds: float = _setting(20.0, _seconds, "how long requests may take to end once the app is told to stop")
+    log_json: bool = _setting(False, _switch, "log requests, work and faults as JSON, one object a line, with nothing that a visitor gave")
 
     @property
     def max_upload_bytes(self) -> int:

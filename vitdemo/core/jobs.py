@@ -147,6 +147,11 @@ class Jobs:
         with self._changed:
             return max(0, self._line.index(job) - AT_ONCE + 1) if job in self._line else 0
 
+    @property
+    def waiting(self) -> int:
+        """How many are in the line and not at work."""
+        return max(0, len(self._line) - AT_ONCE)
+
     def stop(self, job: Job) -> None:
         """Ask it to end and keep what it has; one that does not listen is killed."""
         job.stopping.set()

@@ -1,10 +1,14 @@
 """A gallery's vectors: every photo through the model once, all layers at a time, what is known already from disk."""
 
+import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -12,6 +16,7 @@ import torch
 from vitdemo.core.config import Settings
 from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
+from vitdemo.core.fingerprint import key_of
 from vitdemo.core.gallery import Item
 from vitdemo.core.models import Vit
 from vitdemo.core.photos import Photo, thumbnail
@@ -19,7 +24,7 @@ from vitdemo.core.predictions import Prediction
 from vitdemo.core.preprocessing import Preprocessing
 from vitdemo.core.stream import Ready, batches, photos_ahead
 from vitdemo.embeddings.progress import Clock, Progress
-from vitdemo.embeddings.store import TOP, Record, VectorStore, key_of
+from vitdemo.embeddings.store import TOP, Record, VectorStore
 from vitdemo.embeddings.vectors import Layer, all_layers, layers_of, pools_of
 
 THUMBNAIL = 96  # pixels wide
@@ -56,8 +61,11 @@ def not_finite(item: Item) -> str:
 
 
 class Embedding:
-    """A gallery's vectors, of all layers and poolings. They lie in a file without a name that goes with this object: 5,000 photos of ViT-B
-    take 400 MB, and one layer of them 15.
+    """A gallery's vectors, of all layers and poolings. They lie in a file that goes with this object: 5,000 photos of ViT-B take 400 MB,
+    and one layer of them 15.
+
+    Args:
+        folder: for that file; the system's temporary folder if None.
 
     Attributes:
         model: the model's name.
@@ -76,11 +84,12 @@ class Embedding:
         *,
         preprocessing: Preprocessing | None = None,
         thumbnails: bool = False,
+        folder: Path | None = None,
     ):
         self.model, self.layers, self.pools = vit.name, layers_of(vit), pools_of(vit)
         self.rows: list[Row] = []
         self.total = len(items)
-        self._table = _Table(len(self.layers), len(self.pools), self.total, vit.module.embed_dim, settings)
+        self._table = _Table(len(self.layers), len(self.pools), self.total, vit.module.embed_dim, settings, folder)
         self._steps = self._embed(items, vit, engine, settings, preprocessing or vit.preprocessing, thumbnails)
 
     def work(self) -> Iterator[Progress]:
@@ -89,6 +98,11 @@ class Embedding:
         Raises: UserError where the device has too little memory, or the disk too little room.
         """
         return self._steps
+
+    @property
+    def bytes(self) -> int:
+        """What the vectors of all files take on the disk."""
+        return self._table.bytes
 
     @property
     def done(self) -> list[Row]:
@@ -179,8 +193,9 @@ def _record(vectors: torch.Tensor, logits: torch.Tensor, classes: int) -> Record
 class _Table:
     """Vectors in a file, layer by layer and pool by pool, so that one layer of a whole gallery is read in one piece."""
 
-    def __init__(self, layers: int, pools: int, rows: int, width: int, settings: Settings):
-        self._file = tempfile.TemporaryFile(dir=settings.temp_dir)  # noqa: SIM115 (it lives as long as the table)
+    def __init__(self, layers: int, pools: int, rows: int, width: int, settings: Settings, folder: Path | None):
+        self._file = _file_in(folder) if folder else tempfile.TemporaryFile(dir=settings.temp_dir)  # noqa: SIM115 (it lives as long as the table)
+        self.bytes = 4 * layers * pools * rows * width
         self._pools, self._rows, self._width = pools, rows, width
         self._lock = threading.Lock()
 
@@ -205,3 +220,12 @@ class _Table:
 
     def _offset(self, layer: int, pool: int) -> int:
         return 4 * (layer * self._pools + pool) * self._rows * self._width
+
+
+def _file_in(folder: Path) -> IO[bytes]:
+    """A file that goes when it is not needed any more, and has a name until then, so that who counts the folder's bytes finds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    file = os.fdopen(descriptor, "w+b")
+    weakref.finalize(file, Path(name).unlink, missing_ok=True)
+    return file

@@ -109,6 +109,20 @@ def place(items: Sequence[Item], root: Path | None = None, changes: Mapping[str,
     return samples, notes
 
 
+def chosen(items: Sequence[Item], labels: Sequence[str], changes: Mapping[str, str] | None = None) -> list[Sample]:
+    """Each photo with the class that somebody chose for it; `changes` as in `place`.
+
+    Raises: UserError where there are fewer than two classes.
+    """
+    spelling: dict[str, str] = {}
+    named = [(item, _renamed(label, changes or {})) for item, label in zip(items, labels, strict=True)]
+    samples = [Sample(item, spelling.setdefault(label.casefold(), label)) for item, label in named if label]
+    if len(spelling) < 2:
+        had = f"“{next(iter(spelling.values()))}” is the only class so far" if spelling else "There is no class left"
+        raise UserError(f"{had}: choose other photos in Embeddings and send them as another class.")
+    return samples
+
+
 def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequence[str] = ()) -> Dataset:
     """Take the unusable photos out, and split the others where no split was given.
 

@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from vitdemo.core.errors import UserError
+from vitdemo.ui import served
 from vitdemo.ui.attention_scenes import Scenes
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.upload import Upload, upload_of
@@ -115,8 +116,4 @@ def _answer(
     if not kind:
         return answer, None
     data = file_of(kind, question, heats, trace, geometry, photo, Look(), words, bool(vit.labels))
-    folder = Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}")
-    folder.mkdir(parents=True)
-    path = folder / KINDS[kind]
-    path.write_bytes(data)
-    return answer, str(path)
+    return answer, served.write(Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}"), KINDS[kind], data, store.settings)

@@ -36,7 +36,7 @@ def look(scenes: Scenes, visitor: str, model: str, vit: "Vit", upload: Upload, p
     check_room(vit, preprocessing.size, store.settings.trace_cache_mb)  # refuses before anything is decoded
     photo = open_photo(upload.path, store.settings, name=upload.name)
     geometry = preprocessing.geometry(photo.image.size, vit.patch)
-    scene = Scene(visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry)
+    scene = Scene(visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry, store.settings)
     trace = scenes.trace(scene, vit)
     tables = {f"colours-{name}": lookup_table(name) for name in (*COLOURS, DIFFERENCE)}
     maps, sections = pack(numbers_of(trace) | tables)

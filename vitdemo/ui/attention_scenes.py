@@ -7,6 +7,7 @@ the upload is opened again for a download. So twenty photos take no more memory 
 import secrets
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from gradio.utils import get_upload_folder
 
+from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
+from vitdemo.ui import served
 from vitdemo.ui.upload import Upload
 
 if TYPE_CHECKING:  # the page opens without torch
@@ -53,10 +56,12 @@ class Scene:
     tensor: "torch.Tensor"
     preprocessing: "Preprocessing"
     geometry: "Geometry"
+    settings: Settings
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     relevance: OrderedDict[int, "torch.Tensor"] = field(default_factory=OrderedDict)
     curves: dict = field(default_factory=dict)
     erasing: "ErasingState | None" = None
+    seen: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -65,11 +70,8 @@ class Scene:
         return Path(get_upload_folder(), f"attention-{self.id}")
 
     def write(self, name: str, data: bytes) -> str:
-        """Write a file for the page. Returns its path."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / name
-        path.write_bytes(data)
-        return str(path)
+        """Write a file for the page. Returns its path. Raises: UserError where there is no room for it."""
+        return served.write(self.folder, name, data, self.settings)
 
 
 @dataclass(eq=False)
@@ -120,7 +122,14 @@ class Scenes:
             if scene is None:
                 raise UserError("This photo is not here any more: give it again.")
             self._scenes.move_to_end(scene.id)
+            scene.seen = time.monotonic()
             return scene
+
+    def sweep(self) -> None:
+        """Drop what nobody has asked for as long as uploads are kept."""
+        oldest = time.monotonic() - 60 * self.store.settings.upload_minutes
+        with self._lock:
+            self._drop([each for each in self._scenes.values() if each.seen < oldest])
 
     def leave(self, visitor: str) -> None:
         """The visitor has gone, and their files with them."""

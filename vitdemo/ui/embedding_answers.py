@@ -11,6 +11,7 @@ import numpy as np
 from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import clean_name
 from vitdemo.embeddings.atlas import MapOptions
+from vitdemo.ui import served
 from vitdemo.ui.embedding_maps import Drawn, MapKey
 from vitdemo.ui.embedding_runs import EmbeddingRun, EmbeddingRuns
 from vitdemo.ui.guard import bound
@@ -257,11 +258,8 @@ def _download(runs: EmbeddingRuns, asked: dict) -> dict:
 
 
 def write(run: EmbeddingRun, name: str, data: bytes) -> str:
-    """Write a file for the page. Returns its path."""
-    path = run.folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return str(path)
+    """Write a file for the page. Returns its path. Raises: UserError where there is no room for it."""
+    return served.write(run.folder, name, data, run.settings)
 
 
 def _jpeg(image: "Image.Image") -> bytes:

@@ -11,6 +11,7 @@ from vitdemo.core.store import ModelStore
 from vitdemo.embeddings.mapper import Mapper
 from vitdemo.ui.embedding_maps import MapKey, Maps
 from vitdemo.ui.runs import Run, Runs
+from vitdemo.ui.served import scratch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ class EmbeddingRun(Run):
 class EmbeddingRuns(Runs[EmbeddingRun]):
     """All galleries of all visitors."""
 
-    most_rows = 50_000  # 80 KB each on disk and 5 KB in memory, with ViT-B
+    row_bytes = 5_000  # and 80 KB on the disk, with ViT-B
 
     def __init__(self, store: ModelStore):
         super().__init__(store)
@@ -79,12 +80,13 @@ class EmbeddingRuns(Runs[EmbeddingRun]):
     def start(self, items: list["Item"], model: str, visitor: str, *, ahead: bool = True) -> EmbeddingRun:
         """Begin with a gallery, or queue it up. Raises: UserError where too many wait already."""
         self.mapper.warm()  # it is ready by the time the photos are
-        return self._begin(EmbeddingRun(items, model, visitor, ahead=ahead))
+        return self._begin(EmbeddingRun(items, model, visitor, self.settings, ahead=ahead))
 
     def _process(self, run: EmbeddingRun, vit: "Vit") -> None:
         from vitdemo.embeddings.gallery import Embedding
 
-        run.embedding = Embedding(run.items, vit, self._store.engine, self.settings, thumbnails=run.ahead)
+        run.embedding = Embedding(run.items, vit, self._store.engine, self.settings, thumbnails=run.ahead, folder=run.folder)
+        scratch(self.settings).check(run.embedding.bytes)
         steps = run.embedding.work()
         try:
             for _ in steps:

@@ -10,9 +10,10 @@ import gradio as gr
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
-from vitdemo.ui import embedding_answers, giving
+from vitdemo.ui import embedding_answers, embedding_teach, giving
 from vitdemo.ui.classify_tab import CurrentPhoto
 from vitdemo.ui.embedding_runs import EmbeddingRuns
+from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.opened import Opened
@@ -20,11 +21,11 @@ from vitdemo.ui.render import WEB, html
 
 NAME = "embeddings"  # of the tab
 LEAD = "Folders become labels, and each layer is scored by them."
-MAP = ("map_camera", "map_thumbnails", "map_colours", "map_dots", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_export")
-SCRIPTS = (*MAP, "embeddings_map", "embeddings_photo", "embeddings_chosen")
+MAP = ("map_camera", "map_thumbnails", "map_colours", "map_pixels", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_export")
+SCRIPTS = (*MAP, "embeddings_map", "embeddings_photo", "embeddings_teach", "embeddings_chosen")
 
 
-def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: EmbeddingRuns, opened: Opened) -> None:
+def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: EmbeddingRuns, lessons: Lessons, opened: Opened) -> None:
     """Lay out the tab and wire it."""
     panel = giving.build(
         NAME,
@@ -34,7 +35,7 @@ def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: E
         command="embed",
         markup=html("embeddings", map=(WEB / "map.html").read_text("utf-8"), layers=(WEB / "map_layers.html").read_text("utf-8")),
         scripts=[f"{name}.js" for name in SCRIPTS],
-        functions=embedding_answers.functions(runs),
+        functions=[*embedding_answers.functions(runs), embedding_teach.function(runs, lessons)],
         start=runs.start,
     )
     quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False, "trigger_mode": "multiple"}

@@ -31,6 +31,7 @@ WHAT = {  # the bundle's files, for people
     "known_answer/output.npy": "its output",
     "server.py": "the FastAPI server",
     "kserve.yaml": "KServe's manifest",
+    "ray_server.py": "the Ray Serve server",
 }
 
 
@@ -90,7 +91,7 @@ def _download(exports: Exports, asked: dict) -> dict:
     """The path of a file of the bundle, or of a zip of all, for Gradio to serve."""
     export = exports.get(asked.get("export"))
     name = asked.get("file")
-    return {"path": str(exports.pack(export) if name is None else export.file(str(name)))}
+    return {"path": str(exports.pack(export) if name is None else exports.take(export, str(name)))}
 
 
 def _report(export: Export) -> str:

@@ -36,9 +36,9 @@ def build(exports: Exports) -> None:
 
         `model` is a name from the catalogue, empty for the server's own; `format` is onnx, safetensors, pt2 or torchscript; `precision` is
         fp32, fp16 or int8. `settings` may hold `baked` (true: preprocessing in the graph), `extras` (features, attention), `kits` (fastapi,
-        triton, kserve, torchserve) and `prefer` (of the int8 recipes: fastest or smallest). `photos`, to compare on, and `calibration`, to
-        find a static int8 recipe's scales with, are lists of photos and zips; with neither, the bundled drawings are compared on. Answers
-        with the report and a zip of the bundle.
+        triton, kserve, ray, torchserve) and `prefer` (of the int8 recipes: fastest or smallest). `photos`, to compare on, and
+        `calibration`, to find a static int8 recipe's scales with, are lists of photos and zips; with neither, the bundled drawings are
+        compared on. Answers with the report and a zip of the bundle.
         """
         export = None
         try:

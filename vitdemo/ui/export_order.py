@@ -2,8 +2,12 @@
 
 import logging
 import re
+import secrets
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from gradio.utils import get_upload_folder
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs import Job
@@ -32,7 +36,8 @@ class Export:
     """One visitor's export.
 
     Attributes:
-        folder: its workspace, whose name is its id.
+        folder: its workspace, whose name is its id; nothing in it is served.
+        shelf: where its downloads come to lie, which is.
         given: what there is of KINDS.
         model: the name in the store of the model it is made from.
         bundle: where the bundle comes to lie; its last part is what it is called.
@@ -44,6 +49,8 @@ class Export:
     bundle: Path = Path()
     plan: Plan | None = None
     job: Job | None = None
+    shelf: Path = field(default_factory=lambda: Path(get_upload_folder(), f"download-{secrets.token_urlsafe(24)}"))
+    seen: float = field(default_factory=time.monotonic)
 
     @property
     def id(self) -> str:

@@ -1,8 +1,10 @@
 """What visitors export: the photos to compare on, the work in a child process, and the bundle, found again by an id after a reload."""
 
+import os
 import re
 import secrets
 import shutil
+import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +17,13 @@ from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces, size_of
 from vitdemo.export.plan import Plan
 from vitdemo.ui.export_order import KINDS, Export, Given
+from vitdemo.ui.served import scratch
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
 
 MOST = 200  # exports remembered
+PATIENCE = 600  # seconds that an export may be at work with nobody looking while others wait in line
 AT_WORK = "An export is at work here: wait for it, or stop it first."
 
 
@@ -36,7 +40,9 @@ class Exports:
 
     def begin(self) -> Export:
         """A new one. Raises: UserError where there are too many, or no room."""
-        self._forget()
+        self.sweep()
+        if len(self._exports) >= MOST:
+            raise UserError("The app is busy with other visitors' exports: try again later.")
         export = Export(self.spaces.create())
         self._exports[export.id] = export
         return export
@@ -47,6 +53,7 @@ class Exports:
         if export is None:
             raise UserError("This export is not here any more: start again.")
         self.spaces.get(export.id)
+        export.seen = time.monotonic()
         return export
 
     def give(self, export: Export, kind: str, items: list["Item"]) -> None:
@@ -88,6 +95,7 @@ class Exports:
                 continue
             taken += len(data)
             self._check_room(taken, "These photos take", "give fewer, or smaller copies")
+            scratch(self.settings).check(len(data))
             archive.writestr(f"{item.folder}/{used:06}.jpg", data)  # the folder may name its class; what it is, its bytes tell
             used += 1
         if not used:
@@ -124,20 +132,21 @@ class Exports:
         command += [f"--{each.replace('_', '-')}={getattr(self.settings, each)}" for each in ("max_megapixels", "compare_photos")]
         export.job = self.jobs.start(command, export.folder / "job", lambda: _clear(place))
         export.model, export.plan, export.bundle = name, plan, bundle
-        for each in export.folder.glob("bundle-*"):
+        for each in (export.shelf, *export.folder.glob("bundle-*")):
             if each != place:
                 shutil.rmtree(each, ignore_errors=True)
 
     def pack(self, export: Export) -> Path:
-        """A zip of the whole bundle. Raises: UserError where there is none, or no room for it."""
-        files = export.files()
-        path = export.bundle.with_name(f"{export.bundle.name}.zip")
+        """A zip of the whole bundle, for Gradio to serve. Raises: UserError where there is none, or no room for it."""
+        files, path = export.files(), export.shelf / f"{export.bundle.name}.zip"
         if path.is_file():
             return path
+        coming = sum(size for _, size in files)
+        self._check_room(size_of(export.folder) + coming, "The bundle and a zip of it take", "take the files one by one")
+        scratch(self.settings).check(coming)
         partial = path.with_suffix(f".{secrets.token_hex(4)}")
         try:
-            whole = size_of(export.folder) + sum(size for _, size in files)
-            self._check_room(whole, "The bundle and a zip of it take", "take the files one by one")
+            export.shelf.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(partial, "w") as archive:
                 for name, _ in files:
                     archive.write(export.bundle / name, f"{export.bundle.name}/{name}")
@@ -148,17 +157,42 @@ class Exports:
             partial.unlink(missing_ok=True)
         return path
 
+    def take(self, export: Export, name: str) -> Path:
+        """One of the bundle's files, for Gradio to serve; it takes no room of its own. Raises: UserError for a name of none of them."""
+        source = export.file(name)
+        path = export.shelf / source.relative_to(export.bundle.resolve())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.is_file():
+                os.link(source, path)
+        except OSError as error:
+            raise UserError(f"The file can't be fetched ({error.strerror}): take the zip, or tell the operator.") from None
+        return path
+
+    @property
+    def busy(self) -> bool:
+        """Whether any export waits or is at work."""
+        return any(each.busy for each in list(self._exports.values()))
+
+    def stop(self) -> None:
+        """End all that is at work: nothing half-written stays."""
+        for export in list(self._exports.values()):
+            if export.busy:
+                self.jobs.stop(export.job)
+
+    def sweep(self) -> None:
+        """Drop what nobody has asked for as long as uploads are kept. Work that nobody looks at ends where others wait for it."""
+        self.spaces.sweep(in_use=lambda folder: folder.name in self._exports and self._exports[folder.name].busy)
+        for export in list(self._exports.values()):
+            if export.busy and time.monotonic() - export.seen > PATIENCE and self.jobs.waiting:
+                self.jobs.stop(export.job)
+            if not export.folder.is_dir():
+                del self._exports[export.id]
+                shutil.rmtree(export.shelf, ignore_errors=True)
+
     def _check_room(self, bytes: int, what: str, remedy: str) -> None:
         if bytes > self.settings.workspace_mb << 20:
             raise UserError(f"{what} more than the {self.settings.workspace_mb} MB that one visitor may keep here: {remedy}.")
-
-    def _forget(self) -> None:
-        busy = {each.id for each in self._exports.values() if each.busy}
-        self.spaces.sweep(in_use=lambda folder: folder.name in busy)
-        for id in [id for id, each in self._exports.items() if not each.folder.is_dir()]:
-            del self._exports[id]
-        if len(self._exports) >= MOST:
-            raise UserError("The app is busy with other visitors' exports: try again later.")
 
 
 def _plain_name(name: str) -> str:

@@ -41,6 +41,7 @@ KIT_WORDS = {
     "fastapi": "FastAPI server, with a Dockerfile",
     "triton": "Triton model repository",
     "kserve": "KServe manifest",
+    "ray": "Ray Serve, growing with its traffic",
     "torchserve": "TorchServe archive (legacy)",
 }
 

@@ -1,8 +1,10 @@
 """What visitors teach: their photos looked through, then learned from in a child process, found again by an id after a reload."""
 
 import io
+import secrets
 import shutil
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,18 +15,22 @@ from gradio.utils import get_upload_folder
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs import Job, Jobs
-from vitdemo.core.photos import SUFFIXES
+from vitdemo.core.photos import SUFFIXES, shown_name
 from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces
 from vitdemo.ui.guard import sentence
+from vitdemo.ui.runs import most_rows
+from vitdemo.ui.served import scratch
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
-    from vitdemo.finetune.dataset import Dataset
+    from vitdemo.finetune.dataset import Dataset, Sample
     from vitdemo.finetune.recipe import Recipe
 
 THUMBNAIL = 96  # pixels of the shorter side
-MOST = 200  # runs remembered
+MOST = 200  # lessons remembered
+ROW_BYTES = 4_000  # memory that a photo takes
+PATIENCE = 600  # seconds that a lesson may be at work with nobody looking while others wait in line
 
 
 @dataclass(eq=False)
@@ -32,7 +38,9 @@ class Lesson:
     """One visitor's photos, and what is learned from them.
 
     Attributes:
-        folder: its workspace, whose name is its id.
+        folder: its workspace, whose name is its id; nothing in it is served.
+        shelf: where its download comes to lie, which is.
+        labels: each item's class where photos were chosen one by one; none where their folders say it.
         read: item's number → its sha256 and thumbnail, or the sentence on why it can't be read.
         state: `reading` the photos, then `ready` or `failed`.
         changes: other names for classes.
@@ -41,13 +49,20 @@ class Lesson:
 
     folder: Path
     items: list["Item"]
+    labels: list[str] = field(default_factory=list)
     state: str = "reading"
     error: str = ""
     read: dict[int, tuple[str, bytes, str]] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
     job: Job | None = None
     model: str = ""
+    shelf: Path = field(default_factory=lambda: Path(get_upload_folder(), f"download-{secrets.token_urlsafe(24)}"))
+    seen: float = field(default_factory=time.monotonic)
     stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.job and not self.job.over)
 
     @property
     def id(self) -> str:
@@ -63,11 +78,17 @@ class Lesson:
         """The number of the item that a row of the report is about: its file's name is of our making."""
         return int(Path(row["photo"]).stem)
 
+    def samples(self) -> "tuple[list[Sample], list[str]]":
+        """Each photo's class as named by now, and what was left out. Raises: UserError for fewer than two classes."""
+        from vitdemo.finetune.dataset import chosen, place
+
+        return (chosen(self.items, self.labels, self.changes), []) if self.labels else place(self.items, changes=self.changes)
+
     def data(self, seed: int = 0, share: float = 0.2) -> "Dataset":
         """Classes and splits, as named by now. Raises: UserError where they won't do."""
-        from vitdemo.finetune.dataset import place, settle
+        from vitdemo.finetune.dataset import settle
 
-        samples, notes = place(self.items, changes=self.changes)
+        samples, notes = self.samples()
         number = {id(item): index for index, item in enumerate(self.items)}
         known = [(each, self.read[number[id(each.item)]]) for each in samples]
         return settle([replace(each, id=sha, error=error) for each, (sha, _, error) in known], share=share, seed=seed, notes=notes)
@@ -85,12 +106,40 @@ class Lessons:
         return Workspaces(Path(get_upload_folder(), "lessons"), self.settings)
 
     def give(self, items: list["Item"]) -> Lesson:
-        """Begin to look through photos."""
-        self._forget()
+        """Begin to look through photos. Raises: UserError where other visitors' take all the room there is."""
+        self.sweep(len(items))
         lesson = Lesson(self.spaces.create(), items)
         self._lessons[lesson.id] = lesson
-        threading.Thread(target=self._read, args=(lesson,), name="lesson", daemon=True).start()
+        self._begin_to_read(lesson)
         return lesson
+
+    def teach(self, id: object, label: object, items: list["Item"]) -> Lesson:
+        """Add chosen photos as a class to the visitor's lesson, or begin one where that was not chosen so.
+
+        Raises: UserError for a name that is none, too many photos, and while the lesson is at work.
+        """
+        label = shown_name(label.strip()) if isinstance(label, str) and label.strip() else ""
+        if not label:
+            raise UserError("Give the class a name first.")
+        lesson = self._lessons.get(id) if isinstance(id, str) else None
+        if lesson and lesson.job and not lesson.job.over:
+            raise UserError("Fine-tune is at work: wait for it, or stop it there first.")
+        if lesson is None or not lesson.labels:
+            self.sweep(len(items))
+            lesson = Lesson(self.spaces.create(), [])
+            self._lessons[lesson.id] = lesson
+        elif lesson.state == "reading":
+            raise UserError("The photos sent before are still being looked through: wait a moment.")
+        if len(lesson.items) + len(items) > self.settings.max_gallery:
+            raise UserError(f"These would be more than {self.settings.max_gallery:,} photos, which is the limit here: choose fewer.")
+        lesson.items += items
+        lesson.labels += [label] * len(items)
+        self._begin_to_read(lesson)
+        return lesson
+
+    def _begin_to_read(self, lesson: Lesson) -> None:
+        lesson.state = "reading"
+        threading.Thread(target=self._read, args=(lesson,), name="lesson", daemon=True).start()
 
     def get(self, id: object) -> Lesson:
         """Raises: UserError where there is no such lesson, or no more."""
@@ -98,6 +147,7 @@ class Lessons:
         if lesson is None:
             raise UserError("These photos are not here any more: give them again.")
         self.spaces.get(lesson.id)
+        lesson.seen = time.monotonic()
         return lesson
 
     def start(self, lesson: Lesson, model: str, recipe: "Recipe") -> None:
@@ -119,6 +169,17 @@ class Lessons:
         lesson.model = name
         lesson.job = self.jobs.start(command, lesson.folder / "job")
 
+    @property
+    def busy(self) -> bool:
+        """Whether any lesson waits or is at work."""
+        return any(each.busy for each in list(self._lessons.values()))
+
+    def stop(self) -> None:
+        """End all that is at work, and keep the best weights so far."""
+        for lesson in list(self._lessons.values()):
+            if lesson.busy:
+                self.jobs.stop(lesson.job)
+
     def _write_photos(self, lesson: Lesson, data: "Dataset") -> Path:
         """Lay the photos out as the command reads them, under names of ours."""
         folder = lesson.folder / "photos"
@@ -131,6 +192,7 @@ class Lessons:
                 total += len(bytes_)
                 if total > self.settings.workspace_mb << 20:
                     raise UserError(f"These photos take more than {self.settings.workspace_mb} MB: give fewer, or smaller copies.")
+                scratch(self.settings).check(len(bytes_))
                 suffix = PurePath(sample.item.name).suffix.lower()
                 path = folder / sample.split / f"{target:04}" / f"{number[id(sample.item)]}{suffix if suffix in SUFFIXES else '.jpg'}"
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,24 +207,45 @@ class Lessons:
 
         try:
             thumbnails: dict[int, bytes] = {}
-            for ready in photos_ahead(lesson.items, _thumbnail, self.settings, ahead=16):
+            known = len(lesson.read)
+            for ready in photos_ahead(lesson.items[known:], _thumbnail, self.settings, ahead=16):
                 if ready.made:
                     thumbnails[ready.index] = ready.made
                 first = ready.index if ready.first is None else ready.first
-                lesson.read[ready.index] = (ready.id or "", thumbnails.get(first, b""), ready.error or "")
+                lesson.read[known + ready.index] = (ready.id or "", thumbnails.get(first, b""), ready.error or "")
                 if lesson.stopping.is_set():
                     break
             lesson.state = "ready"
         except Exception as error:
             lesson.error, lesson.state = sentence(error), "failed"
 
-    def _forget(self) -> None:
-        busy = {each.id for each in self._lessons.values() if each.job and not each.job.over}
-        self.spaces.sweep(in_use=lambda folder: folder.name in busy)
-        for id in [id for id, each in self._lessons.items() if not each.folder.is_dir()]:
-            self._lessons.pop(id).stopping.set()
-        if len(self._lessons) >= MOST:
-            raise UserError("The app is busy with other visitors' photos: try again later.")
+    def sweep(self, coming: int = 0) -> None:
+        """Drop what nobody has asked for as long as uploads are kept, and the longest unseen of too many with `coming` photos more.
+        Work that nobody looks at ends where others wait for it.
+
+        Raises: UserError where there is no room for those that are coming.
+        """
+        self.spaces.sweep(in_use=lambda folder: folder.name in self._lessons and self._lessons[folder.name].busy)
+        for lesson in [each for each in self._lessons.values() if not each.folder.is_dir()]:
+            self._drop(lesson)
+        now, most = time.monotonic(), most_rows(self.settings, ROW_BYTES)
+        for lesson in list(self._lessons.values()):
+            if lesson.busy and now - lesson.seen > PATIENCE and self.jobs.waiting:
+                self.jobs.stop(lesson.job)
+        for lesson in sorted(self._lessons.values(), key=lambda each: each.seen):
+            if not lesson.busy and self._photos() + coming > most:
+                self._drop(lesson)
+        if coming and (len(self._lessons) >= MOST or (self._lessons and self._photos() + coming > most)):
+            raise UserError("The app is busy with other visitors' photos: give fewer, or try again in a few minutes.")
+
+    def _photos(self) -> int:
+        return sum(len(each.items) for each in self._lessons.values())
+
+    def _drop(self, lesson: Lesson) -> None:
+        self._lessons.pop(lesson.id, None)
+        lesson.stopping.set()
+        for folder in (lesson.folder, lesson.shelf):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def changes_of(asked: object, data: Mapping[str, str]) -> dict[str, str]:

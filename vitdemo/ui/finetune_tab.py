@@ -20,9 +20,10 @@ from vitdemo.core.store import ModelStore
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui import giving, model_header
 from vitdemo.ui.finetune_runs import Lesson, Lessons, changes_of, samples_of
-from vitdemo.ui.guard import answering, sentence
+from vitdemo.ui.guard import answering, sentence, without_paths
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, html, percent
+from vitdemo.ui.served import scratch
 
 NAME = "finetune"  # of the tab
 EXAMPLE = ASSETS / "examples" / "unseen"
@@ -131,7 +132,7 @@ def _poll(lessons: Lessons):
             start = asked.get("start") if isinstance(asked.get("start"), int) else 0
             events = job.events(max(0, start))
             guesses = [event.pop("guesses") for event in events if "guesses" in event][-1:]
-            told |= {"job": state, "place": lessons.jobs.place(job), "error": job.error, "events": events}
+            told |= {"job": state, "place": lessons.jobs.place(job), "error": without_paths(job.error), "events": events}
             told["guesses"] = [row | {"uri": _thumbnail(lesson, row)} for rows in guesses for row in rows]
             if job.over and (report := _report(lesson)):
                 told["report"] = _report_html(lesson, report)
@@ -163,10 +164,8 @@ def _data(lesson: Lesson) -> str:
 
 def _labels(lesson: Lesson) -> list[str]:
     """The classes by name where they can't be settled."""
-    from vitdemo.finetune.dataset import place
-
     try:
-        return [each.label for each in place(lesson.items, changes=lesson.changes)[0]]
+        return [each.label for each in lesson.samples()[0]]
     except UserError:
         return []
 
@@ -237,22 +236,26 @@ def _looks(lessons: Lessons):
 def _download(lessons: Lessons):
     def download(asked: dict) -> dict:
         """The path of a zip with the model in timm's layout, for Gradio to serve."""
-        return {"path": str(pack(lessons.get(asked.get("lesson"))))}
+        return {"path": str(pack(lessons, lessons.get(asked.get("lesson"))))}
 
     return answering(download)
 
 
-def pack(lesson: Lesson) -> Path:
+def pack(lessons: Lessons, lesson: Lesson) -> Path:
     """A zip with config, weights and report. Raises: UserError where there is nothing to pack."""
     if _report(lesson) is None:
         raise UserError(NOTHING_YET)
-    path = lesson.folder / f"{lesson.result.name}.zip"
+    files = [lesson.result / name for name in ("config.json", "model.safetensors", "report.json")]
+    scratch(lessons.settings).check(sum(each.stat().st_size for each in files))
+    path = lesson.shelf / f"{lesson.result.name}.zip"
     try:
+        path.parent.mkdir(exist_ok=True)
         with zipfile.ZipFile(path, "w") as archive:
-            for name in ("config.json", "model.safetensors", "report.json"):
-                archive.write(lesson.result / name, f"{lesson.result.name}/{name}")
+            for each in files:
+                archive.write(each, f"{lesson.result.name}/{each.name}")
     except OSError as error:
-        raise UserError(f"The download can't be made ({error.strerror}): tell the operator.") from None
+        path.unlink(missing_ok=True)
+        raise UserError(f"The download can't be made ({error.strerror}): try again in a few minutes.") from None
     return path
 
 

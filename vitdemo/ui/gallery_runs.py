@@ -43,11 +43,11 @@ class GalleryRun(Run):
 class GalleryRuns(Runs[GalleryRun]):
     """All galleries of all visitors."""
 
-    most_rows = 200_000  # about 3 KB each
+    row_bytes = 3_000
 
     def start(self, items: list["Item"], model: str, visitor: str, top: int = 5, *, thumbnails: bool = True) -> GalleryRun:
         """Begin with a gallery, or queue it up. Raises: UserError where too many wait already."""
-        return self._begin(GalleryRun(items, model, visitor, top, thumbnails))
+        return self._begin(GalleryRun(items, model, visitor, self.settings, top, thumbnails))
 
     def _process(self, run: GalleryRun, vit: "Vit") -> None:
         from vitdemo.classify.gallery import classify_gallery

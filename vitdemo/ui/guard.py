@@ -1,22 +1,44 @@
 """Turns whatever goes wrong into one sentence for a person. Faults of ours are logged under a number that the sentence names."""
 
 import logging
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any
 
+import gradio as gr
+
 from vitdemo.core.errors import UserError
 
+LEAVING = "The app is being stopped: try again in a minute."
+FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,“”()]+[/\\])+")
 log = logging.getLogger(__name__)
 
 
 def sentence(error: Exception) -> str:
     """What to tell the visitor. The caller escapes it where it becomes HTML."""
     if isinstance(error, UserError):
-        return str(error)
+        return without_paths(str(error))
     number = secrets.token_hex(3)
     log.error("fault %s", number, exc_info=error)
     return f"Something went wrong here, and it is not your photo's fault: try again, or tell the operator number {number}."
+
+
+def without_paths(text: str) -> str:
+    """A sentence that names the server's files by their last part alone."""
+    return FOLDERS.sub("", text)
+
+
+class Page(gr.Blocks):
+    """A page whose own faults, and requests that it can't read, are answered with a sentence as well."""
+
+    async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        try:
+            return await super().process_api(*arguments, **named)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from None
 
 
 def bound(function: Callable[[Any, dict], dict], first: Any) -> Callable[[dict], dict]:

@@ -1,5 +1,6 @@
 """What the operator's monitoring sees, where `--monitor` lets it: `/health`, and `/metrics` for Prometheus. Nothing is a visitor's."""
 
+import threading
 import time
 from functools import partial
 
@@ -20,10 +21,14 @@ SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)  # upper 
 class Monitor:
     """The figures, and the routes that give them.
 
+    Args:
+        leaving: set once the app is being stopped.
+
     Requests are counted by their route, never by the path that was asked for, which a visitor chooses.
     """
 
-    def __init__(self):
+    def __init__(self, leaving: threading.Event):
+        self._leaving = leaving
         self._registry = registry = CollectorRegistry()
         for each in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             registry.register(each)
@@ -44,10 +49,11 @@ class Monitor:
         self._ran.labels(kind).observe(ran)
 
     def _health(self, store: ModelStore, request: Request) -> Response:
-        """200 while the operator's model answers or is on its way, 503 where it could not be loaded."""
+        """200 while the operator's model answers or is on its way, 503 where it could not be loaded, and while the app is being stopped."""
         loading = store.get()
         model = "loading" if not loading.done.is_set() else "ready" if loading.vit else "failed"
-        return JSONResponse({"model": model, "version": __version__}, 503 if model == "failed" else 200)
+        leaving = self._leaving.is_set()
+        return JSONResponse({"model": model, "leaving": leaving, "version": __version__}, 503 if leaving or model == "failed" else 200)
 
     def _metrics(self, request: Request) -> Response:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)

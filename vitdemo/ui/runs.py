@@ -1,5 +1,7 @@
 """Galleries at work: each in a thread of its own, in line, found again by its id after a reload, forgotten in time."""
 
+import contextlib
+import os
 import secrets
 import shutil
 import threading
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gradio.utils import get_upload_folder
 
+from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.guard import sentence
@@ -24,6 +27,7 @@ AT_ONCE = 2  # galleries at work; the others wait in line
 HOLD_AGAIN = 20  # seconds after which a gallery at work says again that it needs its model
 OVER = ("done", "stopped", "failed")
 MOST = 200  # galleries remembered
+KINDS = 3  # of results that share the memory for them: classified galleries, embedded ones, and what is to be learned
 
 
 @dataclass(eq=False)
@@ -41,6 +45,7 @@ class Run:
     items: list["Item"]
     model: str
     visitor: str
+    settings: Settings
     id: str = field(default_factory=lambda: secrets.token_urlsafe(24), kw_only=True)
     state: str = field(default="waiting", kw_only=True)
     error: str = field(default="", kw_only=True)
@@ -79,6 +84,11 @@ class Run:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def most_rows(settings: Settings, row_bytes: int) -> int:
+    """Photos whose results are remembered in all galleries of one kind, where a photo takes so many bytes."""
+    return settings.results_mb * 1_000_000 // KINDS // row_bytes
+
+
 R = TypeVar("R", bound=Run)
 
 
@@ -86,10 +96,10 @@ class Runs(Generic[R]):
     """All galleries of all visitors, of one kind of work.
 
     Attributes:
-        most_rows: photos remembered in all of them.
+        row_bytes: memory that a photo's results take.
     """
 
-    most_rows: int
+    row_bytes: int
 
     def __init__(self, store: ModelStore):
         self.settings = store.settings
@@ -97,6 +107,7 @@ class Runs(Generic[R]):
         self._runs: dict[str, R] = {}
         self._line: list[R] = []
         self._changed = threading.Condition()
+        self.most_rows = most_rows(self.settings, self.row_bytes)
 
     def _process(self, run: R, vit: "Vit") -> None:
         """The work itself, until it is done or `run.stopping` is set; `_hold` is called now and then."""
@@ -107,8 +118,11 @@ class Runs(Generic[R]):
 
         Raises: UserError where too many wait already.
         """
-        self._forget_old()
+        self.sweep(len(run.items))
         with self._changed:
+            taken = sum(len(each.items) for each in self._runs.values())
+            if taken and taken + len(run.items) > self.most_rows:
+                raise UserError("The app is busy with other visitors' photos: give fewer, or try again in a few minutes.")
             if len(self._line) >= self.settings.max_queue:
                 raise UserError(f"The app is busy: {len(self._line)} galleries are waiting. Try again in a few minutes.")
             for other in self._runs.values():
@@ -125,6 +139,8 @@ class Runs(Generic[R]):
         if run is None:
             raise UserError("This gallery is not here any more: give the photos again.")
         run.seen = time.monotonic()
+        with contextlib.suppress(OSError):  # its files are kept as long as it is
+            os.utime(run.folder)
         return run
 
     def drop(self, run: R, *, keep_files: bool = False) -> None:
@@ -132,6 +148,16 @@ class Runs(Generic[R]):
         with self._changed:
             self._runs.pop(run.id, None)
         run.forget(keep_files=keep_files)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any gallery waits or is at work."""
+        return any(not run.over for run in list(self._runs.values()))
+
+    def stop(self) -> None:
+        """End all galleries; what is done of them stays."""
+        for run in list(self._runs.values()):
+            run.stopping.set()
 
     def place(self, run: R) -> int:
         """How many are before it in the line."""
@@ -185,15 +211,15 @@ class Runs(Generic[R]):
             run.held = time.monotonic()
             self._store.get(run.model, run.id)
 
-    def _forget_old(self) -> None:
-        """Drop what nobody has looked at for as long as uploads are kept, and the oldest of too many."""
+    def sweep(self, coming: int = 0) -> None:
+        """Drop what nobody has looked at for as long as uploads are kept, and the longest unseen of too many with `coming` photos more."""
         now, keep = time.monotonic(), 60 * self.settings.upload_minutes
         with self._changed:
             over = sorted((run for run in self._runs.values() if run.over), key=lambda run: run.seen)
-            surplus = len(self._runs) + 1 - MOST
-            rows = sum(run.done for run in self._runs.values())
+            surplus = len(self._runs) + bool(coming) - MOST
+            rows = coming + sum(len(run.items) for run in self._runs.values())
             for index, run in enumerate(over):
                 if now - run.seen > keep or index < surplus or rows > self.most_rows:
-                    rows -= run.done
+                    rows -= len(run.items)
                     del self._runs[run.id]
                     run.forget()

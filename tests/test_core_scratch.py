@@ -1,0 +1,94 @@
+"""The folder for visitors' files: private, within its limit, swept, and gone with the app however that ends."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+from vitdemo.core import scratch
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.scratch import FULL, LOCK, Scratch, made
+
+
+def test_it_is_private_and_goes_at_the_end(tmp_path):
+    with made(Settings(temp_dir=tmp_path / "new")) as folder:
+        assert folder.parent == tmp_path / "new"
+        assert folder.stat().st_mode & 0o077 == 0
+        (folder / "deep").mkdir()
+        (folder / "deep" / "file").write_text("x")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_what_a_killed_app_left_goes_at_the_next_start_and_a_living_one_keeps_its_own(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from vitdemo.core.config import Settings; from vitdemo.core.scratch import made\n"
+        "with made(Settings(temp_dir=Path(sys.argv[1]))) as folder:\n"
+        "    (folder / 'photo').write_text('x'); print(folder, flush=True); time.sleep(600)"
+    )
+    apps = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    killed, living = (tmp_path / app.stdout.readline().strip() for app in apps)
+    apps[0].kill()
+    apps[0].wait()
+    (tmp_path / "vitdemo-app-link").symlink_to(living)
+    (tmp_path / "mine").mkdir()
+    assert killed.is_dir()
+    with made(Settings(temp_dir=tmp_path)) as own:
+        assert {each.name for each in tmp_path.iterdir()} == {living.name, own.name, "vitdemo-app-link", "mine"}
+        assert (living / "photo").is_file()
+    apps[1].kill()
+    apps[1].wait()
+
+
+def test_a_folder_without_a_lock_is_left_alone_while_it_may_be_new(tmp_path):
+    (new := tmp_path / "vitdemo-app-new").mkdir()
+    (old := tmp_path / "vitdemo-app-old").mkdir()
+    os.utime(old, (time.time() - 100,) * 2)
+    with made(Settings(temp_dir=tmp_path)):
+        assert (new.is_dir(), old.is_dir()) == (True, False)
+
+
+def test_the_limit_counts_everything_and_says_so_in_a_sentence(tmp_path):
+    own = Scratch(tmp_path, Settings(temp_mb=64))
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "file").write_bytes(os.urandom(10 << 20))
+    assert 10 << 20 <= own.taken() <= 11 << 20
+    own.check(53 << 20)
+    with pytest.raises(UserError) as refusal:
+        own.check(54 << 20)
+    assert str(refusal.value) == FULL
+
+
+def test_empty_files_count_as_well(tmp_path):
+    for number in range(100):
+        (tmp_path / str(number)).touch()
+    assert Scratch(tmp_path, Settings()).taken() >= 400_000
+
+
+def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch.shutil, "disk_usage", lambda _: scratch.shutil._ntuple_diskusage(1 << 40, 1 << 40, 65 << 20))
+    own = Scratch(tmp_path, Settings())
+    own.check(1 << 20)
+    with pytest.raises(UserError, match="no room for more files"):
+        own.check(2 << 20)
+    with pytest.raises(UserError, match="no room for more files"):
+        Scratch(tmp_path / "gone", Settings()).check(1 << 40)
+
+
+def test_what_nobody_has_touched_goes(tmp_path):
+    def put(name: str, age: float):
+        (path := tmp_path / name).parent.mkdir(exist_ok=True)
+        path.write_text("x")
+        for each in (path, path.parent)[: 1 if path.parent == tmp_path else 2]:
+            os.utime(each, (time.time() - age,) * 2)
+
+    for name, age in (("old", 301), ("new", 299), ("folder/old", 301), ("used/old", 301), (LOCK, 1000)):
+        put(name, age)
+    (tmp_path / "used" / "new").write_text("y")
+    (tmp_path / "link").symlink_to("/")
+    os.utime(tmp_path / "link", (0, 0), follow_symlinks=False)
+    Scratch(tmp_path, Settings(upload_minutes=5)).sweep()
+    assert sorted(each.name for each in tmp_path.iterdir()) == [LOCK, "new", "used"]

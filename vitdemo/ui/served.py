@@ -1,0 +1,35 @@
+"""Files that the page fetches: they lie in the folder that Gradio serves, and within its limit."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from gradio.utils import get_upload_folder
+
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.scratch import Scratch
+
+HIDDEN = ("lessons", "exports")  # folders in it that are never served
+
+
+def scratch(settings: Settings) -> Scratch:
+    """The folder, with its limit."""
+    return _scratch(get_upload_folder(), settings)
+
+
+def write(folder: Path, name: str, data: bytes, settings: Settings) -> str:
+    """Write a file for the page. Returns its path. Raises: UserError where there is no room for it."""
+    scratch(settings).check(len(data))
+    path = folder / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise UserError(f"This can't be kept on the server's disk ({error.strerror}): try again in a few minutes.") from None
+    return str(path)
+
+
+@lru_cache(maxsize=4)
+def _scratch(folder: str, settings: Settings) -> Scratch:
+    return Scratch(Path(folder), settings)
