@@ -35,7 +35,7 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             with gr.Tab("Classify", id=classify_tab.NAME) as tab, gr.Tabs():
                 opened = Opened(active, tab)
                 with gr.Tab("One photo", id="one"):
-                    trial = Trial(exports)
+                    trial = Trial(exports, visitors.desk)
                     current = classify_tab.build(page, store, header, visitors.turns, visitors.desk, opened)
                     trial.follow(current, opened)
                 with gr.Tab("Many photos", id="many"):
