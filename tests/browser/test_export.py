@@ -112,6 +112,19 @@ def test_from_start_to_the_model_in_classify(demo_app, open_page, tmp_path):
     assert {side.locator(".label").first.inner_text() for side in trial.locator(".trial-side").all()} == {"umbrella"}
     trial.get_by_role("button", name="Close").click()
     expect(trial).to_be_hidden()
+    page.get_by_role("tab", name="Export").click()
+    page.get_by_role("button", name="Try it").click()
+    expect(trial.locator("figcaption")).to_have_text("umbrella.jpg", timeout=WAIT)
+    page.get_by_role("tab", name="Export").click()
+    choose(page, "format", "safetensors")
+    start(page)
+    expect(result(page)).to_contain_text("model.safetensors")
+    page.get_by_role("tab", name="Classify").click()
+    page.get_by_role("button", name="Try the clock").first.click()
+    expect(trial).to_contain_text("Another export has taken the place of this one", timeout=WAIT)
+    page.get_by_role("tab", name="Export").click()
+    page.get_by_role("button", name="Try it").click()
+    expect(trial.locator(".trial-side h3").last).to_have_text("model.safetensors", timeout=WAIT)
 
 
 def test_ones_own_photos_and_what_is_put_in(app, open_page, folder, tmp_path):

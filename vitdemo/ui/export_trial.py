@@ -54,7 +54,7 @@ class Trial:
         respond |= {"concurrency_limit": None, **QUIET}
         gr.on([self._tried.change, current.photo.change], **respond)
         opened.then(**respond)
-        self._card.select(lambda: ("", gr.update(value="", visible=False)), None, [self._tried, self._card], queue=False, **QUIET)
+        self._card.select(self._close, None, [self._tried, self._card], queue=False, **QUIET)
 
     def offer(self, panel: gr.HTML) -> None:
         """Begin to try an export when its panel says so, with a drawing where there is no photo yet. The panel's script opens Classify."""
@@ -67,31 +67,42 @@ class Trial:
                     raise UserError(NOTHING_YET)
             except Exception as error:
                 return gr.skip(), gr.skip(), {"limits": limits, "error": sentence(error), "request": number}
-            return export.id, gr.skip() if payload else FIRST, {"limits": limits, "tried": True, "request": number}
+            return (
+                f"{export.id}/{export.bundle.parent.name}",
+                gr.skip() if payload else FIRST,
+                {"limits": limits, "tried": True, "request": number},
+            )
 
         panel.select(begin, self._photo, [self._tried, self._photo, panel], queue=False, **QUIET)
+
+    def _close(self, request: gr.Request) -> tuple:
+        self._turns.leave(request.session_hash or "")
+        return "", gr.update(value="", visible=False)
 
     def leave(self, visitor: str) -> None:
         self._turns.leave(visitor)
 
-    async def _respond(self, request: gr.Request, id: str, payload: dict | None, active: str) -> AsyncIterator[dict]:
+    async def _respond(self, request: gr.Request, tried: str, payload: dict | None, active: str) -> AsyncIterator[dict]:
         """Both answers, as HTML. Nothing is done for a tab that nobody looks at, nor twice."""
-        asked, visitor = (id, payload.get("path") if isinstance(payload, dict) else None), request.session_hash or ""
-        if not id or active != classify_tab.NAME or self._turns.shows(visitor, asked):
+        asked, visitor = (tried, payload.get("path") if isinstance(payload, dict) else None), request.session_hash or ""
+        if not tried or active != classify_tab.NAME or self._turns.shows(visitor, asked):
             yield gr.skip()
             return
         newest = self._turns.take(visitor)
         yield gr.update(value=html("message", text="Asking both models …", kind="busy small", share=None), visible=True)
-        answer = await self._answer(id, payload, newest)
+        answer = await self._answer(tried, payload, newest)
         if newest():
             self._turns.answered(visitor, asked)
         yield gr.update(value=answer, visible=True) if newest() else gr.skip()
 
-    async def _answer(self, id: str, payload: dict | None, newest: Callable[[], bool]) -> str:
+    async def _answer(self, tried: str, payload: dict | None, newest: Callable[[], bool]) -> str:
         """Wait for the original, which holds no thread, then ask both. What goes wrong is told as HTML, too."""
-        store, holder = self._exports.store, f"trial of {id}"  # the visitor may look at another model meanwhile
+        store, holder = self._exports.store, f"trial of {tried}"  # the visitor may look at another model meanwhile
+        id, _, place = tried.partition("/")
         try:
             export, upload = self._exports.get(id), upload_of(payload, self._photo)
+            if not export.done or export.bundle.parent.name != place:
+                raise UserError("Another export has taken the place of this one: try that one.")
             if upload is None:
                 return html("trial", text=NO_PHOTO, sides=[])
             loading = store.get(export.model, holder)
@@ -122,8 +133,6 @@ class Trial:
         from vitdemo.export import exported
 
         with self._loading:
-            if not export.done:
-                raise UserError(NOTHING_YET)
             found = self._loaded.pop(export.job, None) or exported.load(export.bundle)
             self._loaded[export.job] = found
             while len(self._loaded) > KEPT:
