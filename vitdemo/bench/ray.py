@@ -1,7 +1,7 @@
 """Photos through the real ViT-Tiny by the local engine and by Ray, in turn in one run; start-up stands apart, and so does memory.
 
-Ray's speed is that of the steady state: from when its first parts were begun until its last one was there. Then 1, 2 and 4 actors, on as many
-simulated machines where there are more than two.
+Ray's speed is that of the steady state: from when its first parts were begun until its last one was there. Then 1, 2 and 4 actors, these on
+two simulated machines.
 """
 
 import atexit
