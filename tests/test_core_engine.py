@@ -39,7 +39,7 @@ def test_many_callers_each_get_their_own(engine, vit):
         each.join(60)
     with torch.inference_mode():
         for index, each in enumerate(batches):
-            assert torch.equal(answers[index], vit.module(each))
+            assert torch.allclose(answers[index], vit.module(each), atol=1e-5)  # those that waited together went through together
 
 
 def test_short_work_runs_in_one_thread_with_all_cores(engine):

@@ -3,7 +3,7 @@
 import pytest
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import check_place, unwritable
+from vitdemo.core.outputs import as_cell, check_place, unwritable
 
 
 def test_folders_on_the_way_are_made(tmp_path):
@@ -26,3 +26,13 @@ def test_the_sentence(tmp_path):
     assert str(unwritable(tmp_path / "a.png", OSError(28, "No space left on device"))) == (
         f"{tmp_path / 'a.png'} can't be written (No space left on device): choose another place."
     )
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"])
+def test_no_cell_is_a_formula(text):
+    assert as_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["a=1", "", "cat.jpg", -0.5, 3, None])
+def test_other_cells_stay_as_they_are(value):
+    assert as_cell(value) is value

@@ -26,7 +26,8 @@ def test_it_is_private_and_goes_at_the_end(tmp_path):
 def test_what_a_killed_app_left_goes_at_the_next_start_and_a_living_one_keeps_its_own(tmp_path):
     script = (
         "import sys, time; from pathlib import Path; from vitdemo.core.config import Settings; from vitdemo.core.scratch import made\n"
-        "with made(Settings(temp_dir=Path(sys.argv[1]))) as folder: (folder / 'photo').write_text('x'); print(folder, flush=True); time.sleep(600)"
+        "with made(Settings(temp_dir=Path(sys.argv[1]))) as folder:\n"
+        "    (folder / 'photo').write_text('x'); print(folder, flush=True); time.sleep(600)"
     )
     apps = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     killed, living = (tmp_path / app.stdout.readline().strip() for app in apps)

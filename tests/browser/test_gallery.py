@@ -223,10 +223,13 @@ def test_what_can_not_be_taken_is_said(start_app, bundle, open_page, tmp_path):
     expect(said).to_have_text("“no.zip” is damaged or no zip: make it again.")
     (tmp_path / "large.png").write_bytes(bytes(1_100_000))
     page.set_input_files("#gallery .files", tmp_path / "large.png")
-    expect(said).to_have_text("“large.png” is larger than 1 MB: leave it out, or save a smaller copy of it.")
-    page.set_input_files("#gallery .files", many[:2])
+    expect(said).to_have_text("“large.png” is larger than 1 MB: save a smaller copy of it.")
+    page.set_input_files("#gallery .files", [*many[:2], tmp_path / "large.png"])
     finished(page, "Done: 2 of 2 photos")
+    expect(said).to_have_text("“large.png” is larger than 1 MB and is left out.")
+    page.set_input_files("#gallery .files", many[:2])
     expect(said).to_be_hidden()
+    finished(page, "Done: 2 of 2 photos")
 
 
 def test_a_name_is_never_html(app, open_page, tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vitdemo.classify.gallery import Row
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import check_place, plain, unwritable
+from vitdemo.core.outputs import as_cell, check_place, plain, unwritable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,9 +74,11 @@ def _write_csv(rows: list[Row], path: Path, model: str) -> None:
         writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error"])
         writer.writeheader()
         for row in rows:
+            named = as_cell(row.path)
             if row.error:
-                writer.writerow({"path": row.path, "error": row.error})
-            writer.writerows({"path": row.path, "rank": rank} | each.as_row() for rank, each in enumerate(row.predictions or [], 1))
+                writer.writerow({"path": named, "error": as_cell(row.error)})
+            for rank, each in enumerate(row.predictions or [], 1):
+                writer.writerow({"path": named, "rank": rank} | {name: as_cell(value) for name, value in each.as_row().items()})
 
 
 def _write_parquet(rows: list[Row], path: Path, model: str) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.remote import is_url
 from vitdemo.core.stages import check_stages, stages_for
 from vitdemo.core.terminal import CLEAR, progress
 
@@ -53,6 +52,7 @@ def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Tas
     Raises: UserError where nothing could be done.
     """
     from vitdemo.core.ray_session import ray_session
+    from vitdemo.core.remote import is_url
 
     settings, asked = Settings.read(flags), check_stages(flags.stages)
     place = flags.output if is_url(flags.output) else str(Path(flags.output).absolute())

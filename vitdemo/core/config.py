@@ -107,9 +107,7 @@ class Settings:
         "photos the model takes at a time from a gallery, shared out among a CPU's cores; 0 chooses by the device's memory",
     )
     max_image_size: int = _setting(518, _whole(32, 2048), "largest input size a visitor may ask of the model, in pixels a side")
-    upload_minutes: int = _setting(
-        120, _whole(5, 100_000), "how long what a visitor gave or made is kept; all of it goes when the app stops"
-    )
+    upload_minutes: int = _setting(120, _whole(5, 100_000), "how long what a visitor gave or made is kept; all goes when the app stops")
     max_queue: int = _setting(100, _whole(1, 10_000), "requests that may wait; the next one is told that the app is busy")
     model_cache_mb: int = _setting(4096, _whole(64, 1_000_000), "memory for loaded models, in megabytes")
     model_hold_minutes: int = _setting(15, _whole(1, 1440), "how long a visitor's model is kept for them after its last use")

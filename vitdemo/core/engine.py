@@ -1,7 +1,6 @@
 """The only place that runs a model: one device, short work before long work."""
 
 import os
-import queue
 import threading
 import time
 from collections import deque
@@ -15,14 +14,17 @@ import torch
 
 from vitdemo.core.classifier import Classifier
 from vitdemo.core.errors import UserError
+from vitdemo.core.line import Line, Piece, answers_of
 from vitdemo.core.models import Vit
 
 S, T = TypeVar("S"), TypeVar("T")
 Outputs = tuple[torch.Tensor, ...]
+Network = Callable[[torch.Tensor], Outputs]
 Observe = Callable[[str, float, float], None]
 """Is told of every piece of work: "short" or "long", and the seconds for which it waited and ran."""
 UNKNOWN_MEMORY = 4e9  # bytes taken to be free where the system doesn't say
 MOST_LANES = 8  # batches at a time on a CPU
+TOGETHER = 8  # single photos that go through the model at once
 LAYER_WIDTHS = 24  # numbers alive per token and unit of width during a forward pass: 4 in and out of the MLP, 3 for q, k, v, and copies
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -51,10 +53,15 @@ class Engine:
     gallery's running batches at most, never for the gallery.
 
     On a CPU, several batches at a time with few threads each get more photos through than one batch with all threads: ViT-Tiny 1.3 times as
-    many on two cores, ViT-B/16 1.07 times. A GPU takes one batch at a time.
+    many on two cores, ViT-B/16 1.07 times. A GPU takes one batch at a time. Single photos for the same model that wait at the same time go
+    through it together.
+
+    Args:
+        observe: is told of every piece of work.
+        most: short work that may wait; None for no limit.
     """
 
-    def __init__(self, device: torch.device, precision: str = "fp32", observe: Observe | None = None):
+    def __init__(self, device: torch.device, precision: str = "fp32", observe: Observe | None = None, most: int | None = None):
         if precision != "fp32" and device.type != "cuda":
             raise UserError(f"Precision {precision} needs a CUDA device, and this is {device.type}: leave --precision out.")
         self.device = device
@@ -63,8 +70,8 @@ class Engine:
         self._dtype = _DTYPES.get(precision)
         self._observe = observe or (lambda *_: None)
         self._gate = _Gate()
-        self._short: queue.SimpleQueue = queue.SimpleQueue()
-        self._long: queue.SimpleQueue = queue.SimpleQueue()
+        self._most = most
+        self._short, self._long = Line(), Line()
         ready = threading.Barrier(self.lanes + 1)
         for lane in range(self.lanes):
             self._start(
@@ -76,9 +83,9 @@ class Engine:
     def run(self, work: Callable[[], T]) -> T:
         """Run `work` before all long work that has not begun, and wait for its result.
 
-        Raises: whatever `work` raises; UserError where the device's memory is not enough.
+        Raises: whatever `work` raises; UserError where the device's memory is not enough, or too many wait already.
         """
-        return _hand_in(work, self._short).result()
+        return self._wait_in_line(Piece(work))
 
     def map(self, work: Callable[[S], T], pieces: Iterable[S]) -> Iterator[T]:
         """Long work: each piece's result, in order. Pieces are asked for as they are needed, a few ahead of the results.
@@ -88,7 +95,7 @@ class Engine:
         waiting: deque[Future] = deque()
         try:
             for piece in pieces:
-                waiting.append(_hand_in(partial(work, piece), self._long))
+                waiting.append(self._long.join(Piece(partial(work, piece))))
                 if len(waiting) > self.lanes:  # one more than runs, so that no lane waits for the caller
                     yield waiting.popleft().result()
             while waiting:
@@ -111,15 +118,15 @@ class Engine:
 
         Returns: (images, classes) float32 on the CPU, and the seconds the pass took.
         """
-        (logits,), seconds = self.run(lambda: self.forward(lambda images: (model.logits(images),), batch))
+        (logits,), seconds = self._pass("logits", lambda images: (model.logits(images),), model, batch)
         return logits, seconds
 
     def logits_and_features(self, vit: Vit, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
         """As `logits`, with what goes into the head between the two: (images, width) float32 on the CPU."""
-        (logits, features), seconds = self.run(lambda: self.forward(vit.logits_and_features, batch))
+        (logits, features), seconds = self._pass("logits and features", vit.logits_and_features, vit, batch)
         return logits, features, seconds
 
-    def forward(self, network: Callable[[torch.Tensor], tuple[torch.Tensor, ...]], batch: torch.Tensor) -> tuple[Outputs, float]:
+    def forward(self, network: Network, batch: torch.Tensor) -> tuple[Outputs, float]:
         """A forward pass of `network` in the calling thread, for work that `run` or `map` carries.
 
         A batch for which the device has too little memory is taken in halves.
@@ -154,6 +161,23 @@ class Engine:
         most = 256 if self.device.type == "cuda" else 8
         return int(max(1, min(most, self._free_memory() / 4 / self.lanes // photo)))
 
+    def _pass(self, what: str, network: Network, model: Classifier, batch: torch.Tensor) -> tuple[Outputs, float]:
+        """A short forward pass, together with those of the same kind that wait when its turn comes."""
+        piece = Piece(lambda: self.forward(network, batch), (what, model, batch.shape[1:]), batch)
+
+        def together(pieces: list[Piece]) -> list[tuple[Outputs, float]]:
+            outputs, seconds = self.forward(network, torch.cat([each.batch for each in pieces]))
+            parts = zip(*(each.split([len(piece.batch) for piece in pieces]) for each in outputs), strict=True)
+            return [(part, seconds) for part in parts]
+
+        piece.together = together
+        return self._wait_in_line(piece)
+
+    def _wait_in_line(self, piece: Piece):
+        if self._most is not None and (waiting := len(self._short)) >= self._most:
+            raise UserError(f"The app is busy: {waiting} requests are waiting before yours. Try again in a minute.")
+        return self._short.join(piece).result()
+
     def _free_memory(self) -> float:
         """Bytes, on the device."""
         if self.device.type == "cuda":
@@ -163,25 +187,27 @@ class Engine:
         except (AttributeError, OSError, ValueError):  # not on every system
             return UNKNOWN_MEMORY
 
-    def _start(self, name: str, waiting: queue.SimpleQueue, gate: Callable, ready: threading.Barrier, threads: int) -> None:
-        kind = "short" if waiting is self._short else "long"
+    def _start(self, name: str, line: Line, gate: Callable, ready: threading.Barrier, threads: int) -> None:
+        kind, most = ("short", TOGETHER) if line is self._short else ("long", 1)
 
         def serve() -> None:
             torch.set_num_threads(threads)
             torch.get_num_threads()  # from its first question on, a thread keeps its own number; until then it follows the last one set
             ready.wait()
             while True:
-                work, future, handed_in = waiting.get()
-                if future.set_running_or_notify_cancel():
-                    try:
-                        with gate():
-                            begin = time.perf_counter()
-                            result = work()
-                        self._observe(kind, begin - handed_in, time.perf_counter() - begin)
-                        future.set_result(result)
-                    except BaseException as error:
-                        future.set_exception(_in_words(error))
-                work = future = result = None  # or the last batch and its answer stay in memory until the next one
+                line.wait()
+                with gate():
+                    pieces = [each for each in line.take(most) if each.future.set_running_or_notify_cancel()]
+                    begin = time.perf_counter()
+                    answers = answers_of(pieces)
+                    ran = time.perf_counter() - begin
+                for each, (result, error) in zip(pieces, answers, strict=True):
+                    self._observe(kind, begin - each.handed_in, ran)
+                    if error:
+                        each.future.set_exception(_in_words(error))
+                    else:
+                        each.future.set_result(result)
+                pieces = answers = each = result = error = None  # or the last batch and its answer stay in memory until the next one
 
         threading.Thread(target=serve, name=name, daemon=True).start()
 
@@ -216,12 +242,6 @@ class _Gate:
             with self._changed:
                 self._short -= 1
                 self._changed.notify_all()
-
-
-def _hand_in(work: Callable[[], T], waiting: queue.SimpleQueue) -> Future:
-    future: Future = Future()
-    waiting.put((work, future, time.perf_counter()))
-    return future
 
 
 def _in_words(error: BaseException) -> BaseException:

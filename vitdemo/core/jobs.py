@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -47,6 +48,7 @@ def attend() -> None:
     """In a child: stop as if by Ctrl-C once the standard input closes. Does nothing where the command was given by a person."""
     if VARIABLE not in os.environ:
         return
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # an app begun in a script's background hands on that it is ignored
 
     def listen() -> None:
         while os.read(0, 1024):  # sys.stdin's own lock, held here, would keep the child from ending

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from vitdemo.core.errors import UserError
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # what may begin one in a spreadsheet
+
 
 def check_place(path: Path) -> None:
     """Make the folders on the way to a file and see that it can be written.
@@ -31,6 +33,11 @@ def unwritable(path: Path, error: OSError) -> UserError:
 def plain(text: str) -> str:
     """A name that is no UTF-8 on disk, made so, for files that hold nothing else."""
     return os.fsencode(text).decode("utf-8", "replace")
+
+
+def as_cell(value: object) -> object:
+    """A cell of a CSV file. A text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def write_json(what: object, path: Path) -> None:

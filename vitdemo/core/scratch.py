@@ -77,7 +77,7 @@ class Scratch:
         self._taken, self._looked = 0, float("-inf")
 
     def taken(self) -> int:
-        """Bytes, as of a second ago at most."""
+        """Bytes, as of a second ago at most, with those that were let in since."""
         with self._lock:
             if time.monotonic() - self._looked > 1:
                 self._taken, self._looked = sum(size + BLOCK for size, _ in _files(self.folder)), time.monotonic()
@@ -91,6 +91,8 @@ class Scratch:
             free = 0
         if free - coming < RESERVE or self.taken() + coming > self._settings.temp_mb << 20:
             raise UserError(FULL)
+        with self._lock:
+            self._taken += coming
 
     def sweep(self) -> None:
         """Remove what nobody has touched for as long as uploads are kept: files, and folders with nothing newer in them."""

@@ -91,7 +91,7 @@ class ModelStore:
 
         with self._engine_lock:
             if self._engine is None:
-                self._engine = Engine(choose_device(self.settings.device), self.settings.precision, self._observe)
+                self._engine = Engine(choose_device(self.settings.device), self.settings.precision, self._observe, self.settings.max_queue)
             return self._engine
 
     def get(self, name: str | None = None, visitor: str = "") -> Loading:
@@ -153,6 +153,8 @@ class ModelStore:
 
         Raises: UserError for a name visitors may not choose.
         """
+        if not isinstance(name, str | None):
+            raise UserError("Name the model by a text.")
         operators = self.settings.model
         if not name or name == operators or self.settings.lock_model:
             return operators

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import check_place, plain, unwritable
+from vitdemo.core.outputs import as_cell, check_place, plain, unwritable
 from vitdemo.embeddings.atlas import Atlas
 from vitdemo.embeddings.gallery import Row
 
@@ -132,10 +132,10 @@ def _write_csv(path: Path, table: _Table) -> None:
         done = zip(*columns.values(), table.vectors, strict=True)
         for row in table.rows:
             if row.error:
-                writer.writerow([row.path, row.sha256 or "", *[""] * (len(columns) - 2), row.error, *[""] * width])
+                writer.writerow([as_cell(row.path), row.sha256 or "", *[""] * (len(columns) - 2), as_cell(row.error), *[""] * width])
             else:
                 *known, vector = next(done)
-                writer.writerow([*known, "", *vector.tolist()])
+                writer.writerow([*map(as_cell, known), "", *vector.tolist()])
 
 
 def _write_parquet(path: Path, table: _Table) -> None:

@@ -61,8 +61,8 @@ def not_finite(item: Item) -> str:
 
 
 class Embedding:
-    """A gallery's vectors, of all layers and poolings. They lie in a file that goes with this object: 5,000 photos of ViT-B take 400 MB, and
-    one layer of them 15.
+    """A gallery's vectors, of all layers and poolings. They lie in a file that goes with this object: 5,000 photos of ViT-B take 400 MB,
+    and one layer of them 15.
 
     Args:
         folder: for that file; the system's temporary folder if None.

@@ -6,14 +6,16 @@ import gradio as gr
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
+from vitdemo.ui.desk import Desk
 from vitdemo.ui.gallery_runs import GalleryRuns
-from vitdemo.ui.guard import sentence
+from vitdemo.ui.guard import LEAVING, sentence
+from vitdemo.ui.model_header import arrived
 from vitdemo.ui.upload import upload_of
 
 TICK = 0.2  # seconds between two looks at a gallery at work
 
 
-def build(store: ModelStore, runs: GalleryRuns) -> None:
+def build(store: ModelStore, runs: GalleryRuns, desk: Desk) -> None:
     """Register `/classify`."""
     with gr.Row(visible=False):
         inputs = [
@@ -40,12 +42,13 @@ def build(store: ModelStore, runs: GalleryRuns) -> None:
                 return await _gallery([each for each in uploads if each], model, int(top))
             if (upload := upload_of(photo, component)) is None:
                 raise UserError("There is no photo: send one.")
-            return await asyncio.to_thread(_one, upload, model, int(top), request.session_hash or "")
+            visitor = request.session_hash or ""
+            vit = await arrived(store, model, visitor)
+            return await desk.take(lambda: _one(upload, vit, int(top))).result
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
 
-    def _one(upload, model: str, top: int, visitor: str) -> dict:
-        vit = store.get(model or None, visitor).result(timeout=300)
+    def _one(upload, vit, top: int) -> dict:
         from vitdemo.classify.photo import classify  # imports torch, which the model has brought by now
         from vitdemo.core.photos import open_photo
 
@@ -66,8 +69,8 @@ def build(store: ModelStore, runs: GalleryRuns) -> None:
                 await asyncio.sleep(TICK)
         finally:  # a caller that has gone needs no answer, and nobody else can ask for it
             runs.drop(run)
-        if run.state == "failed":
-            raise UserError(run.error)
+        if run.state != "done":
+            raise UserError(run.error or LEAVING)
         rows = await asyncio.to_thread(lambda: [_row(row.first(top)) for row in run.rows])
         return {"model": run.titled, "seconds": run.ended - run.began, "rows": rows}
 

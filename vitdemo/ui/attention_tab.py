@@ -4,16 +4,16 @@ The page draws and animates by itself from numbers sent once for each photo. Onl
 the hover, an answer without some heads, the erase test and the downloads ask the server.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
 
+from vitdemo.core.errors import UserError
 from vitdemo.ui import attention_answers, examples, model_header, recipe_panel
 from vitdemo.ui.attention_scenes import Scenes
 from vitdemo.ui.classify_tab import CurrentPhoto
+from vitdemo.ui.desk import Desk
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.opened import Opened
@@ -24,12 +24,11 @@ from vitdemo.ui.upload import upload_of
 NAME = "attention"  # of the tab
 SCRIPTS = ("state", "draw", "stage", "controls", "classes", "wall", "erase", "take", "tour", "begin")
 MARKUP = ("stage", "wall", "erase", "tour")
-AT_ONCE = 4  # photos decoded and prepared at the same time
 NOTHING = (gr.skip(),) * 2  # leaves the status line and the explorer as they are
 EMPTY = {"state": "empty"}
 
 
-def build(header: ModelHeader, current: CurrentPhoto, opened: Opened, scenes: Scenes, turns: Turns) -> None:
+def build(header: ModelHeader, current: CurrentPhoto, opened: Opened, scenes: Scenes, turns: Turns, desk: Desk) -> None:
     """Lay out the tab and wire it."""
     examples.build(current.photo, "attention-examples", "Try a drawing:")
     explorer = gr.HTML(
@@ -42,7 +41,7 @@ def build(header: ModelHeader, current: CurrentPhoto, opened: Opened, scenes: Sc
     )
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     respond = {
-        "fn": _respond(scenes, current.photo, turns),
+        "fn": _respond(scenes, current.photo, turns, desk),
         "inputs": [current.photo, header.picker, opened.active, *current.recipe],
         "outputs": [header.status, explorer],
         "trigger_mode": "multiple",  # each request begins at once, and the ones before it give way
@@ -62,8 +61,7 @@ def _give(event: gr.EventData) -> tuple:
     return path, gr.skip()
 
 
-def _respond(scenes: Scenes, component: gr.Image, turns: Turns):
-    workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="attention")
+def _respond(scenes: Scenes, component: gr.Image, turns: Turns, desk: Desk):
     store = scenes.store
 
     async def respond(request: gr.Request, payload: dict | None, name: str, active: str, *recipe: str) -> AsyncIterator[tuple]:
@@ -85,10 +83,12 @@ def _respond(scenes: Scenes, component: gr.Image, turns: Turns):
         if newest() and payload:
             yield gr.skip(), {"state": "busy", "text": "Looking at the photo …", "share": None}
         if newest():
-            working = asyncio.get_running_loop().run_in_executor(
-                workers, lambda: _look(scenes, component, visitor, payload, name, recipe) if newest() else EMPTY
-            )
-            told = await working
+            try:
+                place = desk.take(lambda: _look(scenes, component, visitor, payload, name, recipe) if newest() else EMPTY)
+            except UserError as error:
+                yield gr.skip(), {"state": "error", "text": sentence(error)}
+                return
+            told = await place.result
             if newest() and told["state"] != "error":
                 turns.answered(visitor, asked)
             yield (gr.skip(), told) if newest() else NOTHING

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui import examples, model_header, recipe_panel
+from vitdemo.ui.desk import Desk
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.opened import Opened
@@ -18,8 +19,7 @@ from vitdemo.ui.turns import Turns
 from vitdemo.ui.upload import upload_of
 
 MOST = 20  # classes kept of each answer, so that the slider needs no second pass
-AT_ONCE = 4  # photos decoded and prepared at the same time
-PATIENCE = 0.4  # seconds before the page says that it is at work
+PATIENCE = 0.4  # seconds before the page says that it is at work, and between two looks at the line
 NAME = "classify"  # of the tab
 NOTHING = (gr.skip(),) * 6  # leaves the status line, the answer, the view, the recipe's note, the sizes and what is kept as they are
 EMPTY = "Drop a photo, paste one, take one with the camera or pick a file. The model's likeliest classes appear here."
@@ -34,7 +34,7 @@ class CurrentPhoto:
     recipe: list[gr.Dropdown]
 
 
-def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns, opened: Opened) -> CurrentPhoto:
+def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns, desk: Desk, opened: Opened) -> CurrentPhoto:
     """Lay out one photo's half of the tab and wire it."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
@@ -60,7 +60,7 @@ def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns,
     # The handlers take raw values: the photo is opened by core.photos alone, and an empty number box is no fault.
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     respond = {
-        "fn": _respond(store, photo, turns),
+        "fn": _respond(store, photo, turns, desk),
         "inputs": [photo, header.picker, top, opened.active, *recipe.controls],
         "outputs": [header.status, answer, view, recipe.about, recipe.size, kept],
         "trigger_mode": "multiple",  # each request begins at once, and the ones before it give way
@@ -74,9 +74,7 @@ def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns,
     return CurrentPhoto(photo, recipe.controls)
 
 
-def _respond(store: ModelStore, component: gr.Image, turns: Turns):
-    workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look")
-
+def _respond(store: ModelStore, component: gr.Image, turns: Turns, desk: Desk):
     async def respond(request: gr.Request, payload: dict | None, name: str, top: Any, active: str, *recipe: str) -> AsyncIterator[tuple]:
         """Wait for the model, saying what for, then answer for the current photo. Waiting holds no thread.
 
@@ -96,11 +94,17 @@ def _respond(store: ModelStore, component: gr.Image, turns: Turns):
             yield status, message, *NOTHING[2:]
         if newest():
             arguments = (store, component, visitor, payload, name, top, recipe)
-            looking = asyncio.get_running_loop().run_in_executor(workers, lambda: _look(*arguments) if newest() else NOTHING[1:])
-            await asyncio.wait([looking], timeout=PATIENCE)
-            if not looking.done() and newest():
-                yield gr.skip(), _message("Looking at the photo …", "busy"), *NOTHING[2:]
-            looked = await looking
+            try:
+                place = desk.take(lambda: _look(*arguments) if newest() else NOTHING[1:])
+            except UserError as error:
+                yield gr.skip(), _message(sentence(error), "error"), *NOTHING[2:]
+                return
+            said = ""
+            while not (await asyncio.wait([place.result], timeout=PATIENCE))[0]:
+                if newest() and place.words != said:
+                    said = place.words
+                    yield gr.skip(), _message(said, "busy"), *NOTHING[2:]
+            looked = await place.result
             if newest() and looked[-1]:
                 turns.answered(visitor, asked)
             yield (gr.skip(), *looked) if newest() else NOTHING

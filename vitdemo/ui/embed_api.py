@@ -10,7 +10,7 @@ from vitdemo.ui.embedding_answers import key_of, photo_rows
 from vitdemo.ui.embedding_downloads import KINDS, download
 from vitdemo.ui.embedding_maps import Drawn
 from vitdemo.ui.embedding_runs import EmbeddingRun, EmbeddingRuns
-from vitdemo.ui.guard import sentence
+from vitdemo.ui.guard import LEAVING, sentence
 from vitdemo.ui.upload import upload_of
 
 TICK = 0.2  # seconds between two looks at a gallery at work
@@ -80,8 +80,8 @@ async def _embed(store: ModelStore, runs: EmbeddingRuns, uploads: list, model: s
     try:
         while not run.over:
             await asyncio.sleep(TICK)
-        if run.state == "failed":
-            raise UserError(run.error)
+        if run.state != "done":
+            raise UserError(run.error or LEAVING)
         maps, key = run.mapped(), key_of(run, asked)
         while not isinstance(drawn := maps.ask(key), Drawn):
             if isinstance(drawn, str):

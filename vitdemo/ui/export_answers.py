@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
 from vitdemo.ui import giving
-from vitdemo.ui.export_runs import KINDS, Export, Exports
+from vitdemo.ui.export_order import KINDS, Export
+from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.guard import answering, bound
 from vitdemo.ui.model_header import title_of
 from vitdemo.ui.render import html, percent

@@ -7,7 +7,8 @@ import gradio as gr
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import read_json
-from vitdemo.ui.export_runs import KINDS, Exports, read_plan
+from vitdemo.ui.export_order import KINDS, Export, read_plan
+from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.upload import upload_of
 
@@ -64,7 +65,7 @@ def build(exports: Exports) -> None:
     trigger.click(endpoint, inputs, outputs, api_name="export", concurrency_limit=None, preprocess=False)
 
 
-def _give(exports: Exports, export, kind: str, files: list[tuple[str, Path]]) -> None:
+def _give(exports: Exports, export: Export, kind: str, files: list[tuple[str, Path]]) -> None:
     from vitdemo.core.gallery import uploaded_items
 
     exports.give(export, kind, uploaded_items(files, exports.settings, command="export"))

@@ -13,7 +13,8 @@ from vitdemo.core.config import ASSETS
 from vitdemo.core.store import ModelStore
 from vitdemo.export.plan import KITS, PRECISIONS
 from vitdemo.ui import export_answers, giving, model_header
-from vitdemo.ui.export_runs import Exports, read_plan
+from vitdemo.ui.export_order import read_plan
+from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.export_trial import Trial
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader

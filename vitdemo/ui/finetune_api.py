@@ -9,7 +9,8 @@ from vitdemo.core.outputs import read_json
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.finetune_tab import pack
-from vitdemo.ui.guard import sentence
+from vitdemo.ui.guard import LEAVING, sentence
+from vitdemo.ui.model_header import arrived
 from vitdemo.ui.upload import upload_of
 
 TICK = 0.2  # seconds between two looks at a lesson
@@ -48,12 +49,12 @@ def build(lessons: Lessons) -> None:
                 await asyncio.sleep(TICK)
             if lesson.state == "failed":
                 raise UserError(lesson.error)
-            await asyncio.to_thread(lambda: lessons.store.get(model or None).result(300))
+            await arrived(lessons.store, model)
             await asyncio.to_thread(lessons.start, lesson, lessons.store.allowed(model or None), recipe)
             while not lesson.job.over:
                 await asyncio.sleep(TICK)
             if lesson.job.state != "done":
-                raise UserError(lesson.job.error or "The work was stopped.")
+                raise UserError(lesson.job.error or LEAVING)
             report = read_json(lesson.result / "report.json")
             rows = [row | {"photo": lesson.items[lesson.number_of(row)].name} for row in report["photos"]]
             return report | {"photos": rows}, str(await asyncio.to_thread(pack, lessons, lesson))

@@ -220,8 +220,8 @@ class Lessons:
             lesson.error, lesson.state = sentence(error), "failed"
 
     def sweep(self, coming: int = 0) -> None:
-        """Drop what nobody has asked for as long as uploads are kept, and the longest unseen of too many with `coming` photos more. Work that
-        nobody looks at ends where others wait for it.
+        """Drop what nobody has asked for as long as uploads are kept, and the longest unseen of too many with `coming` photos more.
+        Work that nobody looks at ends where others wait for it.
 
         Raises: UserError where there is no room for those that are coming.
         """

@@ -4,6 +4,7 @@ Gradio brings routes that nothing here needs (it can proxy, stream, record and e
 own words or none. All of that ends here.
 """
 
+import math
 import re
 import threading
 from collections.abc import Sequence
@@ -16,11 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.ui.guard import sentence
+from vitdemo.ui.guard import LEAVING, sentence
 from vitdemo.ui.login import is_logged_in
 
 API = "/gradio_api"
-OPEN = r"|login|logout|favicon\.ico|theme\.css|manifest\.json|robots\.txt|(static|assets|svelte)/.+|gradio_api/(login_check|startup-events|theme\.css)"
+OPEN = (
+    r"|login|logout|favicon\.ico|theme\.css|manifest\.json|robots\.txt|(static|assets|svelte)/.+"
+    r"|gradio_api/(login_check|startup-events|theme\.css)"
+)
 INSIDE = (  # a file by its path, never by an address: Gradio would fetch it
     r"config|gradio_api/(info|app_id|user|upload|upload_progress|cancel|reset|component_server|queue/(join|data|status)|heartbeat/[^/]+"
     r"|file[=/](?![\s\w+.-]{2,}:).+|(run|api|call|call/v2)/[^/]+|call/(v2/)?[^/]+/[^/]+)"
@@ -37,7 +41,6 @@ SENTENCES = {
     413: "This request is too large: give fewer photos at a time.",
     422: "This request can't be understood: reload the page and try again.",
 }
-LEAVING = "The app is being stopped: try again in a minute."
 
 
 class Gate:
@@ -59,21 +62,33 @@ class Gate:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1000})  # there are none here
-        begun = False
-
-        async def note_begin(message: Message) -> None:
-            nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
-            await send(message)
-
         if refusal := self._refusal(scope):
             return await refusal(scope, receive, send)
+        begun, taken = False, 0
+        largest = math.inf if self._sees_to_its_own_size(scope) else self._largest
+
+        async def receive_and_count() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > largest:
+                raise UserError(SENTENCES[413])
+            return message
+
+        async def send_unless_too_large(message: Message) -> None:
+            nonlocal begun
+            if begun or taken <= largest:  # who reads a body takes our exception for one that can't be read
+                begun = True
+                await send(message)
+
         try:
-            await self._app(scope, self._bounded(scope, receive), note_begin)
+            await self._app(scope, receive_and_count, send_unless_too_large)
         except Exception as error:
             text = sentence(error)
-            if not begun:
-                await answer(413 if isinstance(error, _TooLarge) else 500, text)(scope, receive, send)
+            if not begun and taken <= largest:
+                await answer(500, text)(scope, receive, send)
+        if not begun and taken > largest:
+            await answer(413)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -86,25 +101,8 @@ class Gate:
             return answer(503, LEAVING)
         return None
 
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """The request's body up to the limit; an upload sees to its own."""
-        if scope["path"].rstrip("/").endswith(f"{API}/upload"):
-            return receive
-        taken = 0
-
-        async def receive_and_count() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._largest:
-                raise _TooLarge(SENTENCES[413])
-            return message
-
-        return receive_and_count
-
-
-class _TooLarge(UserError):
-    pass
+    def _sees_to_its_own_size(self, scope: Scope) -> bool:
+        return scope["path"].rstrip("/").endswith(f"{API}/upload")
 
 
 def answer(status: int, text: str | None = None) -> Response:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from vitdemo.core.errors import UserError
 
+LEAVING = "The app is being stopped: try again in a minute."
 FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,“”()]+[/\\])+")
 log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
@@ -11,6 +12,9 @@ from vitdemo.core.config import ASSETS, DEFAULT_MODEL, DEMO_MODEL
 from vitdemo.core.store import Loading, ModelStore
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.render import WEB, html, panel
+
+if TYPE_CHECKING:
+    from vitdemo.core.models import Vit
 
 ICON = (ASSETS / "icon.svg").read_text("utf-8")
 BANNER = (
@@ -60,6 +64,17 @@ async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[tup
         yield text, share, _status("busy", text, share=share)
         await asyncio.sleep(TICK)
     yield None, None, _arrived(loading)
+
+
+async def arrived(store: ModelStore, name: str, visitor: str = "") -> "Vit":
+    """The model of that name, the operator's own if it is empty, once it is there; waiting holds no thread.
+
+    Raises: UserError where it can't be had.
+    """
+    loading = store.get(name or None, visitor)
+    while not loading.done.is_set():
+        await asyncio.sleep(TICK)
+    return loading.result()
 
 
 def waiting(loading: Loading) -> tuple[str, float | None]:

@@ -35,20 +35,20 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             with gr.Tab("Classify", id=classify_tab.NAME) as tab, gr.Tabs():
                 opened = Opened(active, tab)
                 with gr.Tab("One photo", id="one"):
-                    trial = Trial(exports)
-                    current = classify_tab.build(page, store, header, visitors.turns, opened)
+                    trial = Trial(exports, visitors.desk)
+                    current = classify_tab.build(page, store, header, visitors.turns, visitors.desk, opened)
                     trial.follow(current, opened)
                 with gr.Tab("Many photos", id="many"):
                     gallery_panel.build(store, header, visitors.galleries)
             with gr.Tab("Attention", id=attention_tab.NAME) as tab:
-                attention_tab.build(header, current, Opened(active, tab), scenes, visitors.looking)
+                attention_tab.build(header, current, Opened(active, tab), scenes, visitors.looking, visitors.desk)
             with gr.Tab("Embeddings", id=embeddings_tab.NAME) as tab:
                 embeddings_tab.build(store, header, current, embeddings, lessons, Opened(active, tab))
             with gr.Tab("Fine-tune", id=finetune_tab.NAME):
                 finetune_tab.build(store, header, lessons)
             with gr.Tab("Export", id=export_tab.NAME) as tab:
                 export_tab.build(store, header, exports, trial, Opened(active, tab))
-        api.build(store, visitors.galleries)
+        api.build(store, visitors.galleries, visitors.desk)
         attention_api.build(scenes)
         embed_api.build(store, embeddings)
         finetune_api.build(lessons)

@@ -31,8 +31,8 @@ CLOSING = 1  # seconds for connections to end
 
 
 def serve(settings: Settings) -> None:
-    """Serve the page until interrupted, or until SIGTERM and what was under way has ended. The operator's model starts loading once the page
-    is up.
+    """Serve the page until interrupted, or until SIGTERM and what was under way has ended. The operator's model starts loading once
+    the page is up.
 
     Raises: UserError where the address can't be listened on.
     """

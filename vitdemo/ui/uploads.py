@@ -73,7 +73,7 @@ class Uploads:
             since += len(chunk)
             if since > LOOK_EVERY:
                 since = 0
-                await asyncio.to_thread(scratch(self._settings).check, LOOK_EVERY)
+                await asyncio.to_thread(scratch(self._settings).check)
             yield chunk
 
 

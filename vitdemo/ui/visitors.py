@@ -6,6 +6,7 @@ import time
 from vitdemo.core.jobs import Jobs
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.attention_scenes import Scenes
+from vitdemo.ui.desk import Desk
 from vitdemo.ui.embedding_runs import EmbeddingRuns
 from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.finetune_runs import Lessons
@@ -21,6 +22,7 @@ class Visitors:
     """All visitors' things.
 
     Attributes:
+        desk: where all their single photos are prepared.
         turns, looking: whose request is the newest in the Classify tab, and in the Attention tab.
         galleries, scenes, embeddings, lessons, exports: what the tabs keep.
         jobs: the one line of all long jobs.
@@ -28,8 +30,8 @@ class Visitors:
 
     def __init__(self, store: ModelStore):
         self.store, self.settings = store, store.settings
-        self.turns = Turns()
-        self.looking = Turns()
+        self.turns, self.looking = Turns(), Turns()
+        self.desk = Desk(store.settings.max_queue)
         self.galleries = GalleryRuns(store)
         self.scenes = Scenes(store)
         self.embeddings = EmbeddingRuns(store)

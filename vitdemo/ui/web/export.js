@@ -51,6 +51,7 @@ function show() {
   $(".exp-compared").textContent = compared();
   $(".exp-calibrated").textContent = calibrated();
   $(".exp-strange").hidden = Boolean(given.photos || (precision.value === "int8" && given.calibration)) || !model?.parameters || model.drawings;
+  $(".exp-strange-int8").hidden = precision.value !== "int8";
   for (const each of element.querySelectorAll(".take-back")) each.hidden = !given[each.dataset.kind] || working();
   for (const each of element.querySelectorAll(".exp-plan input:not([value=int8]), .pick")) each.disabled = working();
   if (working()) int8.disabled = true;

@@ -37,8 +37,9 @@ async function give(named) {
   const files = named.filter(([name]) => isPhoto(name) || isZip(name));
   fail("");
   if (!files.length) return fail("There are no photos in what you gave: give a folder with one sub-folder of photos for each class.");
-  const refused = refusal(files);
-  if (refused) return fail(refused);
+  const why = refusal(files);
+  if (why) return fail(why);
+  fail(leftOut(files));
   uploading?.abort();
   const mine = (uploading = new AbortController());
   try {
@@ -46,7 +47,7 @@ async function give(named) {
   } catch (error) {
     if (uploading !== mine) return; // other photos are on their way instead
     $(".reading").hidden = true;
-    fail(`The upload failed: ${error.message} Check the connection and give the photos again.`);
+    fail(`The upload failed: ${error.message}`);
   }
 }
 

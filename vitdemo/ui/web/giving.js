@@ -38,8 +38,9 @@ async function give(named) {
   const files = named.filter(([name]) => !name.includes("/") || isPhoto(name) || isZip(name));
   fail("");
   if (!files.length) return fail("There are no photos in what you gave: give photos, a folder or a zip that holds some.");
-  const refused = refusal(files);
-  if (refused) return fail(refused);
+  const why = refusal(files);
+  if (why) return fail(why);
+  fail(leftOut(files));
   uploading?.abort();
   uploading = new AbortController();
   asking = true;
@@ -52,7 +53,7 @@ async function give(named) {
   } catch (error) {
     if (uploading !== mine) return; // other photos are on their way instead
     resume();
-    if (!mine.signal.aborted) fail(`The upload failed: ${error.message} Check the connection and give the photos again.`);
+    if (!mine.signal.aborted) fail(`The upload failed: ${error.message}`);
   } finally {
     if (uploading === mine) uploading = null;
   }

@@ -29,13 +29,34 @@ function refusal(files) {
       `or run “python -m vitdemo ${limits.command} FOLDER” on the command line, which has no limit.`
     );
   }
-  const most = (name) => (isZip(name) ? limits.zipMb : limits.mb);
-  const large = files.find(([name, file]) => file.size > most(name) * 1024 * 1024);
-  return large && `“${large[0]}” is larger than ${most(large[0])} MB: leave it out, or save a smaller copy of it.`;
+  return files.length && !files.some(fits) ? `${tooLarge(files[0])}: save a smaller copy of it.` : "";
+}
+
+// Why the server takes no files, in its own sentence where it has one.
+async function refused(answer) {
+  const text = await answer.text();
+  if (answer.headers.get("content-type")?.startsWith("text/plain")) return text;
+  try {
+    return JSON.parse(text).detail;
+  } catch {
+    return answer.status === 413 ? "A file is too large for this server." : `The server answered ${answer.status}.`;
+  }
+}
+
+const most = (name) => (isZip(name) ? limits.zipMb : limits.mb);
+const fits = ([name, file]) => file.size <= most(name) * 1024 * 1024;
+const tooLarge = ([name]) => `“${name}” is larger than ${most(name)} MB`;
+
+// What to say of files that `send` leaves behind; nothing where it takes all.
+function leftOut(files) {
+  const large = files.filter((each) => !fits(each));
+  if (!large.length) return "";
+  return large.length === 1 ? `${tooLarge(large[0])} and is left out.` : `${tooLarge(large[0])}: it and ${large.length - 1} more are left out.`;
 }
 
 // Where the files lie on the server, [[name, path], …]; `told` hears how many have arrived.
-async function send(files, signal, told) {
+async function send(given, signal, told) {
+  const files = given.filter(fits);
   const sent = [];
   while (sent.length < files.length) {
     told(sent.length);
@@ -48,8 +69,10 @@ async function send(files, signal, told) {
       part.push(each);
       bytes += each[1].size;
     }
-    const answer = await fetch(`${api}/upload`, { method: "POST", body: form, signal });
-    if (!answer.ok) throw new Error(answer.status === 413 ? "A file is too large for this server." : `The server answered ${answer.status}.`);
+    const answer = await fetch(`${api}/upload`, { method: "POST", body: form, signal }).catch((error) => {
+      throw signal.aborted ? error : new Error("The connection broke off: check it and give the photos again.");
+    });
+    if (!answer.ok) throw new Error(await refused(answer));
     (await answer.json()).forEach((path, index) => sent.push([part[index][0], path]));
   }
   return sent;

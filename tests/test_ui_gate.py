@@ -1,0 +1,203 @@
+"""What the server answers at all, before and after login; what it takes in; and what one visitor gets of another's."""
+
+import http.client
+import json
+import re
+import socket
+import time
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from vitdemo.core.config import Settings
+from vitdemo.core.store import ModelStore
+from vitdemo.ui.gate import SENTENCES
+
+UPLOAD = "/gradio_api/upload"
+EDGE = "vitdemo"
+
+
+@pytest.fixture(scope="module")
+def small(start_app, bundle, tmp_path_factory):
+    """An app with little room, whose folder we can look into."""
+    home = tmp_path_factory.mktemp("small")
+    flags = ("--max-upload-mb", "1", "--max-zip-mb", "2", "--temp-mb", "64", "--temp-dir", str(home))
+    server = start_app("--model", f"local-dir:{bundle}", *flags)
+    server.home = home
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(start_app, bundle):
+    server = start_app("--model", f"local-dir:{bundle}", "--auth", "ada:love:lace", "--monitor")
+    yield server
+    server.stop()
+
+
+def ask(server, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes, dict]:
+    """Status, body and headers of an answer; the body of an endless one is left."""
+    where = urllib.parse.urlsplit(server.url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    stream = answer.getheader("content-type", "").startswith("text/event-stream")
+    found = answer.status, b"" if stream else answer.read(), dict(answer.getheaders())
+    connection.close()
+    return found
+
+
+def form(*files: tuple[str, bytes], field: bytes = b"") -> bytes:
+    head = f'--{EDGE}\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n'
+    parts = [(head % name).encode() + data + b"\r\n" for name, data in files]
+    if field:
+        parts.append(f'--{EDGE}\r\nContent-Disposition: form-data; name="note"\r\n\r\n'.encode() + field + b"\r\n")
+    return b"".join(parts) + f"--{EDGE}--\r\n".encode()
+
+
+def upload(server, *files: tuple[str, bytes], **more) -> tuple[int, str]:
+    status, body, _ = ask(server, "POST", UPLOAD, form(*files, **more), Content_Type=f"multipart/form-data; boundary={EDGE}")
+    return status, body.decode()
+
+
+def everything() -> list[tuple[str, str]]:
+    """Every route that Gradio brings, as (method, path)."""
+    from gradio.routes import App
+
+    from vitdemo.ui import page
+
+    app = App.create_app(page.build(Settings(), ModelStore(Settings())))
+    routers = [app, *(each.original_router for each in app.routes if hasattr(each, "original_router"))]
+    routes = [route for router in routers for route in router.routes if hasattr(route, "path")]
+    return sorted({(method, re.sub(r"\{[^}]*\}", "x", route.path)) for route in routes for method in getattr(route, "methods", None) or ()})
+
+
+def test_only_what_the_page_uses_is_answered(app):
+    routes = everything()
+    assert len(routes) > 50
+    answered = {path.rstrip("/") for method, path in routes if ask(app, method, path)[0] not in (404, 405)}
+    api = (
+        *("info", "user", "login_check", "app_id", "startup-events", "theme.css", "upload", "file=x", "file/x", "component_server"),
+        *("queue/join", "queue/data", "queue/status", "heartbeat/x", "cancel", "reset", "run/x", "api/x", "call/x", "call/v2/x"),
+        *("call/x/x", "call/v2/x/x", "upload_progress"),
+    )
+    pages = {"", "/config", "/login", "/logout", "/favicon.ico", "/theme.css", "/manifest.json", "/robots.txt"}
+    assert answered <= pages | {f"/gradio_api/{each}" for each in api}
+
+
+def test_nothing_is_served_before_login(guarded):
+    routes = [*everything(), ("GET", "/gradio_api/file=assets/icon.svg"), ("POST", "/gradio_api/call/classify"), ("GET", "/health")]
+    open_ = {path for method, path in routes if ask(guarded, method, path)[0] not in (401, 404, 405, 422)}
+    look = {"/", "/favicon.ico", "/theme.css", "/manifest.json", "/robots.txt", "/logout", "/gradio_api/theme.css"}
+    assert open_ - look <= {"/gradio_api/startup-events", "/health", "/static/x", "/assets/x"}
+    page = ask(guarded, "GET", "/")[1].decode()
+    assert '"auth_required":true' in page.replace(" ", "")
+    assert '"components":[]' in page.replace(" ", "")
+    assert upload(guarded, ("a.png", b"x"))[0] == 401
+
+
+def test_after_login_all_is_there(guarded):
+    wrong = ask(guarded, "POST", "/login", b"username=ada&password=no", Content_Type="application/x-www-form-urlencoded")
+    assert (wrong[0], json.loads(wrong[1])["detail"]) == (400, "This is not the right name and password: try again.")
+    login = urllib.request.Request(f"{guarded.url}/login", b"username=ada&password=love%3Alace")
+    with urllib.request.urlopen(login, timeout=30) as answer:
+        cookie = "; ".join(each.split(";")[0] for each in answer.headers.get_all("set-cookie"))
+    assert ask(guarded, "GET", "/config", Cookie=cookie)[0] == 200
+    status, body, _ = ask(
+        guarded, "POST", UPLOAD, form(("a.png", b"x")), Content_Type=f"multipart/form-data; boundary={EDGE}", Cookie=cookie
+    )
+    assert (status, len(json.loads(body))) == (200, 1)
+    assert ask(guarded, "GET", "/config", Cookie=cookie.replace("=", "=x"))[0] == 401
+
+
+def test_the_same_file_twice_lies_in_two_places_that_can_not_be_guessed(small):
+    first, second = (json.loads(upload(small, ("cat.png", b"x"))[1])[0] for _ in range(2))
+    assert first != second
+    for path in (first, second):
+        folder = path.split("/")[-2]
+        assert re.fullmatch(r"[0-9a-f]{64}", folder)
+        assert ask(small, "GET", f"/gradio_api/file={path}")[:2] == (200, b"x")
+        assert ask(small, "GET", f"/gradio_api/file={path.rsplit('/', 1)[0]}")[0] == 403
+    assert ask(small, "GET", f"/gradio_api/file={path.rsplit('/', 2)[0]}")[0] == 403
+
+
+@pytest.mark.parametrize("name", ["../../evil.png", "..", "/etc/cron.d/x", "a\\..\\b.png", "", "%2e%2e%2fx", "C:\\x.png", "\U0001f408.png"])
+def test_odd_names_stay_in_their_folder(small, name):
+    status, text = upload(small, (name, b"x"))
+    assert status == 200
+    (path,) = json.loads(text)
+    (folder,) = small.home.iterdir()
+    assert path.startswith(f"{folder}/")
+    assert len(path.removeprefix(f"{folder}/").split("/")) == 2
+    assert ".." not in path.split("/")
+
+
+def lying_about(server) -> list:
+    """Files in the app's folder that are in no folder of their own."""
+    (folder,) = server.home.iterdir()
+    return [each.name for each in folder.iterdir() if each.is_file() and each.name != ".in-use"]
+
+
+def test_what_is_too_large_leaves_nothing(small):
+    status, text = upload(small, ("fine.png", b"x"), ("big.png", bytes(1_100_000)))
+    assert (status, text) == (413, "“big.png” is larger than 1 MB: leave it out, or save a smaller copy of it.")
+    assert upload(small, ("fine.zip", bytes(1_100_000)))[0] == 200
+    assert upload(small, ("big.zip", bytes(2_200_000)))[0] == 413
+    assert upload(small, ("fine.png", b"x"), field=bytes(100_000))[0] == 413
+    assert upload(small, *((f"{number}.png", b"x") for number in range(1001)))[0] == 400
+    assert lying_about(small) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"--vitdemo\r\n\r\n\r\nx\r\n--vitdemo--", b"--vitdemo--", b"\xff" * 100])
+def test_a_form_that_can_not_be_read(small, body):
+    status, text, _ = ask(small, "POST", UPLOAD, body, Content_Type=f"multipart/form-data; boundary={EDGE}")
+    assert (status, text) in ((400, b"The upload can't be read: reload the page and give the files again."), (200, b"[]"))
+    for kind in ("multipart/form-data", "application/json", ""):
+        assert ask(small, "POST", UPLOAD, form(("a.png", b"x")), Content_Type=kind)[0] == 400
+    assert lying_about(small) == []
+
+
+def test_a_browser_that_disappears_in_the_middle_of_an_upload_leaves_nothing(small):
+    where = urllib.parse.urlsplit(small.url)
+    with socket.create_connection((where.hostname, where.port)) as connection:
+        head = f"POST {UPLOAD} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={EDGE}\r\nContent-Length: 900000\r\n\r\n"
+        connection.sendall(head.encode() + form(("half.png", bytes(300_000)))[:200_000])
+        until(lambda: lying_about(small) != [])
+    until(lambda: lying_about(small) == [])
+    assert upload(small, ("a.png", b"x"))[0] == 200
+
+
+def until(condition, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_folder_that_is_full_takes_no_more_and_says_so(small):
+    sizes = [upload(small, ("a.zip", bytes(2_000_000)))[0] for _ in range(40)]
+    assert sizes[0] == 200
+    assert sizes[-1] == 507
+    assert upload(small, ("a.zip", bytes(2_000_000))) == (
+        507,
+        "The server has no room for more files just now: try again in a few minutes.",
+    )
+    (folder,) = small.home.iterdir()
+    assert sum(each.stat().st_size for each in folder.rglob("*")) < 64 << 20
+    assert ask(small, "GET", "/config")[0] == 200
+
+
+def test_a_request_that_is_far_too_large_is_refused(app):
+    status, body, _ = ask(
+        app, "POST", "/gradio_api/call/classify", b'{"data": ["' + b"x" * 5_000_000 + b'"]}', Content_Type="application/json"
+    )
+    assert (status, json.loads(body)["detail"]) == (413, SENTENCES[413])
+
+
+@pytest.mark.parametrize(
+    "path", ["https://example.org/x.png", "http://127.0.0.1/x", "HTTP://localhost", "ftp://x/y", "file:///etc/passwd", "data:,x"]
+)
+def test_no_address_is_fetched(app, path):
+    assert ask(app, "GET", f"/gradio_api/file={path}")[0] == 404
+    assert ask(app, "GET", f"/gradio_api/file/{path}")[0] == 404
