@@ -21,7 +21,7 @@ from vitdemo.finetune.elsewhere import CONFIG_NAME, Elsewhere, elsewhere
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui import giving, model_header
 from vitdemo.ui.finetune_runs import Lesson, Lessons, changes_of, samples_of
-from vitdemo.ui.guard import answering, sentence, without_paths
+from vitdemo.ui.guard import answering, sentence, told, without_paths
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, html, percent
 from vitdemo.ui.served import scratch
@@ -56,7 +56,7 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
 
     def start(model: str, event: gr.EventData) -> dict:
         """Learn from the photos with what is chosen. Answers that it has begun, or what is wrong."""
-        asked = event._data
+        asked = told(event)
         try:
             preset = PRESETS.get(asked.get("preset"), PRESETS["quick"])
             given = asked.get("recipe")
@@ -69,21 +69,21 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
     async def use(request: gr.Request, event: gr.EventData):
         """Make the result the visitor's model in every tab."""
         try:
-            lesson = lessons.get(event._data.get("lesson"))
+            lesson = lessons.get(told(event).get("lesson"))
             report = _report(lesson)
             if report is None:
                 raise UserError(NOTHING_YET)
             name = f"own:{secrets.token_urlsafe(18)}"
             store.add(name, lesson.result)
         except Exception as error:
-            yield gr.skip(), gr.skip(), {"error": sentence(error), "request": event._data.get("request")}
+            yield gr.skip(), gr.skip(), {"error": sentence(error), "request": told(event).get("request")}
             return
         title = f"Your model · {len(report['classes'])} classes · {report['accuracy']:.0%} right"
         chosen = gr.update(choices=[(title, name), *model_header.choices(store.settings.model)], value=name)
         yield chosen, gr.skip(), gr.skip()
         async for _, _, status in model_header.watch(store, name, request.session_hash or ""):
             yield gr.skip(), status, gr.skip()
-        yield gr.skip(), gr.skip(), {"used": True, "request": event._data.get("request")}
+        yield gr.skip(), gr.skip(), {"used": True, "request": told(event).get("request")}
 
     panel.upload(start, header.picker, panel, trigger_mode="multiple", queue=False, **quiet)
     panel.select(use, None, [header.picker, header.status, panel], trigger_mode="multiple", concurrency_limit=None, **quiet)
