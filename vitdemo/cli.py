@@ -15,6 +15,7 @@ from vitdemo.core.jobs import announce, attend
 from vitdemo.core.memory import give_back_freed_memory
 from vitdemo.core.terminal import CLEAR, printable, progress
 from vitdemo.embeddings import command as embeddings
+from vitdemo.embeddings import map_command as maps
 from vitdemo.export import command as export
 from vitdemo.finetune import command as finetune
 
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_classify(commands)
     attention.add(commands)
     embeddings.add(commands)
+    maps.add(commands, _map_page)
     finetune.add(commands)
     export.add(commands)
     _add_sketch(commands)
@@ -123,6 +125,12 @@ def _lines(row, top: int) -> list[str]:
     if row.unfamiliar:
         lines.append("  unlike anything the model was trained on")
     return lines
+
+
+def _map_page(drawn: maps.LargeMap, pictures: int, settings: Settings) -> str:
+    from vitdemo.ui.map_pages import page
+
+    return page(drawn, pictures, settings)
 
 
 def _add_sketch(commands) -> None:

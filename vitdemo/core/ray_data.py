@@ -7,7 +7,6 @@ machine uses. Each actor writes its own parts and gives back a few numbers, so t
 import hashlib
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from vitdemo.core.memory import give_back_freed_memory, own_mb
 from vitdemo.core.models import Vit
 from vitdemo.core.parts import Parts
 from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.ray_session import said_last
 from vitdemo.core.stages import Stage, Stages
 from vitdemo.core.stream import photos_ahead
 
@@ -109,7 +109,7 @@ def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: 
             for row in batch.to_pylist():
                 yield Step(row["photos"], tuple(row["errors"]), row["seconds"], row["actor"], row["memory_mb"])
     except ray.exceptions.RayError as error:
-        raise _in_words(error) from error
+        raise UserError(f"Ray has given up: {said_last(error)} What is written stays, and the same command goes on from there.") from error
 
 
 def free_resources() -> tuple[float, float]:
@@ -250,9 +250,3 @@ class _Model:
 def _name_of(looked: Sequence[Looked]) -> str:
     """A part's name, the same when an actor that was killed does it again: that part then takes the place of the first."""
     return hashlib.sha256(b"\0".join(os.fsencode(each.item.name) for each in looked)).hexdigest()[:24]
-
-
-def _in_words(error: Exception) -> UserError:
-    """What an actor said last: our own sentence if there is one, as Ray gives errors of other processes as text."""
-    said = re.findall(r"UserError: (.+)", str(error)) or str(error).strip().splitlines() or [type(error).__name__]
-    return UserError(f"Ray has given up: {said[-1][:400]} What is written stays, and the same command goes on from there.")

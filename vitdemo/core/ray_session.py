@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -17,12 +18,12 @@ PACKAGE = Path(__file__).parents[1]
 
 
 @contextmanager
-def ray_session(command: str, address: str | None = None, *, cpus: int | None = None, gpus: int | None = None) -> Iterator[None]:
+def ray_session(command: str, address: str | None = None, *, cpus: int | None = None) -> Iterator[None]:
     """Join the cluster at an address, or start one on this machine and end it at last; a session that runs already is used and left.
 
     Args:
         command: what needs Ray, for the sentence that says so.
-        cpus, gpus: of a cluster on this machine; all there are by default.
+        cpus: of a cluster on this machine; all there are by default.
 
     Raises: UserError where Ray is not installed, or there is no cluster at the address.
     """
@@ -48,7 +49,6 @@ def ray_session(command: str, address: str | None = None, *, cpus: int | None = 
             ray.init(
                 "local",
                 num_cpus=cpus,
-                num_gpus=gpus,
                 include_dashboard=False,
                 object_store_memory=OBJECTS,
                 _node_ip_address="127.0.0.1",
@@ -61,6 +61,12 @@ def ray_session(command: str, address: str | None = None, *, cpus: int | None = 
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def said_last(error: Exception) -> str:
+    """What a process of the cluster said before it failed: our own sentence if there is one, as Ray hands errors on as text."""
+    said = re.findall(r"UserError: (.+)", str(error)) or str(error).strip().splitlines() or [type(error).__name__]
+    return said[-1][:400]
 
 
 def _short_place() -> str | None:

@@ -17,10 +17,11 @@ from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import read_json
 from vitdemo.core.store import ModelStore
+from vitdemo.finetune.elsewhere import CONFIG_NAME, Elsewhere, elsewhere
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui import giving, model_header
 from vitdemo.ui.finetune_runs import Lesson, Lessons, changes_of, samples_of
-from vitdemo.ui.guard import answering, sentence, without_paths
+from vitdemo.ui.guard import answering, sentence, told, without_paths
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, html, percent
 from vitdemo.ui.served import scratch
@@ -55,7 +56,7 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
 
     def start(model: str, event: gr.EventData) -> dict:
         """Learn from the photos with what is chosen. Answers that it has begun, or what is wrong."""
-        asked = event._data
+        asked = told(event)
         try:
             preset = PRESETS.get(asked.get("preset"), PRESETS["quick"])
             given = asked.get("recipe")
@@ -68,21 +69,21 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
     async def use(request: gr.Request, event: gr.EventData):
         """Make the result the visitor's model in every tab."""
         try:
-            lesson = lessons.get(event._data.get("lesson"))
+            lesson = lessons.get(told(event).get("lesson"))
             report = _report(lesson)
             if report is None:
                 raise UserError(NOTHING_YET)
             name = f"own:{secrets.token_urlsafe(18)}"
             store.add(name, lesson.result)
         except Exception as error:
-            yield gr.skip(), gr.skip(), {"error": sentence(error), "request": event._data.get("request")}
+            yield gr.skip(), gr.skip(), {"error": sentence(error), "request": told(event).get("request")}
             return
         title = f"Your model · {len(report['classes'])} classes · {report['accuracy']:.0%} right"
         chosen = gr.update(choices=[(title, name), *model_header.choices(store.settings.model)], value=name)
         yield chosen, gr.skip(), gr.skip()
         async for _, _, status in model_header.watch(store, name, request.session_hash or ""):
             yield gr.skip(), status, gr.skip()
-        yield gr.skip(), gr.skip(), {"used": True, "request": event._data.get("request")}
+        yield gr.skip(), gr.skip(), {"used": True, "request": told(event).get("request")}
 
     panel.upload(start, header.picker, panel, trigger_mode="multiple", queue=False, **quiet)
     panel.select(use, None, [header.picker, header.status, panel], trigger_mode="multiple", concurrency_limit=None, **quiet)
@@ -202,7 +203,23 @@ def _report(lesson: Lesson) -> dict | None:
 def _report_html(lesson: Lesson, report: dict) -> str:
     worst = [report["photos"][index] | {"uri": _thumbnail(lesson, report["photos"][index])} for index in report["worst"]]
     blocks = report["recipe"]["unfreeze"] != "head"
-    return html("finetune_report", report=report, worst=worst, blocks=blocks, percent=percent, stopped=not report["finished"])
+    return html(
+        "finetune_report",
+        report=report,
+        worst=worst,
+        blocks=blocks,
+        percent=percent,
+        stopped=not report["finished"],
+        elsewhere=_elsewhere(lesson, report),
+        config_name=CONFIG_NAME,
+    )
+
+
+def _elsewhere(lesson: Lesson, report: dict) -> Elsewhere:
+    """The run's commands. A model that lies in a folder here goes by its name: that folder is nobody's business."""
+    folder = lesson.model.startswith(("own:", "local-dir:"))
+    recipe = Recipe.read(report["recipe"])
+    return elsewhere(recipe, f"local-dir:{report['model']}" if folder else report["model"], lesson.changes)
 
 
 def _cell(lessons: Lessons):
