@@ -14,7 +14,6 @@ from vitdemo.ui.model_header import title_of
 from vitdemo.ui.render import html, percent
 
 if TYPE_CHECKING:
-    from vitdemo.export.bundle import DRAWINGS
     from vitdemo.export.report import Report
 
 LEAST, MOST = 1e-7, 10.0  # differences between logits that the chart has room for
@@ -97,6 +96,7 @@ def _download(exports: Exports, asked: dict) -> dict:
 
 def _report(export: Export) -> str:
     """What was measured, as HTML."""
+    from vitdemo.export.bundle import DRAWINGS
     from vitdemo.export.report import Report
 
     report, files = Report.read(export.bundle), export.files()
