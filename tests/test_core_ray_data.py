@@ -181,6 +181,14 @@ def test_without_ray(model, given, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == "vitdemo: --engine ray needs Ray, which is not installed: pip install -r requirements-scale.txt\n"
 
 
+def test_an_address_where_nobody_is(model, given, tmp_path):
+    asked = ["classify", *given, *model, "--engine", "ray", "--address", "127.0.0.1:9", "--output", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-m", "vitdemo", *asked], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith("vitdemo: There is no Ray cluster at 127.0.0.1:9 (")
+    assert done.stderr.endswith("): check --address, or leave it out.\n")
+
+
 def test_ray_is_imported_only_when_asked_for(model, given, tmp_path):
     script = (
         "import sys; from vitdemo.cli import main;"

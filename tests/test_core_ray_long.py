@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, noise
 from tests.test_core_ray_data import assert_same, rows
 from vitdemo.cli import main
 
@@ -99,3 +99,34 @@ def test_nothing_is_lost_and_nothing_done_twice(photos, tiny_checkpoint, tmp_pat
     assert len(found) == PHOTOS + 1
     assert [row["error"] is not None for row in found.values()].count(True) == 1
     assert len({row["sha256"] for row in found.values() if not row["error"]}) == PHOTOS
+
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 150 << 20})
+cluster.add_node(num_cpus=1, object_store_memory=150 << 20)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+def test_a_cluster_of_two_machines_that_do_not_know_this_package(bundle, tmp_path):
+    """It reaches the workers with the job."""
+    for number in range(40):
+        noise(40, 30, number).save(tmp_path / f"{number}.png")
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"RAY_USAGE_STATS_ENABLED": "0"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    cluster = subprocess.Popen([sys.executable, "-c", CLUSTER], cwd=tmp_path, env=environ, **pipes)
+    try:
+        address = cluster.stdout.readline().strip()
+        output = tmp_path / "out"
+        asked = ["classify", str(tmp_path), "--model", f"local-dir:{bundle}", "--device", "cpu", "--engine", "ray", "--output", str(output)]
+        command = [sys.executable, "-m", "vitdemo", *asked, "--address", address]
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert "2 actors" in done.stderr
+        assert len(rows(output)) == 40
+    finally:
+        cluster.communicate()

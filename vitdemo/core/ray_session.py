@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from vitdemo.core.errors import UserError
 
 NEEDED = "needs Ray, which is not installed: pip install -r requirements-scale.txt"
 OBJECTS = 512 << 20  # bytes of shared memory for what travels between processes: the model, and crops on their way
+REACHED_WITHIN = 5  # seconds in which a cluster must answer
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -39,7 +41,9 @@ def ray_session(command: str, address: str | None = None, *, cpus: int | None = 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address:
         try:
-            ray.init(address, runtime_env={"py_modules": [str(PACKAGE)]}, **quiet)
+            _check_reachable(address)
+            with _silence():
+                ray.init(address, runtime_env={"py_modules": [str(PACKAGE)]}, **quiet)
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"There is no Ray cluster at {address} ({_first_line(error)}): check --address, or leave it out.") from None
         folder = None
@@ -61,6 +65,13 @@ def ray_session(command: str, address: str | None = None, *, cpus: int | None = 
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes. Raises: OSError where nobody listens at HOST:PORT."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=REACHED_WITHIN).close()
 
 
 def said_last(error: Exception) -> str:
