@@ -35,6 +35,7 @@ SETTINGS = {
     "vector_cache_mb": (2048, ("0", 0), ("1000000", 1_000_000)),
     "cache_dir": (None, ("/tmp/a", Path("/tmp/a")), ("b c", Path("b c"))),
     "map_timeout": (300.0, ("0.1", 0.1), ("600", 600.0)),
+    "maps_dir": (None, ("/tmp/a", Path("/tmp/a")), ("b c", Path("b c"))),
     "compare_photos": (200, ("8", 8), ("100000", 100_000)),
     "hub_timeout": (5.0, ("0.1", 0.1), ("600", 600.0)),
     "temp_dir": (None, ("/tmp/a", Path("/tmp/a")), ("/tmp/b", Path("/tmp/b"))),
@@ -139,7 +140,7 @@ def test_bad_value_is_named_with_what_is_wanted(name, text, wanted):
 
 
 def test_every_setting_with_a_limit_has_bad_values():
-    anything_goes = {"model", "checkpoint", "host", "root_path", "temp_dir", "cache_dir"}
+    anything_goes = {"model", "checkpoint", "host", "root_path", "temp_dir", "cache_dir", "maps_dir"}
     assert {name for name, *_ in BAD} == set(SETTINGS) - anything_goes
 
 

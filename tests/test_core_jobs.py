@@ -75,6 +75,19 @@ def test_stop_lets_the_child_put_its_things_in_order(jobs, tmp_path):
     assert (job.state, job.events()) == ("stopped", [{"number": 0}, {"kept": True}])
 
 
+def test_a_child_of_an_app_in_the_background_stops_as_well(jobs, tmp_path):
+    """A shell's script makes what it begins with & deaf to Ctrl-C, and children inherit that."""
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        job = jobs.start(["1", FOREVER], tmp_path)
+        until(lambda: job.events())
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    jobs.stop(job)
+    until(lambda: job.over, 20)
+    assert (job.state, job.events()) == ("stopped", [{"number": 0}, {"kept": True}])
+
+
 def test_a_child_that_does_not_listen_is_killed(jobs, tmp_path, monkeypatch):
     monkeypatch.setattr("vitdemo.core.jobs.GRACE", 0.2)
     deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); announce({})"
@@ -83,6 +96,22 @@ def test_a_child_that_does_not_listen_is_killed(jobs, tmp_path, monkeypatch):
     jobs.stop(job)
     until(lambda: job.over)
     assert (job.state, job.process.returncode) == ("stopped", -signal.SIGKILL)
+
+
+def test_what_a_killed_child_has_left_is_cleared_before_the_end(jobs, tmp_path):
+    job = jobs.start(["1", FOREVER], tmp_path / "job", lambda: (tmp_path / "half").unlink())
+    (tmp_path / "half").write_text("half")
+    until(lambda: job.events())
+    os.kill(job.process.pid, signal.SIGKILL)
+    until(lambda: job.over)
+    assert not (tmp_path / "half").exists()
+
+
+def test_the_operators_checkpoint_is_no_childs(jobs, tmp_path, monkeypatch):
+    monkeypatch.setenv("VITDEMO_CHECKPOINT", "weights.safetensors")
+    job = jobs.start(["0", "import os; announce({'there': 'VITDEMO_CHECKPOINT' in os.environ})"], tmp_path)
+    until(lambda: job.over)
+    assert job.events() == [{"there": False}]
 
 
 def test_a_sentence_on_the_way_out_is_the_error(jobs, tmp_path):

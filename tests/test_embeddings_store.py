@@ -1,19 +1,15 @@
 """Records on disk: whole or none, one model's apart from another's, and never more than there is room for."""
 
-import copy
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.conftest import ROOT
-from tests.small_vits import small_vit
-from vitdemo.embeddings.store import Record, VectorStore, fingerprint, key_of
+from vitdemo.embeddings.store import Record, VectorStore
 
 SHAPE = (4, 2, 48)
 FILE = 4 + 4 * 4 * 2 * 48 + 8 * 5  # bytes
@@ -129,28 +125,3 @@ def test_two_processes_at_once_see_whole_records(tmp_path):
     assert [each.wait(120) for each in writers] == [0, 0]
     assert [path.name for path in files(tmp_path)] == [f"{number}.vectors" for number in range(5)]
     assert all((store(tmp_path).get(str(number)).vectors == number).all() for number in range(5))
-
-
-def test_the_key_follows_weights_architecture_preprocessing_and_precision():
-    vit = small_vit()
-    key = key_of(vit, vit.preprocessing, "fp32")
-    assert key == key_of(small_vit(), vit.preprocessing, "fp32")
-    other_weights = replace(vit, module=copy.deepcopy(vit.module))
-    with torch.no_grad():
-        other_weights.module.blocks[1].mlp.fc1.bias[0] += 1e-6
-    keys = {
-        key,
-        key_of(other_weights, vit.preprocessing, "fp32"),
-        key_of(small_vit(seed=1), vit.preprocessing, "fp32"),
-        key_of(small_vit("CLS, average"), vit.preprocessing, "fp32"),
-        key_of(vit, replace(vit.preprocessing, crop_pct=0.5), "fp32"),
-        key_of(vit, vit.preprocessing, "bf16"),
-    }
-    assert len(keys) == 6
-
-
-def test_heads_are_part_of_a_model():
-    vit = small_vit()
-    other = replace(vit, module=copy.deepcopy(vit.module))
-    other.module.blocks[0].attn.num_heads = 4
-    assert fingerprint(vit) != fingerprint(other)

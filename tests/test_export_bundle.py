@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import noise
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items
-from vitdemo.export import bundle, formats, place
+from vitdemo.core.gallery import evenly, find_items
+from vitdemo.export import bundle, formats, known_answer, place
 from vitdemo.export.bundle import Step, export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import Report
@@ -72,7 +72,7 @@ def test_the_known_answer_is_the_originals(vit, engine, settings, photos, tmp_pa
     assert (pixels.dtype, pixels.shape[1:]) == (np.uint8, (*vit.preprocessing.size, 3))
     from PIL import Image
 
-    with Image.open(bundle.KNOWN) as photo, torch.inference_mode():
+    with Image.open(known_answer.PHOTO) as photo, torch.inference_mode():
         expected = vit.module(vit.preprocessing(photo.convert("RGB"))[None])
     np.testing.assert_allclose(np.load(tmp_path / "b" / "known_answer" / "output.npy"), expected, atol=1e-4)
     extras = json.loads((tmp_path / "b" / "report.json").read_text("utf-8"))["extras"]
@@ -158,5 +158,5 @@ def test_photos_find_scales_or_are_compared_on_never_both(settings, photos):
     assert len(scales) == len(rest) == 6
     assert {each.path for each in scales}.isdisjoint(each.path for each in rest)
     assert bundle._share_out(None, items, Plan("onnx"), settings) == ([], items)
-    assert len(bundle._evenly(items, 5)) == 5
-    assert {each.folder for each in bundle._evenly(items, 3)} == {"cat", "boat", "hat"}
+    assert len(evenly(items, 5)) == 5
+    assert {each.folder for each in evenly(items, 3)} == {"cat", "boat", "hat"}

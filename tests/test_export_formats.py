@@ -24,7 +24,7 @@ EVERYTHING = ("features", "attention")
 
 
 def written(vit, plan, folder) -> runtimes.Runner:
-    return runtimes.open_model(formats.write(vit, plan, folder), plan, formats.output_names(vit, plan))
+    return runtimes.open_model(formats.write(vit, plan, folder), plan, formats.output_names(vit.labels, plan))
 
 
 def sized(kind: str = "plain") -> Vit:
@@ -92,7 +92,7 @@ def test_a_model_without_classes_gives_features(tmp_path):
     vit.module.reset_classifier(0)
     vit = replace(vit, labels=labels_of(0, {}))
     plan = Plan("onnx", extras=("features",))
-    assert formats.output_names(vit, plan) == ("features",)
+    assert formats.output_names(vit.labels, plan) == ("features",)
     batch = numbers(1)
     with torch.inference_mode():
         np.testing.assert_allclose(written(vit, plan, tmp_path)(batch)["features"], vit.module(torch.from_numpy(batch)), atol=1e-5)

@@ -13,7 +13,7 @@ from vitdemo.export.plan import FILES, KITS, PRECISIONS, Plan
         ({"format": "onnx", "precision": "int4"}, "There is no precision “int4”: choose fp32, fp16, int8."),
         ({"format": "onnx", "prefer": "best"}, "There is no choice “best”: choose fastest, smallest."),
         ({"format": "onnx", "extras": ("tokens",)}, "There is no output “tokens”: choose features, attention."),
-        ({"format": "onnx", "kits": ("flask",)}, "There is no serving kit “flask”: choose fastapi, triton, kserve, torchserve."),
+        ({"format": "onnx", "kits": ("flask",)}, "There is no serving kit “flask”: choose fastapi, triton, kserve, ray, torchserve."),
         ({"format": "pt2", "kits": ("triton",)}, "triton serves onnx, not pt2: choose the format onnx"),
         ({"format": "onnx", "kits": ("torchserve",)}, "torchserve serves torchscript, not onnx"),
         ({"format": "pt2", "precision": "int8"}, "int8 is made for ONNX, not for pt2"),

@@ -85,8 +85,15 @@ def test_where_none_agrees_the_closest_is_shipped_and_said_so():
     rows = [row("a", 7, 0.5, 0.01), row("b", 8, 0.9, 0.05)]
     chosen = choose(rows, "fastest")
     assert chosen.name == "b"
-    said = concerns(chosen, row("fp32", 24, 1.0, 0.04), signed=False)
+    said = concerns(chosen, row("fp32", 24, 1.0, 0.04), signed=False, strange=False)
     assert said[0].startswith("It agrees with the original on only 90.0% of the photos: fp32 (0.0 MB) or fp16 is the better choice.")
     assert "slower than fp32 (50 instead of 40 ms a photo)" in said[1]
-    assert "VNNI" in concerns(row("c", 7, 1.0, 0.01), None, signed=True)[0]
-    assert concerns(row("c", 7, 1.0, 0.01), row("fp32", 24, 1.0, 0.04), signed=False) == ()
+    assert "VNNI" in concerns(row("c", 7, 1.0, 0.01), None, signed=True, strange=False)[0]
+    assert concerns(row("c", 7, 1.0, 0.01), row("fp32", 24, 1.0, 0.04), signed=False, strange=False) == ()
+
+
+def test_drawings_that_a_model_was_not_made_for_are_said_to_be_some():
+    (said,) = concerns(row("c", 7, 1.0, 0.01), row("fp32", 24, 1.0, 0.04), signed=False, strange=True)
+    assert "compared on drawings" in said
+    assert "a faster int8 recipe may agree" in said
+    assert "some hundred photos" in said

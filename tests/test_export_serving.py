@@ -252,7 +252,7 @@ class TestTriton:
 
         vit = replace(small_vit("registers"), preprocessing=replace(small_vit().preprocessing, size=(70, 70)))
         plan = Plan("onnx", baked=True, extras=("features", "attention"), kits=("triton",))
-        path, names = formats.write(vit, plan, tmp_path), formats.output_names(vit, plan)
+        path, names = formats.write(vit, plan, tmp_path), formats.output_names(vit.labels, plan)
         serving.write(plan, vit, names, tmp_path)
         config = self.config(tmp_path)
         batch = np.zeros((2, *config.input[0].dims), np.uint8)

@@ -131,7 +131,22 @@ def test_what_is_learned_outlives_the_process(how, folder, model, tmp_path, caps
     assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in one)
 
 
-def test_processes_train_one_model_together(folder, model, tmp_path):
+CONFIG = """\
+distributed_type: MULTI_GPU
+num_machines: 1
+num_processes: 2
+mixed_precision: 'no'
+"""
+LAUNCHERS = {
+    "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vitdemo"],
+    "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "vitdemo"],
+    "accelerate with a file": ["-m", "accelerate.commands.launch", "--config_file", "accelerate.yaml", "-m", "vitdemo"],
+    "ray": ["-m", "vitdemo"],
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_processes_train_one_model_together(folder, model, tmp_path, launcher):
     """The mean gradient of two processes with six photos each is that of one with twelve."""
     flags = [
         "--unfreeze",
@@ -152,18 +167,24 @@ def test_processes_train_one_model_together(folder, model, tmp_path):
         "0.34",
     ]
     asked = ["finetune", str(folder), *model, *flags]
+    own = ["--engine", "ray", "--processes", "2"] if launcher == "ray" else []
+    if launcher == "ray":
+        pytest.importorskip("ray.train")
+    if launcher.startswith("accelerate"):
+        pytest.importorskip("accelerate")
+    (tmp_path / "accelerate.yaml").write_text(CONFIG, "utf-8")
     assert main([*asked, "--output", str(tmp_path / "one"), "--batch-size", "12", "--accumulate", "1"]) == 0
-    entry = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vitdemo"]
     done = subprocess.run(
-        [*entry, *asked, "--output", str(tmp_path / "two"), "--batch-size", "6", "--accumulate", "1"],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [sys.executable, *LAUNCHERS[launcher], *asked, *own, "--output", str(tmp_path / "two"), "--batch-size", "6", "--accumulate", "1"],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Right on ") == 1
+    assert "2 processes learn together" in done.stderr + done.stdout
     one, two = (checkpoint.load(tmp_path / name / "run" / "last.safetensors")["optimizer"]["state"] for name in ("one", "two"))
     assert max(each["exp_avg"].abs().max() for each in one.values()) > 1e-4
     assert all(torch.allclose(one[key]["exp_avg"], two[key]["exp_avg"], atol=1e-6) for key in one)

@@ -70,7 +70,8 @@ def test_the_readme_names_every_model_of_the_catalogue():
     assert [each.name for each in CATALOGUE if f"`{each.name}`" not in text] == []
 
 
-def test_every_requirement_is_pinned_and_explained():
-    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines():
-        assert line.startswith("#") or re.fullmatch(r"[a-z0-9-]+==[\w.]+ +# \S.*", line), line
-    assert (ROOT / "requirements-dev.txt").read_text("utf-8").startswith("-r requirements.txt\n")
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-scale.txt"])
+def test_every_requirement_is_pinned_and_explained(name):
+    for line in (ROOT / name).read_text("utf-8").splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[a-z0-9-]+(\[[a-z,]+\])?==[\w.]+ +# \S.*", line), line
+    assert (ROOT / "requirements-dev.txt").read_text("utf-8").startswith("-r requirements.txt\n-r requirements-scale.txt\n")

@@ -12,7 +12,7 @@ from tests.test_finetune_train import paint
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import find_items
-from vitdemo.core.jobs import Job
+from vitdemo.core.jobs import Job, Jobs
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.finetune_runs import Lessons, changes_of
 
@@ -83,7 +83,8 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     photos = find_items([paint(tmp_path / "colours", 3, 0)])
     of = {label: [item for item in photos if item.folder == label] for label in ("red", "blue")}
-    lessons = Lessons(ModelStore(Settings(model="demo", max_gallery=8)))
+    settings = Settings(model="demo", max_gallery=8)
+    lessons = Lessons(ModelStore(settings), Jobs(settings))
 
     def teach(id, label, items):
         lesson = lessons.teach(id, label, items)

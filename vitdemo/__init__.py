@@ -8,3 +8,4 @@ __version__ = "0.1.0"
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no call to other hosts
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # plain HTTP keeps the part already downloaded when a download is interrupted
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its official builds report to their maker from 1.29 on

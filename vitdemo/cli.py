@@ -8,12 +8,14 @@ from pathlib import Path
 
 from vitdemo import __version__
 from vitdemo.attention import command as attention
+from vitdemo.core import bulk
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.jobs import announce, attend
 from vitdemo.core.memory import give_back_freed_memory
 from vitdemo.core.terminal import CLEAR, printable, progress
 from vitdemo.embeddings import command as embeddings
+from vitdemo.embeddings import map_command as maps
 from vitdemo.export import command as export
 from vitdemo.finetune import command as finetune
 
@@ -26,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add_classify(commands)
     attention.add(commands)
     embeddings.add(commands)
+    maps.add(commands, _map_page)
     finetune.add(commands)
     export.add(commands)
     _add_sketch(commands)
@@ -49,9 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _add_classify(commands) -> None:
     command = commands.add_parser("classify", help="the top classes of photos, folders and zips of photos")
-    command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, or a folder or zip of photos")
+    command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, a folder or zip of photos, a pattern or a URL")
     command.add_argument("--top", type=int, default=5, help="classes per photo (default: 5)")
-    command.add_argument("--output", type=Path, metavar="F", help="a .json, .csv or .parquet file; without it, lines on the terminal")
+    command.add_argument("--output", metavar="F", help="a .json, .csv or .parquet file; for ray a folder; without it, lines here")
+    bulk.add_flags(command)
     Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", "max_upload_mb", "max_megapixels"))
     command.set_defaults(run=_classify)
 
@@ -59,6 +63,12 @@ def _add_classify(commands) -> None:
 def _classify(flags: argparse.Namespace) -> int:
     if flags.top < 1:
         raise UsageError("--top must be 1 or more.")
+    bulk.check_flags(flags)
+    if flags.engine == "ray":
+        from vitdemo.classify import ray
+
+        return ray.run(flags)
+    flags.output = flags.output and Path(flags.output)
     from vitdemo.classify import files, scores
     from vitdemo.classify.gallery import classify_gallery
     from vitdemo.core.gallery import find_items
@@ -115,6 +125,12 @@ def _lines(row, top: int) -> list[str]:
     if row.unfamiliar:
         lines.append("  unlike anything the model was trained on")
     return lines
+
+
+def _map_page(drawn: maps.LargeMap, pictures: int, settings: Settings) -> str:
+    from vitdemo.ui.map_pages import page
+
+    return page(drawn, pictures, settings)
 
 
 def _add_sketch(commands) -> None:

@@ -57,6 +57,12 @@ def test_three_new_drawings_from_start_to_use(demo_app, open_page, tmp_path):
     assert page.locator("#finetune .curve").count() == 3
     assert page.locator("#finetune .guess").count() == 6
     expect(page.locator("#finetune .baselines")).to_contain_text("5 nearest neighbours")
+    page.get_by_text("Run this elsewhere").click()
+    commands = page.locator("#finetune .elsewhere pre").all_inner_texts()
+    assert commands[0] == "python -m vitdemo finetune PHOTOS --output MODEL --model demo"
+    assert commands[1].startswith("accelerate launch --config_file accelerate.yaml -m vitdemo finetune PHOTOS")
+    assert "num_processes: 2" in commands[2]
+    assert commands[3].endswith("--engine ray --address auto --processes 2")
     cell = page.locator("#finetune .matrix button").first
     count = int(cell.inner_text())
     cell.click()

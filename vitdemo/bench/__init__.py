@@ -8,5 +8,6 @@ def _bench(name: str):
 
 
 BENCHES = {
-    name: _bench(name) for name in ("startup", "classify", "trace", "faithfulness", "embed", "layers", "finetune", "export", "serve")
+    name: _bench(name)
+    for name in ("startup", "classify", "trace", "faithfulness", "embed", "layers", "finetune", "labels", "export", "serve", "ray")
 }

@@ -2,12 +2,15 @@
 
 import csv
 import json
-import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vitdemo.classify.gallery import Row
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, check_place, unwritable
+from vitdemo.core.outputs import as_cell, check_place, plain, unwritable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def check_output(path: Path) -> None:
@@ -32,25 +35,9 @@ def write_rows(rows: list[Row], path: Path, model: str) -> None:
         raise unwritable(path, error) from None
 
 
-def _write_json(rows: list[Row], path: Path, model: str) -> None:
-    path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", "utf-8")
-
-
-def _write_csv(rows: list[Row], path: Path, model: str) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error"])
-        writer.writeheader()
-        for row in rows:
-            path = as_cell(row.path)
-            if row.error:
-                writer.writerow({"path": path, "error": as_cell(row.error)})
-            for rank, each in enumerate(row.predictions or [], 1):
-                writer.writerow({"path": path, "rank": rank} | {name: as_cell(value) for name, value in each.as_row().items()})
-
-
-def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
+def as_table(rows: list[Row], model: str) -> "pa.Table":
+    """The rows in the one schema that all Parquet of this app has."""
     import pyarrow as pa
-    import pyarrow.parquet
 
     schema = pa.schema(
         {
@@ -66,7 +53,7 @@ def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
     table = [
         {
             "sha256": row.sha256,
-            "path": os.fsencode(row.path).decode("utf-8", "replace"),
+            "path": plain(row.path),
             "model": model,
             "labels": [each.label.name for each in row.predictions or []],
             "indices": [each.label.index for each in row.predictions or []],
@@ -75,8 +62,30 @@ def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
         }
         for row in rows
     ]
+    return pa.Table.from_pylist(table, schema)
+
+
+def _write_json(rows: list[Row], path: Path, model: str) -> None:
+    path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", "utf-8")
+
+
+def _write_csv(rows: list[Row], path: Path, model: str) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error"])
+        writer.writeheader()
+        for row in rows:
+            named = as_cell(row.path)
+            if row.error:
+                writer.writerow({"path": named, "error": as_cell(row.error)})
+            for rank, each in enumerate(row.predictions or [], 1):
+                writer.writerow({"path": named, "rank": rank} | {name: as_cell(value) for name, value in each.as_row().items()})
+
+
+def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
+    import pyarrow.parquet
+
     with path.open("wb") as file:
-        pyarrow.parquet.write_table(pa.Table.from_pylist(table, schema), file)
+        pyarrow.parquet.write_table(as_table(rows, model), file)
 
 
 WRITERS = {".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet}

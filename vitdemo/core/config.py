@@ -123,6 +123,9 @@ class Settings:
         None, Path, "folder for these vectors and for compiled code; by default `vitdemo` in the user's cache folder"
     )
     map_timeout: float = _setting(300.0, _seconds, "seconds after which a map of a gallery is given up")
+    maps_dir: Path | None = _setting(
+        None, Path, "folder of pages that `python -m vitdemo map` made, for every visitor to open in the Embeddings tab"
+    )
     compare_photos: int = _setting(200, _whole(8, 100_000), "most photos that an export is compared with its original on")
     hub_timeout: float = _setting(5.0, _seconds, "seconds within which the model hub must answer a first contact")
     temp_dir: Path | None = _setting(None, Path, "where to put the private folder for uploads, which goes when the app stops")

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import torch
 
+from vitdemo.core.classifier import Classifier
 from vitdemo.core.errors import UserError
 from vitdemo.core.line import Line, Piece, answers_of
 from vitdemo.core.models import Vit
@@ -109,7 +110,7 @@ class Engine:
         with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             yield
 
-    def logits(self, vit: Vit, batch: torch.Tensor) -> tuple[torch.Tensor, float]:
+    def logits(self, model: Classifier, batch: torch.Tensor) -> tuple[torch.Tensor, float]:
         """One short forward pass.
 
         Args:
@@ -117,7 +118,7 @@ class Engine:
 
         Returns: (images, classes) float32 on the CPU, and the seconds the pass took.
         """
-        (logits,), seconds = self._pass("logits", lambda images: (vit.logits(images),), vit, batch)
+        (logits,), seconds = self._pass("logits", lambda images: (model.logits(images),), model, batch)
         return logits, seconds
 
     def logits_and_features(self, vit: Vit, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -160,9 +161,9 @@ class Engine:
         most = 256 if self.device.type == "cuda" else 8
         return int(max(1, min(most, self._free_memory() / 4 / self.lanes // photo)))
 
-    def _pass(self, what: str, network: Network, vit: Vit, batch: torch.Tensor) -> tuple[Outputs, float]:
+    def _pass(self, what: str, network: Network, model: Classifier, batch: torch.Tensor) -> tuple[Outputs, float]:
         """A short forward pass, together with those of the same kind that wait when its turn comes."""
-        piece = Piece(lambda: self.forward(network, batch), (what, vit, batch.shape[1:]), batch)
+        piece = Piece(lambda: self.forward(network, batch), (what, model, batch.shape[1:]), batch)
 
         def together(pieces: list[Piece]) -> list[tuple[Outputs, float]]:
             outputs, seconds = self.forward(network, torch.cat([each.batch for each in pieces]))

@@ -1,8 +1,9 @@
-"""Galleries: photos from files, folders, zips and uploads, each with the name people know it by. None of them is opened yet.
+"""Galleries: photos from files, folders, zips, URLs and uploads, each with the name people know it by. None of them is opened yet.
 
 A zip is read where it lies, a member at a time, and nothing of it is written to disk.
 """
 
+import glob
 import math
 import os
 import zipfile
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from vitdemo.core import remote
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos import SUFFIXES, read, read_from, shown_name
@@ -29,7 +31,8 @@ class Item:
         path: where it lies; the zip, for one that lies in a zip.
         name: what results call it: on the command line a path that opens as printed, else the visitor's name for it, with its folders.
         folder: the name of the folder it lies in, which may be its label; empty for a file given by itself.
-        archive, member: the zip and the entry in it.
+        archive, member, number: the zip, the entry in it, and its place among that zip's photos.
+        url: where it lies instead of `path`, for one that fsspec reads.
     """
 
     path: Path
@@ -37,6 +40,8 @@ class Item:
     folder: str = ""
     archive: zipfile.ZipFile | None = None
     member: zipfile.ZipInfo | None = None
+    number: int = 0
+    url: str = ""
 
     @property
     def shown(self) -> str:
@@ -45,6 +50,8 @@ class Item:
 
     def read(self, settings: Settings) -> bytes:
         """The file's bytes. Raises: UserError where they can't be had."""
+        if self.url:
+            return remote.read(self.url, self.shown, settings)
         if self.archive is None:
             return read(self.path, self.shown, settings)
         if self.member.flag_bits & 1:
@@ -63,19 +70,36 @@ class Item:
 def find_items(paths: Iterable[str | Path]) -> list[Item]:
     """Every file given, and every photo in every folder or zip given, in a stable order; hidden files and other kinds are passed over.
 
-    Zips that lie in a folder count as folders; a damaged one is an item that can't be read.
+    A name that is no file may be a pattern, such as `photos/**/*.jpg`, or a URL that fsspec reads, with or without a pattern, such as
+    `s3://bucket/photos`. Zips that lie in a folder count as folders; a damaged one is an item that can't be read.
 
-    Raises: UserError for a zip that was given and can't be read.
+    Raises: UserError for a zip or a URL that was given and can't be read.
     """
     found = []
-    for path in map(Path, paths):
-        if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that nothing can have
-            found += _in_folder(path)
-        elif path.suffix.lower() == ".zip":
-            found += _in_zip(path, str(path), math.inf)
+    for given in paths:
+        if remote.is_url(given):
+            found += _at_url(given)
+        elif not os.path.lexists(given) and glob.has_magic(str(given)):
+            for each in sorted(glob.glob(str(given), recursive=True)):
+                if (os.path.isdir(each) and "**" not in str(given)) or each.lower().endswith((".zip", *SUFFIXES)):
+                    found += _at_path(Path(each))
         else:
-            found.append(Item(path, str(path)))
+            found += _at_path(Path(given))
     return found
+
+
+def _at_path(path: Path) -> Iterable[Item]:
+    if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that nothing can have
+        return _in_folder(path)
+    if path.suffix.lower() == ".zip":
+        return zip_items(path, str(path))
+    return [Item(path, str(path))]
+
+
+def _at_url(url: str) -> Iterator[Item]:
+    for each in remote.photos_at(url, _is_photo):
+        name = PurePosixPath(each.name)
+        yield Item(Path(name.name), each.name, name.parent.name if each.inside else "", url=each.url)
 
 
 def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, command: str = "classify") -> list[Item]:
@@ -92,7 +116,7 @@ def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, com
     for name, path in files:
         name = clean_name(name)
         if name.lower().endswith(".zip"):
-            more = _in_zip(path, name, LARGEST_INDEX)
+            more = zip_items(path, name, LARGEST_INDEX)
         else:
             more = [Item(path, name, PurePosixPath(name).parent.name)] if "/" not in name or _is_photo(name) else []
         count += len(more)
@@ -106,6 +130,11 @@ def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, com
             f"“python -m vitdemo {command} FOLDER” on the command line, which has no limit."
         )
     return sorted(found, key=lambda item: item.name)
+
+
+def evenly(items: list[Item], most: int) -> list[Item]:
+    """At most so many, from all over the list: galleries are sorted by folder."""
+    return [items[index * len(items) // most] for index in range(most)] if len(items) > most else items
 
 
 def clean_name(name: str) -> str:
@@ -123,7 +152,7 @@ def _in_folder(path: Path) -> Iterator[Item]:
                 yield Item(file, str(file), file.absolute().parent.name)
             elif each.lower().endswith(".zip") and not each.startswith("."):
                 try:
-                    yield from _in_zip(file, str(file), math.inf)
+                    yield from zip_items(file, str(file))
                 except UserError:  # a row of its own that says so, and the folder goes on
                     yield Item(file, str(file), file.absolute().parent.name)
 
@@ -166,7 +195,15 @@ class _TooLarge(Exception):
     pass
 
 
-def _in_zip(path: Path, name: str, largest_index: float) -> list[Item]:
+def zip_items(path: Path, name: str, largest_index: float = math.inf) -> list[Item]:
+    """The photos in a zip, in its order.
+
+    Args:
+        name: what the zip is called.
+        largest_index: bytes of its list of entries that are too many.
+
+    Raises: UserError for one that can't be read.
+    """
     shown = shown_name(PurePosixPath(name).name)
     try:
         file = _AtRest(path, largest_index)
@@ -184,9 +221,9 @@ def _in_zip(path: Path, name: str, largest_index: float) -> list[Item]:
     if sum(each.file_size for each in members) > BOMB * path.stat().st_size:
         raise UserError(f"“{shown}” unpacks to more than {BOMB} times its size, which no zip of photos does: give the photos themselves.")
     items = []
-    for each in members:
+    for number, each in enumerate(members):
         inside = clean_name(each.filename)
-        items.append(Item(path, f"{name}/{inside}", PurePosixPath(inside).parent.name, archive, each))
+        items.append(Item(path, f"{name}/{inside}", PurePosixPath(inside).parent.name, archive, each, number))
     return items
 
 

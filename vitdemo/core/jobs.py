@@ -10,10 +10,11 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from vitdemo.core.outputs import unwritable
 ENTRY = (sys.executable, "-m", "vitdemo")
 ROOT = Path(__file__).parents[2]
 VARIABLE = "VITDEMO_EVENTS"  # tells a child which file its events go to
+CHECKPOINT = "VITDEMO_CHECKPOINT"  # the operator's model's: a child's may be another one, and its flags say all of it
 EVENTS, ERRORS, STATE = "events.jsonl", "errors.txt", "job.json"
 OVER = ("done", "stopped", "failed")
 GRACE = 30.0  # seconds that a child has to put its things in order once it is asked to stop
@@ -46,6 +48,7 @@ def attend() -> None:
     """In a child: stop as if by Ctrl-C once the standard input closes. Does nothing where the command was given by a person."""
     if VARIABLE not in os.environ:
         return
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # an app begun in a script's background hands on that it is ignored
 
     def listen() -> None:
         while os.read(0, 1024):  # sys.stdin's own lock, held here, would keep the child from ending
@@ -64,6 +67,7 @@ class Job:
         command: what would follow `python -m vitdemo`.
         state: `waiting` in line, `running`, then `done`, `stopped` or `failed`.
         error: why it failed, one sentence for people.
+        tidy: clears up after a child that could not do so itself, before the job counts as over.
     """
 
     folder: Path
@@ -72,6 +76,7 @@ class Job:
     error: str = ""
     stopping: threading.Event = field(default_factory=threading.Event)
     process: subprocess.Popen | None = None
+    tidy: Callable[[], None] | None = None
 
     @property
     def id(self) -> str:
@@ -100,12 +105,12 @@ class Jobs:
         self._line: list[Job] = []
         self._changed = threading.Condition()
 
-    def start(self, command: Sequence[str], folder: Path) -> Job:
+    def start(self, command: Sequence[str], folder: Path, tidy: Callable[[], None] | None = None) -> Job:
         """Begin, or queue up. A folder that holds an earlier job's work gets a new one, which may go on from there.
 
         Raises: UserError where too many wait already, where the folder's job is still at work, or where it can't be written.
         """
-        job = Job(folder.resolve(), tuple(command))
+        job = Job(folder.resolve(), tuple(command), tidy=tidy)
         with self._changed:
             if len(self._line) >= self.settings.max_jobs:
                 raise UserError(f"The app is busy: {len(self._line)} long jobs are waiting. Try again in a few minutes.")
@@ -173,6 +178,8 @@ class Jobs:
         except OSError as reason:
             state, error = "failed", f"The work could not be begun ({reason.strerror}): try again."
         with contextlib.suppress(OSError):  # its folder may be gone by now
+            if job.tidy:
+                job.tidy()
             self._note(job, state, error)
         job.error, job.state = error, state
         with self._changed:
@@ -181,7 +188,8 @@ class Jobs:
 
     def _run(self, job: Job) -> int:
         """Run the child to its end. Returns its exit status."""
-        environ = os.environ | {VARIABLE: str(job.folder / EVENTS), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        environ = {name: value for name, value in os.environ.items() if name != CHECKPOINT}
+        environ |= {VARIABLE: str(job.folder / EVENTS), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         with (job.folder / ERRORS).open("wb") as errors:
             job.process = subprocess.Popen(
                 [*self._entry, *job.command],

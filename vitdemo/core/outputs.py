@@ -30,6 +30,11 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} can't be written ({error.strerror}): choose another place.")
 
 
+def plain(text: str) -> str:
+    """A name that is no UTF-8 on disk, made so, for files that hold nothing else."""
+    return os.fsencode(text).decode("utf-8", "replace")
+
+
 def as_cell(value: object) -> object:
     """A cell of a CSV file. A text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value

@@ -1,4 +1,4 @@
-"""Several processes that train one model together, as `accelerate launch` and `torchrun` start them."""
+"""Several processes that train one model together, as `accelerate launch`, `torchrun` and Ray Train start them."""
 
 import os
 import shutil
@@ -17,12 +17,14 @@ def joined(folder: Path) -> Iterator[tuple[Path, int | None]]:
 
     The first process writes to `folder`. The others write to a copy that goes at the end, and go on from what the first one had.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    joined_already = group.is_initialized()  # as in a job of Ray Train, which ends it as well
+    if not joined_already and int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield folder, None
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    group.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if not joined_already:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        group.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     scratch = Path(tempfile.mkdtemp(prefix="vitdemo-process-"))
     try:
         rank = group.get_rank()
@@ -31,5 +33,6 @@ def joined(folder: Path) -> Iterator[tuple[Path, int | None]]:
         group.barrier()
         yield (scratch if rank else folder), rank
     finally:
-        group.destroy_process_group()
+        if not joined_already:
+            group.destroy_process_group()
         shutil.rmtree(scratch, ignore_errors=True)

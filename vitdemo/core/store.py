@@ -134,6 +134,14 @@ class ModelStore:
         """The name under which a child process finds this model: local-dir:DIR for a visitor's own."""
         return self._own.get(name, name)
 
+    def flags_of(self, name: str) -> list[str]:
+        """The flags by which a child process finds the model that answers here under this name. It has begun to load by now."""
+        if name == "auto":  # it may have come to the demo model
+            name = DEMO_MODEL if self.get(name).result(1).name == DEMO_MODEL else DEFAULT_MODEL
+        elif name == self.settings.model and self.settings.checkpoint:
+            return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}"]
+        return [f"--model={self.place_of(name)}"]
+
     def leave(self, visitor: str) -> None:
         """A visitor has gone: nothing is held for them any more."""
         with self._lock:

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from vitdemo.core.errors import UserError
 from vitdemo.embeddings.nearest import METRICS, nearest, prepared
 from vitdemo.embeddings.progress import Clock, Progress
 from vitdemo.embeddings.scores import trustworthiness
+
+if TYPE_CHECKING:
+    import umap
 
 FEWEST = 5  # rows from which on UMAP and HDBSCAN have something to work with
 EPOCHS = 300  # of a new map; UMAP's own 500 take longer and gain nothing in trustworthiness
@@ -158,6 +162,25 @@ def _umap(rows: np.ndarray, options: MapOptions, start: np.ndarray | None, on_pr
     epochs, rate, init = EPOCHS, 1.0, "spectral"
     if start is not None:
         epochs, rate, init = CHAINED_EPOCHS, CHAINED_RATE, _filled(start, indices)
+    return fitted(rows, indices, distances, options, epochs=epochs, rate=rate, init=init, on_progress=on_progress).embedding_
+
+
+def fitted(
+    rows: np.ndarray,
+    indices: np.ndarray,
+    distances: np.ndarray,
+    options: MapOptions,
+    *,
+    epochs: int = EPOCHS,
+    rate: float = 1.0,
+    init: str | np.ndarray = "spectral",
+    on_progress: OnProgress = lambda _: None,
+) -> "umap.UMAP":
+    """UMAP, fitted to rows whose neighbours are known.
+
+    Args:
+        indices, distances: (n, neighbours), each row its own first neighbour.
+    """
     on_progress(Progress("map", 0, epochs))
     import umap
 
@@ -165,10 +188,11 @@ def _umap(rows: np.ndarray, options: MapOptions, start: np.ndarray | None, on_pr
         warnings.simplefilter("ignore")  # of a seed that means one thread, and of neighbours that can't place new rows: both are meant
         fit = umap.UMAP(
             n_components=options.dimensions,
-            n_neighbors=count,
+            n_neighbors=indices.shape[1],
             min_dist=options.min_dist,
             metric=options.metric,
             random_state=options.seed,
+            transform_seed=options.seed,
             init=init,
             n_epochs=epochs,
             learning_rate=rate,
@@ -176,7 +200,7 @@ def _umap(rows: np.ndarray, options: MapOptions, start: np.ndarray | None, on_pr
             verbose=True,
             tqdm_kwds={"file": _Epochs(on_progress, epochs), "bar_format": "{n}", "mininterval": 0.2},
         )
-        return fit.fit_transform(rows)
+        return fit.fit(rows)
 
 
 class _Epochs:

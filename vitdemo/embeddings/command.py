@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from vitdemo.core import bulk
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.terminal import CLEAR, printable, progress
@@ -18,14 +19,15 @@ NEIGHBOURS = 5  # of each photo, in what is written
 def add(commands) -> None:
     """Give the command line its `embed` command."""
     command = commands.add_parser("embed", help="photos as vectors of any layer, and their map")
-    command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, or a folder or zip of photos")
+    command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, a folder or zip of photos, a pattern or a URL")
     command.add_argument(
         "--layer", default="final", metavar="L", help="a block's output, from 1, or final: after the last norm (default: final)"
     )
     command.add_argument("--pool", default="cls", metavar="HOW", help="cls, mean (of the patches) or patches: each of them (default: cls)")
     command.add_argument("--map", type=int, metavar="D", help="draw a map as well, in 2 or 3 dimensions, with clusters")
     command.add_argument("--seed", type=int, default=0, metavar="S", help="the map's: the same seed draws the same map (default: 0)")
-    command.add_argument("--output", type=Path, metavar="F", help="a .npz, .csv or .parquet file")
+    command.add_argument("--output", metavar="F", help="a .npz, .csv or .parquet file; a folder for ray")
+    bulk.add_flags(command)
     Settings.add_flags(
         command, (*MODEL_FLAGS, "batch_size", "max_upload_mb", "max_megapixels", "vector_cache_mb", "cache_dir", "map_timeout")
     )
@@ -37,6 +39,14 @@ def _embed(flags: argparse.Namespace) -> int:
         raise UsageError(f"--pool is “{flags.pool}”, but it must be one of {', '.join(POOLS)}.")
     if flags.map is not None and flags.pool == "patches":
         raise UsageError("--map draws one point for each photo: give --pool cls or mean with it.")
+    bulk.check_flags(flags)
+    if flags.engine == "ray":
+        if flags.map is not None:
+            raise UsageError("--map draws with --engine local: draw a map of what Ray writes with “python -m vitdemo map DIR”.")
+        from vitdemo.embeddings import ray
+
+        return ray.run(flags)
+    flags.output = flags.output and Path(flags.output)
     settings = Settings.read(flags)
     from vitdemo.embeddings import files
     from vitdemo.embeddings.atlas import MapOptions

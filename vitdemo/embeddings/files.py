@@ -2,17 +2,20 @@
 
 import csv
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, check_place, unwritable
+from vitdemo.core.outputs import as_cell, check_place, plain, unwritable
 from vitdemo.embeddings.atlas import Atlas
 from vitdemo.embeddings.gallery import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 AXES = ("x", "y", "z")
 
@@ -136,8 +139,27 @@ def _write_csv(path: Path, table: _Table) -> None:
 
 
 def _write_parquet(path: Path, table: _Table) -> None:
-    import pyarrow as pa
     import pyarrow.parquet
+
+    with path.open("wb") as file:
+        parts = _parquet_parts(table)
+        first = next(parts)
+        with pyarrow.parquet.ParquetWriter(file, first.schema) as writer:
+            writer.write_table(first)
+            for each in parts:
+                writer.write_table(each)
+
+
+def as_table(rows: Sequence[Row], vectors: np.ndarray, *, model: str, layer: int | str, pooling: str) -> "pa.Table":
+    """Rows and their vectors, as of `write_vectors`, in the one schema that all Parquet of this app has."""
+    import pyarrow as pa
+
+    return pa.concat_tables(_parquet_parts(_Table(rows, vectors, model, str(layer), pooling, None)))
+
+
+def _parquet_parts(table: _Table) -> "Iterator[pa.Table]":
+    """The table some rows at a time, at least once."""
+    import pyarrow as pa
 
     numbers = iter(range(len(table.done)))
     places = [None if row.error else next(numbers) for row in table.rows]
@@ -156,16 +178,15 @@ def _write_parquet(path: Path, table: _Table) -> None:
             **{name: types.get(name, pa.string()) for name in columns},
         }
     )
-    with path.open("wb") as file, pyarrow.parquet.ParquetWriter(file, schema) as writer:
-        for first in range(0, len(table.rows), 256):
-            part = list(zip(table.rows[first : first + 256], places[first : first + 256], strict=True))
-            writer.write_table(pa.Table.from_pylist([_parquet_row(row, place, table, columns) for row, place in part], schema))
+    for first in range(0, max(1, len(table.rows)), 256):
+        part = list(zip(table.rows[first : first + 256], places[first : first + 256], strict=True))
+        yield pa.Table.from_pylist([_parquet_row(row, place, table, columns) for row, place in part], schema)
 
 
 def _parquet_row(row: Row, place: int | None, table: _Table, columns: dict[str, Sequence]) -> dict:
     return {
         "sha256": row.sha256,
-        "path": _plain(row.path),
+        "path": plain(row.path),
         "model": table.model,
         "layer": table.layer,
         "pooling": table.pooling,
@@ -177,13 +198,8 @@ def _parquet_row(row: Row, place: int | None, table: _Table, columns: dict[str, 
 
 def _cell(value: object) -> object:
     if isinstance(value, str):
-        return _plain(value)
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value.item()
-
-
-def _plain(text: str) -> str:
-    """Names that are no UTF-8 on disk, made so."""
-    return os.fsencode(text).decode("utf-8", "replace")
+        return plain(value)
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value.item()
 
 
 WRITERS = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}

@@ -16,6 +16,7 @@ import torch
 from vitdemo.core.config import Settings
 from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
+from vitdemo.core.fingerprint import key_of
 from vitdemo.core.gallery import Item
 from vitdemo.core.models import Vit
 from vitdemo.core.photos import Photo, thumbnail
@@ -23,7 +24,7 @@ from vitdemo.core.predictions import Prediction
 from vitdemo.core.preprocessing import Preprocessing
 from vitdemo.core.stream import Ready, batches, photos_ahead
 from vitdemo.embeddings.progress import Clock, Progress
-from vitdemo.embeddings.store import TOP, Record, VectorStore, key_of
+from vitdemo.embeddings.store import TOP, Record, VectorStore
 from vitdemo.embeddings.vectors import Layer, all_layers, layers_of, pools_of
 
 THUMBNAIL = 96  # pixels wide

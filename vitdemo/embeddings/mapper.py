@@ -183,7 +183,7 @@ def _serve(pipe: Connection, cache: Path) -> None:
     """What the child does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
     try:
-        _keep_compiled(cache)
+        keep_compiled(cache)
         for dimensions in (2, 3):  # compiled apart
             draw(np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32), MapOptions(dimensions))
     except Exception:
@@ -207,7 +207,7 @@ def _done(task: str, arguments: tuple, on_progress: OnProgress) -> tuple[str, ob
         return "failed", traceback.format_exc()
 
 
-def _keep_compiled(cache: Path) -> None:
+def keep_compiled(cache: Path) -> None:
     """Have numba keep on disk what it compiles. To be called before anything imports umap."""
     try:
         cache.mkdir(parents=True, exist_ok=True)

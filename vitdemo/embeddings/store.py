@@ -6,28 +6,19 @@ counts as none.
 """
 
 import contextlib
-import hashlib
 import logging
 import os
 import tempfile
 import threading
-import weakref
 import zlib
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from vitdemo.core.models import Vit
-    from vitdemo.core.preprocessing import Preprocessing
-
-FORMAT = 1
 TOP = 5  # predictions kept of a photo
 TRIMMED_TO = 0.9  # share of the limit that stays after the oldest records went
 SUFFIX = ".vectors"
-_fingerprints: "weakref.WeakKeyDictionary[Vit, bytes]" = weakref.WeakKeyDictionary()
 log = logging.getLogger(__name__)
 
 
@@ -125,22 +116,3 @@ class VectorStore:
 
     def _path(self, id: str) -> Path:
         return self._here / f"{id}{SUFFIX}"
-
-
-def key_of(vit: "Vit", preprocessing: "Preprocessing", precision: str) -> str:
-    """A name for everything that a photo's vectors depend on beside the photo: architecture, weights, preprocessing, precision."""
-    parts = (FORMAT, fingerprint(vit).hex(), astuple(preprocessing), precision)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-
-
-def fingerprint(vit: "Vit") -> bytes:
-    """sha256 of a model's architecture and weights. It takes a moment for a large model, and once."""
-    if vit not in _fingerprints:
-        module, digest = vit.module, hashlib.sha256()
-        heads = [getattr(getattr(block, "attn", block), "num_heads", None) for block in module.blocks]
-        digest.update(repr((module, heads, module.global_pool, len(vit.labels))).encode())
-        for name, value in sorted(module.state_dict().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().numpy())
-        _fingerprints[vit] = digest.digest()
-    return _fingerprints[vit]

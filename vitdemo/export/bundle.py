@@ -13,29 +13,30 @@ import torch
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import Item, find_items
+from vitdemo.core.gallery import Item, evenly, find_items
 from vitdemo.core.models import Vit
-from vitdemo.core.photos import Photo, open_photo
+from vitdemo.core.photos import Photo
 from vitdemo.core.stream import photos_ahead
 from vitdemo.core.trace import trace
-from vitdemo.export import formats, parity, quantize, runtimes, serving
+from vitdemo.export import formats, known_answer, parity, quantize, runtimes, serving
 from vitdemo.export.parity import Agreement, Sample
 from vitdemo.export.place import beside, check_output, move
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES, Report, Row, concerns, render
 
 BUNDLED = ASSETS / "examples" / "gallery"
-KNOWN = ASSETS / "examples" / "cat.jpg"
+DRAWINGS = "the drawings that come with vitdemo"
 CALIBRATION = 32  # photos for the scales of a static recipe
 TRACED = 4  # photos on which features and attention are compared
 CLOSE = 0.15  # share by which times and sizes may differ and still be taken as equal: then the recipe that agrees best is shipped
-TOLERANCE = {"fp32": 1e-3, "fp16": 0.1, "int8": 0.5}  # of the known answer, in logits: the same file on another processor
+STAGES = ("ask", "write", "quantise", "load", "compare", "time", "pack")  # in order; quantise for int8 alone, load for all others
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far an export is: what is being done, and how many of how many where that is known (else 0 of 0)."""
+    """How far an export is: which of the STAGES, what is being done, and how many of how many where that is known (else 0 of 0)."""
 
+    stage: str
     phase: str
     done: int = 0
     total: int = 0
@@ -66,17 +67,16 @@ def export(
     serving.check(plan)
     with beside(output, 3 * plan.expected_bytes(vit.parameters) + 4 * vit.parameters) as folder:
         scales, photos = _share_out(photos, calibration, plan, settings)
-        source = "those that were given" if photos else "the drawings that come with vitdemo"
-        photos = photos or find_items([BUNDLED])
+        source, photos = ("those that were given", photos) if photos else (DRAWINGS, find_items([BUNDLED]))
         sample = None
         for found in parity.read_sample(photos, source, vit, engine, settings):
             if isinstance(found, Sample):
                 sample = found
             else:
-                yield Step("Asking the original", found, len(photos))
+                yield Step("ask", "Asking the original", found, len(photos))
         work = _Work(vit, engine, plan, folder, sample, scales, settings)
         yield from work.make()
-        yield Step("Writing what belongs to it")
+        yield Step("pack", "Writing what belongs to it")
         work.write_rest()
         move(folder, output)
     yield work.report
@@ -88,26 +88,26 @@ class _Work:
     def __init__(self, vit: Vit, engine: Engine, plan: Plan, folder: Path, sample: Sample, scales: list[Item], settings: Settings):
         self.vit, self.engine, self.plan, self.folder, self.sample = vit, engine, plan, folder, sample
         self.scales, self.settings = scales, settings
-        self.outputs = formats.output_names(vit, plan)
+        self.outputs = formats.output_names(vit.labels, plan)
         self.path = folder / plan.file
         self.report: Report
 
     def make(self) -> Iterator[Step]:
         """Write the model, load it back, compare and time it."""
-        yield Step(f"Writing {self.plan.file}")
+        yield Step("write", f"Writing {self.plan.file}")
         formats.write(self.vit, self.plan, self.folder)
         if self.plan.precision == "int8":
             yield from self._quantise()
         else:
-            yield Step("Loading it back")
+            yield Step("load", "Loading it back")
             run = runtimes.open_model(self.path, self.plan, self.outputs)
             agreement = None
             for found in self._compare(run):
                 if isinstance(found, Agreement):
                     agreement = found
                 else:
-                    yield Step("Comparing", found, len(self.sample.crops))
-            yield Step("Timing")
+                    yield Step("compare", "Comparing", found, len(self.sample.crops))
+            yield Step("time", "Timing")
             seconds = parity.time_in_turn({"torch": self._torch, "exported": self._side(run)})
             row = Row(f"{self.plan.precision}", _size(self.path), agreement, seconds["exported"], shipped=True)
             self._report((row,), seconds["torch"], "", signed=False)
@@ -119,7 +119,7 @@ class _Work:
         inputs = self._calibration() if self.scales else []
         files, runs, agreements = {"fp32": base}, {"fp32": runtimes.open_onnx(base)}, {}
         for number, recipe in enumerate(recipes):
-            yield Step(f"Quantising: {recipe.name}", number, len(recipes))
+            yield Step("quantise", f"Quantising: {recipe.name}", number, len(recipes))
             files[recipe.name] = self.folder / f"{number}.onnx"
             quantize.quantize(base, files[recipe.name], recipe, inputs)
             runs[recipe.name] = runtimes.open_onnx(files[recipe.name])
@@ -128,8 +128,8 @@ class _Work:
                 if isinstance(found, Agreement):
                     agreements[name] = found
                 else:
-                    yield Step(f"Comparing: {name}", found, len(self.sample.crops))
-        yield Step("Timing all of them in turn")
+                    yield Step("compare", f"Comparing: {name}", found, len(self.sample.crops))
+        yield Step("time", "Timing all of them in turn")
         seconds = parity.time_in_turn({"torch": self._torch} | {name: self._side(run) for name, run in runs.items()})
         rows = [Row(name, _size(files[name]), agreements[name], seconds[name]) for name in files]
         chosen = choose(rows[1:], self.plan.prefer)
@@ -149,10 +149,7 @@ class _Work:
         crops = [np.asarray(self.vit.preprocessing.crop(photo.image)) for photo in _readable(self.scales, self.settings)]
         if not crops:
             raise UserError("None of the photos to calibrate on can be read: give others.")
-        return [self._input(each[None]) for each in crops]
-
-    def _input(self, crops: np.ndarray) -> np.ndarray:
-        return crops if self.plan.baked else parity.normalised(crops, self.vit.preprocessing)
+        return [parity.inputs(each[None], self.vit.preprocessing, baked=self.plan.baked) for each in crops]
 
     def _side(self, run: runtimes.Runner):
         inputs = {batch: self.sample.inputs(np.arange(batch) % len(self.sample.crops), baked=self.plan.baked) for batch in parity.BATCHES}
@@ -165,6 +162,7 @@ class _Work:
     def _report(self, rows: tuple[Row, ...], torch_seconds: dict[int, float], recipe: str, *, signed: bool) -> None:
         shipped = next(row for row in rows if row.shipped)
         base = next((row for row in rows if row.name == "fp32" and row is not shipped), None)
+        strange = self.sample.source == DRAWINGS and not all(self.sample.targets)  # some show nothing that it knows
         self.report = Report(
             model=self.vit.name,
             source=self.vit.source,
@@ -179,7 +177,7 @@ class _Work:
             torch=torch.__version__,
             device=str(self.vit.device),
             cores=os.cpu_count() or 1,
-            warnings=concerns(shipped, base, signed) + serving.warnings(self.plan),
+            warnings=concerns(shipped, base, signed=signed, strange=strange) + serving.warnings(self.plan),
         )
 
     def _extras(self) -> dict[str, float]:
@@ -203,31 +201,11 @@ class _Work:
         recipe = asdict(self.vit.preprocessing) | {"input": "uint8" if self.plan.baked else "float32"}
         (self.folder / "preprocessing.json").write_text(json.dumps(recipe, indent=1) + "\n", "utf-8")
         shutil.copyfile(TEMPLATES / "preprocess.py", self.folder / "preprocess.py")
-        self._write_known_answer()
+        known_answer.write(self.vit, self.plan, self.outputs, self.folder, self.settings)
         self.report.write(self.folder)
         serving.write(self.plan, self.vit, self.outputs, self.folder)
         text = render("README.md.jinja", report=self.report, plan=self.plan, outputs=self.outputs, labels=len(self.vit.labels))
         (self.folder / "README.md").write_text(text, "utf-8")
-
-    def _write_known_answer(self) -> None:
-        """A photo, the model's input and output for it, and the answer in words, from the file as it will be used."""
-        folder = self.folder / "known_answer"
-        folder.mkdir()
-        photo = open_photo(KNOWN, self.settings).image
-        photo.save(folder / "photo.png")
-        batch = self._input(np.array(self.vit.preprocessing.crop(photo))[None])
-        found = runtimes.open_model(self.path, self.plan, self.outputs)(batch)[self.outputs[0]]  # (1, classes)
-        np.save(folder / "input.npy", batch)
-        np.save(folder / "output.npy", found)
-        answer = {"photo": "photo.png", "output": self.outputs[0], "tolerance": TOLERANCE[self.plan.precision]}
-        if self.vit.labels:
-            probabilities = torch.from_numpy(found[0].astype(np.float64)).softmax(-1)
-            best = probabilities.topk(min(5, len(probabilities)))
-            answer["predictions"] = [
-                {"index": index, "label": self.vit.labels[index].name, "probability": probability}
-                for probability, index in zip(*map(torch.Tensor.tolist, best), strict=True)
-            ]
-        (folder / "answer.json").write_text(json.dumps(answer, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def choose(rows: list[Row], prefer: str) -> Row:
@@ -250,15 +228,10 @@ def _share_out(photos: list[Item] | None, calibration: list[Item] | None, plan: 
     """Which photos find scales, and which are compared on: never the same. At most `compare_photos`, evenly taken."""
     scales: list[Item] = []
     if calibration and plan.precision == "int8":
-        scales = _evenly(calibration, min(CALIBRATION, max(1, len(calibration) // 2)))
+        scales = evenly(calibration, min(CALIBRATION, max(1, len(calibration) // 2)))
     taken = {(each.path, each.name) for each in scales}
     rest = [each for each in photos or calibration or [] if (each.path, each.name) not in taken]
-    return scales, _evenly(rest, settings.compare_photos)
-
-
-def _evenly(items: list[Item], most: int) -> list[Item]:
-    """At most so many, from all over the list: galleries are sorted by folder."""
-    return [items[index * len(items) // most] for index in range(most)] if len(items) > most else items
+    return scales, evenly(rest, settings.compare_photos)
 
 
 def _readable(items: list[Item], settings: Settings) -> Iterator[Photo]:

@@ -3,10 +3,12 @@
 import argparse
 import sys
 from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError
+from vitdemo.core.jobs import announce
 from vitdemo.export.plan import EXTRAS, FILES, KITS, PRECISIONS, PREFERENCES, Plan
 
 
@@ -40,13 +42,14 @@ def _export(flags: argparse.Namespace) -> int:
         kits=tuple(dict.fromkeys(flags.serve)),
         prefer=flags.prefer,
     )
-    settings = Settings.read(flags)
+    settings = replace(Settings.read(flags), precision="fp32")  # the original's, whatever the app runs in
     photos, calibration = _found(flags.photos, "--photos"), _found(flags.calibrate, "--calibrate")
     from vitdemo.core.store import ModelStore
     from vitdemo.export import bundle, place
 
     place.check_output(flags.output)
     store = ModelStore(settings)
+    announce({"kind": "step", "stage": "model", "phase": "Loading the model", "done": 0, "total": 0})
     vit = store.get().result()
     print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
     print(f"about {plan.expected_bytes(vit.parameters) / 1e6:.0f} MB", file=sys.stderr)
@@ -68,12 +71,13 @@ def _found(folder: Path | None, flag: str) -> list | None:
 
 
 def _follow(steps):
-    """Print each phase, and on a terminal how far it is. Returns: the last that comes, the report."""
+    """Tell each phase, and whoever follows the job or sits at the terminal how far it is. Returns: the last that comes, the report."""
     phase, here = "", sys.stderr.isatty()
     for step in steps:
         if not hasattr(step, "phase"):
             print(file=sys.stderr, end="\n" if here and phase else "")
             return step
+        announce({"kind": "step"} | asdict(step))
         if step.phase != phase:
             phase = step.phase
             print(f"{chr(10) if here else ''}{phase}", end="" if here else "\n", file=sys.stderr, flush=True)

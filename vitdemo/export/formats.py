@@ -20,6 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.hooks import hooked
+from vitdemo.core.labels import Label
 from vitdemo.core.models import Vit
 from vitdemo.core.twin import attention_layers, unfused
 from vitdemo.export.plan import Plan
@@ -37,7 +38,7 @@ class Graph(torch.nn.Module):
 
     def __init__(self, vit: Vit, plan: Plan):
         super().__init__()
-        self.outputs = output_names(vit, plan)
+        self.outputs = output_names(vit.labels, plan)
         network = unfused(vit.module) if "attention" in plan.extras else vit.module
         with hooked(()):  # nobody's hooks are copied
             self.network = copy.deepcopy(network).cpu()
@@ -77,9 +78,9 @@ def _fix_size(network: VisionTransformer) -> None:
     network.patch_embed.flatten, network.patch_embed.output_fmt, network.patch_embed.strict_img_size = True, Format.NCHW, True
 
 
-def output_names(vit: Vit, plan: Plan) -> tuple[str, ...]:
+def output_names(labels: tuple[Label, ...], plan: Plan) -> tuple[str, ...]:
     """What the graph's outputs are called, in order."""
-    first = "logits" if vit.labels else "features"
+    first = "logits" if labels else "features"
     return (first, *(name for name in ("features", "attention") if name in plan.extras and name != first))
 
 

@@ -46,8 +46,12 @@ class Sample:
 
     def inputs(self, indices: Iterable[int], *, baked: bool) -> np.ndarray:
         """Some of the photos as the exported graph takes them."""
-        crops = self.crops[list(indices)]
-        return crops if baked else normalised(crops, self.preprocessing)
+        return inputs(self.crops[list(indices)], self.preprocessing, baked=baked)
+
+
+def inputs(crops: np.ndarray, preprocessing: Preprocessing, *, baked: bool) -> np.ndarray:
+    """Crops as the exported graph takes them: as they are where preprocessing is baked in, else normalised."""
+    return crops if baked else normalised(crops, preprocessing)
 
 
 def normalised(crops: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

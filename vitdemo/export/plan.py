@@ -7,7 +7,13 @@ from vitdemo.core.errors import UsageError
 FILES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "torchscript": "model.pt", "pt2": "model.pt2"}  # by format
 PRECISIONS = {"fp32": 4.0, "fp16": 2.0, "int8": 1.7}  # about so many bytes per parameter: int8 leaves the most sensitive layers as they are
 EXTRAS = ("features", "attention")
-KITS = {"fastapi": "onnx", "triton": "onnx", "kserve": "onnx", "torchserve": "torchscript"}  # and the format each of them serves
+KITS = {
+    "fastapi": "onnx",
+    "triton": "onnx",
+    "kserve": "onnx",
+    "ray": "onnx",
+    "torchserve": "torchscript",
+}  # and the format each of them serves
 PREFERENCES = ("fastest", "smallest")
 
 

@@ -65,6 +65,17 @@ class Report:
     processor: str = field(default_factory=lambda: _processor())
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def read(cls, folder: Path) -> "Report":
+        """What `write` wrote. Raises: OSError, ValueError, KeyError or TypeError where it can't be used."""
+        found = json.loads((folder / "report.json").read_text("utf-8"))
+        del found["file"]
+        plan = {name: tuple(each) if isinstance(each, list) else each for name, each in found["plan"].items()}
+        rows = [row | {"agreement": Agreement(**row["agreement"]), "seconds": _by_batch(row["seconds"])} for row in found["rows"]]
+        seconds, sentences = _by_batch(found["torch_seconds"]), tuple(found["warnings"])
+        parts = {"plan": Plan(**plan), "rows": tuple(Row(**row) for row in rows), "torch_seconds": seconds, "warnings": sentences}
+        return cls(**found | parts)
+
     @property
     def shipped(self) -> Row:
         return next(row for row in self.rows if row.shipped)
@@ -78,12 +89,17 @@ class Report:
         (folder / "report.html").write_text(render("report.html.jinja", report=self, bars=_bars(self)), "utf-8")
 
 
-def concerns(shipped: Row, base: Row | None, signed: bool) -> tuple[str, ...]:
-    """What has to be said of a reduced precision.
+def _by_batch(seconds: dict[str, float]) -> dict[int, float]:
+    return {int(batch): each for batch, each in seconds.items()}
+
+
+def concerns(shipped: Row, base: Row | None, *, signed: bool, strange: bool) -> tuple[str, ...]:
+    """What has to be said of what was measured.
 
     Args:
         base: fp32 in the same format, where it was measured.
         signed: it needs a processor with VNNI.
+        strange: it was compared on drawings that the model was not made for.
     """
     found, mine = [], shipped.agreement
     better = f"fp32 ({base.bytes / 1e6:.1f} MB) or fp16" if base else "fp32"
@@ -100,6 +116,12 @@ def concerns(shipped: Row, base: Row | None, signed: bool) -> tuple[str, ...]:
         found.append(
             "Its signed weights are for processors with VNNI, as this one has: on others its answers differ, as the known answer shows: "
             "export it anew on such a one."
+        )
+    if strange:
+        recipe = ", and a faster int8 recipe may agree on them" if base else ""
+        found.append(
+            "It was compared on drawings, and this model was made for other pictures: on those the figures may be better or worse"
+            f"{recipe}. Export it again with some hundred photos of the kind that it will see."
         )
     return tuple(found)
 

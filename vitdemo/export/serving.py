@@ -1,4 +1,4 @@
-"""What serves a bundle: files beside the model for FastAPI, Triton, KServe and TorchServe."""
+"""What serves a bundle: files beside the model for FastAPI, Triton, KServe, Ray Serve and TorchServe."""
 
 import importlib.util
 import os
@@ -14,6 +14,7 @@ from vitdemo.export.report import TEMPLATES, render
 
 NAME = "vit"  # what servers call the model
 FASTAPI = ("server.py", "requirements.txt", "Dockerfile", "compose.yaml", ".dockerignore")
+RAY = ("ray_server.py", "ray_serve.yaml", "requirements-ray.txt")
 MAX_BATCH = 32
 ARCHIVER = "model_archiver"
 TRITON_LABELS = "labels.txt"
@@ -87,6 +88,11 @@ def _write_kserve(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) 
     shutil.copyfile(TEMPLATES / "kserve.yaml", folder / "kserve.yaml")
 
 
+def _write_ray(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) -> None:
+    for name in RAY:
+        shutil.copyfile(TEMPLATES / "rayserve" / name, folder / name)
+
+
 def _write_torchserve(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) -> None:
     """torchserve/vit.mar, made by torch-model-archiver, and the properties to start it with."""
     place = folder / "torchserve"
@@ -110,4 +116,10 @@ def _write_torchserve(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Pa
         raise UserError(f"torch-model-archiver failed ({reason[:160]}): leave TorchServe out, or install torch-model-archiver anew.")
 
 
-_WRITERS = {"fastapi": _write_fastapi, "triton": _write_triton, "kserve": _write_kserve, "torchserve": _write_torchserve}
+_WRITERS = {
+    "fastapi": _write_fastapi,
+    "triton": _write_triton,
+    "kserve": _write_kserve,
+    "ray": _write_ray,
+    "torchserve": _write_torchserve,
+}

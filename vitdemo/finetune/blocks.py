@@ -23,9 +23,8 @@ from vitdemo.finetune import head
 from vitdemo.finetune.augment import varied
 from vitdemo.finetune.dataset import Sample
 from vitdemo.finetune.features import run_over
-from vitdemo.finetune.recipe import Recipe
+from vitdemo.finetune.recipe import UPDATE, Recipe
 
-UPDATE = 32  # photos an update where the recipe leaves it open
 TELL_EVERY = 0.5  # seconds
 
 

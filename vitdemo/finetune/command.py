@@ -25,6 +25,9 @@ def add(commands) -> None:
     command.add_argument(
         "--rename", action="append", default=[], metavar="OLD=NEW", help="call a class NEW, which may be another's; OLD= leaves it out"
     )
+    command.add_argument("--engine", default="local", metavar="E", help="local, or ray: a job of Ray Train (default: local)")
+    command.add_argument("--address", metavar="A", help="of a Ray cluster, such as auto; without it, this machine's own")
+    command.add_argument("--processes", type=int, metavar="N", help="that Ray Train starts; by default one for each GPU, or for two CPUs")
     for each in fields(Recipe):
         flag, meaning = "--" + each.name.replace("_", "-"), each.metadata["meaning"].replace("%", "%%")
         command.add_argument(flag, metavar=each.name.upper(), help=f"{meaning} (default: {each.default})")
@@ -33,6 +36,20 @@ def add(commands) -> None:
 
 
 def _finetune(flags: argparse.Namespace) -> int:
+    _recipe(flags)
+    if flags.engine not in ("local", "ray"):
+        raise UsageError(f"--engine is “{flags.engine}”, but it must be local or ray.")
+    if flags.engine == "ray":
+        from vitdemo.finetune import ray
+
+        return ray.run(flags)
+    if flags.address or flags.processes:
+        raise UsageError("--address and --processes are Ray's: give --engine ray with them.")
+    return learn(flags)
+
+
+def learn(flags: argparse.Namespace) -> int:
+    """Fine-tune in this process, with others if it was started beside them. Returns the exit status."""
     recipe = _recipe(flags)
     changes = dict(_renaming(each) for each in flags.rename)
     settings = Settings.read(argparse.Namespace(**{name: getattr(flags, name) for name in SETTINGS}))
@@ -58,6 +75,8 @@ def _finetune(flags: argparse.Namespace) -> int:
         teller = _Teller() if not rank else None
         if teller:
             print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+            if rank is not None:
+                print(f"{_processes()} processes learn together", file=sys.stderr)
         try:
             for event in finetune(vit, store.engine, samples, recipe, output, settings, notes):
                 if teller:
@@ -87,6 +106,12 @@ def _renaming(text: str) -> tuple[str, str]:
     if not equals or not old:
         raise UsageError(f"--rename is “{text}”, but it must be OLD=NEW, or OLD= to leave the class out.")
     return old, new
+
+
+def _processes() -> int:
+    from torch.distributed import get_world_size
+
+    return get_world_size()
 
 
 def _cuda() -> bool:

@@ -11,6 +11,7 @@ from vitdemo.core.errors import UsageError
 
 AUGMENTS = ("none", "light", "standard", "strong")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+UPDATE = 32  # photos an update where the recipe leaves it open
 
 
 def _number(kind: type, low: float, high: float) -> Callable[[str], Any]:

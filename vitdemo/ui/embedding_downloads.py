@@ -15,7 +15,18 @@ from vitdemo.ui.render import WEB, html
 
 KINDS = ("npz", "csv", "parquet", "html")
 NEAREST = 10  # neighbours named of each photo
-SCRIPTS = ("map_camera", "map_thumbnails", "map_colours", "map_dots", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_page")
+SCRIPTS = (
+    "map_camera",
+    "map_thumbnails",
+    "map_colours",
+    "map_pixels",
+    "map_paint",
+    "map",
+    "map_hand",
+    "map_panel",
+    "map_layers",
+    "map_page",
+)
 
 
 def download(runs: EmbeddingRuns, run: EmbeddingRun, key: MapKey, kind: str, ids: Any = None) -> dict:

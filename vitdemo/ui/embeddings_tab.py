@@ -14,15 +14,16 @@ from vitdemo.ui import embedding_answers, embedding_teach, giving
 from vitdemo.ui.classify_tab import CurrentPhoto
 from vitdemo.ui.embedding_runs import EmbeddingRuns
 from vitdemo.ui.finetune_runs import Lessons
-from vitdemo.ui.guard import sentence, told
+from vitdemo.ui.guard import bound, sentence, told
+from vitdemo.ui.map_pages import kept, kept_pages
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.opened import Opened
 from vitdemo.ui.render import WEB, html
 
 NAME = "embeddings"  # of the tab
 LEAD = "Folders become labels, and each layer is scored by them."
-MAP = ("map_camera", "map_thumbnails", "map_colours", "map_dots", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_export")
-SCRIPTS = (*MAP, "embeddings_map", "embeddings_photo", "embeddings_teach", "embeddings_chosen")
+MAP = ("map_camera", "map_thumbnails", "map_colours", "map_pixels", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_export")
+SCRIPTS = (*MAP, "embeddings_map", "embeddings_photo", "embeddings_teach", "embeddings_chosen", "embeddings_kept")
 
 
 def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: EmbeddingRuns, lessons: Lessons, opened: Opened) -> None:
@@ -33,9 +34,14 @@ def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: E
         header,
         lead=LEAD,
         command="embed",
-        markup=html("embeddings", map=(WEB / "map.html").read_text("utf-8"), layers=(WEB / "map_layers.html").read_text("utf-8")),
+        markup=html(
+            "embeddings",
+            kept=[each.stem for each in kept_pages(store.settings.maps_dir)],
+            map=(WEB / "map.html").read_text("utf-8"),
+            layers=(WEB / "map_layers.html").read_text("utf-8"),
+        ),
         scripts=[f"{name}.js" for name in SCRIPTS],
-        functions=[*embedding_answers.functions(runs), embedding_teach.function(runs, lessons)],
+        functions=[*embedding_answers.functions(runs), bound(kept, store.settings.maps_dir), embedding_teach.function(runs, lessons)],
         start=runs.start,
     )
     quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False, "trigger_mode": "multiple"}

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from gradio.utils import get_upload_folder
 
-from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs import Job, Jobs
 from vitdemo.core.photos import SUFFIXES, shown_name
@@ -98,9 +97,8 @@ class Lesson:
 class Lessons:
     """All visitors' lessons."""
 
-    def __init__(self, store: ModelStore):
-        self.store, self.settings = store, store.settings
-        self.jobs = Jobs(store.settings)
+    def __init__(self, store: ModelStore, jobs: Jobs):
+        self.store, self.settings, self.jobs = store, store.settings, jobs
         self._lessons: dict[str, Lesson] = {}
 
     @property
@@ -162,7 +160,7 @@ class Lessons:
         if lesson.job and not lesson.job.over:
             raise UserError("This is being learned already: wait for it, or stop it first.")
         name = self.store.allowed(model)
-        named = self._named(name)
+        named = self.store.flags_of(name)
         data = lesson.data(recipe.seed, recipe.validation)
         photos = self._write_photos(lesson, data)
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in recipe.as_json().items()]
@@ -181,17 +179,6 @@ class Lessons:
         for lesson in list(self._lessons.values()):
             if lesson.busy:
                 self.jobs.stop(lesson.job)
-
-    def close(self) -> None:
-        self.jobs.close()
-
-    def _named(self, name: str) -> list[str]:
-        """The flags that name the model which answers in the page under this name."""
-        if name == "auto":  # it may have come to the demo model by now
-            name = DEMO_MODEL if self.store.get(name).result(1).name == DEMO_MODEL else DEFAULT_MODEL
-        elif name == self.settings.model and self.settings.checkpoint:
-            return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}"]
-        return [f"--model={self.store.place_of(name)}"]
 
     def _write_photos(self, lesson: Lesson, data: "Dataset") -> Path:
         """Lay the photos out as the command reads them, under names of ours."""

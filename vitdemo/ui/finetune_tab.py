@@ -17,6 +17,7 @@ from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import read_json
 from vitdemo.core.store import ModelStore
+from vitdemo.finetune.elsewhere import CONFIG_NAME, Elsewhere, elsewhere
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui import giving, model_header
 from vitdemo.ui.finetune_runs import Lesson, Lessons, changes_of, samples_of
@@ -202,7 +203,23 @@ def _report(lesson: Lesson) -> dict | None:
 def _report_html(lesson: Lesson, report: dict) -> str:
     worst = [report["photos"][index] | {"uri": _thumbnail(lesson, report["photos"][index])} for index in report["worst"]]
     blocks = report["recipe"]["unfreeze"] != "head"
-    return html("finetune_report", report=report, worst=worst, blocks=blocks, percent=percent, stopped=not report["finished"])
+    return html(
+        "finetune_report",
+        report=report,
+        worst=worst,
+        blocks=blocks,
+        percent=percent,
+        stopped=not report["finished"],
+        elsewhere=_elsewhere(lesson, report),
+        config_name=CONFIG_NAME,
+    )
+
+
+def _elsewhere(lesson: Lesson, report: dict) -> Elsewhere:
+    """The run's commands. A model that lies in a folder here goes by its name: that folder is nobody's business."""
+    folder = lesson.model.startswith(("own:", "local-dir:"))
+    recipe = Recipe.read(report["recipe"])
+    return elsewhere(recipe, f"local-dir:{report['model']}" if folder else report["model"], lesson.changes)
 
 
 def _cell(lessons: Lessons):

@@ -11,11 +11,14 @@ from vitdemo.ui import (
     classify_tab,
     embed_api,
     embeddings_tab,
+    export_api,
+    export_tab,
     finetune_api,
     finetune_tab,
     gallery_panel,
     model_header,
 )
+from vitdemo.ui.export_trial import Trial
 from vitdemo.ui.guard import Page
 from vitdemo.ui.opened import Opened
 from vitdemo.ui.visitors import Visitors
@@ -24,7 +27,7 @@ from vitdemo.ui.visitors import Visitors
 def build(settings: Settings, store: ModelStore, visitors: Visitors | None = None) -> gr.Blocks:
     """The whole page, not yet served. Nothing that only a tab needs is imported or loaded here."""
     visitors = visitors or Visitors(store)
-    scenes, embeddings, lessons = visitors.scenes, visitors.embeddings, visitors.lessons
+    scenes, embeddings, lessons, exports = visitors.scenes, visitors.embeddings, visitors.lessons, visitors.exports
     with Page(title="vitdemo", analytics_enabled=False) as page:
         header = model_header.build(store)
         active = gr.Textbox(classify_tab.NAME, visible="hidden", label="open tab")
@@ -32,7 +35,9 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             with gr.Tab("Classify", id=classify_tab.NAME) as tab, gr.Tabs():
                 opened = Opened(active, tab)
                 with gr.Tab("One photo", id="one"):
+                    trial = Trial(exports, visitors.desk)
                     current = classify_tab.build(page, store, header, visitors.turns, visitors.desk, opened)
+                    trial.follow(current, opened)
                 with gr.Tab("Many photos", id="many"):
                     gallery_panel.build(store, header, visitors.galleries)
             with gr.Tab("Attention", id=attention_tab.NAME) as tab:
@@ -41,13 +46,18 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
                 embeddings_tab.build(store, header, current, embeddings, lessons, Opened(active, tab))
             with gr.Tab("Fine-tune", id=finetune_tab.NAME):
                 finetune_tab.build(store, header, lessons)
+            with gr.Tab("Export", id=export_tab.NAME) as tab:
+                export_tab.build(store, header, exports, trial, Opened(active, tab))
         api.build(store, visitors.galleries, visitors.desk)
         attention_api.build(scenes)
         embed_api.build(store, embeddings)
         finetune_api.build(lessons)
+        export_api.build(exports)
 
         def leave(request: gr.Request) -> None:
-            visitors.leave(request.session_hash or "")
+            visitor = request.session_hash or ""
+            visitors.leave(visitor)
+            trial.leave(visitor)
 
         page.unload(leave)
     return page.queue(max_size=settings.max_queue, default_concurrency_limit=4)

@@ -25,7 +25,7 @@ from vitdemo.ui.theme import THEME
 from vitdemo.ui.uploads import Uploads
 from vitdemo.ui.visitors import Visitors
 
-STYLES = ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune")
+STYLES = ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune", "export")
 LAST_WORDS = 3.0  # seconds for work that was stopped to say so
 CLOSING = 1  # seconds for connections to end
 

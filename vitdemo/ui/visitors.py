@@ -3,10 +3,12 @@
 import threading
 import time
 
+from vitdemo.core.jobs import Jobs
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.attention_scenes import Scenes
 from vitdemo.ui.desk import Desk
 from vitdemo.ui.embedding_runs import EmbeddingRuns
+from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.gallery_runs import GalleryRuns
 from vitdemo.ui.guard import sentence
@@ -22,7 +24,8 @@ class Visitors:
     Attributes:
         desk: where all their single photos are prepared.
         turns, looking: whose request is the newest in the Classify tab, and in the Attention tab.
-        galleries, scenes, embeddings, lessons: what the tabs keep.
+        galleries, scenes, embeddings, lessons, exports: what the tabs keep.
+        jobs: the one line of all long jobs.
     """
 
     def __init__(self, store: ModelStore):
@@ -32,7 +35,9 @@ class Visitors:
         self.galleries = GalleryRuns(store)
         self.scenes = Scenes(store)
         self.embeddings = EmbeddingRuns(store)
-        self.lessons = Lessons(store)
+        self.jobs = Jobs(store.settings)
+        self.lessons = Lessons(store, self.jobs)
+        self.exports = Exports(store, self.jobs)
 
     def leave(self, visitor: str) -> None:
         """A visitor has closed the page."""
@@ -46,7 +51,7 @@ class Visitors:
 
     def sweep(self) -> None:
         """Remove what nobody has asked for as long as uploads are kept. What goes wrong with one kind is logged, and the others go on."""
-        for each in (self.galleries, self.scenes, self.embeddings, self.lessons, scratch(self.settings)):
+        for each in (self.galleries, self.scenes, self.embeddings, self.lessons, self.exports, scratch(self.settings)):
             try:
                 each.sweep()
             except Exception as error:
@@ -55,16 +60,16 @@ class Visitors:
     @property
     def busy(self) -> bool:
         """Whether anything is at work that ends by itself."""
-        return self.galleries.busy or self.embeddings.busy or self.lessons.busy
+        return self.galleries.busy or self.embeddings.busy or self.lessons.busy or self.exports.busy
 
     def stop(self) -> None:
         """End what is at work; what is done of it stays."""
-        for each in (self.galleries, self.embeddings, self.lessons):
+        for each in (self.galleries, self.embeddings, self.lessons, self.exports):
             each.stop()
 
     def close(self) -> None:
         """The app is going, and no child process goes on without it."""
-        self.lessons.close()
+        self.jobs.close()
         self.embeddings.mapper.close()
 
     def _keep_sweeping(self) -> None:

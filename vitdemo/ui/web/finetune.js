@@ -172,33 +172,48 @@ function guess(each) {
 const CURVES = [
   ["Loss", [["learning", (each) => each.loss], ["checking", (each) => each.validation_loss]], null],
   ["Right, and macro-F1", [["right", (each) => each.accuracy], ["macro-F1", (each) => each.macro_f1]], 1],
-  ["Learning rate, top and bottom layer", [["top", (each) => Object.values(each.rates)[0]], ["bottom", (each) => Object.values(each.rates).at(-1)]], null],
 ];
 
 function draw(epochs) {
-  $(".curves").replaceChildren(...(epochs.length > 1 ? CURVES.map((curve) => chart(curve, epochs)) : []));
+  $(".curves").replaceChildren(...(epochs.length > 1 ? [...CURVES, rates(epochs)].map((curve) => chart(curve, epochs)) : []));
 }
 
+// A line for each layer that learns, the topmost and the lowest by name.
+function rates(epochs) {
+  const most = epochs.map((each) => Object.keys(each.rates)).reduce((one, other) => (other.length > one.length ? other : one));
+  const peak = (name) => Math.max(...epochs.map((each) => each.rates[name] ?? 0));
+  const layers = [...new Set(["head", ...most])].filter(peak);
+  return ["Learning rate of each layer, logarithmic", layers.map((name) => [`${name} at most`, (each) => each.rates[name], peak(name)]), null];
+}
+
+// Lines are [name, value of an epoch, what the key tells]; those that tell a number of their own are drawn on a logarithmic scale.
 function chart([title, lines, most], epochs) {
   const figure = make("figure", "curve");
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 300 110");
   svg.setAttribute("role", "img");
-  const values = lines.map(([, value]) => epochs.map(value).map((each) => (Number.isFinite(each) ? each : null)));
-  const top = (most ?? 0) * 1.02 || Math.max(1e-12, ...values.flat());
-  svg.setAttribute("aria-label", `${title}: ${lines.map(([name], index) => `${name} ${number(values[index].at(-1))}`).join(", ")}`);
+  const logarithmic = lines[0].length > 2;
+  const values = lines.map(([, value]) => epochs.map(value).map((each) => (Number.isFinite(each) && (each || !logarithmic) ? each : null)));
+  const told = lines.map(([, , number], which) => number ?? values[which].at(-1));
+  const known = values.flat().filter((each) => each !== null);
+  const top = (most ?? 0) * 1.02 || Math.max(1e-12, ...known);
+  const low = Math.min(top / 10, ...known);
+  const height = (value) => (logarithmic ? Math.log(value / low) / Math.log(top / low) : value / top);
+  const colour = (which) => `color-mix(in srgb, ${COLOURS[0]}, ${COLOURS[1]} ${(100 * which) / Math.max(1, lines.length - 1)}%)`;
+  svg.setAttribute("aria-label", `${title}: ${lines.map(([name], index) => `${name} ${number(told[index])}`).join(", ")}`);
   const edge = epochs.findIndex((each) => each.stage === "blocks");
   const x = (index) => (300 * index) / (epochs.length - 1);
   if (edge > 0) svg.append(path(`M${x(edge - 0.5)} 0V110`, "var(--border-color-primary)"));
   values.forEach((line, which) => {
-    const points = line.map((value, index) => (value === null ? "" : `${x(index).toFixed(1)} ${(106 - (102 * value) / top).toFixed(1)}`)).filter(Boolean);
-    svg.append(path(`M${points.join("L")}`, COLOURS[which]));
+    const points = line.map((value, index) => (value === null ? "" : `${x(index).toFixed(1)} ${(106 - 102 * height(value)).toFixed(1)}`)).filter(Boolean);
+    if (points.length) svg.append(path(`M${points.join("L")}`, colour(which)));
   });
   const caption = make("figcaption", "", title);
   lines.forEach(([name], which) => {
+    if (which && which < lines.length - 1) return; // the others lie between
     if (which && epochs.every((each, index) => values[0][index] === values[which][index])) return; // one line over the other
-    const key = make("span", "key", `${name} ${number(values[which].at(-1))}`);
-    key.style.setProperty("--line", COLOURS[which]);
+    const key = make("span", "key", `${name} ${number(told[which])}`);
+    key.style.setProperty("--line", colour(which));
     caption.append(key);
   });
   figure.append(caption, svg);

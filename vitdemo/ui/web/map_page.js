@@ -9,7 +9,9 @@ const panel = new MapPanel(root, {
     const point = panel.map.place.get(row.id);
     const { title, lines } = panel.describe(row, point);
     box.hidden = false;
-    box.querySelector("img").src = panel.map.thumbnails.url(point);
+    const picture = panel.map.thumbnails.url(point);
+    box.querySelector("img").hidden = !picture;
+    if (picture) box.querySelector("img").src = picture;
     box.querySelector("img").alt = title;
     box.querySelector(".page-said").textContent = [row.name, ...lines].join(" · ");
     panel.map.setOpened(row.id);
@@ -27,7 +29,7 @@ function show(layer) {
   const map = told.maps.find((each) => each.layer === layer);
   panel.setMap(unpacked(bytesOf(map.data), map.sections), map.names, map.dimensions);
   const trust = map.trust === null ? "" : ` · trustworthiness ${map.trust.toFixed(3)}`;
-  document.querySelector(".page-facts").textContent = `${told.model} · ${layer === "final" ? "after the last norm" : `layer ${layer}`} · ${told.pool === "cls" ? "CLS token" : "mean of all patches"}${trust}`;
+  document.querySelector(".page-facts").textContent = `${told.model} · ${layer === "final" ? "after the last norm" : `layer ${layer}`} · ${told.pool === "cls" ? "CLS token" : "mean of all patches"}${trust}${told.note ? ` · ${told.note}` : ""}`;
 }
 
 const strip = new LayerStrip(root, show);

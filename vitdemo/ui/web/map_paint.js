@@ -2,11 +2,14 @@
 const LIFT = 15; // pixels of a group's name above its middle
 const QUIET = 0.14; // of the points that are not chosen
 
+// A photo's size in whole pixels, in steps of 8 %: while the map zooms, few sizes are made.
+const stepped = (side) => Math.round(1.08 ** Math.round(Math.log(side) / Math.log(1.08)));
+
 class Painter {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
-    this.dots = new Dots();
+    this.pixels = new Pixels();
     this.channels = new Map();
     this.ratio = 1;
   }
@@ -45,10 +48,9 @@ class Painter {
     const { context, canvas, ratio } = this;
     const [radius, side] = [this.radius(map), this.side(map)];
     const asPhotos = map.asPhotos && map.thumbnails;
-    if (!asPhotos) this.dots.clear(canvas.width, canvas.height, this.rgb(this.edge));
+    this.pixels.clear(canvas.width, canvas.height, this.rgb(this.edge));
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.fillStyle = this.edge;
-    context.fillRect(0, 0, map.camera.width, map.camera.height);
+    if (asPhotos) map.thumbnails.begin();
     for (const chosen of map.selecting ? [0, 1] : [1]) {
       for (let place = 0; place < map.count; place++) {
         const point = map.order[place];
@@ -58,8 +60,8 @@ class Painter {
         else this.dot(map, point, radius * map.near[point], quiet);
       }
     }
-    if (!asPhotos) context.putImageData(this.dots.image, 0, 0);
-    context.globalAlpha = 1;
+    context.putImageData(this.pixels.image, 0, 0);
+    if (asPhotos && map.thumbnails.late) map.redraw();
     if (!map.count) return;
     this.links(map);
     if (map.labelled) this.labels(map);
@@ -74,19 +76,19 @@ class Painter {
     const code = map.codes[point];
     const [colour, ground] = [this.rgb(map.palette[code]), this.rgb(this.edge)];
     const opacity = quiet ? QUIET : map.flat ? 1 : Math.min(1, Math.max(0.3, 0.3 + 1.4 * (near - 0.75)));
-    if (code === 0 && map.hollow) this.dots.dot(x * ratio, y * ratio, (radius - 1.5) * ratio, 1.5 * ratio, ground, colour, opacity);
-    else this.dots.dot(x * ratio, y * ratio, radius * ratio, 0.9 * ratio, colour, ground, opacity);
+    if (code === 0 && map.hollow) this.pixels.dot(x * ratio, y * ratio, (radius - 1.5) * ratio, 1.5 * ratio, ground, colour, opacity);
+    else this.pixels.dot(x * ratio, y * ratio, radius * ratio, 0.9 * ratio, colour, ground, opacity);
   }
 
   photo(map, point, side, quiet) {
-    const { context } = this;
+    const { ratio } = this;
     const [x, y] = [map.x[point], map.y[point]];
     if (x < -side || y < -side || x > map.camera.width + side || y > map.camera.height + side) return;
-    const frame = Math.max(1, side / 24);
-    context.globalAlpha = quiet ? QUIET : 1;
-    context.fillStyle = map.palette[map.codes[point]];
-    context.fillRect(x - side / 2 - frame, y - side / 2 - frame, side + 2 * frame, side + 2 * frame);
-    map.thumbnails.draw(context, point, x - side / 2, y - side / 2, side);
+    const wide = stepped(side * ratio);
+    const picture = map.thumbnails.words(point, wide);
+    const frame = Math.max(1, Math.round(wide / 24));
+    const colour = this.rgb(map.palette[map.codes[point]]);
+    this.pixels.picture(x * ratio, y * ratio, picture?.side ?? wide, picture?.data, frame, colour, quiet ? QUIET : 1);
   }
 
   ring(map, point, opened, radius, side) {

@@ -1,8 +1,10 @@
-// The photos' small pictures, all in one file: as addresses for <img>, and on sheets for the canvas, decoded as they are wanted.
+// The photos' small pictures, all in one file: as addresses for <img>, and on sheets for the canvas, decoded and scaled as they are wanted.
 class Thumbnails {
   // bytes: the JPEGs one after the other; starts: where each begins, and where the last one ends. An empty one is no picture.
   constructor(bytes, starts, arrived) {
     Object.assign(this, { bytes, starts, arrived, urls: new Map(), sheets: [], drawn: new Uint8Array(starts.length - 1), wanted: [], busy: 0 });
+    Object.assign(this, { scaled: new Map(), held: 0, left: 0, late: false });
+    this.pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   }
 
   blob(point) {
@@ -18,15 +20,37 @@ class Thumbnails {
     return this.urls.get(point);
   }
 
-  // Draw one at a place of a canvas; one that is not decoded yet will be.
-  draw(context, point, x, y, side) {
+  // One as a square of words, `side` pixels wide: as it was last where this frame has made enough new ones; null where it is not decoded yet.
+  words(point, side) {
     if (this.drawn[point] !== 2) {
       if (!this.drawn[point]) this.want(point);
-      return;
+      return null;
     }
+    const known = this.scaled.get(point);
+    if (known?.side === side) return known;
+    if (!this.left && known) {
+      this.late = true;
+      return known;
+    }
+    this.left = Math.max(0, this.left - 1);
     const place = point % (ROW * ROW);
     const sheet = this.sheets[Math.floor(point / (ROW * ROW))];
-    context.drawImage(sheet, (place % ROW) * CELL, Math.floor(place / ROW) * CELL, CELL, CELL, x, y, side, side);
+    this.pen.canvas.width = this.pen.canvas.height = side;
+    this.pen.drawImage(sheet, (place % ROW) * CELL, Math.floor(place / ROW) * CELL, CELL, CELL, 0, 0, side, side);
+    const made = { side, data: new Uint32Array(this.pen.getImageData(0, 0, side, side).data.buffer) };
+    this.held += side * side - (known ? known.side ** 2 : 0);
+    if (this.held > KEPT) {
+      this.scaled.clear();
+      this.held = side * side;
+    }
+    this.scaled.set(point, made);
+    return made;
+  }
+
+  // A new frame may make some new sizes.
+  begin() {
+    this.left = AT_ONCE;
+    this.late = false;
   }
 
   want(point) {
@@ -65,3 +89,5 @@ class Thumbnails {
 }
 const CELL = 56; // pixels a side on a sheet
 const ROW = 24; // pictures in a sheet's row
+const AT_ONCE = 400; // pictures brought to a new size in one frame
+const KEPT = 16e6; // pixels of scaled pictures that are kept

@@ -1,6 +1,6 @@
 // Photos on their way to the server: chosen or dropped files, with the names of their folders.
 //
-// The script after this one brings give(named), which takes what was given, [[name, file], …].
+// The script after this one brings give(named, input), which takes what was given, [[name, file], …], by an input, or dropped.
 const $ = (selector) => element.querySelector(selector);
 const limits = props.value.limits;
 const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_prefix || "/gradio_api");
@@ -82,7 +82,7 @@ for (const input of element.querySelectorAll(".pick")) {
   input.addEventListener("change", () => {
     const files = [...input.files].map((file) => [file.webkitRelativePath || file.name, file]);
     input.value = "";
-    if (files.length) give(files);
+    if (files.length) give(files, input);
   });
 }
 for (const kind of ["dragover", "dragenter"]) {

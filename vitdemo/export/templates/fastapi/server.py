@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while it is imported: its official builds report to their maker
 import onnxruntime
 from fastapi import FastAPI, HTTPException, Request, Response
 from PIL import Image

@@ -1,0 +1,84 @@
+"""Maps laid out by a sample, against exact neighbours and against a map that all rows laid out."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from vitdemo.core.errors import UserError
+from vitdemo.embeddings.atlas import MapOptions
+from vitdemo.embeddings.nearest import nearest
+
+pytest.importorskip("faiss")
+GROUPS, WIDTH = 6, 24
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(cache_dir):
+    """umap's compiled code is kept for all tests."""
+    from vitdemo.embeddings.mapper import keep_compiled
+
+    keep_compiled(cache_dir / "compiled")
+
+
+def points(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors in well-parted groups, and which."""
+    random = np.random.default_rng(0)
+    group = random.integers(0, GROUPS, count)
+    return (4 * random.normal(size=(GROUPS, WIDTH))[group] + random.normal(size=(count, WIDTH))).astype(np.float32), group
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "correlation"])
+def test_neighbours_are_the_exact_ones(metric):
+    from vitdemo.embeddings.large import Neighbours
+
+    vectors, _ = points(700)
+    vectors[5] = vectors[4]  # twins
+    indices, distances = Neighbours(vectors, metric).of_itself(vectors, 5)
+    wanted, far = nearest(vectors, 5, metric)
+    assert (indices != np.arange(700)[:, None]).all()
+    assert (indices == wanted).mean() > 0.99  # which of two comes first is a matter of rounding where they are as near
+    np.testing.assert_allclose(distances, far, atol=2e-3 if metric == "euclidean" else 1e-5)
+
+
+def test_among_many_rows_nearly_all_are_found():
+    from vitdemo.embeddings.large import Neighbours
+
+    vectors, _ = points(4000)
+    indices, _ = Neighbours(vectors, exact=1000).of_itself(vectors, 10)
+    wanted, _ = nearest(vectors, 10)
+    assert np.mean([len(set(one) & set(other)) / 10 for one, other in zip(indices, wanted, strict=True)]) > 0.9
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_others_come_to_lie_among_their_like(dimensions):
+    from vitdemo.embeddings.large import draw_sampled
+
+    vectors, group = points(1500)
+    told = []
+    drawn = draw_sampled(vectors, MapOptions(dimensions), sample=500, on_progress=told.append)
+    atlas = drawn.atlas
+    assert drawn.sampled.sum() == 500
+    assert atlas.positions.shape == (1500, dimensions)
+    assert np.isfinite(atlas.positions).all()
+    centres = np.stack([atlas.positions[drawn.sampled & (group == each)].mean(0) for each in range(GROUPS)])
+    nearest_centre = np.linalg.norm(atlas.positions[:, None] - centres, axis=2).argmin(1)
+    assert (nearest_centre == group)[~drawn.sampled].mean() > 0.99
+    assert atlas.clusters.max() + 1 == GROUPS
+    assert np.mean([len(np.unique(group[atlas.clusters == each])) == 1 for each in range(GROUPS)]) == 1
+    sizes = np.bincount(atlas.clusters[atlas.clusters >= 0])
+    assert (np.diff(sizes) <= 0).all()  # the largest first
+    whole = draw_sampled(vectors, MapOptions(dimensions), sample=5000)
+    assert whole.sampled.all()
+    assert atlas.trust > whole.atlas.trust - 0.03
+    assert {"neighbours", "map", "placing", "clusters"} <= {each.phase for each in told}
+    again = draw_sampled(vectors, MapOptions(dimensions), sample=500)
+    np.testing.assert_array_equal(again.atlas.positions, atlas.positions)
+
+
+def test_without_faiss(monkeypatch):
+    from vitdemo.embeddings.large import Neighbours
+
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UserError, match=r"needs FAISS, which is not installed: pip install -r requirements-scale.txt"):
+        Neighbours(np.zeros((3, 2), np.float32))

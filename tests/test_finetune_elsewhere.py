@@ -1,0 +1,51 @@
+"""The commands of a run, read back by the command line itself."""
+
+import argparse
+import shlex
+
+import pytest
+import yaml
+
+from vitdemo.finetune import command
+from vitdemo.finetune.elsewhere import elsewhere
+from vitdemo.finetune.recipe import PRESETS, UPDATE, Recipe
+
+ODD = {"rosso": "red and 'blue'", "<b>$(rm)</b>": "", "a": "b=c"}
+
+
+def read(line: str) -> argparse.Namespace:
+    """As the command takes it, after the shell."""
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    words = shlex.split(line)
+    return parser.parse_args(words[words.index("vitdemo") + 1 :])
+
+
+@pytest.mark.parametrize(
+    "recipe", [each.recipe for each in PRESETS.values()] + [Recipe(unfreeze="2", lr=1.23456789e-5, balance=False, seed=7)]
+)
+def test_one_process_repeats_the_run(recipe):
+    flags = read(elsewhere(recipe, "demo", ODD).here)
+    assert command._recipe(flags) == recipe
+    assert (str(flags.folder), str(flags.output), flags.model) == ("PHOTOS", "MODEL", "demo")
+    assert dict(command._renaming(each) for each in flags.rename) == ODD
+
+
+@pytest.mark.parametrize(("size", "accumulate"), [(0, 0), (32, 1), (1, 1), (8, 3), (4, 16)])
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_update_from_as_many_photos(size, accumulate, processes):
+    recipe = Recipe(unfreeze="all", batch_size=size, accumulate=accumulate)
+    told = elsewhere(recipe, "demo", {}, processes=processes)
+    wanted = (size or 8) * (accumulate or UPDATE // (size or 8))
+    for line in (told.accelerate, told.ray):
+        shared = command._recipe(read(line))
+        assert processes * shared.batch_size * shared.accumulate == pytest.approx(wanted, abs=processes)
+    assert yaml.safe_load(told.config)["num_processes"] == processes
+    assert f"--processes {processes}" in told.ray
+
+
+def test_a_head_alone_is_the_same_run_everywhere():
+    recipe = Recipe(head_epochs=5, epochs=3, lr=0.5)  # the blocks' settings have no say
+    told = elsewhere(recipe, "demo", {})
+    for line in (told.here, told.accelerate, told.ray):
+        assert command._recipe(read(line)) == Recipe(head_epochs=5)

@@ -1,0 +1,265 @@
+"""Visitors' exports: what is kept of photos, what the child is asked, what is refused, and what is left when it ends early."""
+
+import os
+import signal
+import sys
+import time
+import zipfile
+
+import pytest
+
+from tests.conftest import noise
+from tests.test_core_jobs import FOREVER, until
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.gallery import find_items, uploaded_items
+from vitdemo.core.jobs import Jobs
+from vitdemo.core.store import ModelStore
+from vitdemo.export.plan import Plan
+from vitdemo.ui import export_runs
+from vitdemo.ui.export_order import GONE_MODEL, NO_ROOM, read_plan
+from vitdemo.ui.export_runs import Exports, _plain_name
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from vitdemo.core.jobs import announce, attend
+attend()
+place = Path(next(each for each in sys.argv if each.startswith("--output=")).removeprefix("--output="))
+place.parent.mkdir(parents=True)
+(place.parent / ".export-half").mkdir()
+announce({"kind": "step", "stage": "model", "phase": "Loading the model", "done": 0, "total": 0})
+"""
+WHOLE = """
+(place.parent / ".export-half").rename(place)
+for name in ("model.onnx", "labels.json", "known_answer/photo.png"):
+    (place / name).parent.mkdir(exist_ok=True)
+    (place / name).write_bytes(b"12345")
+"""
+PLAN = Plan("onnx")
+
+
+@pytest.fixture
+def make(bundle, tmp_path, monkeypatch):
+    """make(what the child does, **settings) → Exports, with the small ViT loaded."""
+    monkeypatch.setattr(export_runs, "get_upload_folder", lambda: str(tmp_path / "uploads"))
+    made = []
+
+    def start(script: str = WHOLE, **more) -> Exports:
+        settings = Settings(model=f"local-dir:{bundle}", device="cpu", **more)
+        store = ModelStore(settings)
+        store.get().result(60)
+        exports = Exports(store, Jobs(settings, (sys.executable, "-c", CHILD + script)))
+        made.append(exports)
+        return exports
+
+    yield start
+    for each in made:
+        each.jobs.close()
+
+
+def ended(exports: Exports, plan: Plan = PLAN, export=None):
+    export = export or exports.begin()
+    exports.start(export, exports.settings.model, plan)
+    until(lambda: export.job.over)
+    return export
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Uploads, with folders, an odd name and one that is no photo."""
+    names = ["cat/1.png", "cat/2.png", "<b>“ä\u202e”/3.png", "cat/broken.png"]
+    found = []
+    for number, name in enumerate(names):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(b"no photo") if "broken" in name else noise(40, 30, number).save(path)
+        found.append((name, path))
+    return uploaded_items(found, Settings())
+
+
+def test_a_bundle_its_files_and_a_zip(make):
+    exports = make()
+    export = ended(exports)
+    assert export.done
+    assert [name for name, _ in export.files()] == ["model.onnx", "labels.json", "known_answer/photo.png"]
+    packed = exports.pack(export)
+    assert exports.pack(export) == packed
+    with zipfile.ZipFile(packed) as archive:
+        assert {name.partition("/")[0] for name in archive.namelist()} == {export.bundle.name}
+        assert archive.read(f"{export.bundle.name}/known_answer/photo.png") == b"12345"
+    for name in ("../../job/events.jsonl", "/etc/passwd", "none", "", "a\0"):
+        with pytest.raises(UserError):
+            export.file(name)
+
+
+def test_the_next_one_takes_its_place(make):
+    exports = make()
+    export = ended(exports)
+    first = export.bundle
+    ended(exports, Plan("onnx", "fp16"), export)
+    assert export.bundle.name.endswith("-onnx-fp16")
+    assert not first.exists()
+    assert len(list(export.folder.glob("bundle-*"))) == 1
+
+
+def test_what_the_child_is_asked(make, photos, bundle):
+    exports = make()
+    export = exports.begin()
+    exports.give(export, "photos", photos)
+    exports.give(export, "calibration", photos)
+    plan = Plan("onnx", "int8", baked=True, extras=("features",), kits=("fastapi",), prefer="smallest")
+    ended(exports, plan, export)
+    command = export.job.command
+    assert command[:4] == ("export", "--format=onnx", "--precision=int8", "--prefer=smallest")
+    for flag in ("--bake-preprocessing", "--with=features", "--serve=fastapi", f"--model=local-dir:{bundle}", "--compare-photos=200"):
+        assert flag in command
+    assert f"--photos={export.folder}/photos.zip" in command
+    assert f"--calibrate={export.folder}/calibration.zip" in command
+    ended(exports, Plan("onnx", "fp32"), export)
+    assert not any(each.startswith("--calibrate") for each in export.job.command)
+
+
+def test_a_visitors_own_model_and_the_operators_checkpoint(make, bundle, tmp_path):
+    exports = make()
+    exports.store.add("own:x", bundle)
+    exports.store.get("own:x").result(60)
+    export = exports.begin()
+    exports.start(export, "own:x", PLAN)
+    assert f"--model=local-dir:{bundle}" in export.job.command
+    assert export.model == "own:x"
+    until(lambda: export.job.over)
+    weights = tmp_path / "w.safetensors"
+    store = ModelStore(Settings(model="vit_tiny_patch16_224", checkpoint=weights))
+    assert store.flags_of("vit_tiny_patch16_224") == ["--model=vit_tiny_patch16_224", f"--checkpoint={weights.resolve()}"]
+    assert store.flags_of("demo") == ["--model=demo"]
+
+
+def test_photos_keep_their_folders_and_lose_their_names(make, photos):
+    exports = make()
+    export = exports.begin()
+    exports.give(export, "photos", photos)
+    assert export.given["photos"].photos == 4
+    assert export.given["photos"].folders == 2
+    kept = find_items([export.photos("photos")])
+    assert sorted({item.folder for item in kept}) == sorted({item.folder for item in photos})
+    assert {path.name for path in export.folder.iterdir()} == {"photos.zip"}
+    exports.take_back(export, "photos")
+    assert list(export.folder.iterdir()) == []
+
+
+def test_of_many_photos_some_of_every_part_are_kept(make, tmp_path):
+    noise(40, 30).save(tmp_path / "p.png")
+    items = uploaded_items([(f"{folder}/{number}.png", tmp_path / "p.png") for folder in "abcd" for number in range(10)], Settings())
+    exports = make(compare_photos=8)
+    export = exports.begin()
+    exports.give(export, "photos", items)
+    assert export.given["photos"].used == 8
+    assert [item.folder for item in find_items([export.photos("photos")])] == [*"aabbccdd"]
+
+
+def test_photos_that_will_not_do(make, tmp_path):
+    exports = make(workspace_mb=16)
+    export = exports.begin()
+    (tmp_path / "bad.png").write_bytes(b"no photo")
+    with pytest.raises(UserError, match=r"“bad\.png” is not a photo"):
+        exports.give(export, "photos", uploaded_items([("bad.png", tmp_path / "bad.png")], exports.settings))
+    noise(40, 30).save(tmp_path / "big.png")
+    with (tmp_path / "big.png").open("ab") as file:
+        file.write(bytes(9 << 20))
+    with pytest.raises(UserError, match="These photos take more than the 16 MB"):
+        exports.give(export, "photos", uploaded_items([(f"{number}.png", tmp_path / "big.png") for number in range(2)], exports.settings))
+    assert export.given == {}
+    assert list(export.folder.iterdir()) == []
+
+
+def test_too_large_for_a_visitor_is_said_before_the_work(make):
+    exports = make(workspace_mb=16)
+    export = ended(exports)
+    object.__setattr__(exports.store.get().result(1), "parameters", 5_000_000)
+    with pytest.raises(UserError, match="The bundle would take more than the 16 MB that one visitor may keep here: choose a smaller model"):
+        exports.start(export, exports.settings.model, PLAN)
+    assert export.done  # the earlier one stays
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_stop_or_death_leaves_nothing_half_written(kill, make):
+    exports = make(FOREVER)
+    export = exports.begin()
+    exports.start(export, exports.settings.model, PLAN)
+    until(lambda: export.job.events())
+    with pytest.raises(UserError, match="An export is at work here"):
+        exports.start(export, exports.settings.model, PLAN)
+    if kill:
+        os.kill(export.job.process.pid, signal.SIGKILL)
+    else:
+        exports.jobs.stop(export.job)
+    until(lambda: export.job.over)
+    assert export.job.state == ("failed" if kill else "stopped")
+    assert not export.done
+    assert [path.name for path in export.folder.rglob("*") if path.is_dir() and path.name.startswith(".")] == []
+    with pytest.raises(UserError, match="There is no bundle yet"):
+        exports.pack(export)
+
+
+def test_two_at_once_wait_in_line(make):
+    exports = make(FOREVER)
+    first, second = exports.begin(), exports.begin()
+    for each in (first, second):
+        exports.start(each, exports.settings.model, PLAN)
+    until(lambda: first.job.events())
+    assert (second.job.state, exports.jobs.place(second.job)) == ("waiting", 1)
+    exports.jobs.stop(first.job)
+    until(lambda: second.job.events())
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("The disk of {folder}/x is full, and nothing was kept: make room, or choose another place.", NO_ROOM),
+        ("The disk of {folder} has less room than this export needs (9 MB): choose another place.", NO_ROOM),
+        (
+            "{folder}/x can't be written (Read-only file system): choose another place.",
+            "The server can't keep this export: tell the operator.",
+        ),
+        ("There is no folder /srv/models/x: give local-dir: and the path of a bundle.", GONE_MODEL),
+        ("The config.json in /srv/models/secret can't be read: export it.", "The config.json in secret can't be read: export it."),
+        ("vit can't be written as ONNX (it's 3/4 odd): choose another format or model.",) * 2,
+    ],
+)
+def test_what_went_wrong_is_told_without_paths(said, told, make):
+    exports = make(
+        "text = " + repr(said) + ".replace('{folder}', str(place.parent.parent)); announce({'kind': 'error', 'text': text}); sys.exit(1)"
+    )
+    export = ended(exports)
+    assert (export.job.state, export.error) == ("failed", told)
+
+
+def test_ids_are_unguessable_and_folders_go_in_time(make):
+    exports = make(upload_minutes=5)
+    old, busy = exports.begin(), exports.begin()
+    assert len(old.id) == 32
+    exports.start(busy, exports.settings.model, PLAN)
+    for each in (old, busy):
+        os.utime(each.folder, (time.time() - 301,) * 2)
+    with pytest.raises(UserError, match="not here any more"):
+        exports.get("x" * 32)
+    exports.begin()
+    with pytest.raises(UserError, match="not here any more"):
+        exports.get(old.id)
+    assert not old.folder.exists()
+    until(lambda: busy.job.over)
+
+
+def test_names_are_fit_for_any_system():
+    assert _plain_name("vit_tiny.augreg-onnx-int8") == "vit_tiny.augreg-onnx-int8"
+    assert _plain_name("../„Mein Modell“ <b>\0-onnx") == "Mein-Modell-b-onnx"
+    assert _plain_name("日本") == "bundle"
+    assert len(_plain_name("x" * 300)) == 80
+
+
+def test_a_plan_is_read_from_words_alone():
+    asked = {"format": "onnx", "precision": "int8", "prefer": "smallest", "baked": True, "extras": ["features"] * 2, "kits": []}
+    assert read_plan(asked) == Plan("onnx", "int8", True, ("features",), (), "smallest")
+    for odd in (None, {}, {"format": ["onnx"]}, {"format": "onnx", "extras": "features"}, {"format": "onnx", "kits": [3]}):
+        with pytest.raises(UserError):
+            read_plan(odd)

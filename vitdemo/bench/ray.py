@@ -1,0 +1,190 @@
+"""Photos through the real ViT-Tiny by the local engine and by Ray, in turn in one run; start-up stands apart, and so does memory.
+
+Ray's speed is that of the steady state: from when its first parts were begun until its last one was there. Then 1, 2 and 4 actors, these on
+two simulated machines.
+"""
+
+import atexit
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from vitdemo.bench.sides import Side, serve
+
+TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+DRAWINGS = 2000
+TURNS = 3  # a round takes minutes
+ACTORS = (1, 2, 4)
+MACHINE = 2  # CPUs of a simulated one
+
+
+def run(*, runs: int = TURNS, photos: Path | None = None) -> dict:
+    """Print photos per second of both engines and the memory of each actor, and return all figures.
+
+    Args:
+        photos: a folder of distinct photos; 2,000 drawings, made first, by default.
+    """
+    from vitdemo.core.config import SHARED
+    from vitdemo.core.errors import UserError
+    from vitdemo.core.gallery import find_items
+
+    weights = SHARED / "weights" / f"{TINY}.safetensors"
+    if not weights.is_file():
+        raise UserError(f"There are no weights at {weights}: set VITDEMO_SHARED.")
+    with tempfile.TemporaryDirectory() as made:
+        folder = photos or _drawn(Path(made))
+        count = len(find_items([folder]))
+        if not count:
+            raise UserError(f"There are no photos in {folder}: give --photos DIR.")
+        print(f"{TINY}, {count} photos; the two engines in turn, {min(runs, TURNS)} times", flush=True)
+        results = {"engines": _engines(str(folder), str(weights), count, min(runs, TURNS))}
+        print("actors, with one CPU each; four of them on two simulated machines of this one", flush=True)
+        results["actors"] = {actors: _side("ray", str(folder), str(weights), actors, count) for actors in ACTORS}
+    return results
+
+
+def _engines(folder: str, weights: str, count: int, runs: int) -> dict:
+    sides = {"local": Side(__name__, "local", folder, weights, 0), "ray": Side(__name__, "ray", folder, weights, 2)}
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    memory: list[dict] = []
+    for number in range(runs):
+        for name in sorted(sides, reverse=number % 2 == 1):  # nobody always comes first
+            sides[name].time()
+            speeds[name].append(count / sides[name].found["seconds"])
+            memory += sides[name].found.get("memory", [])
+    starts = sides["ray"].found["start"]
+    found = {name: side.end() | {"photos_per_second": speeds[name]} for name, side in sides.items()}
+    shares = [ours / theirs for ours, theirs in zip(speeds["ray"], speeds["local"], strict=True)]
+    for name, each in speeds.items():
+        print(f"  {name:8}{statistics.median(each):7.1f} photos/s  ({min(each):.1f} to {max(each):.1f})", flush=True)
+    print(
+        f"  ray is {statistics.median(shares):.2f} × local ({min(shares):.2f} to {max(shares):.2f}); {starts:.1f} s of start-up apart",
+        flush=True,
+    )
+    _say_memory(memory)
+    return found | {"shares": shares, "start": starts, "memory": memory}
+
+
+def _side(*task) -> dict:
+    """One turn of a side of its own."""
+    *_, actors, count = task
+    side = Side(__name__, *task[:-1])
+    side.time()
+    found = dict(side.found)
+    side.end()
+    print(f"  {actors} actors {count / found['seconds']:7.1f} photos/s  {found['start']:.1f} s of start-up", flush=True)
+    _say_memory(found["memory"])
+    return found | {"photos_per_second": count / found["seconds"]}
+
+
+def _say_memory(memory: list[dict]) -> None:
+    for each in memory:
+        early, last, most = (each[name] for name in ("early", "last", "most"))
+        print(f"    an actor of {each['parts']} parts: {early:.0f} MB early on, {last:.0f} MB at last, {most:.0f} MB at most", flush=True)
+
+
+def _drawn(folder: Path) -> Path:
+    from vitdemo.sketches import draw
+
+    print(f"drawing {DRAWINGS} pictures", flush=True)
+    for _ in draw.write(DRAWINGS, 5, folder):
+        pass
+    return folder / "images"
+
+
+def _serve(side: str, *task) -> None:
+    """What the process of a side does."""
+    work = {"local": _local, "ray": _ray}[side](*task)
+    serve(lambda: work(True), lambda: work(False))
+
+
+def _vit(weights: str):
+    import torch
+
+    from vitdemo.core import models
+    from vitdemo.core.config import Settings
+
+    return models.load(TINY, Settings(model=TINY, checkpoint=Path(weights)), torch.device("cpu"), lambda _: None)
+
+
+def _local(folder: str, weights: str, _: int):
+    from vitdemo.classify.files import as_table
+    from vitdemo.classify.gallery import classify_gallery
+    from vitdemo.core.config import Settings
+    from vitdemo.core.engine import Engine
+    from vitdemo.core.gallery import find_items
+    from vitdemo.core.memory import give_back_freed_memory
+
+    give_back_freed_memory()
+    vit = _vit(weights)
+    engine, items = Engine(vit.device), find_items([folder])
+
+    def work(warm: bool) -> dict:
+        begin = time.perf_counter()
+        as_table(list(classify_gallery(items[:32] if warm else items, vit, engine, Settings())), vit.name)
+        return {"seconds": time.perf_counter() - begin}
+
+    return work
+
+
+def _ray(folder: str, weights: str, actors: int):
+    from vitdemo.core.ray_session import ray_session
+
+    machines = max(1, actors // MACHINE)
+    session = ray_session("bench ray", cpus=max(MACHINE, actors // machines)) if machines == 1 else _machines(machines)
+    session.__enter__()
+    atexit.register(session.__exit__, None, None, None)
+    vit = _vit(weights)
+
+    return lambda warm: {} if warm else _bulk(folder, vit, actors)
+
+
+def _machines(count: int):
+    """So many simulated ones, by Ray's own utility."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def cluster():
+        import ray
+        from ray.cluster_utils import Cluster
+
+        from vitdemo.core.ray_session import OBJECTS
+
+        made = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": MACHINE, "include_dashboard": False, "object_store_memory": OBJECTS}
+        )
+        for _ in range(count - 1):
+            made.add_node(num_cpus=MACHINE, object_store_memory=OBJECTS)
+        ray.init(made.address, log_to_driver=False, logging_level="ERROR")
+        yield
+        ray.shutdown()
+        made.shutdown()
+
+    return cluster()
+
+
+def _bulk(folder: str, vit, actors: int) -> dict:
+    from vitdemo.classify.ray import Classifying
+    from vitdemo.core import ray_data
+    from vitdemo.core.config import Settings
+    from vitdemo.core.gallery import find_items
+    from vitdemo.core.parts import Parts
+    from vitdemo.core.stages import check_stages, stages_for
+
+    begin, first, memory = time.perf_counter(), 0.0, {}
+    with tempfile.TemporaryDirectory() as place:
+        parts = Parts(place)
+        parts.begin({})
+        stages = stages_for(*ray_data.free_resources(), check_stages(f"model.actors={actors}"))
+        for step in ray_data.run(Classifying(5), find_items([folder]), vit, Settings(device="cpu"), parts, stages):
+            first = first or time.perf_counter() - step.seconds
+            memory.setdefault(step.actor, []).append(step.memory_mb)
+    told = [{"parts": len(each), "early": each[min(2, len(each) - 1)], "last": each[-1], "most": max(each)} for each in memory.values()]
+    return {"seconds": time.perf_counter() - first, "start": first - begin, "memory": told}
+
+
+if __name__ == "__main__":
+    _serve(*json.loads(sys.argv[1]))

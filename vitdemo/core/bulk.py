@@ -1,0 +1,155 @@
+"""`--engine ray`: what the commands for many photos share. Ray itself is imported only when it is asked for."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.stages import check_stages, stages_for
+from vitdemo.core.terminal import CLEAR, progress
+
+if TYPE_CHECKING:
+    from vitdemo.core.models import Vit
+    from vitdemo.core.parts import Parts
+    from vitdemo.core.ray_data import Step, Task
+
+ENGINES = ("local", "ray")
+SAY_EVERY = 30  # seconds between lines of progress where nobody watches a terminal
+
+
+def add_flags(command: argparse.ArgumentParser) -> None:
+    """Give a command its choice of engine."""
+    command.add_argument("--engine", default="local", metavar="E", help="local, or ray: on all cores, GPUs or machines (default: local)")
+    command.add_argument("--address", metavar="A", help="of a Ray cluster, such as auto; without it, this machine's own cores")
+    command.add_argument("--stages", default="", metavar="S", help="what Ray's actors take, such as model.actors=4,model.gpus=1")
+
+
+def check_flags(flags: argparse.Namespace) -> None:
+    """Raises: UsageError for an engine that is none, and for flags that don't go with it."""
+    if flags.engine not in ENGINES:
+        raise UsageError(f"--engine is “{flags.engine}”, but it must be {' or '.join(ENGINES)}.")
+    if flags.engine == "local":
+        if flags.address or flags.stages:
+            raise UsageError("--address and --stages are Ray's: give --engine ray with them.")
+        return
+    check_stages(flags.stages)
+    if not flags.output:
+        raise UsageError("--engine ray writes a folder of Parquet parts: give --output DIR.")
+    if Path(flags.output).suffix.lower() in (".json", ".csv", ".npz"):
+        raise UsageError("--engine ray writes a folder of Parquet parts: --output can't end in .json, .csv or .npz.")
+
+
+def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Task, dict]]") -> int:
+    """Find the photos, load the model, and have Ray do the rest, with progress. Returns the exit status.
+
+    Args:
+        prepare: what to ask of this model, and what the answers' folder says of it.
+
+    Raises: UserError where nothing could be done.
+    """
+    from vitdemo.core.ray_session import ray_session
+    from vitdemo.core.remote import is_url
+
+    settings, asked = Settings.read(flags), check_stages(flags.stages)
+    place = flags.output if is_url(flags.output) else str(Path(flags.output).absolute())
+    begin = time.monotonic()
+    with ray_session("--engine ray", flags.address):
+        from vitdemo.core import ray_data
+
+        items, vit = _found(flags.paths), _loaded(settings)
+        task, about = prepare(vit, settings)
+        parts, missing = _missing(place, about, items)
+        if not missing:
+            print(f"All {len(items)} photos are in {flags.output} already.", file=sys.stderr)
+            return 0
+        stages = stages_for(*ray_data.free_resources(), asked)
+        print(f"Ray: {stages}", file=sys.stderr)
+        told = _Telling(len(missing), begin)
+        try:
+            for step in ray_data.run(task, missing, vit, settings, parts, stages):
+                told.tell(step)
+        except KeyboardInterrupt:
+            print(f"\nvitdemo: stopped after {told.done} of {len(missing)} photos; the same command goes on from there.", file=sys.stderr)
+            return 130
+    told.sum_up(flags.output)
+    return 1 if told.errors == len(items) else 0
+
+
+def _found(paths: list[str]) -> list:
+    from vitdemo.core.gallery import find_items
+
+    items = find_items(paths)
+    if not items:
+        raise UserError("There are no photos in what you gave: give photos, or a folder or zip that holds some.")
+    return items
+
+
+def _loaded(settings: Settings) -> "Vit":
+    """The model on the CPU, from where it goes to the actors."""
+    from dataclasses import replace
+
+    from vitdemo.core.store import ModelStore
+
+    vit = ModelStore(replace(settings, device="cpu", precision="fp32")).get().result()
+    print(f"{vit.name}, weights from {vit.source}", file=sys.stderr)
+    return vit
+
+
+def _missing(place: str, about: dict, items: list) -> "tuple[Parts, list]":
+    """The folder of answers, and the files whose answers are not in it."""
+    from vitdemo.core.outputs import plain
+    from vitdemo.core.parts import Parts
+
+    parts = Parts(place)
+    there, missing = parts.begin(about), []
+    for item in items:
+        if there[name := plain(item.name)]:
+            there[name] -= 1
+        else:
+            missing.append(item)
+    if missing and len(missing) < len(items):
+        print(f"{len(items) - len(missing)} of {len(items)} photos are there already", file=sys.stderr)
+    return parts, missing
+
+
+class _Telling:
+    """What is said while parts come in. Speed counts from when the first part was begun: what it took to start stands by itself."""
+
+    def __init__(self, total: int, begin: float):
+        self.done = self.errors = 0
+        self._total, self._begin, self._first, self._said = total, begin, 0.0, begin
+        self._memory: dict[str, list[float]] = {}  # of each actor, after each of its parts
+        self._follow = sys.stderr.isatty()
+
+    def tell(self, step: "Step") -> None:
+        now = time.monotonic()
+        self._first = self._first or now - step.seconds
+        self.done += step.photos
+        self.errors += len(step.errors)
+        self._memory.setdefault(step.actor, []).append(step.memory_mb)
+        for each in step.errors:
+            print(f"{CLEAR if self._follow else ''}vitdemo: {each}", file=sys.stderr)
+        line = progress(self.done, self._total, now - self._first)
+        if self._follow:
+            print(f"\r{line}", end="" if self.done < self._total else "\n", file=sys.stderr, flush=True)
+        elif now - self._said > SAY_EVERY:
+            self._said = now
+            print(line, file=sys.stderr, flush=True)
+
+    def sum_up(self, output: object) -> None:
+        seconds = time.monotonic() - self._first
+        print(
+            f"{self.done} rows in {output}, {self.errors} of them errors: {self.done / seconds:.1f} photos a second "
+            f"after {self._first - self._begin:.1f} s of start-up",
+            file=sys.stderr,
+        )
+        for actor, memory in sorted(self._memory.items()):
+            print(
+                f"  actor {actor}: {len(memory)} parts, {memory[0]:.0f} MB after its first, {memory[-1]:.0f} MB after its last, "
+                f"{max(memory):.0f} MB at most",
+                file=sys.stderr,
+            )

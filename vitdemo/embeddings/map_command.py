@@ -1,0 +1,132 @@
+"""`python -m vitdemo map`: the map of what `embed --engine ray` wrote, of any size, as Parquet or as one page."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.terminal import CLEAR, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vitdemo.embeddings.collection import Collection
+    from vitdemo.embeddings.large import LargeAtlas
+
+SUFFIXES = (".parquet", ".html")
+NEIGHBOURS = 5  # of each photo, in what is written
+LEAST = 100  # rows of a sample
+SAMPLE = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class LargeMap:
+    """A finished map, and what it is of.
+
+    Attributes:
+        names: of its clusters.
+        neighbours: (n, 5) rows of each photo's nearest, −1 for none.
+        remote: (n,) their mean distance.
+    """
+
+    collection: "Collection"
+    drawn: "LargeAtlas"
+    names: list[str]
+    neighbours: "np.ndarray"
+    remote: "np.ndarray"
+
+    @property
+    def said(self) -> str:
+        """How it was laid out."""
+        count, sampled = len(self.drawn.sampled), int(self.drawn.sampled.sum())
+        if sampled == count:
+            return f"laid out by all {count:,} photos"
+        return f"laid out by {sampled:,} photos drawn at random, the other {count - sampled:,} placed among them"
+
+
+def add(commands, page: Callable[[LargeMap, int, Settings], str]) -> None:
+    """Give the command line its `map` command.
+
+    Args:
+        page: makes a map one HTML page, with so many pictures.
+    """
+    command = commands.add_parser("map", help="the map of what embed --engine ray wrote, of any size")
+    command.add_argument("folder", metavar="DIR", help="what embed --engine ray wrote; a folder or a URL")
+    command.add_argument(
+        "--output", type=Path, required=True, metavar="F", help="a .parquet file, or .html: one page that needs nothing else"
+    )
+    command.add_argument("--predictions", metavar="DIR", help="what classify --engine ray wrote of the same photos: it names clusters")
+    command.add_argument("--dimensions", type=int, default=2, metavar="D", help="2 or 3 (default: 2)")
+    command.add_argument("--neighbours", type=int, default=15, metavar="N", help="that a point is held to (default: 15)")
+    command.add_argument("--sample", type=int, default=SAMPLE, metavar="N", help=f"photos that lay the map out (default: {SAMPLE})")
+    command.add_argument("--pictures", type=int, default=1000, metavar="N", help="small pictures in the page (default: 1000)")
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same map (default: 0)")
+    Settings.add_flags(command, ("cache_dir", "max_upload_mb", "max_megapixels"))
+    command.set_defaults(run=lambda flags: _map(flags, page))
+
+
+def _map(flags: argparse.Namespace, page: Callable[[LargeMap, int, Settings], str]) -> int:
+    if flags.output.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--output must end in {' or '.join(SUFFIXES)}.")
+    if flags.sample < LEAST:
+        raise UsageError(f"--sample must be {LEAST} or more.")
+    if flags.pictures < 0:
+        raise UsageError("--pictures must be 0 or more.")
+    settings = Settings.read(flags)
+    from vitdemo.core.outputs import check_place, unwritable
+    from vitdemo.embeddings.atlas import FEWEST, MapOptions
+    from vitdemo.embeddings.collection import read_collection, write_map
+    from vitdemo.embeddings.mapper import keep_compiled
+
+    try:
+        options = MapOptions(dimensions=flags.dimensions, neighbours=flags.neighbours, seed=flags.seed)
+    except UserError as error:
+        raise UsageError(str(error)) from None
+    check_place(flags.output)
+    keep_compiled(settings.cache_folder / "compiled")
+    collection = read_collection(flags.folder, flags.predictions)
+    if len(collection.paths) <= FEWEST:
+        raise UserError(f"There are {len(collection.paths)} vectors in {flags.folder}, too few for a map: embed more photos.")
+    begin = time.monotonic()
+    drawn = _drawn(collection, options, flags.sample)
+    if flags.output.suffix.lower() == ".html":
+        text = page(drawn, flags.pictures, settings)
+        try:
+            flags.output.write_text(text, "utf-8")
+        except OSError as error:
+            raise unwritable(flags.output, error) from None
+    else:
+        write_map(flags.output, collection, drawn.drawn, drawn.names, drawn.neighbours)
+    trust = drawn.drawn.atlas.trust
+    print(
+        f"{drawn.said}; trustworthiness {trust:.3f}, judged by {drawn.drawn.judged:,} of them; {len(drawn.names)} clusters; "
+        f"{collection.left_out} photos without a vector left out; {time.monotonic() - begin:.0f} s",
+        file=sys.stderr,
+    )
+    for cluster, name in enumerate(drawn.names[:20]):
+        print(f"  {int((drawn.drawn.atlas.clusters == cluster).sum()):7}  {printable(name)}", file=sys.stderr)
+    return 0
+
+
+def _drawn(collection: "Collection", options, sample: int) -> LargeMap:
+    from vitdemo.embeddings.atlas import name_clusters
+    from vitdemo.embeddings.large import Neighbours, draw_sampled
+
+    follow = sys.stderr.isatty()
+
+    def tell(step) -> None:
+        if follow:
+            print(f"{CLEAR}{step.phase} {step.done}/{step.total} ", end="", file=sys.stderr, flush=True)
+
+    drawn = draw_sampled(collection.vectors, options, sample, tell)
+    count = min(NEIGHBOURS, len(collection.paths) - 1)
+    near, distances = Neighbours(collection.vectors, options.metric).of_itself(collection.vectors, count)
+    if follow:
+        print(CLEAR, end="", file=sys.stderr)
+    names = name_clusters(drawn.atlas.clusters, collection.predictions)
+    return LargeMap(collection, drawn, names, near, distances.mean(1))

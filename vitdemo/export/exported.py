@@ -1,0 +1,62 @@
+"""A bundle as its users run it: a `Classifier` of core's, answered by the format's own runtime."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vitdemo.core.errors import UserError
+from vitdemo.core.labels import Label
+from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.export import runtimes
+from vitdemo.export.formats import output_names
+from vitdemo.export.report import Report
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """An exported model, loaded.
+
+    Attributes:
+        name: its file's.
+        runtime: what runs it, with its version.
+        baked: its graph takes uint8 crops.
+    """
+
+    name: str
+    labels: tuple[Label, ...]
+    preprocessing: Preprocessing
+    runtime: str
+    baked: bool
+    output: str
+    run: runtimes.Runner
+
+    def logits(self, batch: torch.Tensor) -> torch.Tensor:
+        """(images, 3, height, width) float32, preprocessed → (images, classes), or (images, width) of features."""
+        inputs = self._crops(batch) if self.baked else batch.cpu().numpy()
+        return torch.from_numpy(self.run(np.ascontiguousarray(inputs))[self.output])
+
+    def _crops(self, batch: torch.Tensor) -> np.ndarray:
+        """The pixels that were normalised, (images, height, width, 3) uint8."""
+        mean, std = (torch.tensor(each)[:, None, None] for each in (self.preprocessing.mean, self.preprocessing.std))
+        return ((batch.cpu() * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+def load(folder: Path) -> Exported:
+    """The model of a bundle that this app wrote.
+
+    Raises: UserError where it can't be loaded.
+    """
+    try:
+        report = Report.read(folder)
+        labels = tuple(Label(**row) for row in json.loads((folder / "labels.json").read_text("utf-8")))
+        recipe = json.loads((folder / "preprocessing.json").read_text("utf-8"))
+        del recipe["input"]
+        preprocessing = Preprocessing(**{name: tuple(each) if isinstance(each, list) else each for name, each in recipe.items()})
+        outputs = output_names(labels, report.plan)
+        run = runtimes.open_model(folder / report.plan.file, report.plan, outputs)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        raise UserError("This bundle can't be loaded any more: export it again.") from None
+    return Exported(report.plan.file, labels, preprocessing, report.runtime, report.plan.baked, outputs[0], run)

@@ -1,0 +1,276 @@
+// Exporting: what is chosen, the photos that upload.js sends, Start, how far it is, the result. Words of visitors become HTML by our
+// templates alone, which escape them.
+const KEY = "vitdemo-export";
+const STEPS = { model: "Load the model", ask: "Ask the original", write: "Write the file", load: "Load it back", quantise: "Quantise", compare: "Compare", time: "Time", pack: "Finish" };
+
+let id = null; // of the export
+let model = null; // what the server says of the header's model
+let given = {}; // photos to compare on, and to calibrate on
+let events = [];
+let state = ""; // of the work
+let uploading = null;
+let waitingFor = 0; // number of the request whose answer counts
+let polling = 0;
+
+const pause = (time) => new Promise((done) => setTimeout(done, time));
+const working = () => ["starting", "waiting", "running"].includes(state);
+const chosen = (name) => $(`[name=exp-${name}]:checked`).value;
+const ticked = (name) => [...element.querySelectorAll(`[name=exp-${name}]:checked`)].filter((each) => !each.closest("[hidden]")).map((each) => each.value);
+const megabytes = (bytes) => (bytes < 1e6 ? "under 1 MB" : `about ${Math.round(bytes / 1e6).toLocaleString("en")} MB`);
+const count = (number) => `${number.toLocaleString("en")} photo${number === 1 ? "" : "s"}`;
+
+function fail(text) {
+  $(".exp-error").hidden = !text;
+  $(".exp-error").textContent = text || "";
+  if (text) $(".exp-error").scrollIntoView({ block: "nearest" });
+}
+
+// Choosing
+
+function plan() {
+  return { format: chosen("format"), precision: chosen("precision"), prefer: chosen("prefer"), baked: ticked("baked").length > 0, extras: ticked("extras"), kits: ticked("kits") };
+}
+
+function show() {
+  const format = chosen("format");
+  const int8 = $("[name=exp-precision][value=int8]");
+  int8.disabled = format !== "onnx";
+  if (int8.disabled && int8.checked) $("[name=exp-precision][value=fp32]").checked = true;
+  const precision = $("[name=exp-precision]:checked");
+  $(".exp-prefer").hidden = $(".exp-calibration").hidden = precision.value !== "int8";
+  $(".exp-graph").hidden = format === "safetensors";
+  for (const each of element.querySelectorAll(".exp-kits [data-format]")) each.hidden = each.dataset.format !== format;
+  $(".exp-bare").hidden = format !== "safetensors";
+  for (const each of element.querySelectorAll("[name=exp-precision]")) {
+    each.closest("label").querySelector(".exp-size").textContent = model?.parameters ? megabytes(model.parameters * each.dataset.bytes) : "";
+  }
+  $(".exp-title").textContent = model?.title || model?.text || model?.error || "The model chosen at the top of the page";
+  $(".exp-about").textContent = model?.about || "";
+  $(".start").disabled = !model?.parameters || working() || Boolean(uploading);
+  $(".exp-expected").textContent = expected(precision);
+  $(".exp-compared").textContent = compared();
+  $(".exp-calibrated").textContent = calibrated();
+  $(".exp-strange").hidden = Boolean(given.photos || (precision.value === "int8" && given.calibration)) || !model?.parameters || model.drawings;
+  $(".exp-strange-int8").hidden = precision.value !== "int8";
+  for (const each of element.querySelectorAll(".take-back")) each.hidden = !given[each.dataset.kind] || working();
+  for (const each of element.querySelectorAll(".exp-plan input:not([value=int8]), .pick")) each.disabled = working();
+  if (working()) int8.disabled = true;
+}
+
+function expected(precision) {
+  if (model?.error) return "Choose another model.";
+  if (!model?.parameters) return "Waiting for the model …";
+  const replaced = state === "done" ? " It takes the place of the bundle below." : "";
+  return `The model's file will have ${megabytes(model.parameters * precision.dataset.bytes)}.${replaced}`;
+}
+
+function compared() {
+  if (!given.photos) return given.calibration && chosen("precision") === "int8" ? "It is compared on what calibration leaves of your photos." : "It is compared on 126 drawings that come with the app.";
+  const { photos, used, folders } = given.photos;
+  const which = used < photos ? `${used.toLocaleString("en")} of your ${count(photos)}` : `your ${count(photos)}`;
+  return `It is compared on ${which}${folders > 1 ? `, in ${folders} folders` : ""}.`;
+}
+
+function calibrated() {
+  if (!given.calibration) return "No photos to calibrate on: recipes with fixed scales (static) are left out. Thirty are enough.";
+  return `Static recipes find their scales on some of ${count(given.calibration.photos)}; those are not compared on.`;
+}
+
+element.addEventListener("change", (event) => event.target.name?.startsWith("exp-") && show());
+
+// Giving photos
+
+async function give(named, input) {
+  const kind = input?.classList.contains("calibration") ? "calibration" : "photos";
+  const files = named.filter(([name]) => !name.includes("/") || isPhoto(name) || isZip(name));
+  fail("");
+  if (working()) return fail("An export is at work: wait for it, or stop it first.");
+  if (!files.length) return fail("There are no photos in what you gave: give photos, a folder or a zip that holds some.");
+  const refused = refusal(files);
+  if (refused) return fail(refused);
+  uploading?.abort();
+  const mine = (uploading = new AbortController());
+  const told = (text) => ([$(".exp-sending").hidden, $(".exp-sending").textContent] = [!text, text]);
+  show();
+  try {
+    const sent = await send(files, mine.signal, (done) => told(`Uploading: ${done} of ${files.length} files`));
+    told("Looking at the photos …");
+    const answer = await server.give({ export: id, kind, files: sent });
+    if (uploading !== mine) return; // other photos are on their way instead
+    if (answer?.export) keep(answer.export);
+    given = answer?.given || given;
+    if (!answer?.export) fail(answer?.error || "The server does not answer: try again.");
+  } catch (error) {
+    if (uploading === mine) fail(`The upload failed: ${error.message} Check the connection and give the photos again.`);
+  }
+  if (uploading !== mine) return;
+  uploading = null;
+  told("");
+  show();
+}
+
+element.addEventListener("click", async (event) => {
+  const kind = event.target.closest(".take-back")?.dataset.kind;
+  if (!kind) return;
+  const answer = await server.take_back({ export: id, kind });
+  if (answer?.given) given = answer.given;
+  fail(answer?.given ? "" : answer?.error || "The server does not answer: try again.");
+  show();
+});
+
+// The work
+
+function keep(name) {
+  id = name;
+  sessionStorage.setItem(KEY, name);
+}
+
+$(".start").addEventListener("click", () => {
+  fail("");
+  state = "starting";
+  events = [];
+  $(".exp-result").hidden = true;
+  tell({ state });
+  show();
+  $(".exp-work").scrollIntoView({ block: "nearest" });
+  trigger("upload", { export: id, plan: plan(), request: ++waitingFor });
+});
+$(".stop").addEventListener("click", () => {
+  $(".stop").disabled = true;
+  server.stop({ export: id });
+});
+
+function heard() {
+  const value = props.value || {};
+  if (value.model) {
+    model = value.model;
+    return show();
+  }
+  if (!value.request || value.request !== waitingFor) return;
+  if (value.error) {
+    if (state === "starting") [state, $(".exp-work").hidden] = ["", true];
+    fail(value.error);
+    return show();
+  }
+  if (value.begun) {
+    keep(value.begun);
+    poll();
+  }
+  if (value.tried) toClassify();
+}
+
+async function poll() {
+  const mine = ++polling;
+  let fails = 0;
+  while (mine === polling) {
+    const answer = await server.poll({ export: id, start: events.length }).catch(() => null);
+    if (mine !== polling) return;
+    if (!answer) {
+      if (++fails > 20) return fail("The server does not answer: reload the page when it is back.");
+      await pause(1000);
+      continue;
+    }
+    fails = 0;
+    if (answer.error && answer.state === undefined) {
+      // it is not there any more
+      sessionStorage.removeItem(KEY);
+      const shown = state;
+      [id, state, given] = [null, "", {}];
+      $(".exp-work").hidden = $(".exp-result").hidden = true;
+      if (shown) fail(answer.error);
+      return show();
+    }
+    const first = !state;
+    given = answer.given;
+    state = answer.state;
+    events.push(...(answer.events || []));
+    if (first && answer.plan) choose(answer.plan); // the page was reloaded
+    tell(answer);
+    show();
+    if (!working()) return;
+    await pause(300);
+  }
+}
+
+function choose(asked) {
+  for (const name of ["format", "precision", "prefer"]) $(`[name=exp-${name}][value=${asked[name]}]`).checked = true;
+  $("[name=exp-baked]").checked = asked.baked;
+  for (const name of ["extras", "kits"]) {
+    for (const each of element.querySelectorAll(`[name=exp-${name}]`)) each.checked = asked[name].includes(each.value);
+  }
+  $(".exp-more").open = asked.baked || asked.extras.length + asked.kits.length > 0;
+}
+
+function tell(answer) {
+  const last = events.at(-1);
+  $(".exp-work").hidden = !answer.state || answer.state === "done";
+  $(".exp-work").classList.toggle("over", !working());
+  $(".stop").hidden = !working();
+  if (state === "starting") $(".stop").disabled = false;
+  $(".exp-work-text").textContent = said(answer, last);
+  const share = last?.total ? last.done / last.total : 0;
+  const bar = $(".exp-work .bar");
+  bar.setAttribute("aria-valuenow", Math.round(100 * share));
+  bar.firstElementChild.style.width = `${100 * share}%`;
+  steps(last);
+  if (answer.state === "failed") fail(answer.error);
+  $(".exp-result").hidden = !answer.report;
+  if (answer.report) $(".exp-result").innerHTML = answer.report; // from our own template, which escapes
+}
+
+function said(answer, last) {
+  if (answer.state === "starting") return "Starting …";
+  if (answer.state === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} long jobs are before this one …` : "Waiting for another long job …";
+  if (answer.state === "stopped") return "Stopped. Nothing was kept.";
+  if (answer.state === "failed") return "Ended before it was done. Nothing was kept.";
+  if (!last) return "Getting ready …";
+  return `${last.phase}${last.total ? `: ${last.done} of ${last.total}` : " …"}`;
+}
+
+function steps(last) {
+  const int8 = chosen("precision") === "int8";
+  const names = Object.keys(STEPS).filter((name) => name !== (int8 ? "load" : "quantise"));
+  const here = state === "done" ? names.length : last ? names.indexOf(last.stage) : -1;
+  $(".exp-steps").replaceChildren(
+    ...names.map((name, index) => {
+      const item = make("li", index < here ? "past" : index === here ? "here" : "", STEPS[name]);
+      if (index === here) item.setAttribute("aria-current", "step");
+      return item;
+    })
+  );
+}
+
+// The result
+
+function save(path) {
+  Object.assign(document.createElement("a"), { href: `${api}/file=${path}`, download: path.split("/").pop() }).click();
+}
+
+function toClassify() {
+  for (const name of ["Classify", "One photo"]) {
+    const tabs = [...document.querySelectorAll("[role=tab]")].filter((each) => each.textContent.trim() === name);
+    (tabs.find((each) => each.offsetParent) || tabs[0])?.click();
+  }
+  window.scrollTo({ top: 0 });
+}
+
+$(".exp-result").addEventListener("click", async (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  fail("");
+  if (button.classList.contains("try")) return trigger("select", { export: id, request: ++waitingFor });
+  if (!button.matches(".whole, [data-file]")) return;
+  button.disabled = true;
+  const answer = await server.download({ export: id, file: button.dataset.file });
+  button.disabled = false;
+  answer?.path ? save(answer.path) : fail(answer?.error || "The download failed: try again.");
+});
+
+watch("value", heard);
+heard();
+show();
+const kept = sessionStorage.getItem(KEY);
+if (kept) {
+  id = kept;
+  poll();
+}
