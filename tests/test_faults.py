@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -12,10 +13,12 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+import zlib
 from pathlib import Path
 
 import pytest
 
+from tests import hostile
 from tests.conftest import ROOT, Server, noise
 from tests.hub import Hub
 from tests.test_fuzz import Visitor, check, still_right
@@ -192,17 +195,21 @@ def test_a_full_disk_is_told(bundle, lesson, picture, cache_dir, tmp_path, start
         process.wait(30)
 
 
-def test_a_model_that_needs_more_memory_than_there_is(visitor, picture, monkeypatch):
-    """In this process: what torch says when it gets no memory is a sentence, and the engine goes on. The app's child is told as killed."""
-    import torch
-
-    from vitdemo.core.engine import Engine
-    from vitdemo.core.errors import UserError
-
-    engine = Engine(torch.device("cpu"))
-    with pytest.raises(UserError, match="ran out of memory: choose a smaller model or image size"):
-        engine.run(lambda: torch.empty(10**15))
-    assert engine.run(lambda: 1) == 1
+def test_an_app_out_of_memory_says_so_and_goes_on(visitor, picture, tmp_path):
+    """It may take no more than it has, and 60 MB: a photo of 60 megapixels needs 180."""
+    large = tmp_path / "large.png"
+    large.write_bytes(hostile.png(7_700, 7_700, zlib.compress(bytes(7_701 * 7_700), 9), mode=0))
+    asked = [given(visitor, large), "", 3, None]
+    process = visitor.server.process.pid
+    taken = int(re.search(r"VmSize:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())[1])
+    before = resource.prlimit(process, resource.RLIMIT_AS, ((taken << 10) + (60 << 20), resource.RLIM_INFINITY))
+    try:
+        said = error_of(visitor.call("classify", asked))
+    finally:
+        resource.prlimit(process, resource.RLIMIT_AS, before)
+    assert said == "There isn't enough memory for “large.png”: save a smaller copy of it."
+    assert "event: complete" in visitor.call("classify", asked)
+    assert still_right(visitor, picture)
 
 
 @pytest.mark.slow  # compiles three times
