@@ -1,4 +1,4 @@
-"""Hostile input at every door, the same for the same seed. VITDEMO_FUZZ=20000 asks for more of it than the short form's few hundred:
+"""Hostile input at every door, the same for the same seed. VITDEMO_FUZZ=20000 asks for more of it than the short form's two hundred:
 
 VITDEMO_FUZZ=20000 python -m pytest tests/test_fuzz.py -s
 """
@@ -24,7 +24,7 @@ from tests.test_ui_gate import EDGE, form
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 
-ROUNDS = int(os.environ.get("VITDEMO_FUZZ", 300))
+ROUNDS = int(os.environ.get("VITDEMO_FUZZ", 200))
 SEED = int(os.environ.get("VITDEMO_FUZZ_SEED", 1))
 LEAKS = re.compile(r"Traceback|File \"|site-packages|/tmp/|/etc/|\.py\b|object at 0x|<class '|line \d+, in|Error:|Exception")
 SHORT = (  # of hostile.files()
@@ -32,7 +32,7 @@ SHORT = (  # of hostile.files()
     "weights.pt",
 )
 ROUTES = ("run/predict", "api/predict", "call/classify", "call/v2/classify", "queue/join", "cancel", "reset", "component_server")
-PLACES = ("file=", "file/", "call/classify/", "stream/", "proxy=", "custom_component/", "upload_progress?upload_id=")
+PLACES = ("file=", "file/", "call/classify/", "stream/", "proxy=", "custom_component/")
 BROKEN = (b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"data": NaN}', b'{"data": 1e999}', b'{"data": ' + b"[" * 9_000 + b"]" * 9_000 + b"}")
 SECRET = "the secret of the canary"
 
@@ -229,7 +229,7 @@ def test_checkpoints_that_lie_get_a_sentence(bundle, tmp_path):
 def test_hostile_files_at_every_named_endpoint(visitor, picture, listener):
     names = ["classify", "attention", "embed", "finetune"]
     assert set(visitor.names) >= set(names)
-    chosen = list(hostile.files()) if ROUNDS > 300 else [each for each in hostile.files() if each[0] in SHORT]
+    chosen = list(hostile.files()) if ROUNDS > 200 else [each for each in hostile.files() if each[0] in SHORT]
     said = Counter()
     for name, data in chosen:
         file = {"path": visitor.upload(name, data), "meta": {"_type": "gradio.FileData"}, "orig_name": name}

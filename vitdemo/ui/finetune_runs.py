@@ -167,7 +167,12 @@ class Lessons:
         names = [f"--rename={index:04}={label}" for index, label in enumerate(data.classes)]
         command = ["finetune", str(photos), "--output", str(lesson.result), *flags, *names, *named, f"--device={self.settings.device}"]
         lesson.model = name
-        lesson.job = self.jobs.start(command, lesson.folder / "job")
+
+        def check_room() -> None:
+            self.spaces.check_room(lesson.folder)
+            scratch(self.settings).check()
+
+        lesson.job = self.jobs.start(command, lesson.folder / "job", check_room=check_room)
 
     @property
     def busy(self) -> bool:

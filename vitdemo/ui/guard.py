@@ -25,7 +25,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, UserError):
         return without_paths(str(error))
     number = secrets.token_hex(3)
-    log.error("fault %s", number, exc_info=error)
+    log.error("fault %s", number, exc_info=error, extra={"fault": number})
     return f"Something went wrong here, and it is not your photo's fault: try again, or tell the operator number {number}."
 
 
@@ -51,7 +51,7 @@ def refusal(error: Exception) -> str:
     files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, UserError) or any(each.is_relative_to(OURS) and each.stem not in AROUND for each in files):
         return sentence(error)
-    log.warning("a request was not understood: %s", type(error).__name__)
+    log.warning("a request was not understood: %s", type(error).__name__, extra={"kind": type(error).__name__})
     return NOT_UNDERSTOOD
 
 
