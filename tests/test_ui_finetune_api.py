@@ -14,7 +14,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import find_items
 from vitdemo.core.jobs import Job, Jobs
 from vitdemo.core.store import ModelStore
-from vitdemo.ui.finetune_runs import Lessons, changes_of
+from vitdemo.ui.finetune_runs import Lessons, Replaces, changes_of
 
 CALL = """
 import json, sys
@@ -109,8 +109,16 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     lesson.job = Job(tmp_path, ("finetune",), "running")
     with pytest.raises(UserError, match="Fine-tune is at work"):
         lessons.teach(lesson.id, "cold", of["blue"])
-    given = lessons.give(photos)  # by its folders: what is sent begins another
-    assert lessons.teach(given.id, "red", of["red"]) is not given
+    lesson.job = None
+    lesson.changes = {"cold": "", "red": "warm"}
+    teach(lesson.id, "Cold", of["blue"])  # left out before, and wanted again
+    assert lesson.classes == {"cold", "warm"}
+    teach(lesson.id, "cool", of["blue"])  # the same photos under another name move there
+    assert (lesson.data().classes, len(lesson.items)) == (("cool", "warm"), 6)
+    given = lessons.give(photos)  # by its folders
+    with pytest.raises(Replaces, match="Send once more to begin anew"):
+        lessons.teach(given.id, "red", of["red"])
+    assert lessons.teach(given.id, "red", of["red"], anew=True) is not given
 
 
 def test_new_names_for_classes_add_up():
