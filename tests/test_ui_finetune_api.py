@@ -82,7 +82,7 @@ def test_a_visitors_own_model_is_had_by_its_name_alone(bundle):
 def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     photos = find_items([paint(tmp_path / "colours", 3, 0)])
-    of = {label: [item for item in photos if item.folder == label] for label in ("red", "blue")}
+    of = {label: [item for item in photos if item.folder == label] for label in ("red", "blue", "green")}
     settings = Settings(model="demo", max_gallery=8)
     lessons = Lessons(ModelStore(settings), Jobs(settings))
 
@@ -102,7 +102,7 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     for id, label, items, words in (
         (lesson.id, "", of["red"], "a name first"),
         (lesson.id, 3, of["red"], "a name first"),
-        (lesson.id, "more", of["red"], "more than 8 photos"),
+        (lesson.id, "more", of["green"], "more than 8 photos"),
     ):
         with pytest.raises(UserError, match=words):
             lessons.teach(id, label, items)

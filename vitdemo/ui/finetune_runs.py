@@ -130,7 +130,7 @@ class Lessons:
         Args:
             anew: begin one though the visitor has another that its folders made, which is lost with what was learned from it.
 
-        Raises: UserError for a name that is none, too many photos, and while the lesson is at work; Replaces for a lesson that folders made.
+        Raises: Replaces for a lesson that folders made; UserError for a name that is none, too many photos, and while it is at work.
         """
         label = shown_name(label.strip()) if isinstance(label, str) and label.strip() else ""
         if not label:
@@ -153,9 +153,8 @@ class Lessons:
         for item in items:
             if (place := known.get((item.path, item.name))) is not None:
                 lesson.labels[place] = label
-        lesson.changes = {
-            old: new for old, new in lesson.changes.items() if new or old.casefold() != label.casefold()
-        }  # it is wanted again
+        wanted = label.casefold()  # again, if it was left out
+        lesson.changes = {old: new for old, new in lesson.changes.items() if new or old.casefold() != wanted}
         lesson.items += fresh
         lesson.labels += [label] * len(fresh)
         self._begin_to_read(lesson)

@@ -54,9 +54,9 @@ def build(store: ModelStore) -> ModelHeader:
     return ModelHeader(picker, status)
 
 
-def follow(store: ModelStore, header: ModelHeader, tabs: Sequence[Opened]) -> None:
+def follow(store: ModelStore, header: ModelHeader, tabs: Sequence[Opened], turns: Turns) -> None:
     """Keep the status line true while a tab is open whose own events don't ask the model."""
-    names, turns = {each.tab.id for each in tabs}, Turns()
+    names = {each.tab.id for each in tabs}
 
     async def look(request: gr.Request, name: str, active: str) -> AsyncIterator:
         newest = turns.take(request.session_hash or "")

@@ -47,7 +47,7 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
                 embeddings_tab.build(store, header, current, embeddings, lessons, mapping)
             with gr.Tab("Fine-tune", id=finetune_tab.NAME) as tab:
                 finetune_tab.build(store, header, lessons)
-            model_header.follow(store, header, [mapping, Opened(active, tab)])
+            model_header.follow(store, header, [mapping, Opened(active, tab)], visitors.watching)
             with gr.Tab("Export", id=export_tab.NAME) as tab:
                 export_tab.build(store, header, exports, trial, Opened(active, tab))
         api.build(store, visitors.galleries, visitors.desk)
