@@ -145,7 +145,10 @@ LAUNCHERS = {
 }
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+ALIKE = ("torchrun", "accelerate")  # the two others stand for them in the short run
+
+
+@pytest.mark.parametrize("launcher", [pytest.param(each, marks=[pytest.mark.slow] * (each in ALIKE)) for each in LAUNCHERS])
 def test_processes_train_one_model_together(folder, model, tmp_path, launcher):
     """The mean gradient of two processes with six photos each is that of one with twelve."""
     flags = [

@@ -60,8 +60,11 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
         try:
             preset = PRESETS.get(asked.get("preset"), PRESETS["quick"])
             given = asked.get("recipe")
-            recipe = Recipe.read(given if isinstance(given, dict) else {}, preset.recipe)
-            lessons.start(lessons.get(asked.get("lesson")), model, recipe)
+            given = given if isinstance(given, dict) else {}
+            recipe = Recipe.read(given, preset.recipe, title="“{}”")
+            lesson = lessons.get(asked.get("lesson"))
+            lessons.start(lesson, model, recipe)
+            lesson.asked = {"preset": next(name for name, each in PRESETS.items() if each is preset), "recipe": given}
             return {"begun": True, "request": asked.get("request")}
         except Exception as error:
             return {"error": sentence(error), "request": asked.get("request")}
@@ -127,7 +130,7 @@ def _poll(lessons: Lessons):
         lesson = lessons.get(asked.get("lesson"))
         told: dict[str, Any] = {"state": lesson.state, "read": len(lesson.read), "photos": len(lesson.items), "text": lesson.error}
         if lesson.state == "ready" and asked.get("data"):
-            told["data"] = _data(lesson)
+            told |= {"data": _data(lesson), "asked": lesson.asked}
         if job := lesson.job:
             state = job.state  # before the events are read, so that none is missed at the end
             start = asked.get("start") if isinstance(asked.get("start"), int) else 0
@@ -200,6 +203,14 @@ def _report(lesson: Lesson) -> dict | None:
     return read_json(path) if path.is_file() else None
 
 
+def _is_stale(lesson: Lesson, report: dict) -> bool:
+    """Whether the classes are others than those that were learned."""
+    try:
+        return list(lesson.data().classes) != report["classes"]
+    except UserError:
+        return True
+
+
 def _report_html(lesson: Lesson, report: dict) -> str:
     worst = [report["photos"][index] | {"uri": _thumbnail(lesson, report["photos"][index])} for index in report["worst"]]
     blocks = report["recipe"]["unfreeze"] != "head"
@@ -210,6 +221,7 @@ def _report_html(lesson: Lesson, report: dict) -> str:
         blocks=blocks,
         percent=percent,
         stopped=not report["finished"],
+        stale=_is_stale(lesson, report),
         elsewhere=_elsewhere(lesson, report),
         config_name=CONFIG_NAME,
     )
