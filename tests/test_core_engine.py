@@ -129,6 +129,21 @@ def test_short_work_overtakes_long_work_that_waits():
     assert sorted(done[engine.lanes + 1 :]) == list(range(engine.lanes, 5 * engine.lanes))
 
 
+def test_long_work_holds_back_while_short_work_is_coming_but_not_for_ever(engine, monkeypatch):
+    monkeypatch.setattr("vitdemo.core.engine.HOLD_BACK", 60)
+    done = []
+    gallery = threading.Thread(target=lambda: list(engine.map(done.append, range(3))))
+    with engine.coming():
+        gallery.start()
+        engine.run(lambda: done.append("short"))
+        assert done == ["short"]
+    gallery.join(60)
+    assert sorted(map(str, done)) == ["0", "1", "2", "short"]
+    monkeypatch.setattr("vitdemo.core.engine.HOLD_BACK", 0.01)
+    with engine.coming():
+        assert list(engine.map(lambda number: number, range(3))) == [0, 1, 2]
+
+
 def test_a_batch_too_large_for_the_device_is_taken_in_halves(engine, vit, batch):
     """A stand-in for a device with room for two photos: what it raises is torch's own class."""
     sizes = []

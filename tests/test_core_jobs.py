@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import ROOT
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.jobs import ENTRY, GONE, NICE, Jobs
+from vitdemo.core.jobs import ENTRY, GONE, Jobs
+from vitdemo.core.priority import NICE
 
 CHILD = """
 import sys, time

@@ -93,7 +93,8 @@ async def ask_once(client: httpx.AsyncClient, kind: Kind, number: int, tally: Ta
         event, answer = await _answer(client, endpoint, data)
     except (httpx.HTTPError, ValueError, KeyError) as error:
         tally.lost[kind.name] += 1
-        tally.said.add(f"{kind.name}: {type(error).__name__} {error}"[:200])
+        where = error.request.url.path if isinstance(error, httpx.RequestError) else ""
+        tally.said.add(f"{kind.name}: {type(error).__name__} {error} {where}"[:200])
         return
     if event == "complete":
         tally.seconds[kind.name].append(time.monotonic() - begin)

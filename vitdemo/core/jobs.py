@@ -22,6 +22,7 @@ from pathlib import Path
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import unwritable
+from vitdemo.core.priority import step_back
 
 ENTRY = (sys.executable, "-m", "vitdemo")
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,6 @@ EVENTS, ERRORS, STATE = "events.jsonl", "errors.txt", "job.json"
 OVER = ("done", "stopped", "failed")
 GRACE = 30.0  # seconds that a child has to put its things in order once it is asked to stop
 LOOK_EVERY = 2.0  # seconds between two looks at the room that a job takes
-NICE = 10  # steps by which a child stands back: it gets a tenth of what the app's own threads get where both want the cores
 AT_ONCE = 1  # jobs at work; the others wait in line
 log = logging.getLogger(__name__)
 GONE = "The work ended before it was done, perhaps for want of memory: start it again."
@@ -63,12 +63,6 @@ def attend() -> None:
         _thread.interrupt_main()
 
     threading.Thread(target=listen, name="attend", daemon=True).start()
-
-
-def step_back() -> None:
-    """Let this process have only what the app leaves of the cores."""
-    with contextlib.suppress(AttributeError, OSError):  # not on every system
-        os.nice(NICE)
 
 
 @dataclass(eq=False)

@@ -27,6 +27,7 @@ LOCK = ".in-use"
 YOUNG = 60  # seconds for which a folder without a lock may be one that is just being made
 BLOCK = 4096  # bytes that a file takes beside its contents, so that empty ones count as well
 LEAST = 600  # seconds for which everything is kept, however little room there is
+SELDOM = 50  # times as long as a look takes, until the next one
 RESERVE = 64 << 20  # bytes of the disk that are left to others
 FULL = "The server has no room for more files just now: try again in a few minutes."
 
@@ -77,12 +78,12 @@ class Scratch:
     def __init__(self, folder: Path, settings: Settings):
         self.folder, self._settings = folder, settings
         self._lock = threading.Lock()
-        self._taken, self._looked = 0, float("-inf")
+        self._taken, self._next = 0, float("-inf")
 
     def taken(self) -> int:
-        """Bytes, as of a second ago at most, with those that were let in since."""
+        """Bytes, as of the latest look, with those that were let in since."""
         with self._lock:
-            if time.monotonic() - self._looked > 1:
+            if time.monotonic() > self._next:
                 self._look()
             return self._taken
 
@@ -123,7 +124,7 @@ class Scratch:
 
     def _look(self) -> list[tuple[float, int, Path]]:
         """The last change, the bytes and the path of everything that lies directly in the folder."""
-        found = []
+        begin, found = time.monotonic(), []
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 with contextlib.suppress(OSError):  # gone meanwhile
@@ -131,7 +132,8 @@ class Scratch:
                     inside = [*_files(path)] if path.is_dir() and not path.is_symlink() else [(stat.st_size, stat.st_mtime)]
                     newest = max(stat.st_mtime, *(changed for _, changed in inside)) if inside else stat.st_mtime
                     found.append((newest, sum(size + BLOCK for size, _ in inside), path))
-        self._taken, self._looked = sum(bytes for _, bytes, _ in found), time.monotonic()
+        self._taken, now = sum(bytes for _, bytes, _ in found), time.monotonic()
+        self._next = now + max(1, SELDOM * (now - begin))
         return [each for each in found if each[2].name != LOCK]
 
 

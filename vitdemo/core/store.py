@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +94,10 @@ class ModelStore:
             if self._engine is None:
                 self._engine = Engine(choose_device(self.settings.device), self.settings.precision, self._observe, self.settings.max_queue)
             return self._engine
+
+    def coming(self) -> AbstractContextManager[None]:
+        """A visitor's photo is being prepared for the model, for as long as this context lasts."""
+        return self._engine.coming() if self._engine else nullcontext()
 
     def get(self, name: str | None = None, visitor: str = "") -> Loading:
         """The model of that name, on its way if it was not there.

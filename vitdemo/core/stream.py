@@ -15,6 +15,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import Item
 from vitdemo.core.photos import Photo, decode, id_of
+from vitdemo.core.priority import step_back
 
 T = TypeVar("T")
 MOST_WORKERS = 16
@@ -62,7 +63,7 @@ def photos_ahead(
     """
     desk = _Desk()
     failed: set[int] = set()
-    pool = ThreadPoolExecutor(workers or min(os.cpu_count() or 1, MOST_WORKERS), thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(workers or min(os.cpu_count() or 1, MOST_WORKERS), "decode", step_back)
     waiting: deque[Future[Ready[T]]] = deque()
 
     def take() -> Ready[T]:

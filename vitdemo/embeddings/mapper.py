@@ -21,7 +21,7 @@ import numpy as np
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.jobs import step_back
+from vitdemo.core.priority import step_back
 from vitdemo.embeddings.atlas import Atlas, MapOptions, OnProgress, draw
 from vitdemo.embeddings.progress import Progress
 from vitdemo.embeddings.scores import LayerScore, score_layer

@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -11,11 +11,16 @@ from gradio.utils import get_upload_folder
 from vitdemo.core.errors import UserError
 from vitdemo.ui import served
 from vitdemo.ui.attention_scenes import Scenes
+from vitdemo.ui.desk import Desk
 from vitdemo.ui.guard import sentence
+from vitdemo.ui.model_header import arrived
 from vitdemo.ui.upload import Upload, upload_of
 
+if TYPE_CHECKING:
+    from vitdemo.core.models import Vit
 
-def build(scenes: Scenes) -> None:
+
+def build(scenes: Scenes, desk: Desk) -> None:
     """Register `/attention`."""
     with gr.Row(visible=False):
         inputs = [
@@ -34,7 +39,7 @@ def build(scenes: Scenes) -> None:
         outputs = [gr.JSON(label="answer"), gr.File(label="file")]
         trigger = gr.Button()
 
-    def endpoint(
+    async def endpoint(
         photo: dict | None,
         model: str,
         method: str,
@@ -61,17 +66,17 @@ def build(scenes: Scenes) -> None:
                 raise UserError("There is no photo: send one.")
             head = head if method == "cls" else fusion if method == "rollout" else "mean"
             asked = {"method": method, "layer": layer or None, "head": head or "mean", "discard": discard, "start_layer": start_layer or 1}
-            return _answer(scenes, upload, model, request.session_hash or "", asked, target, other, file)
+            vit = await arrived(scenes.store, model, request.session_hash or "")
+            return await desk.take(lambda: _answer(scenes, upload, model, vit, asked, target, other, file)).result
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
 
-    trigger.click(endpoint, inputs, outputs, api_name="attention", concurrency_id="attention", concurrency_limit=4, preprocess=False)
+    trigger.click(endpoint, inputs, outputs, api_name="attention", concurrency_limit=None, preprocess=False)
 
 
 def _answer(
-    scenes: Scenes, upload: Upload, model: str, visitor: str, asked: dict[str, Any], target: str, other: str, kind: str
+    scenes: Scenes, upload: Upload, model: str, vit: "Vit", asked: dict[str, Any], target: str, other: str, kind: str
 ) -> tuple[dict, str | None]:
-    vit = scenes.store.get(model or None, visitor).result(timeout=300)
     from vitdemo.attention import question as questions  # imports torch, which the model has brought by now
     from vitdemo.attention.gradients import find_target
     from vitdemo.attention.render import Look

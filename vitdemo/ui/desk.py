@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,12 +39,16 @@ class Place:
 class Desk:
     """Takes work in.
 
+    Args:
+        most: pieces of work that may wait.
+        coming: makes a context in which a piece of work is done.
+
     Attributes:
         begun: how many pieces of work have been begun so far.
     """
 
-    def __init__(self, most: int):
-        self._most, self.begun = most, 0
+    def __init__(self, most: int, coming: Callable[[], AbstractContextManager] = nullcontext):
+        self._most, self._coming, self.begun = most, coming, 0
         self._handed_in = 0
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="desk")
@@ -56,7 +61,8 @@ class Desk:
 
         def run() -> Any:
             self._begin()
-            return work()
+            with self._coming():
+                return work()
 
         working = self._workers.submit(run)
         working.add_done_callback(lambda done: done.cancelled() and self._begin())  # its visitor has gone from the line

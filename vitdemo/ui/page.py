@@ -51,7 +51,7 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             with gr.Tab("Export", id=export_tab.NAME) as tab:
                 export_tab.build(store, header, exports, trial, Opened(active, tab))
         api.build(store, visitors.galleries, visitors.desk)
-        attention_api.build(scenes)
+        attention_api.build(scenes, visitors.desk)
         embed_api.build(store, embeddings)
         finetune_api.build(lessons)
         export_api.build(exports)

@@ -31,7 +31,7 @@ class Visitors:
     def __init__(self, store: ModelStore):
         self.store, self.settings = store, store.settings
         self.turns, self.looking, self.watching = Turns(), Turns(), Turns()
-        self.desk = Desk(store.settings.max_queue)
+        self.desk = Desk(store.settings.max_queue, store.coming)
         self.galleries = GalleryRuns(store)
         self.scenes = Scenes(store)
         self.embeddings = EmbeddingRuns(store)
