@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.jobs import ENTRY, GONE, Jobs
+from vitdemo.core.jobs import ENTRY, GONE, NICE, Jobs
 
 CHILD = """
 import sys, time
@@ -118,6 +118,24 @@ def test_a_sentence_on_the_way_out_is_the_error(jobs, tmp_path):
     job = jobs.start(["0", "announce({'kind': 'error', 'text': 'That is too small.'}); sys.exit(1)"], tmp_path)
     until(lambda: job.over)
     assert (job.state, job.error) == ("failed", "That is too small.")
+
+
+def test_a_job_that_takes_too_much_room_ends_with_the_sentence(jobs, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitdemo.core.jobs.LOOK_EVERY", 0.1)
+
+    def check_room() -> None:
+        if (tmp_path / "large").exists():
+            raise UserError("This would take too much.")
+
+    job = jobs.start(["0", f"open('large', 'w').close(); announce({{}})\n{FOREVER}"], tmp_path, check_room=check_room)
+    until(lambda: job.over)
+    assert (job.state, job.error) == ("failed", "This would take too much.")
+
+
+def test_children_stand_back(jobs, tmp_path):
+    job = jobs.start(["0", "import os; announce({'nice': os.nice(0)})"], tmp_path)
+    until(lambda: job.over)
+    assert job.events() == [{"nice": os.nice(0) + NICE}]
 
 
 def test_a_death_is_told_and_the_next_one_goes_on(jobs, tmp_path):

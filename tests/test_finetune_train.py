@@ -258,8 +258,6 @@ def test_what_learns(unfreeze, learning, stage):
     assert {each for each in moved if each.startswith("blocks")} == learning
     assert {"head.weight", "norm.weight"} <= moved
     assert ("cls_token" in moved) == (unfreeze == "all")
-    with pytest.raises(UsageError, match="This model has 3 blocks"):
-        stage(unfreeze="4")
 
 
 def test_gradual_unfreezing_goes_from_the_top_and_adds_no_groups(stage):
@@ -297,6 +295,13 @@ def test_what_is_left_at_an_epoch_s_end_counts_in_full(stage):
     assert blocks.trainer.finish() is None
     for mine, other in zip(blocks.module.parameters(), alone.module.parameters(), strict=True):
         assert torch.allclose(mine, other, atol=1e-6)
+
+
+def test_more_blocks_than_there_are(start, tmp_path):
+    """Said before the first photo is looked at."""
+    with pytest.raises(UsageError, match="This model has 3 blocks"):
+        next(iter(start(replace(QUICK, unfreeze="4"), tmp_path)))
+    assert not any(tmp_path.iterdir())
 
 
 def test_precision_reaches_the_pass(stage):

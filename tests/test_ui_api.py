@@ -86,7 +86,7 @@ def test_a_gallery_that_can_not_be_read_gets_one_sentence(app, tmp_path):
 
 def test_only_the_named_endpoint_is_offered(app):
     with urllib.request.urlopen(f"{app.url}/gradio_api/info", timeout=30) as answer:
-        assert list(json.load(answer)["named_endpoints"]) == ["/classify", "/attention", "/embed", "/finetune"]
+        assert list(json.load(answer)["named_endpoints"]) == ["/classify", "/attention", "/embed", "/finetune", "/export"]
 
 
 def post(server, path: str, body: bytes, kind: str) -> tuple[int, str]:

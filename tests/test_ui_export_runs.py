@@ -119,6 +119,21 @@ def test_what_the_child_is_asked(make, photos, bundle):
     assert not any(each.startswith("--calibrate") for each in export.job.command)
 
 
+def test_a_visitors_own_model_and_the_operators_checkpoint(make, bundle, tmp_path):
+    exports = make()
+    exports.store.add("own:x", bundle)
+    exports.store.get("own:x").result(60)
+    export = exports.begin()
+    exports.start(export, "own:x", PLAN)
+    assert f"--model=local-dir:{bundle}" in export.job.command
+    assert export.model == "own:x"
+    until(lambda: export.job.over)
+    weights = tmp_path / "w.safetensors"
+    store = ModelStore(Settings(model="vit_tiny_patch16_224", checkpoint=weights))
+    assert store.flags_of("vit_tiny_patch16_224") == ["--model=vit_tiny_patch16_224", f"--checkpoint={weights.resolve()}"]
+    assert store.flags_of("demo") == ["--model=demo"]
+
+
 def test_photos_keep_their_folders_and_lose_their_names(make, photos):
     exports = make()
     export = exports.begin()

@@ -14,7 +14,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import find_items
 from vitdemo.core.jobs import Job, Jobs
 from vitdemo.core.store import ModelStore
-from vitdemo.ui.finetune_runs import Lessons, changes_of
+from vitdemo.ui.finetune_runs import Lessons, Replaces, changes_of
 
 CALL = """
 import json, sys
@@ -82,7 +82,7 @@ def test_a_visitors_own_model_is_had_by_its_name_alone(bundle):
 def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     photos = find_items([paint(tmp_path / "colours", 3, 0)])
-    of = {label: [item for item in photos if item.folder == label] for label in ("red", "blue")}
+    of = {label: [item for item in photos if item.folder == label] for label in ("red", "blue", "green")}
     settings = Settings(model="demo", max_gallery=8)
     lessons = Lessons(ModelStore(settings), Jobs(settings))
 
@@ -102,15 +102,23 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     for id, label, items, words in (
         (lesson.id, "", of["red"], "a name first"),
         (lesson.id, 3, of["red"], "a name first"),
-        (lesson.id, "more", of["red"], "more than 8 photos"),
+        (lesson.id, "more", of["green"], "more than 8 photos"),
     ):
         with pytest.raises(UserError, match=words):
             lessons.teach(id, label, items)
     lesson.job = Job(tmp_path, ("finetune",), "running")
     with pytest.raises(UserError, match="Fine-tune is at work"):
         lessons.teach(lesson.id, "cold", of["blue"])
-    given = lessons.give(photos)  # by its folders: what is sent begins another
-    assert lessons.teach(given.id, "red", of["red"]) is not given
+    lesson.job = None
+    lesson.changes = {"cold": "", "red": "warm"}
+    teach(lesson.id, "Cold", of["blue"])  # left out before, and wanted again
+    assert lesson.classes == {"cold", "warm"}
+    teach(lesson.id, "cool", of["blue"])  # the same photos under another name move there
+    assert (lesson.data().classes, len(lesson.items)) == (("cool", "warm"), 6)
+    given = lessons.give(photos)  # by its folders
+    with pytest.raises(Replaces, match="Send once more to begin anew"):
+        lessons.teach(given.id, "red", of["red"])
+    assert lessons.teach(given.id, "red", of["red"], anew=True) is not given
 
 
 def test_new_names_for_classes_add_up():

@@ -140,7 +140,7 @@ def test_ones_own_photos_and_what_is_put_in(app, open_page, folder, tmp_path):
     page.locator("#export [value=features]").check()
     start(page)
     card = result(page)
-    expect(card).to_contain_text("Compared on those that were given: 6 of 7.")
+    expect(card).to_contain_text("Compared on your photos: 6 of 7.")
     expect(card).to_contain_text("of 6")
     expect(card).to_contain_text("largest difference of features")
     assert card.locator(".exp-facts b").first.inner_text() == "100.0 %"

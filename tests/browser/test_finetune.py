@@ -126,7 +126,7 @@ def test_stop_keeps_what_is_there_and_start_goes_on(app, open_page, folder):
 
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
-    [("lr", "ten", "--lr is “ten”, but it must be a number"), ("head_lr", "100", "The head's training diverged at a learning rate of 100")],
+    [("lr", "ten", "“lr” is “ten”, but it must be a number"), ("head_lr", "100", "The head's training diverged at a learning rate of 100")],
 )
 def test_a_bad_setting_is_told(setting, value, words, app, open_page, folder):
     page = given(open_tab(open_page(app)), folder)

@@ -28,7 +28,11 @@ def run(*, runs: int = 3, photos: Path | None = None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         work = Work(Path(folder), photos)
         print(f"{TINY}, {work.folder.name}: {len(work.train)} photos to learn from, {len(work.test)} to be asked", flush=True)
-        return {"head": work.head(runs), "blocks": work.blocks(range(SEEDS)), "few": work.few(DRAWS), "scratch": work.scratch()}
+        found = {"head": work.head(runs), "blocks": work.blocks(range(SEEDS)), "few": work.few(DRAWS), "scratch": work.scratch()}
+        few, scratch, each = statistics.mean(found["few"]), found["scratch"]["accuracy"], found["scratch"]["photos_per_class"]
+        says = f"less than {FEW / each:.2f} of the labels" if few > scratch else f"more than {FEW / each:.2f} of the labels"
+        print(f"  pre-training reaches what random weights do with {says}", flush=True)
+        return found
 
 
 class Work:
@@ -113,11 +117,7 @@ class Work:
         recipe = Recipe(unfreeze="all", epochs=10, lr=5e-4, layer_decay=1.0, patience=0)
         report = self._learn(recipe, [*self.train, *self.test], self.place / "scratch", random=True)
         each = len(self.train) / len(report["classes"])
-        print(
-            f"  random weights      {report['accuracy']:.3f}  from {each:.0f} photos a class: with pre-training {FEW} give more, "
-            f"a {each / FEW:.0f}th of the labels or fewer",
-            flush=True,
-        )
+        print(f"  random weights      {report['accuracy']:.3f}  from {each:.0f} photos a class", flush=True)
         return {"accuracy": report["accuracy"], "photos_per_class": each}
 
     def _drawn(self, label: str, dice) -> list:

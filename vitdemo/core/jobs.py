@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ CHECKPOINT = "VITDEMO_CHECKPOINT"  # the operator's model's: a child's may be an
 EVENTS, ERRORS, STATE = "events.jsonl", "errors.txt", "job.json"
 OVER = ("done", "stopped", "failed")
 GRACE = 30.0  # seconds that a child has to put its things in order once it is asked to stop
+LOOK_EVERY = 2.0  # seconds between two looks at the room that a job takes
+NICE = 10  # steps by which a child stands back: it gets a tenth of what the app's own threads get where both want the cores
 AT_ONCE = 1  # jobs at work; the others wait in line
 log = logging.getLogger(__name__)
 GONE = "The work ended before it was done, perhaps for want of memory: start it again."
@@ -45,9 +48,13 @@ def announce(event: dict) -> None:
 
 
 def attend() -> None:
-    """In a child: stop as if by Ctrl-C once the standard input closes. Does nothing where the command was given by a person."""
+    """In a child: leave the cores to short work, and stop as if by Ctrl-C once the standard input closes.
+
+    Does nothing where the command was given by a person.
+    """
     if VARIABLE not in os.environ:
         return
+    step_back()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # an app begun in a script's background hands on that it is ignored
 
     def listen() -> None:
@@ -56,6 +63,12 @@ def attend() -> None:
         _thread.interrupt_main()
 
     threading.Thread(target=listen, name="attend", daemon=True).start()
+
+
+def step_back() -> None:
+    """Let this process have only what the app leaves of the cores."""
+    with contextlib.suppress(AttributeError, OSError):  # not on every system
+        os.nice(NICE)
 
 
 @dataclass(eq=False)
@@ -68,6 +81,7 @@ class Job:
         state: `waiting` in line, `running`, then `done`, `stopped` or `failed`.
         error: why it failed, one sentence for people.
         tidy: clears up after a child that could not do so itself, before the job counts as over.
+        check_room: raises a UserError where the job has come to take more room than there is, and ends it so.
     """
 
     folder: Path
@@ -77,6 +91,7 @@ class Job:
     stopping: threading.Event = field(default_factory=threading.Event)
     process: subprocess.Popen | None = None
     tidy: Callable[[], None] | None = None
+    check_room: Callable[[], None] = lambda: None
 
     @property
     def id(self) -> str:
@@ -105,12 +120,18 @@ class Jobs:
         self._line: list[Job] = []
         self._changed = threading.Condition()
 
-    def start(self, command: Sequence[str], folder: Path, tidy: Callable[[], None] | None = None) -> Job:
+    def start(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        tidy: Callable[[], None] | None = None,
+        check_room: Callable[[], None] = lambda: None,
+    ) -> Job:
         """Begin, or queue up. A folder that holds an earlier job's work gets a new one, which may go on from there.
 
         Raises: UserError where too many wait already, where the folder's job is still at work, or where it can't be written.
         """
-        job = Job(folder.resolve(), tuple(command), tidy=tidy)
+        job = Job(folder.resolve(), tuple(command), tidy=tidy, check_room=check_room)
         with self._changed:
             if len(self._line) >= self.settings.max_jobs:
                 raise UserError(f"The app is busy: {len(self._line)} long jobs are waiting. Try again in a few minutes.")
@@ -123,6 +144,8 @@ class Jobs:
                 self._note(job, "waiting")
             except OSError as error:
                 raise unwritable(job.folder, error) from None
+            for gone in [each for each, other in self._jobs.items() if other.over and not each.is_dir()]:
+                del self._jobs[gone]
             self._jobs[job.folder] = job
             self._line.append(job)
         threading.Thread(target=self._work, args=(job,), name="job", daemon=True).start()
@@ -168,13 +191,15 @@ class Jobs:
     def _work(self, job: Job) -> None:
         with self._changed:
             self._changed.wait_for(lambda: job in self._line[:AT_ONCE] or job.stopping.is_set())
-        state, error = "stopped", ""
+        state, error, begun = "stopped", "", time.monotonic()
         try:
             status = None if job.stopping.is_set() else self._run(job)
             if status == 0:
                 state = "done"
             elif not job.stopping.is_set():
                 state, error = "failed", _last_words(job)
+        except UserError as reason:
+            state, error = "failed", str(reason)
         except OSError as reason:
             state, error = "failed", f"The work could not be begun ({reason.strerror}): try again."
         with contextlib.suppress(OSError):  # its folder may be gone by now
@@ -182,6 +207,7 @@ class Jobs:
                 job.tidy()
             self._note(job, state, error)
         job.error, job.state = error, state
+        log.info("job", extra={"kind": job.command[0], "state": state, "seconds": round(time.monotonic() - begun, 3)})
         with self._changed:
             self._line.remove(job)
             self._changed.notify_all()
@@ -203,6 +229,7 @@ class Jobs:
         job.state = "running"
         self._note(job, "running")
         with job.process as process:
+            looked = time.monotonic()
             while process.poll() is None:
                 if job.stopping.wait(0.1):
                     process.stdin.close()
@@ -210,6 +237,13 @@ class Jobs:
                         process.wait(GRACE)
                     except subprocess.TimeoutExpired:
                         process.kill()
+                elif time.monotonic() - looked > LOOK_EVERY:
+                    looked = time.monotonic()
+                    try:
+                        job.check_room()
+                    except UserError:
+                        process.kill()
+                        raise
             return process.wait()
 
     def _note(self, job: Job, state: str, error: str = "") -> None:

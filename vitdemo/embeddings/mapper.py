@@ -21,6 +21,7 @@ import numpy as np
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.jobs import step_back
 from vitdemo.embeddings.atlas import Atlas, MapOptions, OnProgress, draw
 from vitdemo.embeddings.progress import Progress
 from vitdemo.embeddings.scores import LayerScore, score_layer
@@ -182,6 +183,7 @@ class _Child:
 def _serve(pipe: Connection, cache: Path) -> None:
     """What the child does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
+    step_back()
     try:
         keep_compiled(cache)
         for dimensions in (2, 3):  # compiled apart

@@ -28,6 +28,13 @@ from vitdemo.finetune.recipe import UPDATE, Recipe
 TELL_EVERY = 0.5  # seconds
 
 
+def check_depth(vit: Vit, recipe: Recipe) -> None:
+    """Raises: UsageError where more blocks are to learn than there are."""
+    depth = len(vit.module.blocks)
+    if recipe.unfreeze.isdecimal() and int(recipe.unfreeze) > depth:
+        raise UsageError(f"This model has {depth} blocks, so the last {recipe.unfreeze} can't learn: choose fewer, or all.")
+
+
 class Blocks:
     """A ViT whose layers learn, an epoch at a time."""
 
@@ -51,8 +58,6 @@ class Blocks:
         if recipe.checkpointing:
             self.module.set_grad_checkpointing(True)
         if recipe.unfreeze.isdecimal():
-            if int(recipe.unfreeze) > self.depth:
-                raise UsageError(f"This model has {self.depth} blocks, so the last {recipe.unfreeze} can't learn: choose fewer, or all.")
             self.free(int(recipe.unfreeze))
         cuda = vit.device.type == "cuda"
         self.size = recipe.batch_size or (UPDATE if cuda else 8)

@@ -62,6 +62,7 @@ def learn(flags: argparse.Namespace) -> int:
     items = find_items([flags.folder])
     if not items:
         raise UserError(f"There are no photos in {flags.folder}: give a folder with one sub-folder of photos for each class.")
+    _check_renamed(changes, {each.label for each in dataset.place(items, flags.folder)[0]})
     samples, notes = dataset.place(items, flags.folder, changes)
     notes += dataset.empty_folders(flags.folder) if flags.folder.is_dir() else []
     from vitdemo.core.processes import joined
@@ -112,6 +113,12 @@ def _processes() -> int:
     from torch.distributed import get_world_size
 
     return get_world_size()
+
+
+def _check_renamed(changes: dict[str, str], classes: set[str]) -> None:
+    if unknown := sorted(set(changes) - classes):
+        shown = ", ".join(sorted(classes)[:20]) + (" …" if len(classes) > 20 else "")
+        raise UsageError(f"--rename names “{unknown[0]}”, and there is no such class: there are {shown}.")
 
 
 def _cuda() -> bool:

@@ -77,7 +77,7 @@ def place(items: Sequence[Item], root: Path | None = None, changes: Mapping[str,
     Raises: UserError where there are fewer than two classes.
     """
     folders = [PurePath(item.name).relative_to(root).parts[:-1] if root else PurePath(item.name).parts[:-1] for item in items]
-    while folders and all(folders) and len({each[0] for each in folders}) == 1:
+    while folders and all(folders) and len({each[0] for each in folders}) == 1 and any(len(each) > 1 for each in folders):
         folders = [each[1:] for each in folders]
     divided = any(each and FOLDERS.get(each[0].casefold()) == TRAIN for each in folders)
     samples, loose, deep, unknown = [], [], set(), set()
@@ -143,7 +143,9 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
     for label in labels:
         if taught[label] < 2:
             has = f"has {taught[label] or 'no'} usable photo{'' if taught[label] else 's'}"
-            raise UserError(f"“{label}” {has}, and a class needs two at least: add photos to it, or leave the class out.")
+            torn = {each.id for each in samples if each.label == label and not each.error} - {each.id for each in kept}
+            why = f" ({len(torn)} are in another class too, and count in neither)" if torn else ""
+            raise UserError(f"“{label}” {has}{why}, and a class needs two at least: add photos to it, or leave the class out.")
     if any(each.split == VALIDATION for each in kept):
         kept = [each if each.split else replace(each, split=TRAIN) for each in kept]
         trained = {each.label for each in kept if each.split == TRAIN}

@@ -82,8 +82,11 @@ class Recipe:
     seed: int = _choice(0, _number(int, 0, 2**31 - 1), "the same seed repeats the run")
 
     @classmethod
-    def read(cls, texts: Mapping[str, object], base: "Recipe | None" = None) -> "Recipe":
+    def read(cls, texts: Mapping[str, object], base: "Recipe | None" = None, *, title: str = "--{}") -> "Recipe":
         """A recipe with the values that these texts give, by the names of the fields; others are `base`'s.
+
+        Args:
+            title: what a field is called where it is asked for: as a flag, unless a page asks.
 
         Raises: UsageError naming the first value that can't be used.
         """
@@ -95,8 +98,8 @@ class Recipe:
             try:
                 values[name] = known[name](str(text).strip())
             except (ValueError, KeyError):
-                title = "--" + name.replace("_", "-")
-                raise UsageError(f"{title} is “{str(text)[:40]}”, but it must be {known[name].wanted}.") from None
+                called = title.format(name.replace("_", "-" if title.startswith("-") else " "))
+                raise UsageError(f"{called} is “{str(text)[:40]}”, but it must be {known[name].wanted}.") from None
         return replace(base or cls(), **values)
 
     def as_json(self) -> dict:

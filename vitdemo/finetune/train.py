@@ -25,7 +25,7 @@ from vitdemo.core.models import Vit
 from vitdemo.core.outputs import read_json, write_json
 from vitdemo.finetune import bundle, head, report
 from vitdemo.finetune.augment import varied
-from vitdemo.finetune.blocks import Blocks, answers, precision_on
+from vitdemo.finetune.blocks import Blocks, answers, check_depth, precision_on
 from vitdemo.finetune.dataset import TEST, TRAIN, VALIDATION, Sample, settle
 from vitdemo.finetune.features import Features, fingerprint
 from vitdemo.finetune.head import Head, balanced
@@ -74,6 +74,7 @@ class Run:
         self.model = fingerprint(vit)
 
     def events(self, samples: Sequence[Sample], notes: Sequence[str]) -> Iterator[dict]:
+        check_depth(self.vit, self.recipe)
         check_folder(self.folder)
         with self._kept():
             (self.folder / "run").mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from vitdemo.ui import attention_answers, examples, model_header, recipe_panel
 from vitdemo.ui.attention_scenes import Scenes
 from vitdemo.ui.classify_tab import CurrentPhoto
 from vitdemo.ui.desk import Desk
-from vitdemo.ui.guard import sentence
+from vitdemo.ui.guard import sentence, told
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.opened import Opened
 from vitdemo.ui.render import WEB
@@ -55,7 +55,7 @@ def build(header: ModelHeader, current: CurrentPhoto, opened: Opened, scenes: Sc
 
 def _give(event: gr.EventData) -> tuple:
     """Make a file that the script uploaded the current photo, in every tab."""
-    path = event._data.get("path")
+    path = told(event).get("path")
     if not isinstance(path, str) or "\0" in path or not is_in_or_equal(path, get_upload_folder()):
         return gr.skip(), {"state": "error", "text": "Send the photo as an uploaded file."}
     return path, gr.skip()

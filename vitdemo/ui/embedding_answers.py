@@ -95,6 +95,8 @@ def key_of(run: EmbeddingRun, asked: dict) -> MapKey:
     if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers.values()):
         raise UserError("The map's settings must be numbers: correct the empty one.")
     whole = {name: int(each) for name, each in numbers.items() if name != "min_dist" and each == each and abs(each) < 2**53}
+    if any(each != numbers[name] for name, each in whole.items()):
+        raise UserError("Neighbours and seed are whole numbers: correct the one that is not.")
     if len(whole) < 3 or numbers["min_dist"] != numbers["min_dist"]:
         raise UserError("The map's settings must be numbers: correct the empty one.")
     return MapKey(layer, pool, MapOptions(min_dist=float(numbers["min_dist"]), metric=str(asked.get("metric")), **whole))

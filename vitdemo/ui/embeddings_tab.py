@@ -14,7 +14,7 @@ from vitdemo.ui import embedding_answers, embedding_teach, giving
 from vitdemo.ui.classify_tab import CurrentPhoto
 from vitdemo.ui.embedding_runs import EmbeddingRuns
 from vitdemo.ui.finetune_runs import Lessons
-from vitdemo.ui.guard import bound, sentence
+from vitdemo.ui.guard import bound, sentence, told
 from vitdemo.ui.map_pages import kept, kept_pages
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.opened import Opened
@@ -48,12 +48,12 @@ def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: E
 
     def attach(request: gr.Request, event: gr.EventData) -> None:
         with contextlib.suppress(UserError):  # one that is gone is said when it is asked for its progress
-            runs.attach(event._data.get("run"), request.session_hash or "")
+            runs.attach(told(event).get("run"), request.session_hash or "")
 
     def send(event: gr.EventData) -> str:
         """Make a photo of the gallery the current one, in every tab."""
         try:
-            return embedding_answers.original(runs, event._data.get("run"), event._data.get("id"))
+            return embedding_answers.original(runs, told(event).get("run"), told(event).get("id"))
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
 

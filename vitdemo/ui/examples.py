@@ -4,6 +4,7 @@ import gradio as gr
 from PIL import Image
 
 from vitdemo.core.config import ASSETS
+from vitdemo.ui.guard import told
 from vitdemo.ui.render import WEB, data_uri, html
 
 FOLDER = ASSETS / "examples"
@@ -22,7 +23,7 @@ def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Or try a draw
     )
 
     def choose(event: gr.EventData) -> str:
-        return str(files[event._data["name"]]) if event._data.get("name") in files else gr.skip()
+        return str(files[told(event)["name"]]) if told(event).get("name") in files else gr.skip()
 
     row.select(choose, None, photo, trigger_mode="multiple", queue=False, show_progress="hidden", api_visibility="private")
 

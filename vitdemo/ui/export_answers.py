@@ -96,6 +96,7 @@ def _download(exports: Exports, asked: dict) -> dict:
 
 def _report(export: Export) -> str:
     """What was measured, as HTML."""
+    from vitdemo.export.bundle import DRAWINGS
     from vitdemo.export.report import Report
 
     report, files = Report.read(export.bundle), export.files()
@@ -106,6 +107,7 @@ def _report(export: Export) -> str:
         model=title_of(report.model),
         export=export,
         base=base,
+        own=report.photos != DRAWINGS,
         given=export.given.get("photos"),
         bars=_bars(report, base),
         files=[(name, size_words(size), WHAT.get(name, "the model" if name == report.plan.file else "")) for name, size in files],
@@ -117,16 +119,16 @@ def _report(export: Export) -> str:
 
 def _bars(report: "Report", base) -> list[dict]:
     """The chart: groups of bars, each with its length as a share of the room there is."""
-    mine, torch = report.shipped, f"torch on {report.device}"
+    mine, torch = report.shipped, f"torch, {report.device}"
     answers = "logits" if mine.agreement.top5 is not None else "features"
-    sides = [(f"{report.plan.precision}, exported", mine)] + [("fp32 in ONNX", base)] * (base is not mine)
+    sides = [("exported", mine)] + [("fp32, ONNX", base)] * (base is not mine)
     groups = [
         {
             "title": f"Same {'first class' if answers == 'logits' else 'features'} as the original",
             "bars": [(name, row.agreement.agreement, percent(row.agreement.agreement), row is mine) for name, row in sides],
         },
         {
-            "title": f"Largest difference of {answers}, on a logarithmic scale",
+            "title": f"Largest difference of {answers}, log scale",
             "bars": [(name, _decades(row.agreement.largest), number_words(row.agreement.largest), row is mine) for name, row in sides],
         },
     ]

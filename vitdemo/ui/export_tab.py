@@ -16,7 +16,7 @@ from vitdemo.ui import export_answers, giving, model_header
 from vitdemo.ui.export_order import read_plan
 from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.export_trial import Trial
-from vitdemo.ui.guard import sentence
+from vitdemo.ui.guard import sentence, told
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.opened import Opened
 from vitdemo.ui.render import WEB, html
@@ -82,7 +82,7 @@ def build(store: ModelStore, header: ModelHeader, exports: Exports, trial: Trial
 
     def start(model: str, event: gr.EventData) -> dict:
         """Export the header's model as it is asked for. Answers the export's id, or what is wrong."""
-        asked = event._data
+        asked = told(event)
         try:
             plan = read_plan(asked.get("plan"))
             export = exports.get(asked["export"]) if asked.get("export") else exports.begin()

@@ -16,7 +16,7 @@ from vitdemo.ui.classify_tab import CurrentPhoto
 from vitdemo.ui.desk import Desk
 from vitdemo.ui.export_order import NOTHING_YET, Export
 from vitdemo.ui.export_runs import Exports
-from vitdemo.ui.guard import sentence
+from vitdemo.ui.guard import sentence, told
 from vitdemo.ui.model_header import title_of
 from vitdemo.ui.opened import Opened
 from vitdemo.ui.render import WEB, data_uri, html, percent
@@ -61,9 +61,9 @@ class Trial:
         limits = panel.value["limits"]
 
         def begin(payload: dict | None, event: gr.EventData) -> tuple:
-            number = event._data.get("request")
+            number = told(event).get("request")
             try:
-                if not (export := self._exports.get(event._data.get("export"))).done:
+                if not (export := self._exports.get(told(event).get("export"))).done:
                     raise UserError(NOTHING_YET)
             except Exception as error:
                 return gr.skip(), gr.skip(), {"limits": limits, "error": sentence(error), "request": number}

@@ -33,6 +33,10 @@ ROW_BYTES = 4_000  # memory that a photo takes
 PATIENCE = 600  # seconds that a lesson may be at work with nobody looking while others wait in line
 
 
+class Replaces(UserError):
+    """What is asked for would take the place of something else: it has to be asked for once more."""
+
+
 @dataclass(eq=False)
 class Lesson:
     """One visitor's photos, and what is learned from them.
@@ -45,6 +49,7 @@ class Lesson:
         state: `reading` the photos, then `ready` or `failed`.
         changes: other names for classes.
         model: the name of the model that it started from.
+        asked: the preset and the settings it was started with, by name, for a page that is reloaded.
     """
 
     folder: Path
@@ -56,6 +61,7 @@ class Lesson:
     changes: dict[str, str] = field(default_factory=dict)
     job: Job | None = None
     model: str = ""
+    asked: dict | None = None
     shelf: Path = field(default_factory=lambda: Path(get_upload_folder(), f"download-{secrets.token_urlsafe(24)}"))
     seen: float = field(default_factory=time.monotonic)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -77,6 +83,11 @@ class Lesson:
     def number_of(row: dict) -> int:
         """The number of the item that a row of the report is about: its file's name is of our making."""
         return int(Path(row["photo"]).stem)
+
+    @property
+    def classes(self) -> set[str]:
+        """Of photos that were chosen one by one: as named by now, those left out not among them."""
+        return {self.changes.get(label, label).strip().casefold() for label in self.labels} - {""}
 
     def samples(self) -> "tuple[list[Sample], list[str]]":
         """Each photo's class as named by now, and what was left out. Raises: UserError for fewer than two classes."""
@@ -113,10 +124,13 @@ class Lessons:
         self._begin_to_read(lesson)
         return lesson
 
-    def teach(self, id: object, label: object, items: list["Item"]) -> Lesson:
-        """Add chosen photos as a class to the visitor's lesson, or begin one where that was not chosen so.
+    def teach(self, id: object, label: object, items: list["Item"], *, anew: bool = False) -> Lesson:
+        """Add chosen photos as a class to the visitor's lesson, or begin one. A photo that was sent before goes to the new class.
 
-        Raises: UserError for a name that is none, too many photos, and while the lesson is at work.
+        Args:
+            anew: begin one though the visitor has another that its folders made, which is lost with what was learned from it.
+
+        Raises: Replaces for a lesson that folders made; UserError for a name that is none, too many photos, and while it is at work.
         """
         label = shown_name(label.strip()) if isinstance(label, str) and label.strip() else ""
         if not label:
@@ -124,16 +138,25 @@ class Lessons:
         lesson = self._lessons.get(id) if isinstance(id, str) else None
         if lesson and lesson.job and not lesson.job.over:
             raise UserError("Fine-tune is at work: wait for it, or stop it there first.")
+        if lesson and not lesson.labels and not anew:
+            raise Replaces("Fine-tune holds other photos, and perhaps what was learned from them. Send once more to begin anew with these.")
         if lesson is None or not lesson.labels:
             self.sweep(len(items))
             lesson = Lesson(self.spaces.create(), [])
             self._lessons[lesson.id] = lesson
         elif lesson.state == "reading":
             raise UserError("The photos sent before are still being looked through: wait a moment.")
-        if len(lesson.items) + len(items) > self.settings.max_gallery:
+        known = {(item.path, item.name): place for place, item in enumerate(lesson.items)}
+        fresh = [item for item in items if (item.path, item.name) not in known]
+        if len(lesson.items) + len(fresh) > self.settings.max_gallery:
             raise UserError(f"These would be more than {self.settings.max_gallery:,} photos, which is the limit here: choose fewer.")
-        lesson.items += items
-        lesson.labels += [label] * len(items)
+        for item in items:
+            if (place := known.get((item.path, item.name))) is not None:
+                lesson.labels[place] = label
+        wanted = label.casefold()  # again, if it was left out
+        lesson.changes = {old: new for old, new in lesson.changes.items() if new or old.casefold() != wanted}
+        lesson.items += fresh
+        lesson.labels += [label] * len(fresh)
         self._begin_to_read(lesson)
         return lesson
 
@@ -167,7 +190,12 @@ class Lessons:
         names = [f"--rename={index:04}={label}" for index, label in enumerate(data.classes)]
         command = ["finetune", str(photos), "--output", str(lesson.result), *flags, *names, *named, f"--device={self.settings.device}"]
         lesson.model = name
-        lesson.job = self.jobs.start(command, lesson.folder / "job")
+
+        def check_room() -> None:
+            self.spaces.check_room(lesson.folder)
+            scratch(self.settings).check()
+
+        lesson.job = self.jobs.start(command, lesson.folder / "job", check_room=check_room)
 
     @property
     def busy(self) -> bool:

@@ -21,7 +21,7 @@ from vitdemo.finetune.elsewhere import CONFIG_NAME, Elsewhere, elsewhere
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui import giving, model_header
 from vitdemo.ui.finetune_runs import Lesson, Lessons, changes_of, samples_of
-from vitdemo.ui.guard import answering, sentence, without_paths
+from vitdemo.ui.guard import answering, sentence, told, without_paths
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, html, percent
 from vitdemo.ui.served import scratch
@@ -56,12 +56,15 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
 
     def start(model: str, event: gr.EventData) -> dict:
         """Learn from the photos with what is chosen. Answers that it has begun, or what is wrong."""
-        asked = event._data
+        asked = told(event)
         try:
             preset = PRESETS.get(asked.get("preset"), PRESETS["quick"])
             given = asked.get("recipe")
-            recipe = Recipe.read(given if isinstance(given, dict) else {}, preset.recipe)
-            lessons.start(lessons.get(asked.get("lesson")), model, recipe)
+            given = given if isinstance(given, dict) else {}
+            recipe = Recipe.read(given, preset.recipe, title="“{}”")
+            lesson = lessons.get(asked.get("lesson"))
+            lessons.start(lesson, model, recipe)
+            lesson.asked = {"preset": next(name for name, each in PRESETS.items() if each is preset), "recipe": given}
             return {"begun": True, "request": asked.get("request")}
         except Exception as error:
             return {"error": sentence(error), "request": asked.get("request")}
@@ -69,21 +72,21 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
     async def use(request: gr.Request, event: gr.EventData):
         """Make the result the visitor's model in every tab."""
         try:
-            lesson = lessons.get(event._data.get("lesson"))
+            lesson = lessons.get(told(event).get("lesson"))
             report = _report(lesson)
             if report is None:
                 raise UserError(NOTHING_YET)
             name = f"own:{secrets.token_urlsafe(18)}"
             store.add(name, lesson.result)
         except Exception as error:
-            yield gr.skip(), gr.skip(), {"error": sentence(error), "request": event._data.get("request")}
+            yield gr.skip(), gr.skip(), {"error": sentence(error), "request": told(event).get("request")}
             return
         title = f"Your model · {len(report['classes'])} classes · {report['accuracy']:.0%} right"
         chosen = gr.update(choices=[(title, name), *model_header.choices(store.settings.model)], value=name)
         yield chosen, gr.skip(), gr.skip()
         async for _, _, status in model_header.watch(store, name, request.session_hash or ""):
             yield gr.skip(), status, gr.skip()
-        yield gr.skip(), gr.skip(), {"used": True, "request": event._data.get("request")}
+        yield gr.skip(), gr.skip(), {"used": True, "request": told(event).get("request")}
 
     panel.upload(start, header.picker, panel, trigger_mode="multiple", queue=False, **quiet)
     panel.select(use, None, [header.picker, header.status, panel], trigger_mode="multiple", concurrency_limit=None, **quiet)
@@ -127,7 +130,7 @@ def _poll(lessons: Lessons):
         lesson = lessons.get(asked.get("lesson"))
         told: dict[str, Any] = {"state": lesson.state, "read": len(lesson.read), "photos": len(lesson.items), "text": lesson.error}
         if lesson.state == "ready" and asked.get("data"):
-            told["data"] = _data(lesson)
+            told |= {"data": _data(lesson), "asked": lesson.asked}
         if job := lesson.job:
             state = job.state  # before the events are read, so that none is missed at the end
             start = asked.get("start") if isinstance(asked.get("start"), int) else 0
@@ -200,6 +203,14 @@ def _report(lesson: Lesson) -> dict | None:
     return read_json(path) if path.is_file() else None
 
 
+def _is_stale(lesson: Lesson, report: dict) -> bool:
+    """Whether the classes are others than those that were learned."""
+    try:
+        return list(lesson.data().classes) != report["classes"]
+    except UserError:
+        return True
+
+
 def _report_html(lesson: Lesson, report: dict) -> str:
     worst = [report["photos"][index] | {"uri": _thumbnail(lesson, report["photos"][index])} for index in report["worst"]]
     blocks = report["recipe"]["unfreeze"] != "head"
@@ -210,6 +221,7 @@ def _report_html(lesson: Lesson, report: dict) -> str:
         blocks=blocks,
         percent=percent,
         stopped=not report["finished"],
+        stale=_is_stale(lesson, report),
         elsewhere=_elsewhere(lesson, report),
         config_name=CONFIG_NAME,
     )

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.ui.guard import LEAVING, sentence
+from vitdemo.ui.guard import LEAVING, NOT_UNDERSTOOD, refusal
 from vitdemo.ui.login import is_logged_in
 
 API = "/gradio_api"
@@ -33,13 +33,13 @@ WORK = re.compile(f"{API}/(upload|queue/join|(run|api|call|call/v2)/[^/]+)/?")  
 LARGEST, FOR_EACH_PHOTO = 1 << 20, 600  # bytes of a request, and more for each photo that a gallery may have
 NOTHING_HERE = "There is nothing here, or not any more: reload the page."
 SENTENCES = {
-    400: "This request can't be understood: reload the page and try again.",
+    400: NOT_UNDERSTOOD,
     401: "Log in first: reload the page.",
     403: NOTHING_HERE,
     404: NOTHING_HERE,
     405: NOTHING_HERE,
     413: "This request is too large: give fewer photos at a time.",
-    422: "This request can't be understood: reload the page and try again.",
+    422: NOT_UNDERSTOOD,
 }
 
 
@@ -62,8 +62,8 @@ class Gate:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1000})  # there are none here
-        if refusal := self._refusal(scope):
-            return await refusal(scope, receive, send)
+        if answered := self._refusal(scope):
+            return await answered(scope, receive, send)
         begun, taken = False, 0
         largest = math.inf if self._sees_to_its_own_size(scope) else self._largest
 
@@ -84,9 +84,11 @@ class Gate:
         try:
             await self._app(scope, receive_and_count, send_unless_too_large)
         except Exception as error:
-            text = sentence(error)
-            if not begun and taken <= largest:
-                await answer(500, text)(scope, receive, send)
+            text = refusal(error)
+            if begun:  # a stream: Gradio ends one that nobody waits for by an exception
+                await send({"type": "http.response.body", "body": b""})
+            elif taken <= largest:
+                await answer(400 if text == NOT_UNDERSTOOD else 500, text)(scope, receive, send)
         if not begun and taken > largest:
             await answer(413)(scope, receive, send)
 

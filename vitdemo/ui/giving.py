@@ -15,7 +15,7 @@ from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos import SUFFIXES
 from vitdemo.core.store import ModelStore
-from vitdemo.ui.guard import answering, sentence
+from vitdemo.ui.guard import answering, sentence, told
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, html
 from vitdemo.ui.runs import Run
@@ -60,10 +60,10 @@ def build(
 
     def begin(model: str, request: gr.Request, event: gr.EventData) -> dict:
         """Begin with what was uploaded. Answers the gallery's id, or what is wrong."""
-        number = event._data.get("request")
+        number = told(event).get("request")
         try:
             store.allowed(model)
-            items = _items(event._data.get("files"), store, command)
+            items = _items(told(event).get("files"), store, command)
             return {"run": start(items, model, request.session_hash or "").id, "request": number}
         except Exception as error:
             return {"error": sentence(error), "request": number}

@@ -3,7 +3,9 @@
 import logging
 import re
 import secrets
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,6 +13,9 @@ import gradio as gr
 from vitdemo.core.errors import UserError
 
 LEAVING = "The app is being stopped: try again in a minute."
+NOT_UNDERSTOOD = "This request can't be understood: reload the page and try again."
+OURS = Path(__file__).parents[1]
+AROUND = ("guard", "gate", "headers", "monitor", "log")  # modules of ours that Gradio runs inside
 FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,“”()]+[/\\])+")
 log = logging.getLogger(__name__)
 
@@ -20,7 +25,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, UserError):
         return without_paths(str(error))
     number = secrets.token_hex(3)
-    log.error("fault %s", number, exc_info=error)
+    log.error("fault %s", number, exc_info=error, extra={"fault": number})
     return f"Something went wrong here, and it is not your photo's fault: try again, or tell the operator number {number}."
 
 
@@ -35,10 +40,24 @@ class Page(gr.Blocks):
     async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
         try:
             return await super().process_api(*arguments, **named)
-        except gr.Error:
-            raise
         except Exception as error:
-            raise gr.Error(sentence(error), print_exception=False) from None
+            if type(error) is gr.Error and not error.print_exception:  # one of ours
+                raise
+            raise gr.Error(refusal(error), print_exception=False) from None
+
+
+def refusal(error: Exception) -> str:
+    """What to tell of an error that came through Gradio. One that did not come up in our own code is its refusal of what was sent."""
+    files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, UserError) or any(each.is_relative_to(OURS) and each.stem not in AROUND for each in files):
+        return sentence(error)
+    log.warning("a request was not understood: %s", type(error).__name__, extra={"kind": type(error).__name__})
+    return NOT_UNDERSTOOD
+
+
+def told(event: gr.EventData) -> dict:
+    """What the page's script sent with an event; nothing of what it would not send."""
+    return event._data if isinstance(event._data, dict) else {}
 
 
 def bound(function: Callable[[Any, dict], dict], first: Any) -> Callable[[dict], dict]:

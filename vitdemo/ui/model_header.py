@@ -1,7 +1,7 @@
 """The top of the page: which model answers, what is loaded and where it came from, light or dark."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,9 @@ from vitdemo.core import catalogue
 from vitdemo.core.config import ASSETS, DEFAULT_MODEL, DEMO_MODEL
 from vitdemo.core.store import Loading, ModelStore
 from vitdemo.ui.guard import sentence
+from vitdemo.ui.opened import Opened
 from vitdemo.ui.render import WEB, html, panel
+from vitdemo.ui.turns import Turns
 
 if TYPE_CHECKING:
     from vitdemo.core.models import Vit
@@ -50,6 +52,28 @@ def build(store: ModelStore) -> ModelHeader:
     status = panel(_status("busy", "Opening …"), "model-status")
     theme.click(None, js=(WEB / "theme.js").read_text("utf-8"), api_visibility="private")
     return ModelHeader(picker, status)
+
+
+def follow(store: ModelStore, header: ModelHeader, tabs: Sequence[Opened], turns: Turns) -> None:
+    """Keep the status line true while a tab is open whose own events don't ask the model."""
+    names = {each.tab.id for each in tabs}
+
+    async def look(request: gr.Request, name: str, active: str) -> AsyncIterator:
+        newest = turns.take(request.session_hash or "")
+        if active in names:
+            async for _, _, status in watch(store, name, request.session_hash or ""):
+                if not newest():
+                    break
+                yield status
+            else:
+                return
+        yield gr.skip()
+
+    inputs = [header.picker, tabs[0].active]
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple", "concurrency_limit": None}
+    header.picker.change(look, inputs, header.status, **quiet)
+    for each in tabs:
+        each.then(look, inputs, header.status, **quiet)
 
 
 async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[tuple[str | None, float | None, str]]:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo import __version__
 from vitdemo.core.store import ModelStore
+from vitdemo.ui.log import route_of
 
 SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)  # upper ends of the histograms' buckets
 
@@ -79,6 +80,6 @@ class Counted:
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            route = getattr(scope.get("route"), "path", "none")
+            route = route_of(scope)
             self._monitor.requests.labels(route, status).inc()
             self._monitor.seconds.labels(route).observe(time.perf_counter() - begin)

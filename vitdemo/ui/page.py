@@ -43,9 +43,11 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             with gr.Tab("Attention", id=attention_tab.NAME) as tab:
                 attention_tab.build(header, current, Opened(active, tab), scenes, visitors.looking, visitors.desk)
             with gr.Tab("Embeddings", id=embeddings_tab.NAME) as tab:
-                embeddings_tab.build(store, header, current, embeddings, lessons, Opened(active, tab))
-            with gr.Tab("Fine-tune", id=finetune_tab.NAME):
+                mapping = Opened(active, tab)
+                embeddings_tab.build(store, header, current, embeddings, lessons, mapping)
+            with gr.Tab("Fine-tune", id=finetune_tab.NAME) as tab:
                 finetune_tab.build(store, header, lessons)
+            model_header.follow(store, header, [mapping, Opened(active, tab)], visitors.watching)
             with gr.Tab("Export", id=export_tab.NAME) as tab:
                 export_tab.build(store, header, exports, trial, Opened(active, tab))
         api.build(store, visitors.galleries, visitors.desk)

@@ -1,6 +1,7 @@
 """Galleries at work: each in a thread of its own, in line, found again by its id after a reload, forgotten in time."""
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vitdemo.core.models import Vit
     from vitdemo.core.store import Loading
 
+log = logging.getLogger(__name__)
 AT_ONCE = 2  # galleries at work; the others wait in line
 HOLD_AGAIN = 20  # seconds after which a gallery at work says again that it needs its model
 OVER = ("done", "stopped", "failed")
@@ -189,6 +191,7 @@ class Runs(Generic[R]):
             run.error, run.state = sentence(error), "failed"
         finally:
             run.ended = time.monotonic()
+            log.info("gallery", extra={"state": run.state, "photos": run.done, "seconds": round(run.ended - (run.began or run.ended), 3)})
             run.loading = vit = None
             self._store.leave(run.id)
             with self._changed:

@@ -1,6 +1,7 @@
 """The page on the network: launched closed to everything this app does not use, and brought to rest when it is told to stop."""
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui import gate, served
 from vitdemo.ui.headers import SecurityHeaders
+from vitdemo.ui.log import Logged, take_over, use_json
 from vitdemo.ui.monitor import Counted, Monitor
 from vitdemo.ui.page import build
 from vitdemo.ui.render import WEB
@@ -25,6 +27,7 @@ from vitdemo.ui.theme import THEME
 from vitdemo.ui.uploads import Uploads
 from vitdemo.ui.visitors import Visitors
 
+log = logging.getLogger(__name__)
 STYLES = ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune", "export")
 LAST_WORDS = 3.0  # seconds for work that was stopped to say so
 CLOSING = 1  # seconds for connections to end
@@ -36,6 +39,8 @@ def serve(settings: Settings) -> None:
 
     Raises: UserError where the address can't be listened on.
     """
+    if settings.log_json:
+        use_json()
     with scratch.made(settings) as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)  # before the components are made, which note it down
         told, leaving = threading.Event(), threading.Event()
@@ -50,6 +55,9 @@ def serve(settings: Settings) -> None:
             raise UserError(f"The app can't listen on {settings.host}:{settings.port}: choose another --port, or check --host.") from None
         try:
             print(f"vitdemo is open at {address}", flush=True)
+            log.info("open", extra={"address": address})
+            if settings.log_json:
+                take_over("uvicorn", "uvicorn.error", "uvicorn.access")
             if not settings.auth and not _is_local(settings.host):
                 print(
                     f"vitdemo: everyone who reaches {settings.host} can use it: --auth USER:PASSWORD asks for a login",
@@ -60,6 +68,7 @@ def serve(settings: Settings) -> None:
             visitors.keep_sweeping()
             told.wait()
             leaving.set()
+            log.info("leaving")
             _drain(page, visitors, settings.drain_seconds)
         finally:
             visitors.close()
@@ -78,6 +87,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
     middleware = [
         Middleware(SecurityHeaders),
         *([Middleware(Counted, monitor=monitor)] if monitor else []),
+        *([Middleware(Logged)] if settings.log_json else []),
         Middleware(gate.Gate, settings=settings, leaving=leaving, open_to_all=[each.path for each in routes[1:]]),
     ]
     return page.launch(
@@ -127,6 +137,7 @@ def _tell(store: ModelStore) -> None:
     try:
         vit = store.get().result()
         print(f"{vit.name} is ready on {vit.device}, weights from {vit.source}", flush=True)
+        log.info("model ready", extra={"model": vit.name, "device": str(vit.device)})
     except UserError as error:
         print(f"vitdemo: {error}", file=sys.stderr, flush=True)
 

@@ -23,14 +23,14 @@ class Visitors:
 
     Attributes:
         desk: where all their single photos are prepared.
-        turns, looking: whose request is the newest in the Classify tab, and in the Attention tab.
+        turns, looking, watching: whose request is the newest in Classify, in Attention, and for the header's model elsewhere.
         galleries, scenes, embeddings, lessons, exports: what the tabs keep.
         jobs: the one line of all long jobs.
     """
 
     def __init__(self, store: ModelStore):
         self.store, self.settings = store, store.settings
-        self.turns, self.looking = Turns(), Turns()
+        self.turns, self.looking, self.watching = Turns(), Turns(), Turns()
         self.desk = Desk(store.settings.max_queue)
         self.galleries = GalleryRuns(store)
         self.scenes = Scenes(store)
@@ -42,7 +42,7 @@ class Visitors:
     def leave(self, visitor: str) -> None:
         """A visitor has closed the page."""
         if visitor:
-            for each in (self.store, self.turns, self.looking, self.scenes, self.embeddings):
+            for each in (self.store, self.turns, self.looking, self.watching, self.scenes, self.embeddings):
                 each.leave(visitor)
 
     def keep_sweeping(self) -> None:

@@ -12,7 +12,7 @@ function choose(rows) {
   for (const { folder, label } of rows) counts.set(folder || label, (counts.get(folder || label) || 0) + 1);
   const most = [...counts].filter(([name]) => name).sort((a, b) => b[1] - a[1]);
   $(".emb-mix").textContent = most.slice(0, 4).map(([name, count]) => `${count} ${name}`).join(" · ") + (most.length > 4 ? ` · ${most.length - 4} more kinds` : "");
-  nameClass(most[0]?.[0] || "");
+  nameClass(most.length && 2 * most[0][1] > rows.length ? most[0][0] : ""); // a mixture has no name
   drawTiles();
   if (rows.length) showTab("chosen");
   else if (!$(".emb-chosen").hidden) showTab("groups");

@@ -1,6 +1,6 @@
 // Beside the map: its groups, one photo with its neighbours and its patches, or the chosen photos.
 const VIEWS = {
-  photo: "On the map, lines lead to its six nearest among the vectors.",
+  photo: "On the map, lines lead to its nearest among the vectors.",
   colours: "Patches of one colour are alike to this layer, here and below, in the neighbours or in the photos you have chosen.",
   alike: "Click a patch, or use the arrow keys: what is like it lights up, here and below, in the neighbours or in the photos you have chosen.",
 };

@@ -1,22 +1,31 @@
 // The chosen photos sent to the Fine-tune tab as a class.
 const LESSON = "vitdemo-lesson"; // under which that tab remembers what it learns
+let anew = false; // what lies there was said to be lost, and is to be
 
 function nameClass(name) {
+  anew = false;
   $(".emb-class").value = name;
   $(".emb-taught").hidden = true;
+}
+
+function taught(text, sent) {
+  $(".emb-taught span").textContent = text;
+  $(".emb-link").hidden = !sent;
+  $(".emb-taught").hidden = false;
 }
 
 $(".emb-teach").addEventListener("submit", async (event) => {
   event.preventDefault();
   const label = $(".emb-class").value.trim();
-  const answer = await server.teach({ run, ids: chosen.map((row) => row.id), label, lesson: sessionStorage.getItem(LESSON) }).catch(() => null);
-  problem(answer?.lesson ? "" : answer?.error || "The server does not answer: try again.");
-  if (!answer?.lesson) return;
+  const ids = chosen.map((row) => row.id);
+  const answer = await server.teach({ run, ids, label, anew, lesson: sessionStorage.getItem(LESSON) }).catch(() => null);
+  anew = Boolean(answer?.warning);
+  if (!answer?.lesson) return taught(answer?.warning || answer?.error || "The server does not answer: try again.", false);
   sessionStorage.setItem(LESSON, answer.lesson);
   document.dispatchEvent(new CustomEvent(LESSON, { detail: answer.lesson }));
-  $(".emb-taught span").textContent =
-    answer.classes < 2 ? `“${label}” is in Fine-tune: now choose other photos and send a second class.` : `“${label}” is in Fine-tune, one of ${answer.classes} classes.`;
-  $(".emb-taught").hidden = false;
+  const photos = ids.length === 1 ? "1 photo is" : `${ids.length.toLocaleString("en")} photos are`;
+  const next = answer.classes < 2 ? "Now choose other photos and send a second class." : `There are ${answer.classes} classes by now.`;
+  taught(`${photos} “${label}” in Fine-tune. ${next}`, true);
 });
 
 $(".emb-link").addEventListener("click", () => {

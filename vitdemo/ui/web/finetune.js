@@ -1,6 +1,7 @@
 // Fine-tuning: takes the photos that upload.js sends, shows what is there, starts, follows and draws. Words of visitors become HTML by
 // our templates alone, which escape them.
 const KEY = "vitdemo-lesson";
+const AT_WORK = "These photos are being learned: stop it first, or wait until it is done.";
 const COLOURS = ["var(--bar)", "var(--warn)"];
 
 let lesson = null;
@@ -35,7 +36,8 @@ function reading(text, share) {
 
 async function give(named) {
   const files = named.filter(([name]) => isPhoto(name) || isZip(name));
-  fail("");
+  fail(over ? "" : AT_WORK);
+  if (!over) return;
   if (!files.length) return fail("There are no photos in what you gave: give a folder with one sub-folder of photos for each class.");
   const why = refusal(files);
   if (why) return fail(why);
@@ -52,7 +54,8 @@ async function give(named) {
 }
 
 async function begin(files) {
-  fail("");
+  fail(over ? "" : AT_WORK);
+  if (!over) return;
   reading("Looking through the photos …", 0);
   const answer = await server.give({ files });
   if (!answer?.lesson) {
@@ -72,6 +75,7 @@ function follow(id) {
   events = [];
   $(".guesses").replaceChildren();
   [wantData, over, reportShown] = [true, true, ""];
+  $(".start").disabled = false;
   for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
   poll(id);
 }
@@ -104,7 +108,11 @@ async function poll(id) {
       wantData = false;
       $(".reading").hidden = true;
       $(".data").hidden = false;
+      const controls = () => [...$(".data").querySelectorAll("input, button")];
+      const focused = controls().indexOf(document.activeElement);
       $(".data").innerHTML = answer.data; // from our own template, which escapes
+      if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus(); // where the keyboard was
+      if (answer.asked) restore(answer.asked);
       $(".plan").hidden = Boolean($(".data .warning"));
     }
     if (answer.job) {
@@ -118,15 +126,16 @@ async function poll(id) {
 }
 
 function tell(answer) {
-  const epochs = events.filter((each) => each.kind === "epoch");
+  const epochs = events.flatMap((each) => (each.kind === "resumed" ? each.history : each.kind === "epoch" ? [each] : []));
   const last = events.at(-1);
   $(".learning").hidden = false;
   $(".stop").hidden = over;
   $(".start").disabled = !over;
+  if (over) $(".stop").disabled = false;
   $(".learning-text").textContent = said(answer, epochs, last);
   const blocks = last?.stage === "blocks";
   const part = last?.kind === "step" ? (last.epoch - 1 + last.done / last.total) / last.of : last?.kind === "epoch" ? last.epoch / last.of : 0;
-  const share = over ? 1 : last?.kind === "photos" ? last.done / last.total : blocks || last?.stage ? part : 0;
+  const share = answer.job === "done" ? 1 : last?.kind === "photos" ? last.done / last.total : blocks || last?.stage ? part : 0;
   fill($(".learning .bar"), share);
   draw(epochs);
   if (answer.guesses.length) $(".guesses").replaceChildren(...answer.guesses.map(guess));
@@ -139,9 +148,14 @@ function said(answer, epochs, last) {
   if (answer.job === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} others are before you …` : "Waiting for another job …";
   const newest = epochs.at(-1);
   const where = newest ? ` ${newest.stage === "head" ? "Head" : "Blocks"}: epoch ${newest.epoch} of ${newest.of}.` : "";
-  if (answer.job === "done") return `Done.${where}`;
-  if (answer.job === "stopped") return `Stopped.${where} What is learned stays; Start goes on from there.`;
-  if (answer.job === "failed") return `Ended.${where} What is learned stays; Start goes on from there.`;
+  const stays = newest ? " What is learned stays; Start goes on from there." : "";
+  if (answer.job === "done") {
+    const nothing = events.some((each) => each.kind === "resumed") && !events.some((each) => each.kind === "epoch");
+    return `Done.${where}${nothing ? " Nothing was left to learn with these settings: change one, such as the seed, to learn anew." : ""}`;
+  }
+  if (answer.job === "stopped") return `Stopped.${where}${stays}`;
+  if (answer.job === "failed") return `Ended.${where}${stays}`;
+  if ($(".stop").disabled) return `Stopping …${where}`;
   if (!last) return "Getting ready …";
   if (last.kind === "photos") return `Looking at every photo once: ${last.done} of ${last.total}, ${last.speed.toFixed(1)} a second`;
   if (last.kind === "note") return last.text;
@@ -151,7 +165,7 @@ function said(answer, epochs, last) {
   }
   if (newest) {
     const what = newest.stage === "head" ? "Head" : "Blocks";
-    return `${what}, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} right · ${newest.photos_per_second.toFixed(0)} photos a second · ${time(newest.seconds_left)} left`;
+    return `${what}, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} right · ${newest.photos_per_second.toFixed(0)} photos a second · ${time(newest.seconds_left)} left for the ${what.toLowerCase()}`;
   }
   return "Getting ready …";
 }
@@ -238,6 +252,15 @@ function take() {
   for (const each of switches) each.value = JSON.parse(each.dataset.values)[preset()];
 }
 take();
+
+// The preset and the settings that a run was started with.
+function restore({ preset, recipe }) {
+  const button = element.querySelector(`[name=preset][value="${CSS.escape(preset)}"]`);
+  if (!button) return;
+  button.checked = true;
+  take();
+  for (const each of switches) if (each.dataset.name in recipe) each.value = recipe[each.dataset.name];
+}
 for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", take);
 
 $(".start").addEventListener("click", () => {
@@ -247,7 +270,7 @@ $(".start").addEventListener("click", () => {
   trigger("upload", { lesson, preset: preset(), recipe: Object.fromEntries(given), request: ++waitingFor });
 });
 $(".stop").addEventListener("click", () => {
-  $(".stop").hidden = true;
+  $(".stop").disabled = true;
   server.stop({ lesson });
 });
 
@@ -258,12 +281,16 @@ watch("value", () => {
     $(".start").disabled = !over;
     return fail(value.error);
   }
-  if (value.used) $(".used").textContent = "It answers in every tab now, and is the first in the model list.";
+  if (value.used) $(".used").textContent = "It answers in every tab now, for what you give from here on, and is the first in the model list.";
   if (value.begun) {
     events = [];
     [over, reportShown] = [false, ""];
     $(".guesses").replaceChildren();
     $(".result").hidden = true;
+    $(".stop").disabled = false;
+    $(".learning").hidden = false;
+    $(".learning-text").textContent = "Getting ready …";
+    $(".learning").scrollIntoView({ block: "nearest", behavior: "smooth" });
     poll(lesson);
   }
 });

@@ -1,0 +1,308 @@
+"""Hostile input at every door, the same for the same seed. VITDEMO_FUZZ=20000 asks for more of it than the short form's two hundred:
+
+VITDEMO_FUZZ=20000 python -m pytest tests/test_fuzz.py -s
+"""
+
+import http.client
+import json
+import os
+import random
+import re
+import resource
+import socket
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections import Counter
+
+import pytest
+
+from tests import hostile
+from tests.conftest import TINY
+from tests.test_ui_gate import EDGE, form
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+
+ROUNDS = int(os.environ.get("VITDEMO_FUZZ", 200))
+SEED = int(os.environ.get("VITDEMO_FUZZ_SEED", 1))
+LEAKS = re.compile(r"Traceback|File \"|site-packages|/tmp/|/etc/|\.py\b|object at 0x|<class '|line \d+, in|Error:|Exception")
+SHORT = (  # of hostile.files()
+    *("bomb.png", "frame-outside.gif", "loop.tiff", "slip.zip", "lying.zip", "overlapping.zip", "names.zip", "page.jpg", "both.png"),
+    "weights.pt",
+)
+ROUTES = ("run/predict", "api/predict", "call/classify", "call/v2/classify", "queue/join", "cancel", "reset", "component_server")
+PLACES = ("file=", "file/", "call/classify/", "stream/", "proxy=", "custom_component/")
+BROKEN = (b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"data": NaN}', b'{"data": 1e999}', b'{"data": ' + b"[" * 9_000 + b"]" * 9_000 + b"}")
+SECRET = "the secret of the canary"
+
+
+class Listener:
+    """A server that nobody may visit."""
+
+    def __init__(self):
+        self.visits = 0
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            self.socket.accept()[0].close()
+            self.visits += 1
+
+
+class Visitor:
+    """Speaks to a running app as a page does, with whatever one likes in place of what a page would send."""
+
+    def __init__(self, server):
+        self.where = urllib.parse.urlsplit(server.url)
+        with urllib.request.urlopen(f"{server.url}/config", timeout=60) as answer:
+            self.config = json.load(answer)
+        self.names = [each["api_name"] for each in self.config["dependencies"] if each.get("api_visibility") == "public"]
+        self.session = "fuzz"
+
+    def send(self, method: str, path: str, body=None, kind: str = "application/json") -> tuple[int, str]:
+        """Status and text of an answer; of a stream, what it says until it ends."""
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        connection = http.client.HTTPConnection(self.where.hostname, self.where.port, timeout=120)
+        try:
+            connection.request(method, path, data, {"Content-Type": kind} if data is not None else {})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode("utf-8", "replace")
+        finally:
+            connection.close()
+
+    def upload(self, name: str, data: bytes) -> str:
+        status, text = self.send("POST", "/gradio_api/upload", form((name, data)), f"multipart/form-data; boundary={EDGE}")
+        assert status == 200, text
+        return json.loads(text)[0]
+
+    def call(self, name: str, data: list) -> str:
+        """Everything a named endpoint says."""
+        status, text = self.send("POST", f"/gradio_api/call/{name}", {"data": data})
+        if status != 200:
+            return text
+        return self.send("GET", f"/gradio_api/call/{name}/{json.loads(text)['event_id']}")[1]
+
+    def join(self, number: int, data: list, event) -> str:
+        """Everything one of the page's own events says."""
+        body = {"fn_index": number, "data": data, "event_data": event, "session_hash": self.session, "trigger_id": None}
+        status, text = self.send("POST", "/gradio_api/queue/join", body)
+        where = urllib.parse.quote(self.session)
+        return text if status != 200 else self.send("GET", f"/gradio_api/queue/data?session_hash={where}")[1]
+
+
+@pytest.fixture(scope="module")
+def listener():
+    return Listener()
+
+
+@pytest.fixture(scope="module")
+def visitor(start_app, bundle):
+    server = start_app("--model", f"local-dir:{bundle}", "--monitor")
+    visitor = Visitor(server)
+    visitor.server = server
+    yield visitor
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def own(visitor, picture) -> dict[str, str]:
+    """What a page of this visitor has: a gallery, another with a map, photos to learn from, a photo whose attention is shown."""
+    parts = {each["props"].get("elem_id"): each["id"] for each in visitor.config["components"]}
+    events = [each for each in visitor.config["dependencies"] if each["api_visibility"] != "public"]
+    give = {name: next(each for each in events if each["targets"] == [[parts[name], "upload"]]) for name in ("gallery", "embeddings")}
+    look = next(each for each in events if each["outputs"][1:] == [parts["attention"]] and [parts["photo"], "change"] in each["targets"])
+    found = {}
+    for name, each in give.items():
+        said = visitor.join(each["id"], [""], {"files": "examples", "request": 1})
+        found[name] = re.search(r'"run": ?"([^"]+)"', said)[1]
+    said = visitor.send(
+        "POST",
+        "/gradio_api/component_server",
+        {"component_id": parts["finetune"], "session_hash": "fuzz", "fn_name": "give", "data": {"files": "examples"}},
+    )
+    found["lesson"] = json.loads(said[1])["lesson"]
+    photo = {"path": visitor.upload("picture.png", picture.read_bytes()), "meta": {"_type": "gradio.FileData"}}
+    values = {each["id"]: each["props"].get("value") for each in visitor.config["components"]}
+    recipe = [values[each] for each in look["inputs"][3:]]
+    found["scene"] = re.search(r'"scene": ?"([^"]+)"', visitor.join(look["id"], [photo, "", "attention", *recipe], None))[1]
+    return found
+
+
+@pytest.fixture(scope="module")
+def strange(listener, tmp_path_factory) -> list[str]:
+    """Texts that must lead nowhere."""
+    canary = tmp_path_factory.mktemp("elsewhere") / "canary.png"
+    canary.write_text(SECRET)
+    addresses = [f"{scheme}127.0.0.1:{listener.port}/x.png" for scheme in ("http://", "https://", "//", "HTTP:\\\\", "ftp://")]
+    addresses += [f"http://[::1]:{listener.port}/", f"http://0x7f000001:{listener.port}/"]
+    paths = [str(canary), f"file://{canary}", "/etc/passwd", "../../../../etc/passwd", "%2e%2e%2f%2e%2e%2fetc/passwd", "app.py"]
+    return [*addresses, *paths, "/proc/self/environ", "/dev/zero", "C:\\boot.ini", "local-dir:/etc"]
+
+
+def check(text: str, given: list[str] = ()) -> None:
+    """No trace, no path but those that were given, nothing from elsewhere."""
+    assert SECRET not in text
+    assert "root:" not in text
+    shown = re.sub(r'"(path|url|rows|thumbnails|photo|crop|maps)": ?"[^"]*"', "", text)  # where the page finds its own files
+    for each in given:
+        shown = shown.replace(each, "").replace(json.dumps(each)[1:-1], "")
+    assert not (leak := LEAKS.search(shown)), shown[max(0, leak.start() - 200) : leak.end() + 200]
+
+
+def still_right(visitor, picture) -> bool:
+    """Whether the app answers an ordinary question as before."""
+    path = visitor.upload("picture.png", picture.read_bytes())
+    said = visitor.call("classify", [{"path": path, "meta": {"_type": "gradio.FileData"}}, "", 3, None])
+    return "event: complete" in said and said.count('"probability"') == 3
+
+
+def test_decoders_give_a_photo_or_a_sentence(tmp_path):
+    """In this process: every format's bytes changed at random, and everything in hostile.py."""
+    from vitdemo.core.gallery import uploaded_items
+    from vitdemo.core.photos import decode
+
+    rng, settings, found = random.Random(SEED), Settings(), Counter()
+    seeds = [hostile.photo(kind=kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")]
+    seeds += [hostile.tiff(3), hostile.gif(3, (9, 9))]
+    for data in [*(data for _, data in hostile.files()), *(hostile.mutated(rng.choice(seeds), rng) for _ in range(4 * ROUNDS))]:
+        try:
+            decode(data, "a.png", settings)
+            found["photo"] += 1
+        except UserError as error:
+            check(str(error))
+            found["sentence"] += 1
+    archive = hostile.zipped([(f"folder/{number}.png", hostile.photo()) for number in range(3)])
+    zips = [data for name, data in hostile.files() if name.endswith(".zip")]
+    for data in [*zips, *(hostile.mutated(archive, rng) for _ in range(ROUNDS))]:
+        (tmp_path / "a.zip").write_bytes(data)
+        try:
+            for item in uploaded_items([("a.zip", tmp_path / "a.zip")], settings)[:50]:
+                assert ".." not in item.name.split("/")
+                assert not item.name.startswith("/")
+                try:
+                    item.read(settings)
+                    found["entry"] += 1
+                except UserError as error:
+                    check(str(error))
+                    found["entry's sentence"] += 1
+        except UserError as error:
+            check(str(error))
+            found["zip's sentence"] += 1
+    assert [each.name for each in tmp_path.iterdir()] == ["a.zip"]
+    assert min(found.values()) > 10
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3 << 20  # KB
+    print(dict(found))
+
+
+def test_checkpoints_that_lie_get_a_sentence(bundle, tmp_path):
+    """In this process: a bundle's weights and config, which only the operator can name."""
+    from vitdemo.core import models
+    from vitdemo.core.weights import read_safetensors
+
+    rng = random.Random(SEED)
+    weights = (bundle / "model.safetensors").read_bytes()
+    for number, data in enumerate(hostile.checkpoints(weights, rng)):
+        (path := tmp_path / f"{number}.safetensors").write_bytes(data)
+        try:
+            state = read_safetensors(path)
+            models.fit(state, models.skeleton(f"local-dir:{bundle}"), path.name)
+        except UserError:
+            pass
+        path.unlink()
+    config = (bundle / "config.json").read_bytes()
+    texts = [b"", b"null", b"[" * 50_000, b'{"architecture": 3}', b'{"architecture": "../../x"}', b"\xff", config.replace(b"224", b"1e99")]
+    for data in [*texts, *(hostile.mutated(config, rng) for _ in range(40))]:
+        (tmp_path / "config.json").write_bytes(data)
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        try:
+            import torch
+
+            models.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
+        except UserError:
+            pass
+    assert TINY  # the operator's catalogue is not read from files
+
+
+def test_hostile_files_at_every_named_endpoint(visitor, picture, listener):
+    names = ["classify", "attention", "embed", "finetune"]
+    assert set(visitor.names) >= set(names)
+    chosen = list(hostile.files()) if ROUNDS > 200 else [each for each in hostile.files() if each[0] in SHORT]
+    said = Counter()
+    for name, data in chosen:
+        file = {"path": visitor.upload(name, data), "meta": {"_type": "gradio.FileData"}, "orig_name": name}
+        asked = {
+            "classify": [[file, "", 3, None], [None, "", 3, [file]]],
+            "attention": [[file, "", "cls", 0, "mean", "", "", "mean", 0, 1, "png"]],
+            "embed": [[[file], "", "final", "cls", 2, 15, 0.1, "cosine", 0, ""]] if name.endswith(".zip") else [],
+            "finetune": [[file, "", "quick", {}]] if name.endswith(".zip") else [],
+        }
+        for endpoint, data_of in asked.items():
+            for data in data_of:
+                text = visitor.call(endpoint, data)
+                check(text)
+                assert "Something went wrong" not in text, (endpoint, name, text)
+                assert "event: error" in text or "event: complete" in text
+                said[endpoint, "event: complete" in text] += 1
+    assert still_right(visitor, picture)
+    assert listener.visits == 0
+    print(said)
+
+
+def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, listener, own):
+    """Every event of the page, every function of its components, every named endpoint, and every route of Gradio's that is open."""
+    rng = random.Random(SEED)
+    inputs = {each["id"]: len(each["inputs"]) for each in visitor.config["dependencies"]}
+    functions = [(each["id"], name) for each in visitor.config["components"] for name in each["props"].get("server_fns") or ()]
+    assert len(inputs) > 15
+    assert len(functions) > 15
+    statuses, begin = Counter(), time.monotonic()
+    for _ in range(ROUNDS):
+        visitor.session = rng.choice(("fuzz", "fuzz", hostile.MARKUP.replace(" ", ""), "x" * 2000))
+        match rng.randrange(5):
+            case 0:
+                number = rng.choice(list(inputs))
+                given = inputs[number] if rng.random() < 0.8 else rng.randrange(9)
+                text = visitor.join(number, [hostile.value(rng, strange) for _ in range(given)], hostile.value(rng, strange))
+                statuses["event"] += 1
+            case 1:
+                component, name = rng.choice(functions)
+                data = hostile.value(rng, strange)
+                if rng.random() < 0.7:  # what belongs to this page, with odd wishes
+                    run = rng.choice((own["gallery"], own["embeddings"]))
+                    wishes = {rng.choice(hostile.NAMES): hostile.value(rng, strange, 2) for _ in range(6)}
+                    data = wishes | {"run": run, "scene": own["scene"], "lesson": own["lesson"]}
+                body = {"component_id": component, "session_hash": "fuzz", "fn_name": name, "data": data}
+                if rng.random() < 0.2:
+                    body[rng.choice(list(body))] = hostile.value(rng, strange)
+                status, text = visitor.send("POST", "/gradio_api/component_server", body)
+                statuses["function", status] += 1
+            case 2:
+                name = rng.choice(visitor.names)
+                endpoint = next(each for each in visitor.config["dependencies"] if each["api_name"] == name)
+                text = visitor.call(name, [hostile.value(rng, strange) for _ in range(len(endpoint["inputs"]))])
+                statuses["endpoint"] += 1
+            case 3:
+                route, body = rng.choice(ROUTES), hostile.value(rng, strange)
+                status, text = visitor.send("POST", f"/gradio_api/{route}", rng.choice((body, {"data": body}, rng.choice(BROKEN))))
+                statuses[route, status] += 1
+            case 4:
+                text = urllib.parse.quote(rng.choice(strange), safe=rng.choice(("", "/:")))
+                route = rng.choice(PLACES)
+                status, text = visitor.send("GET", f"/gradio_api/{route}{text}")
+                statuses[route, status] += 1
+                assert status in (400, 401, 403, 404, 405, 422) or route == "call/classify/", (status, text)
+        check(text, strange)
+        assert visitor.server.process.poll() is None
+    seconds = time.monotonic() - begin
+    assert still_right(visitor, picture)
+    assert listener.visits == 0
+    faults = visitor.server.log.read_text().count("fault ")
+    with urllib.request.urlopen(f"{visitor.server.url}/metrics", timeout=60) as answer:
+        memory = float(re.search(r"^process_resident_memory_bytes (\S+)", answer.read().decode(), re.MULTILINE)[1])
+    print(f"{ROUNDS} requests, seed {SEED}, {seconds:.0f} s, {faults} faults, {memory / 1e6:.0f} MB, {dict(statuses)}")
+    assert "Traceback" not in visitor.server.log.read_text()
+    assert faults == 0
+    assert memory < 2e9

@@ -1,0 +1,61 @@
+"""The log as JSON: every line one object, and nothing of a visitor's in any of them."""
+
+import json
+import logging
+
+import pytest
+
+from tests.test_fuzz import Visitor
+from vitdemo.ui.log import JsonLines
+
+
+@pytest.fixture
+def lines(start_app, bundle, picture, tmp_path):
+    """What an app has logged of a visitor with a secret name in all they send."""
+    server = start_app("--model", f"local-dir:{bundle}", "--log-json")
+    visitor = Visitor(server)
+    visitor.session = "secret"
+    path = visitor.upload("secret.png", picture.read_bytes())
+    photo = {"path": path, "meta": {"_type": "gradio.FileData"}, "orig_name": "secret.png"}
+    assert "event: complete" in visitor.call("classify", [photo, "", 3, None])
+    assert "event: complete" in visitor.call("classify", [None, "", 3, [photo]])
+    visitor.call("classify", [photo, "secret", "secret", None])
+    visitor.join(2, ["secret"], "secret")
+    visitor.send("GET", "/gradio_api/file=/secret?secret=secret")
+    visitor.send("POST", "/gradio_api/component_server", b"secret")
+    server.stop()
+    return server.log.read_text().splitlines()
+
+
+def test_lines_are_objects_without_a_visitors_words(lines):
+    assert not any("secret" in line or "uploads" in line for line in lines)
+    found = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [line.split()[0] for line in lines if not line.startswith("{")] == ["vitdemo", "bundle0"]  # for the terminal: open, ready
+    events = {each["event"] for each in found}
+    assert {"open", "model ready", "request", "gallery", "leaving"} <= events
+    requests = [each for each in found if each["event"] == "request"]
+    assert {("POST", "/gradio_api/upload", 200), ("POST", "/gradio_api/call/{api_name}", 200)} <= {
+        (each["method"], each["route"], each["status"]) for each in requests
+    }
+    assert all(0 <= each["seconds"] < 120 for each in requests)
+    (gallery,) = (each for each in found if each["event"] == "gallery")
+    assert (gallery["state"], gallery["photos"]) == ("done", 1)
+
+
+def test_an_exception_is_its_type_and_its_place():
+    try:
+        raise ValueError("secret")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "vitdemo.x", logging.ERROR, "x.py", 3, "fault %s", ("secret",), (type(error), error, error.__traceback__)
+        )
+    record.fault = "abc123"
+    line = json.loads(JsonLines().format(record))
+    assert (line["event"], line["fault"], line["exception"], line["level"]) == ("fault %s", "abc123", "ValueError", "error")
+    assert line["at"][0].startswith("test_ui_log.py ")
+    assert "secret" not in json.dumps(line)
+
+
+def test_others_messages_are_left_out():
+    record = logging.LogRecord("uvicorn.error", logging.WARNING, "server.py", 7, "secret", (), None)
+    assert json.loads(JsonLines().format(record))["event"] == "uvicorn.error, server 7"
