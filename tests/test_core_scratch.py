@@ -92,3 +92,18 @@ def test_what_nobody_has_touched_goes(tmp_path):
     os.utime(tmp_path / "link", (0, 0), follow_symlinks=False)
     Scratch(tmp_path, Settings(upload_minutes=5)).sweep()
     assert sorted(each.name for each in tmp_path.iterdir()) == [LOCK, "new", "used"]
+
+
+def test_the_longest_untouched_goes_where_room_runs_short(tmp_path):
+    for number, age in enumerate((3000, 2000, 1000, 500)):
+        (tmp_path / str(number)).mkdir()
+        (path := tmp_path / str(number) / "photo").write_bytes(os.urandom(15 << 20))
+        for each in (path, path.parent):
+            os.utime(each, (time.time() - age,) * 2)
+    own = Scratch(tmp_path, Settings(temp_mb=64))
+    own.check(10 << 20)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["1", "2", "3"]
+    with pytest.raises(UserError, match="no room for more files"):
+        own.check(60 << 20)
+    assert [each.name for each in tmp_path.iterdir()] == ["3"]  # it has not had its ten minutes
+    own.check(30 << 20)

@@ -4,6 +4,8 @@ Gradio decodes an image before a handler sees it, and answers an unreadable one 
 run with `preprocess=False`: the handler gets the raw payload, this page makes an Upload of it, and `core.photos` alone opens the file.
 """
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,4 +34,6 @@ def upload_of(payload: dict | None, component: gr.Image | gr.File) -> Upload | N
     path = payload.get("path") if isinstance(payload, dict) else None
     if not isinstance(path, str) or not path or "\0" in path or not is_in_or_equal(path, component.GRADIO_CACHE):
         raise UserError("Send the photo as an uploaded file.")
+    with contextlib.suppress(OSError):  # what is used is kept
+        os.utime(path)
     return Upload(Path(path), shown_name(str(payload.get("orig_name") or Path(path).name)))

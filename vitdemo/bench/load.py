@@ -1,0 +1,247 @@
+"""A demo day: many visitors at once at the app with the demo model, every answer held against the known one.
+
+First classification alone, in turn with a bare Gradio app that calls timm; then everything mixed, for as long as asked for; then more
+requests at the same moment than may wait. Each app runs in a process of its own, and this one plays the visitors.
+"""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+from vitdemo.bench.load_known import MODEL, Known, known, unseen, zipped
+from vitdemo.bench.load_visitors import Kind, Tally, ask_once, crowd, upload, visit
+
+TURNS = 2  # of classification alone, for each app
+ALONE = 30.0  # seconds of a turn, or a tenth of the mixed load where that is shorter
+CROWD = 3  # times as many requests at once as may wait
+START = 120  # seconds for an app to start
+SHARES = {"attention": 0.2, "gallery of 100": 0.08, "fine-tuning": 0.02, "export": 0.02}  # of the visitors; the others classify
+
+
+def run(*, runs: int = TURNS, photos: Path | None = None, minutes: float = 1.0, clients: int = 50) -> dict:
+    """Print what became of all requests, and return the figures.
+
+    Args:
+        runs: turns of classification alone.
+        photos: not used: the answers to the bundled drawings are known.
+        minutes: of the mixed load.
+        clients: visitors at a time.
+    """
+    truth = known()
+    alone = min(ALONE, 6 * minutes)
+    with tempfile.TemporaryDirectory() as home, _app("app.py", home) as ours, _app("bare", home) as bare:
+        known_results = asyncio.run(_warm(ours.url, truth))
+        asyncio.run(_warm_bare(bare.url, truth))
+        sides, took = (
+            {"this app": (ours, Tally()), "bare Gradio and timm": (bare, Tally())},
+            dict.fromkeys(("this app", "bare Gradio and timm"), 0.0),
+        )
+        for _ in range(min(runs, TURNS)):
+            for name, (app, tally) in sides.items():
+                took[name] += asyncio.run(visit(app.url, [_classify(truth, clients, app is bare)], tally, alone))
+        print(f"classification alone, {clients} clients, {min(runs, TURNS) * alone:.0f} s each in turn")
+        found = {name: _print_row(name, tally, "classify", took[name]) for name, (_, tally) in sides.items()}
+        bare.end()
+        tally, memory, seconds = Tally(), [ours.memory()], 0.0
+        disk = [ours.disk()]
+        for _ in range(2):  # halves, to look at the memory between them
+            seconds += asyncio.run(visit(ours.url, _kinds(truth, clients, known_results), tally, 30 * minutes))
+            memory.append(ours.memory())
+            disk.append(ours.disk())
+        print(f"everything mixed, {clients} clients, {minutes:g} minutes")
+        found["mixed"] = {kind: _print_row(kind, tally, kind, seconds) for kind in tally.kinds}
+        rush = Tally()
+        asyncio.run(crowd(ours.url, _classify(truth, 1, False), rush, CROWD * 100))
+        print(f"{CROWD * 100} classifications at the same moment, of which 100 may wait")
+        found["crowd"] = _print_row("at once", rush, "classify", None)
+        for sentence in sorted(tally.said | rush.said):
+            print(f"  said: {sentence}")
+        waits = ours.waits()
+    print(f"  memory of the app and its children: {' · '.join(f'{each:.0f}' for each in memory)} MB at the start, the middle and the end")
+    print(f"  its folder for visitors: {' · '.join(f'{each:.0f}' for each in disk)} MB")
+    print(f"  short work waited for the model {waits['mean'] * 1000:.0f} ms on average, and at most {waits['most']:g} s in 99 of 100")
+    return found | {"memory_mb": memory, "disk_mb": disk, "short_wait": waits}
+
+
+def _kinds(truth: Known, clients: int, results: dict) -> list[Kind]:
+    count = {name: max(1, round(clients * share)) for name, share in SHARES.items()}
+    gallery, classes = zipped(truth.photos), zipped(unseen())
+    names = list(truth.heats)
+
+    async def attention(client, number: int):
+        name = names[number % len(names)]
+        photo = await upload(client, Path(name).name, truth.photos[name])
+        data = [photo, "", "rollout", 0, "mean", "", "", "mean", 0, 1, ""]
+        return "attention", data, lambda answer: truth.looked(name, answer[0]["heat"])
+
+    async def many(client, number: int):
+        def right(answer: list) -> bool:
+            rows = answer[0]["rows"]
+            known = [truth.classified(row["photo"].removeprefix("many.zip/"), row["predictions"]) for row in rows if "predictions" in row]
+            return len(known) == len(truth.photos) and all(known)
+
+        return "classify", [None, "", 3, [await upload(client, "many.zip", gallery)]], right
+
+    async def learn(client, number: int):
+        data = [await upload(client, "classes.zip", classes), "", "quick", {"seed": 1}]
+        return "finetune", data, lambda answer: _learned(answer[0]) == results["fine-tuning"]
+
+    async def export(client, number: int):
+        return "export", ["", "onnx", "fp32", {}, None, None], lambda answer: _exported(answer[0]) == results["export"]
+
+    special = [("attention", attention), ("gallery of 100", many), ("fine-tuning", learn), ("export", export)]
+    return [
+        _classify(truth, max(1, clients - sum(count.values())), False),
+        *(Kind(name, count[name], ask) for name, ask in special if name in results or name not in ("fine-tuning", "export")),
+    ]
+
+
+def _classify(truth: Known, visitors: int, bare: bool) -> Kind:
+    names = list(truth.photos)
+
+    async def ask(client, number: int):
+        name = names[number % len(names)]
+        photo = await upload(client, Path(name).name, truth.photos[name])
+        return "classify", [photo] if bare else [photo, "", 5, None], lambda answer: truth.classified(name, answer[0]["predictions"])
+
+    return Kind("classify", visitors, ask)
+
+
+def _learned(report: dict) -> tuple:
+    return report["classes"], round(report["accuracy"], 3)
+
+
+def _exported(report: dict) -> tuple:
+    (row,) = (each for each in report["rows"] if each["shipped"])
+    return report["plan"]["format"], row["bytes"], row["agreement"]["agreement"]
+
+
+async def _warm(url: str, truth: Known) -> dict:
+    """Ask everything once while nobody else does: what it learns and exports then, it has to learn and export under load."""
+    import httpx
+
+    results: dict = {}
+
+    def note(name: str, read):
+        return lambda answer: results.setdefault(name, read(answer[0])) is not None
+
+    async with httpx.AsyncClient(base_url=url, timeout=600) as client:
+        offered = (await client.get("/gradio_api/info")).json()["named_endpoints"]
+        results_of = {"fine-tuning": _learned, "export": _exported}
+        for kind in _kinds(truth, 1, dict.fromkeys(results_of, ())):
+            if kind.name in results_of and f"/{'finetune' if kind.name == 'fine-tuning' else kind.name}" not in offered:
+                continue
+            ask = kind.ask
+            if kind.name in results_of:
+
+                async def ask(client, number, kind=kind):
+                    endpoint, data, _ = await kind.ask(client, number)
+                    return endpoint, data, note(kind.name, results_of[kind.name])
+
+            await ask_once(client, Kind(kind.name, 1, ask), 0, tally := Tally())
+            if tally.said or tally.wrong[kind.name]:
+                raise RuntimeError(f"{kind.name} does not work: {tally.said or 'another answer than the known one'}")
+    return results
+
+
+async def _warm_bare(url: str, truth: Known) -> None:
+    import httpx
+
+    async with httpx.AsyncClient(base_url=url, timeout=600) as client:
+        await ask_once(client, _classify(truth, 1, True), 0, tally := Tally())
+        if tally.said or tally.wrong["classify"]:
+            raise RuntimeError(f"the bare app does not work: {tally.said or 'another answer than the known one'}")
+
+
+class _App:
+    """A running app."""
+
+    def __init__(self, url: str, process: subprocess.Popen, home: Path):
+        self.url, self.process, self._home = url, process, home
+
+    def memory(self) -> float:
+        """Megabytes of the app and its children, where the system tells."""
+        parents = {}
+        for each in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parents[int(each.parent.name)] = int(each.read_text().rsplit(")", 1)[1].split()[1])
+            except OSError:
+                continue
+        family = {self.process.pid}
+        while more := {child for child, parent in parents.items() if parent in family} - family:
+            family |= more
+        return sum(_resident(each) for each in family) / 1e6
+
+    def disk(self) -> float:
+        """Megabytes in its folder for visitors."""
+        return sum(each.stat().st_size for each in self._home.rglob("*") if each.is_file()) / 1e6
+
+    def waits(self) -> dict:
+        """Seconds that short work waited for the model: the mean, and the end of the bucket that holds 99 of 100."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as answer:
+            text = answer.read().decode()
+        buckets = re.findall(r'model_wait_seconds_bucket{kind="short",le="([^"]+)"} (\S+)', text)
+        total, count = (float(re.search(rf'model_wait_seconds_{name}{{kind="short"}} (\S+)', text)[1]) for name in ("sum", "count"))
+        most = next(float(end) for end, held in buckets if float(held) >= 0.99 * count)
+        return {"mean": total / count, "most": most}
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+@contextmanager
+def _app(which: str, home: str):
+    """Start this app, or the bare one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    own = Path(home, which)
+    own.mkdir()
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / "app.py"), "--model", "demo", "--port", str(port), "--monitor", "--temp-dir", str(own)]
+    if which == "bare":
+        command = [sys.executable, "-m", "vitdemo.bench.load_plain", str(MODEL), str(port)]
+    environ = os.environ | {"NO_PROXY": "127.0.0.1,localhost", "GRADIO_TEMP_DIR": str(own), "PYTHONPATH": str(root)}
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
+    app = _App(f"http://127.0.0.1:{port}", process, own)
+    try:
+        begin = time.monotonic()
+        while True:
+            try:
+                urllib.request.urlopen(f"{app.url}/config", timeout=5).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() - begin > START:
+                    raise RuntimeError(f"{which} did not start") from None
+                time.sleep(0.2)
+        yield app
+    finally:
+        if process.poll() is None:
+            app.end()
+
+
+def _resident(process: int) -> int:
+    try:
+        return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())[1])
+    except (OSError, TypeError):
+        return 0
+
+
+def _print_row(title: str, tally: Tally, kind: str, seconds: float | None) -> dict:
+    row = tally.row(kind)
+    speed = f"{row['answered'] / seconds:6.2f} a second" if seconds else ""
+    times = "  ".join(f"{name} {1000 * row[name]:7.0f} ms" for name in ("p50", "p95", "p99")) if row["answered"] else ""
+    print(
+        f"  {title:22}{row['answered']:6} answered, {row['lost']} lost, {row['wrong']} wrong, {row['refused']} refused  {times}  {speed}",
+        flush=True,
+    )
+    return row

@@ -1,0 +1,123 @@
+"""Visitors who ask again and again, as programs do: upload, ask, read the answer as it comes."""
+
+import asyncio
+import itertools
+import json
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+PATIENCE = 300  # seconds for an answer
+BUSY = ("The app is busy", "The server has no room")
+API = "/gradio_api"
+LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=2)  # seconds; an app closes idle connections after five
+
+
+@dataclass
+class Tally:
+    """What became of the requests of each kind.
+
+    Attributes:
+        seconds: kind → of every one that was answered.
+        lost, wrong, refused: kind → how many: without an answer, with another than the known one, with a sentence that says it is busy.
+        said: the answers that are no answers, each once.
+    """
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    wrong: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    said: set[str] = field(default_factory=set)
+
+    def row(self, kind: str) -> dict:
+        """The figures of a kind."""
+        times = sorted(self.seconds[kind])
+        share = {f"p{percent}": times[min(len(times) - 1, int(len(times) * percent / 100))] if times else None for percent in (50, 95, 99)}
+        return {"answered": len(times), "lost": self.lost[kind], "wrong": self.wrong[kind], "refused": self.refused[kind], **share}
+
+    @property
+    def kinds(self) -> list[str]:
+        return sorted({*self.seconds, *self.lost, *self.refused}, key=lambda kind: -len(self.seconds[kind]))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Something that visitors ask.
+
+    Attributes:
+        visitors: how many do nothing else.
+        ask: given an http client and a number that counts up, the endpoint, its inputs, and what tells whether an answer is right.
+    """
+
+    name: str
+    visitors: int
+    ask: Callable[[httpx.AsyncClient, int], Awaitable[tuple[str, list, Callable[[list], bool]]]]
+
+
+async def upload(client: httpx.AsyncClient, name: str, data: bytes) -> dict:
+    """A file's payload, once it lies on the server."""
+    answer = await client.post(f"{API}/upload", files={"files": (name, data)})
+    answer.raise_for_status()
+    return {"path": answer.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+async def visit(url: str, kinds: list[Kind], tally: Tally, seconds: float) -> float:
+    """Have all visitors ask until the time is over, and wait for the last answers. Returns the seconds it took."""
+    begin = time.monotonic()
+    until = begin + seconds
+    numbers = itertools.count()
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, limits=LIMITS) as client:
+
+        async def keep_asking(kind: Kind) -> None:
+            while time.monotonic() < until:
+                await ask_once(client, kind, next(numbers), tally)
+
+        await asyncio.gather(*(keep_asking(kind) for kind in kinds for _ in range(kind.visitors)))
+    return time.monotonic() - begin
+
+
+async def crowd(url: str, kind: Kind, tally: Tally, count: int) -> None:
+    """As many requests as that, all at the same time."""
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, limits=LIMITS) as client:
+        await asyncio.gather(*(ask_once(client, kind, number, tally) for number in range(count)))
+
+
+async def ask_once(client: httpx.AsyncClient, kind: Kind, number: int, tally: Tally) -> None:
+    """One request, with its upload, and note what came of it."""
+    begin = time.monotonic()
+    try:
+        endpoint, data, right = await kind.ask(client, number)
+        event, answer = await _answer(client, endpoint, data)
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        tally.lost[kind.name] += 1
+        tally.said.add(f"{kind.name}: {type(error).__name__} {error}"[:200])
+        return
+    if event == "complete":
+        tally.seconds[kind.name].append(time.monotonic() - begin)
+        tally.wrong[kind.name] += not right(answer)
+    elif isinstance(answer, str) and answer.startswith(BUSY):
+        tally.refused[kind.name] += 1
+        tally.said.add(f"{kind.name}: {answer}"[:200])
+        await asyncio.sleep(1)
+    else:
+        tally.lost[kind.name] += 1
+        tally.said.add(f"{kind.name}: {answer}"[:200])
+
+
+async def _answer(client: httpx.AsyncClient, endpoint: str, data: list) -> tuple[str, object]:
+    """How a call ended, “complete” or “error”, and with what."""
+    begun = await client.post(f"{API}/call/{endpoint}", json={"data": data})
+    if begun.status_code != 200:
+        return "error", begun.json().get("detail")
+    event = ""
+    async with client.stream("GET", f"{API}/call/{endpoint}/{begun.json()['event_id']}") as stream:
+        async for line in stream.aiter_lines():
+            if line.startswith("event: "):
+                event = line[7:]
+            elif line.startswith("data: ") and event in ("complete", "error"):
+                told = json.loads(line[6:])
+                return event, told["error"] if event == "error" and isinstance(told, dict) else told
+    raise ValueError("the answer ended in the middle")
