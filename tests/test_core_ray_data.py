@@ -84,7 +84,7 @@ def test_classify_gives_the_local_rows_and_nothing_twice(cluster, model, given, 
     assert "3 of them errors" in said
     assert said.count("“bad.jpg” is not a photo") == 1
     assert said.count("“missing.png” is not there") == 1
-    assert "MB after its first" in said
+    assert "MB half way" in said
     assert "photos a second after" in said
 
     capsys.readouterr()

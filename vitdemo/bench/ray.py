@@ -6,6 +6,7 @@ two simulated machines.
 
 import atexit
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -82,8 +83,8 @@ def _side(*task) -> dict:
 
 def _say_memory(memory: list[dict]) -> None:
     for each in memory:
-        early, last, most = (each[name] for name in ("early", "last", "most"))
-        print(f"    an actor of {each['parts']} parts: {early:.0f} MB early on, {last:.0f} MB at last, {most:.0f} MB at most", flush=True)
+        half, last, most = (each[name] for name in ("half", "last", "most"))
+        print(f"    an actor of {each['parts']} parts: {half:.0f} MB half way, {last:.0f} MB at last, {most:.0f} MB at most", flush=True)
 
 
 def _drawn(folder: Path) -> Path:
@@ -153,6 +154,7 @@ def _machines(count: int):
 
         from vitdemo.core.ray_session import OBJECTS
 
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
         made = Cluster(
             initialize_head=True, head_node_args={"num_cpus": MACHINE, "include_dashboard": False, "object_store_memory": OBJECTS}
         )
@@ -182,7 +184,7 @@ def _bulk(folder: str, vit, actors: int) -> dict:
         for step in ray_data.run(Classifying(5), find_items([folder]), vit, Settings(device="cpu"), parts, stages):
             first = first or time.perf_counter() - step.seconds
             memory.setdefault(step.actor, []).append(step.memory_mb)
-    told = [{"parts": len(each), "early": each[min(2, len(each) - 1)], "last": each[-1], "most": max(each)} for each in memory.values()]
+    told = [{"parts": len(each), "half": each[len(each) // 2], "last": each[-1], "most": max(each)} for each in memory.values()]
     return {"seconds": time.perf_counter() - first, "start": first - begin, "memory": told}
 
 

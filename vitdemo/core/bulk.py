@@ -148,8 +148,9 @@ class _Telling:
             file=sys.stderr,
         )
         for actor, memory in sorted(self._memory.items()):
+            first, half, last = memory[0], memory[len(memory) // 2], memory[-1]
             print(
-                f"  actor {actor}: {len(memory)} parts, {memory[0]:.0f} MB after its first, {memory[-1]:.0f} MB after its last, "
+                f"  actor {actor}: {len(memory)} parts, {first:.0f} MB after the first, {half:.0f} MB half way, {last:.0f} MB at last, "
                 f"{max(memory):.0f} MB at most",
                 file=sys.stderr,
             )
