@@ -109,6 +109,10 @@ def visitor(start_app, bundle):
 
 @pytest.fixture(scope="module")
 def own(visitor, picture) -> dict[str, str]:
+    return things_of(visitor, picture)
+
+
+def things_of(visitor, picture) -> dict[str, str]:
     """What a page of this visitor has: a gallery, another with a map, photos to learn from, a photo whose attention is shown."""
     parts = {each["props"].get("elem_id"): each["id"] for each in visitor.config["components"]}
     events = [each for each in visitor.config["dependencies"] if each["api_visibility"] != "public"]
