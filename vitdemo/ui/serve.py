@@ -23,6 +23,7 @@ from vitdemo.ui.log import Logged, take_over, use_json
 from vitdemo.ui.monitor import Counted, Monitor
 from vitdemo.ui.page import build
 from vitdemo.ui.render import WEB
+from vitdemo.ui.sessions import Sessions
 from vitdemo.ui.theme import THEME
 from vitdemo.ui.uploads import Uploads
 from vitdemo.ui.visitors import Visitors
@@ -90,7 +91,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
         *([Middleware(Logged)] if settings.log_json else []),
         Middleware(gate.Gate, settings=settings, leaving=leaving, open_to_all=[each.path for each in routes[1:]]),
     ]
-    return page.launch(
+    launched = page.launch(
         server_name=settings.host,
         server_port=settings.port or None,
         auth=tuple(settings.auth.split(":", 1)) if settings.auth else None,
@@ -113,6 +114,8 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
         quiet=True,
         prevent_thread_lock=True,
     )
+    page.app.state_holder = Sessions(page)
+    return launched
 
 
 def _drain(page: gr.Blocks, visitors: Visitors, seconds: float) -> None:
