@@ -3,8 +3,8 @@
 Its own sessions write down the whole page, every component with its latest value, for links that lead to a state; there are none here. Each
 call of a program is a session of its own, so that took more of the server's time than the model did, and a hundred kilobytes.
 
-The answers on their way to sessions it keeps for the latest 2,000, answered or not: somebody who waits for a gallery lost theirs when so many
-others had been served meanwhile.
+The answers on their way to sessions it keeps for the latest 2,000, answered or not: somebody who waited for a gallery lost theirs when so
+many others had been served meanwhile.
 """
 
 from collections import OrderedDict
