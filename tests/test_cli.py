@@ -139,6 +139,12 @@ def test_arguments_that_make_no_command(arguments, capsys):
     assert "usage: python -m vitdemo" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flags", [("--minutes", "0"), ("--minutes", "nan"), ("--clients", "0"), ("--clients", "1001")])
+def test_a_load_out_of_range(capsys, flags):
+    assert main(["bench", "load", *flags]) == 2
+    assert "--minutes must be more than 0 and at most 1440, and --clients from 1 to 1000." in capsys.readouterr().err
+
+
 def test_unknown_bench(capsys):
     assert main(["bench", "nothing"]) == 2
     assert "There is no bench nothing: choose from startup" in capsys.readouterr().err

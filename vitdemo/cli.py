@@ -179,7 +179,7 @@ def _bench(flags: argparse.Namespace) -> int:
     if unknown := [name for name in flags.names if name not in BENCHES]:
         raise UsageError(f"There is no bench {unknown[0]}: choose from {', '.join(BENCHES)}.")
     if not 0 < flags.minutes <= 1440 or not 1 <= flags.clients <= 1000:
-        raise UsageError("--minutes must be from 0 to 1440, and --clients from 1 to 1000.")
+        raise UsageError("--minutes must be more than 0 and at most 1440, and --clients from 1 to 1000.")
     load = {"minutes": flags.minutes, "clients": flags.clients}
     results = {}
     for name in flags.names or BENCHES:

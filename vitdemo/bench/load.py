@@ -209,8 +209,10 @@ def _app(which: str, home: str):
     root = Path(__file__).parents[2]
     command = [sys.executable, str(root / "app.py"), "--model", "demo", "--port", str(port), "--monitor", "--temp-dir", str(own)]
     if which == "bare":
-        command = [sys.executable, "-m", "vitdemo.bench.load_plain", str(MODEL), str(port)]
-    environ = os.environ | {"NO_PROXY": "127.0.0.1,localhost", "GRADIO_TEMP_DIR": str(own), "PYTHONPATH": str(root)}
+        command = [sys.executable, "-P", str(root / "vitdemo" / "bench" / "load_plain.py"), str(MODEL), str(port)]
+    ours = ("OMP_", "GRADIO_")  # variables that this process has by importing vitdemo
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environ |= {"NO_PROXY": "127.0.0.1,localhost", "GRADIO_TEMP_DIR": str(own), "GRADIO_ANALYTICS_ENABLED": "False"}
     process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
     app = _App(f"http://127.0.0.1:{port}", process, own)
     try:

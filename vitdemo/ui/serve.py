@@ -17,19 +17,19 @@ from vitdemo.core import scratch
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
-from vitdemo.ui import gate, served
+from vitdemo.ui import gate, served, sessions
 from vitdemo.ui.headers import SecurityHeaders
 from vitdemo.ui.log import Logged, take_over, use_json
 from vitdemo.ui.monitor import Counted, Monitor
 from vitdemo.ui.page import build
 from vitdemo.ui.render import WEB
-from vitdemo.ui.sessions import Sessions
 from vitdemo.ui.theme import THEME
 from vitdemo.ui.uploads import Uploads
 from vitdemo.ui.visitors import Visitors
 
 log = logging.getLogger(__name__)
 STYLES = ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune", "export")
+AT_ONCE = 4  # times as many requests under way as may wait in any one line: they wait in lines of our own
 LAST_WORDS = 3.0  # seconds for work that was stopped to say so
 CLOSING = 1  # seconds for connections to end
 
@@ -111,10 +111,11 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
         ssr_mode=False,
         show_error=False,
         state_session_capacity=1000,
+        max_threads=AT_ONCE * settings.max_queue,  # Gradio's 40 would all be taken by who waits for galleries
         quiet=True,
         prevent_thread_lock=True,
     )
-    page.app.state_holder = Sessions(page)
+    sessions.install(page)
     return launched
 
 

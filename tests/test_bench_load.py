@@ -1,0 +1,64 @@
+"""The bench of a demo day: what it takes for known, what it counts, and a small one in full."""
+
+import pytest
+
+from vitdemo.bench import load
+from vitdemo.bench.load_known import GALLERY, known
+from vitdemo.bench.load_visitors import Tally
+from vitdemo.core.config import Settings
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return known()
+
+
+def test_what_is_known_is_what_this_project_answers(truth):
+    """timm alone, and the app's own way from a file to the answer."""
+    from vitdemo.attention.maps import rollout
+    from vitdemo.classify.photo import classify
+    from vitdemo.core.photos import open_photo
+    from vitdemo.core.store import ModelStore
+    from vitdemo.core.trace import trace
+
+    store = ModelStore(Settings(model="demo", device="cpu"))
+    vit = store.get().result(60)
+    assert len(truth.photos) == 100
+    for name in list(truth.heats)[:3]:
+        image = open_photo(GALLERY / name, store.settings).image
+        rows = [{"label": each.label.name, "probability": each.probability} for each in classify(image, vit, store.engine).predictions]
+        assert truth.classified(name, rows)
+        assert truth.looked(name, rollout(trace(vit, vit.preprocessing(image))).tolist())
+
+
+def test_another_answer_is_wrong(truth):
+    name = next(iter(truth.heats))
+    best = max(range(len(truth.labels)), key=truth.probabilities[name].__getitem__)
+    right = {"label": truth.labels[best], "probability": truth.probabilities[name][best]}
+    assert truth.classified(name, [right])
+    assert not truth.classified(name, [right | {"probability": right["probability"] - 0.01}])
+    assert not truth.classified(name, [{"label": truth.labels[best - 1], "probability": truth.probabilities[name][best - 1]}])
+    assert not truth.classified(name, [])
+    assert not truth.looked(name, [[0.0] * 14] * 14)
+
+
+def test_the_tally():
+    tally = Tally()
+    tally.seconds["classify"] += [float(number) for number in range(100, 0, -1)]
+    tally.lost["export"] += 1
+    assert tally.kinds == ["classify", "export"]
+    assert tally.row("classify") == {"answered": 100, "lost": 0, "wrong": 0, "refused": 0, "p50": 51.0, "p95": 96.0, "p99": 100.0}
+    assert tally.row("export") == {"answered": 0, "lost": 1, "wrong": 0, "refused": 0, "p50": None, "p95": None, "p99": None}
+
+
+@pytest.mark.slow
+def test_a_small_demo_day(capsys):
+    found = load.run(runs=1, minutes=0.2, clients=8)
+    assert set(found["mixed"]) == {"classify", "attention", "gallery of 100", "fine-tuning", "export"}
+    for row in (*found["mixed"].values(), found["this app"], found["bare Gradio and timm"]):
+        assert row["answered"] > 0
+        assert (row["lost"], row["wrong"], row["refused"]) == (0, 0, 0)
+    assert found["crowd"]["answered"] + found["crowd"]["refused"] == 300
+    assert found["crowd"]["refused"] > 0
+    assert "The app is busy" in capsys.readouterr().out
+    assert len(found["memory_mb"]) == 3
