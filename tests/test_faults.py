@@ -126,10 +126,12 @@ def test_a_killed_map_process_is_told_and_the_next_map_is_drawn(visitor, lesson,
 
 
 def test_sigterm_lets_what_is_under_way_end(start_app, bundle, lesson, picture, tmp_path):
-    """A gallery is answered in full, what comes meanwhile is told to come back, and nothing is left behind."""
-    server = start_app("--model", f"local-dir:{bundle}", "--monitor", "--temp-dir", str(tmp_path), "--batch-size", "1")
+    """A gallery is answered in full, who comes meanwhile is told to come back, forgotten answers are not waited for, nothing is left."""
+    flags = ("--monitor", "--temp-dir", str(tmp_path), "--batch-size", "1", "--drain-seconds", "600")
+    server = start_app("--model", f"local-dir:{bundle}", *flags)
     visitor = Visitor(server)
     assert still_right(visitor, picture)
+    assert visitor.send("POST", "/gradio_api/call/classify", {"data": [given(visitor, picture), "", 3, None]})[0] == 200
     photos = [given(visitor, lesson)] * 20
     thread, said = asking(visitor, "classify", [None, "", 1, photos])
     until(lambda: 'vitdemo_model_seconds_count{kind="long"}' in visitor.send("GET", "/metrics")[1])

@@ -30,7 +30,7 @@ from vitdemo.ui.visitors import Visitors
 log = logging.getLogger(__name__)
 STYLES = ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune", "export")
 AT_ONCE = 4  # times as many requests under way as may wait in any one line: they wait in lines of our own
-LAST_WORDS = 3.0  # seconds for work that was stopped to say so
+LAST_WORDS = 3.0  # seconds for work that was stopped to say so, and for answers to be fetched
 CLOSING = 1  # seconds for connections to end
 
 
@@ -120,20 +120,15 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
 
 
 def _drain(page: gr.Blocks, visitors: Visitors, seconds: float) -> None:
-    """Wait for what is under way; what takes longer is stopped, and its visitors are told."""
+    """Wait for what is under way; what takes longer is stopped, and its visitors told. Answers nobody fetches are not waited for."""
+    queue = page._queue
     until = time.monotonic() + seconds
-    while (_answering(page) or visitors.busy) and time.monotonic() < until:
+    while (len(queue) or any(queue.active_jobs) or visitors.busy) and time.monotonic() < until:
         time.sleep(0.05)
     visitors.stop()
     until = time.monotonic() + LAST_WORDS
-    while _answering(page) and time.monotonic() < until:
+    while (len(queue) or any(queue.active_jobs) or any(queue.pending_event_ids_session.values())) and time.monotonic() < until:
         time.sleep(0.05)
-
-
-def _answering(page: gr.Blocks) -> bool:
-    """Whether a request waits or is at work, or an answer has not been fetched yet."""
-    queue = page._queue
-    return bool(len(queue) or any(queue.active_jobs) or any(queue.pending_event_ids_session.values()))
 
 
 def _tell(store: ModelStore) -> None:

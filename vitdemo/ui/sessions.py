@@ -29,7 +29,7 @@ class Session(SessionState):
         self.state_data = {}
         self._state_ttl = {}
         self.is_closed = False
-        self.STATE_TTL_WHEN_CLOSED = 60  # seconds; nobody can come back to a session
+        self.STATE_TTL_WHEN_CLOSED = 60  # seconds; who comes back later is answered anew
 
     def __setitem__(self, key: int, value: Any) -> None:
         if isinstance(self.blocks_config.blocks.get(key), State):
