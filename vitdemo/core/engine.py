@@ -14,7 +14,7 @@ import torch
 
 from vitdemo.core.classifier import Classifier
 from vitdemo.core.errors import UserError
-from vitdemo.core.line import Line, Piece, answers_of
+from vitdemo.core.line import Gate, Line, Piece, answers_of
 from vitdemo.core.models import Vit
 
 S, T = TypeVar("S"), TypeVar("T")
@@ -24,7 +24,6 @@ Observe = Callable[[str, float, float], None]
 """Is told of every piece of work: "short" or "long", and the seconds for which it waited and ran."""
 UNKNOWN_MEMORY = 4e9  # bytes taken to be free where the system doesn't say
 MOST_LANES = 8  # batches at a time on a CPU
-HOLD_BACK = 2.0  # seconds for which long work lets short work go first that has still to be prepared
 TOGETHER = 8  # single photos that go through the model at once
 LAYER_WIDTHS = 24  # numbers alive per token and unit of width during a forward pass: 4 in and out of the MLP, 3 for q, k, v, and copies
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -50,9 +49,8 @@ def choose_device(asked: str) -> torch.device:
 class Engine:
     """Runs work on the model's device: short work alone and at once, long work piece by piece beside itself.
 
-    A piece of long work that has begun is finished; then all short work that waits goes first. So a visitor's single photo waits for a
-    gallery's running batches at most, never for the gallery. While more photos are being prepared (`coming`), long work holds back, for
-    `HOLD_BACK` at most.
+    A piece of long work that has begun is finished; then short work that waits goes first. So a visitor's single photo waits for the
+    running batches of a gallery at most, never for all of it. Where short work never ends, long work has a fifth of the time (`Gate`).
 
     On a CPU, several batches at a time with few threads each get more photos through than one batch with all threads: ViT-Tiny 1.3 times as
     many on two cores, ViT-B/16 1.07 times. A GPU takes one batch at a time. Single photos for the same model that wait at the same time go
@@ -71,7 +69,7 @@ class Engine:
         self.lanes = min(cores, MOST_LANES) if device.type == "cpu" else 1
         self._dtype = _DTYPES.get(precision)
         self._observe = observe or (lambda *_: None)
-        self._gate = _Gate()
+        self._gate = Gate()
         self._most = most
         self._short, self._long = Line(), Line()
         ready = threading.Barrier(self.lanes + 1)
@@ -216,50 +214,6 @@ class Engine:
                 pieces = answers = each = result = error = None  # or the last batch and its answer stay in memory until the next one
 
         threading.Thread(target=serve, name=name, daemon=True).start()
-
-
-class _Gate:
-    """Long pieces run beside each other, a short one alone, and long ones don't begin while a short one waits, or soon will."""
-
-    def __init__(self):
-        self._changed = threading.Condition()
-        self._long = self._short = self._coming = 0
-
-    @contextmanager
-    def coming(self) -> Iterator[None]:
-        with self._changed:
-            self._coming += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._coming -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._short and not self._coming, HOLD_BACK)
-            self._changed.wait_for(lambda: not self._short)
-            self._long += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._long -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._changed:
-            self._short += 1
-            self._changed.wait_for(lambda: not self._long)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._short -= 1
-                self._changed.notify_all()
 
 
 def _in_words(error: BaseException) -> BaseException:

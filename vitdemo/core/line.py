@@ -1,13 +1,18 @@
-"""Work that waits for the model, and which pieces of it may run as one."""
+"""Work that waits for the model, which pieces of it may run as one, and whose turn it is."""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
+HOLD_BACK = 2.0  # seconds for which long work lets short work go first that has still to be prepared
+SHORT_FIRST = 4.0  # times as long as long work's last piece took that short work may take, before long work that waits has a turn
+GUESS = 0.1  # seconds that a piece of long work takes, until the first is done
 
 
 @dataclass(eq=False)
@@ -63,6 +68,68 @@ class Line:
                     self._pieces.remove(each)
                     taken.append(each)
             return taken
+
+
+class Gate:
+    """Long pieces run beside each other, a short one alone, and short ones first.
+
+    Long pieces don't begin while a short one waits, or soon will. But where short ones never end, they begin all the same, one for each
+    lane, once the short ones have had `SHORT_FIRST` times what long work took of the model when it last had it.
+    """
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._long = self._short = self._coming = 0
+        self._waiting = self._granted = 0  # long pieces, and how many of them may begin although short ones wait
+        self._long_took, self._short_took = GUESS, 0.0  # seconds: the last long piece, and the short ones since long work last began
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Short work is on its way."""
+        with self._changed:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._coming -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """For a long piece."""
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._granted or not (self._short or self._coming), HOLD_BACK)
+            self._changed.wait_for(lambda: self._granted or not self._short)
+            self._waiting -= 1
+            self._granted = max(0, self._granted - 1)
+            self._long += 1
+            self._short_took, begin = 0.0, time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._long -= 1
+                self._long_took = time.perf_counter() - begin
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For a short piece; one at a time."""
+        with self._changed:
+            self._short += 1
+            self._changed.wait_for(lambda: not (self._long or self._granted))
+            begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._short -= 1
+                self._short_took += time.perf_counter() - begin
+                if self._short_took >= SHORT_FIRST * self._long_took:
+                    self._granted = self._waiting
+                self._changed.notify_all()
 
 
 def answers_of(pieces: list[Piece]) -> list[tuple[Any, BaseException | None]]:
