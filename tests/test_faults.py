@@ -89,6 +89,18 @@ def asking(visitor, name: str, data: list) -> tuple[threading.Thread, list[str]]
     return thread, said
 
 
+def test_a_connection_waits_for_its_next_request(visitor):
+    """A crowded server that hung up after the usual five seconds did so just when the next request was on its way, which was lost."""
+    connection = http.client.HTTPConnection(visitor.where.hostname, visitor.where.port, timeout=60)
+    connection.connect()
+    connection.auto_open = False  # it would connect again in silence
+    for pause in (0, 6):
+        time.sleep(pause)
+        connection.request("GET", "/health")
+        assert json.load(connection.getresponse())["model"]
+    connection.close()
+
+
 LONG = {"epochs": 1000, "patience": 1000}
 
 

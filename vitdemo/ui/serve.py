@@ -32,6 +32,7 @@ STYLES = ("style", "giving", "gallery", "attention", "map", "embeddings", "finet
 AT_ONCE = 4  # times as many requests under way as may wait in any one line: they wait in lines of our own
 LAST_WORDS = 3.0  # seconds for work that was stopped to say so, and for answers to be fetched
 CLOSING = 1  # seconds for connections to end
+KEEP_ALIVE = 75  # seconds for which a connection stays open for another request: longer than callers and proxies count on
 
 
 def serve(settings: Settings) -> None:
@@ -115,6 +116,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
         quiet=True,
         prevent_thread_lock=True,
     )
+    page.server.config.timeout_keep_alive = KEEP_ALIVE
     sessions.install(page)
     return launched
 
