@@ -181,10 +181,21 @@ def strength(page: Page, found: dict, point: int) -> float:
     return float(np.linalg.norm(np.subtract(*pixels)))
 
 
+def colours(page: Page) -> dict[str, str]:
+    """The groups of the legend and their colours."""
+    named = "all => all.map(each => [each.querySelector('span').textContent, each.querySelector('i').style.getPropertyValue('--swatch')])"
+    return dict(page.locator("#embeddings .map-legend .map-entry:not(.none)").evaluate_all(named))
+
+
 def test_points_move_from_layer_to_layer(done):
     expect(done.locator("#embeddings .lay-bars button.best")).to_have_count(1, timeout=WAIT)
-    before = np.array(state(done)["positions"])
+    before, coloured = np.array(state(done)["positions"]), colours(done)
     done.locator("#embeddings .lay-range").focus()
+    done.keyboard.press("ArrowLeft")
+    expect(done.locator("#embeddings .emb-title")).not_to_contain_text("the last norm", timeout=WAIT)
+    again = colours(done)
+    assert (both := coloured.keys() & again.keys())
+    assert {name: again[name] for name in both} == {name: coloured[name] for name in both}  # a name keeps its colour
     done.keyboard.press("Home")
     expect(done.locator("#embeddings .emb-title")).to_have_text(f"{PHOTOS} photos after layer 1", timeout=WAIT)
     on_the_way = done.evaluate(f"{MAP}.moving && [[...{MAP}.positions], [...{MAP}.moving.to]]")

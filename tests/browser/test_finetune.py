@@ -55,6 +55,8 @@ def test_three_new_drawings_from_start_to_use(demo_app, open_page, tmp_path):
     assert shown >= 90
     expect(page.locator("#finetune .learning-text")).to_contain_text("Done. Head: epoch 60 of 60.")
     assert page.locator("#finetune .curve").count() == 3
+    assert page.locator("#finetune .curve:nth-child(2) .upwards").inner_text().split() == ["1", "0"]
+    assert page.locator("#finetune .curve:nth-child(2) .along").inner_text().startswith("epoch 1")
     assert page.locator("#finetune .guess").count() == 6
     expect(page.locator("#finetune .baselines")).to_contain_text("5 nearest neighbours")
     page.get_by_text("Run this elsewhere").click()

@@ -230,8 +230,25 @@ function chart([title, lines, most], epochs) {
     key.style.setProperty("--line", colour(which));
     caption.append(key);
   });
-  figure.append(caption, svg);
+  figure.append(caption, plot(svg, most ?? top, logarithmic ? low : 0, epochs.length, edge > 0 ? (100 * (edge - 0.5)) / (epochs.length - 1) : 0));
   return figure;
+}
+
+// A drawing between its axes: values upwards, epochs to the right, and where the blocks begin to learn, in per cent of the width.
+function plot(svg, top, low, epochs, blocks) {
+  const frame = make("div", "plot");
+  const upwards = make("div", "upwards");
+  const tick = (value) => (value && value < 0.01 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
+  upwards.append(...[top, low].map((value) => make("span", "", tick(value))));
+  const along = make("div", "along");
+  along.append(make("span", "", "epoch 1"), make("span", "", String(epochs)));
+  if (blocks > 15 && blocks < 80) {
+    const name = make("span", "blocks", "blocks");
+    name.style.left = `${blocks}%`;
+    along.append(name);
+  }
+  frame.append(upwards, svg, along);
+  return frame;
 }
 
 function path(d, colour) {

@@ -14,16 +14,31 @@ const scaleColour = (share) => {
 };
 
 // names: one a point, "" for none → a colour for each point, and what the legend says: the commonest first, names beyond the colours as one.
-function colourByName(names, nothing) {
+// kept: the numbers of the names' colours so far: a name that comes again, on another layer's map, has the colour that it had.
+function colourByName(names, nothing, kept) {
   const counts = new Map();
   for (const name of names) if (name) counts.set(name, (counts.get(name) || 0) + 1);
   const order = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-  const code = new Map(order.slice(0, NAMED.length).map(([name], index) => [name, index + 1]));
+  const code = coloured(order.slice(0, NAMED.length).map(([name]) => name), kept);
   const codes = Uint16Array.from(names, (name) => code.get(name) || 0);
   const entries = order.map(([text, count]) => ({ text, count, colour: NAMED[(code.get(text) || 0) - 1] || GREY, name: text }));
   const none = names.length - order.reduce((sum, [, count]) => sum + count, 0);
   if (none) entries.push({ text: nothing, count: none, colour: GREY, name: "" });
   return { codes, palette: [GREY, ...NAMED], entries, names };
+}
+
+function coloured(names, kept) {
+  const code = new Map();
+  const free = new Set(NAMED.map((_, index) => index + 1));
+  for (const name of names) if (free.delete(kept.get(name))) code.set(name, kept.get(name));
+  for (const name of names) {
+    if (code.has(name)) continue;
+    const [next] = free;
+    free.delete(next);
+    code.set(name, next);
+  }
+  for (const [name, number] of code) kept.set(name, number);
+  return code;
 }
 
 // values: one a point; NaN for none.

@@ -50,6 +50,7 @@ class MapPanel {
     this.heard = heard;
     this.rows = [];
     this.by = "cluster";
+    this.kept = new Map(); // name → the number of its colour
     this.numbers = null;
     this.map = new PhotoMap(this.find(".map-box"), {
       open: (id) => heard.open(this.row(id)),
@@ -110,9 +111,9 @@ class MapPanel {
     this.find(".map-colour").value = by;
     if (!this.numbers) return;
     const { rows, map, numbers } = this;
-    if (by === "cluster") this.shown = colourByName(rows.map((_, point) => this.cluster(point)), NO_CLUSTER);
-    else if (by === "folder") this.shown = colourByName(rows.map((row) => row.folder), "in no folder");
-    else if (by === "label") this.shown = colourByName(rows.map((row) => row.label), "nothing");
+    if (by === "cluster") this.shown = colourByName(rows.map((_, point) => this.cluster(point)), NO_CLUSTER, this.kept);
+    else if (by === "folder") this.shown = colourByName(rows.map((row) => row.folder), "in no folder", this.kept);
+    else if (by === "label") this.shown = colourByName(rows.map((row) => row.label), "nothing", this.kept);
     else if (by === "probability") this.shown = colourByValue(Float32Array.from(rows, (row) => row.probability ?? NaN), chance);
     else this.shown = colourByValue(numbers.remote, (value) => value.toFixed(3));
     map.setColours(this.shown, { hollow: by === "cluster", labelled: Boolean(this.shown.entries) });
