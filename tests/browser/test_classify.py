@@ -328,3 +328,14 @@ def test_a_refused_photo_is_told_in_its_own_words(start_app, bundle, open_page, 
     give(page, tmp_path / "large.png")
     toast = page.get_by_test_id("toast-text")
     expect(toast).to_have_text("“large.png” is larger than 1 MB: leave it out, or save a smaller copy of it.", timeout=WAIT)
+
+
+def test_no_torn_picture_where_the_browser_can_t_show_it(app, open_page, picture, tmp_path):
+    page = open_page(app)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    give(page, tmp_path / "broken.png")
+    expect(page.locator("#answer .error")).to_be_visible(timeout=WAIT)
+    expect(page.locator("#photo img.torn")).to_have_css("visibility", "hidden")
+    clear(page)
+    give(page, picture)
+    expect(page.locator("#photo img")).to_be_visible(timeout=WAIT)

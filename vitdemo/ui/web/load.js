@@ -1,9 +1,12 @@
 // Before the first paint of the page: the theme chosen last time, unless the address asks for one; from then on, what Gradio says of a lost
-// or refused connection in words that help.
+// or refused connection in words that help, and no torn picture where a browser can't show a photo that the app may well read.
 () => {
   const asked = new URLSearchParams(location.search).get("__theme");
   const kept = localStorage.getItem("vitdemo-theme");
   if (!asked && kept) document.body.classList.toggle("dark", kept === "dark");
+
+  const shown = (event) => event.target.closest?.("#photo img") && event.target.classList.toggle("torn", event.type === "error");
+  for (const kind of ["error", "load"]) document.addEventListener(kind, shown, true);
 
   const WORDS = [
     [/^Connection errored out/, () => "The server does not answer: see that this device is online, then try again."],
