@@ -1,5 +1,8 @@
 """Files that the page fetches: they lie in the folder that Gradio serves, and within its limit."""
 
+import contextlib
+import os
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,7 +12,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.scratch import Scratch
 
-HIDDEN = ("lessons", "exports")  # folders in it that are never served
+HIDDEN = ("lessons", "exports")  # folders in it that are never served, with a folder for each visitor
 
 
 def scratch(settings: Settings) -> Scratch:
@@ -30,6 +33,15 @@ def write(folder: Path, name: str, data: bytes, settings: Settings) -> str:
     return str(path)
 
 
+def touch(paths: Iterable[Path]) -> None:
+    """Begin the time of files and folders anew, of those of them that lie in the folder."""
+    root = get_upload_folder()
+    for path in set(paths):
+        if path.is_relative_to(root):
+            with contextlib.suppress(OSError):  # gone already
+                os.utime(path)
+
+
 @lru_cache(maxsize=4)
 def _scratch(folder: str, settings: Settings) -> Scratch:
-    return Scratch(Path(folder), settings)
+    return Scratch(Path(folder), settings, HIDDEN)
