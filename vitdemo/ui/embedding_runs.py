@@ -86,13 +86,13 @@ class EmbeddingRuns(Runs[EmbeddingRun]):
         from vitdemo.embeddings.gallery import Embedding
 
         run.embedding = Embedding(run.items, vit, self._store.engine, self.settings, thumbnails=run.ahead, folder=run.folder)
-        scratch(self.settings).check(run.embedding.bytes)
         steps = run.embedding.work()
         try:
-            for _ in steps:
-                self._hold(run)
-                if run.stopping.is_set():
-                    break
+            with scratch(self.settings).promised(run.embedding.bytes):
+                for _ in steps:
+                    self._hold(run)
+                    if run.stopping.is_set():
+                        break
         finally:
             steps.close()
             if run.embedding.done:

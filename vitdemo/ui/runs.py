@@ -1,8 +1,6 @@
 """Galleries at work: each in a thread of its own, in line, found again by its id after a reload, forgotten in time."""
 
-import contextlib
 import logging
-import os
 import secrets
 import shutil
 import threading
@@ -18,6 +16,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import title_of, waiting
+from vitdemo.ui.served import RECENT, touch
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
@@ -79,6 +78,11 @@ class Run:
         """Where its files lie: served by Gradio, and named by an id that can't be guessed."""
         return Path(get_upload_folder(), f"gallery-{self.id}")
 
+    @property
+    def paths(self) -> list[Path]:
+        """What it needs as long as it is here."""
+        return [self.folder, *(item.path for item in self.items)]
+
     def forget(self, *, keep_files: bool = False) -> None:
         """It is not needed any more."""
         self.stopping.set()
@@ -120,7 +124,7 @@ class Runs(Generic[R]):
 
         Raises: UserError where too many wait already.
         """
-        self.sweep(len(run.items))
+        self._make_room(len(run.items))
         with self._changed:
             taken = sum(len(each.items) for each in self._runs.values())
             if taken and taken + len(run.items) > self.most_rows:
@@ -141,8 +145,6 @@ class Runs(Generic[R]):
         if run is None:
             raise UserError("This gallery is not here any more: give the photos again.")
         run.seen = time.monotonic()
-        with contextlib.suppress(OSError):  # its files are kept as long as it is
-            os.utime(run.folder)
         return run
 
     def drop(self, run: R, *, keep_files: bool = False) -> None:
@@ -214,7 +216,15 @@ class Runs(Generic[R]):
             run.held = time.monotonic()
             self._store.get(run.model, run.id)
 
-    def sweep(self, coming: int = 0) -> None:
+    def sweep(self) -> None:
+        """Keep the files of what is needed, and drop what is not."""
+        now = time.monotonic()
+        for run in list(self._runs.values()):
+            if not run.over or now - run.seen < RECENT:
+                touch(run.paths)
+        self._make_room()
+
+    def _make_room(self, coming: int = 0) -> None:
         """Drop what nobody has looked at for as long as uploads are kept, and the longest unseen of too many with `coming` photos more."""
         now, keep = time.monotonic(), 60 * self.settings.upload_minutes
         with self._changed:

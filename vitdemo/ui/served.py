@@ -13,6 +13,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.scratch import Scratch
 
 HIDDEN = ("lessons", "exports")  # folders in it that are never served, with a folder for each visitor
+RECENT = 60  # seconds: sweeps come more often
 
 
 def scratch(settings: Settings) -> Scratch:
@@ -34,7 +35,10 @@ def write(folder: Path, name: str, data: bytes, settings: Settings) -> str:
 
 
 def touch(paths: Iterable[Path]) -> None:
-    """Begin the time of files and folders anew, of those of them that lie in the folder."""
+    """Begin the time of files and folders anew, of those of them that lie in the folder: what they belong to was asked for, or is at work.
+
+    Where they are many this is done at the next sweep, for what was asked for within `RECENT` seconds.
+    """
     root = get_upload_folder()
     for path in set(paths):
         if path.is_relative_to(root):
