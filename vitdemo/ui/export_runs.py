@@ -17,13 +17,13 @@ from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces, size_of
 from vitdemo.export.plan import Plan
 from vitdemo.ui.export_order import KINDS, Export, Given
+from vitdemo.ui.runs import PATIENCE
 from vitdemo.ui.served import RECENT, scratch, touch
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
 
 MOST = 200  # exports remembered
-PATIENCE = 600  # seconds that an export may be at work with nobody looking while others wait in line
 AT_WORK = "An export is at work here: wait for it, or stop it first."
 
 

@@ -19,7 +19,7 @@ from vitdemo.core.photos import SUFFIXES, shown_name
 from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces
 from vitdemo.ui.guard import sentence
-from vitdemo.ui.runs import most_rows
+from vitdemo.ui.runs import PATIENCE, most_rows
 from vitdemo.ui.served import RECENT, scratch, touch
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 THUMBNAIL = 96  # pixels of the shorter side
 MOST = 200  # lessons remembered
 ROW_BYTES = 4_000  # memory that a photo takes
-PATIENCE = 600  # seconds that a lesson may be at work with nobody looking while others wait in line
 
 
 class Replaces(UserError):

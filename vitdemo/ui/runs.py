@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 AT_ONCE = 2  # galleries at work; the others wait in line
 HOLD_AGAIN = 20  # seconds after which a gallery at work says again that it needs its model
+PATIENCE = 600  # seconds that work may go on with nobody looking while others wait in line,
+GONE = 60  # and with its page closed, unless its visitor comes back to it in another one
 OVER = ("done", "stopped", "failed")
 MOST = 200  # galleries remembered
 KINDS = 3  # of results that share the memory for them: classified galleries, embedded ones, and what is to be learned
@@ -41,6 +43,7 @@ class Run:
         loading: its model while it works. It is let go at the end, or a remembered gallery would keep the weights in memory.
         titled: its model's full name, once that is known.
         held, began, ended: seconds on the monotonic clock; `began` when the first photo could go, `held` when it last asked for its model.
+        seen, left: the same, when its page last asked for it, and was closed.
     """
 
     items: list["Item"]
@@ -56,6 +59,7 @@ class Run:
     began: float = field(default=0.0, kw_only=True)
     ended: float = field(default=0.0, kw_only=True)
     seen: float = field(default_factory=time.monotonic, kw_only=True)
+    left: float = field(default=0.0, kw_only=True)
     stopping: threading.Event = field(default_factory=threading.Event, kw_only=True)
 
     @property
@@ -66,6 +70,16 @@ class Run:
     @property
     def over(self) -> bool:
         return self.state in OVER
+
+    @property
+    def unseen(self) -> bool:
+        """Whether nobody looks at it any more, so that it gives way to others."""
+        return self.closed or time.monotonic() - self.seen > PATIENCE
+
+    @property
+    def closed(self) -> bool:
+        """Whether its page was closed, and no other one has asked for it since."""
+        return self.seen < self.left < time.monotonic() - GONE
 
     @property
     def speed(self) -> float:
@@ -129,8 +143,9 @@ class Runs(Generic[R]):
             taken = sum(len(each.items) for each in self._runs.values())
             if taken and taken + len(run.items) > self.most_rows:
                 raise UserError("The app is busy with other visitors' photos: give fewer, or try again in a few minutes.")
-            if len(self._line) >= self.settings.max_queue:
-                raise UserError(f"The app is busy: {len(self._line)} galleries are waiting. Try again in a few minutes.")
+            if (waiting := len(self._line[AT_ONCE:])) >= self.settings.max_queue:
+                are = "gallery is" if waiting == 1 else "galleries are"
+                raise UserError(f"The app is busy: {waiting} {are} waiting. Try again in a few minutes.")
             for other in self._runs.values():
                 if run.visitor and other.visitor == run.visitor:
                     other.stopping.set()
@@ -146,6 +161,16 @@ class Runs(Generic[R]):
             raise UserError("This gallery is not here any more: give the photos again.")
         run.seen = time.monotonic()
         return run
+
+    def attach(self, id: object, visitor: str) -> None:
+        """The visitor has reloaded the page, and is another one for Gradio. Raises: as `get`."""
+        self.get(id).visitor = visitor
+
+    def leave(self, visitor: str) -> None:
+        """The visitor has closed the page: unless they come back for them at once, their galleries give way to others."""
+        for run in list(self._runs.values()):
+            if visitor and run.visitor == visitor:
+                run.left = time.monotonic()
 
     def drop(self, run: R, *, keep_files: bool = False) -> None:
         """Stop it, and remember it no more."""
@@ -217,22 +242,26 @@ class Runs(Generic[R]):
             self._store.get(run.model, run.id)
 
     def sweep(self) -> None:
-        """Keep the files of what is needed, and drop what is not."""
-        now = time.monotonic()
+        """Keep the files of what is needed, and drop what is not. Work that nobody looks at ends where others wait for it."""
         for run in list(self._runs.values()):
-            if not run.over or now - run.seen < RECENT:
+            if not run.over or time.monotonic() - run.seen < RECENT:
                 touch(run.paths)
+            if not run.over and run.unseen and any(each is not run for each in self._line[AT_ONCE:]):
+                run.stopping.set()
         self._make_room()
 
     def _make_room(self, coming: int = 0) -> None:
-        """Drop what nobody has looked at for as long as uploads are kept, and the longest unseen of too many with `coming` photos more."""
+        """Drop what nobody has looked at for as long as uploads are kept, and the longest unseen of too many with `coming` photos more.
+
+        Those whose page was closed go first, and of those that are not over only what nobody looks at.
+        """
         now, keep = time.monotonic(), 60 * self.settings.upload_minutes
         with self._changed:
-            over = sorted((run for run in self._runs.values() if run.over), key=lambda run: run.seen)
+            may_go = sorted((run for run in self._runs.values() if run.over or run.unseen), key=lambda run: (run.seen > run.left, run.seen))
             surplus = len(self._runs) + bool(coming) - MOST
             rows = coming + sum(len(run.items) for run in self._runs.values())
-            for index, run in enumerate(over):
-                if now - run.seen > keep or index < surplus or rows > self.most_rows:
+            for index, run in enumerate(may_go):
+                if (run.over and now - run.seen > keep) or index < surplus or rows > self.most_rows:
                     rows -= len(run.items)
                     del self._runs[run.id]
                     run.forget()
