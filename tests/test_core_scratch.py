@@ -121,6 +121,15 @@ def test_what_was_touched_after_the_look_stays(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["0"]
 
 
+def test_what_was_let_in_and_never_came_takes_nothing_from_others(tmp_path):
+    (tmp_path / "old").write_bytes(os.urandom(30 << 20))
+    os.utime(tmp_path / "old", (time.time() - 1000,) * 2)
+    own = Scratch(tmp_path, Settings(temp_mb=64))
+    for _ in range(5):
+        own.check(30 << 20)
+    assert (tmp_path / "old").is_file()
+
+
 def test_each_visitor_s_folder_in_a_shared_one_goes_by_itself(tmp_path):
     for number, age in enumerate((8000, 1000, 900, 10)):
         (folder := tmp_path / "lessons" / str(number)).mkdir(parents=True)

@@ -109,7 +109,10 @@ class Scratch:
         with self._lock:
             self._look_now_and_then()
             if (short := self._short_of(coming)) > 0:
-                self._make_room(short)
+                self._longest_untouched(short)  # where they are not enough, there is no need to look
+                self._look()  # what was let in may never have come
+                if (short := self._short_of(coming)) > 0:
+                    self._remove(self._longest_untouched(short))
             self._taken += coming
 
     @contextmanager
@@ -139,21 +142,20 @@ class Scratch:
             free = 0
         return max(coming + RESERVE - free, self._taken + coming - (self._settings.temp_mb << 20))
 
-    def _make_room(self, short: int) -> None:
-        """Remove the longest untouched until a tenth of all is free as well, so that this is not to be done for every file.
+    def _longest_untouched(self, short: int) -> list[_Thing]:
+        """What has to go, so that a tenth of all is free as well, and this is not to be done for every file.
 
-        Raises: UserError where it would not be enough; then nothing goes.
+        Raises: UserError where it would not be enough.
         """
         oldest, wanted, going = time.time() - LEAST, short + (self._settings.temp_mb << 20) // 10, []
         for thing in sorted(self._things):
             if wanted <= 0 or thing.newest > oldest:
                 break
-            if thing.newest == _thing(thing.path).newest:  # still, after the look
-                going.append(thing)
-                wanted -= thing.bytes
+            going.append(thing)
+            wanted -= thing.bytes
         if sum(each.bytes for each in going) < short:
             raise UserError(FULL)
-        self._remove(going)
+        return going
 
     def _remove(self, going: list[_Thing]) -> None:
         for thing in going:
