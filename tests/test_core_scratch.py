@@ -105,5 +105,62 @@ def test_the_longest_untouched_goes_where_room_runs_short(tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["1", "2", "3"]
     with pytest.raises(UserError, match="no room for more files"):
         own.check(60 << 20)
-    assert [each.name for each in tmp_path.iterdir()] == ["3"]  # it has not had its ten minutes
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["1", "2", "3"]  # nothing goes where it would not help
     own.check(30 << 20)
+    assert [each.name for each in tmp_path.iterdir()] == ["3"]  # it has not had its ten minutes
+
+
+def test_what_was_touched_after_the_look_stays(tmp_path):
+    for number in range(2):
+        (path := tmp_path / str(number)).write_bytes(os.urandom(25 << 20))
+        os.utime(path, (time.time() - 1000 + number,) * 2)
+    own = Scratch(tmp_path, Settings(temp_mb=64))
+    own.check()
+    os.utime(tmp_path / "0")
+    own.check(20 << 20)
+    assert [each.name for each in tmp_path.iterdir()] == ["0"]
+
+
+def test_what_was_let_in_and_never_came_takes_nothing_from_others(tmp_path):
+    (tmp_path / "old").write_bytes(os.urandom(30 << 20))
+    os.utime(tmp_path / "old", (time.time() - 1000,) * 2)
+    own = Scratch(tmp_path, Settings(temp_mb=64))
+    for _ in range(5):
+        own.check(30 << 20)
+    assert (tmp_path / "old").is_file()
+
+
+def test_each_visitor_s_folder_in_a_shared_one_goes_by_itself(tmp_path):
+    for number, age in enumerate((8000, 1000, 900, 10)):
+        (folder := tmp_path / "lessons" / str(number)).mkdir(parents=True)
+        (folder / "photo").write_bytes(os.urandom(15 << 20))
+        for each in (folder / "photo", folder):
+            os.utime(each, (time.time() - age,) * 2)
+    os.utime(tmp_path / "lessons" / "1")  # asked for: its own time counts
+    os.utime(tmp_path / "lessons", (0, 0))
+    own = Scratch(tmp_path, Settings(temp_mb=64), ("lessons",))
+    own.sweep()
+    assert sorted(each.name for each in (tmp_path / "lessons").iterdir()) == ["1", "2", "3"]
+    own.check(30 << 20)
+    assert sorted(each.name for each in (tmp_path / "lessons").iterdir()) == ["1", "3"]
+
+
+def test_what_was_promised_counts_until_it_is_there_however_often_one_looks(tmp_path):
+    own = Scratch(tmp_path, Settings(temp_mb=64))
+    with own.promised(40 << 20):
+        own.sweep()
+        with pytest.raises(UserError, match="no room for more files"):
+            own.check(30 << 20)
+    own.sweep()
+    own.check(30 << 20)
+
+
+def test_however_long_a_look_takes_the_next_one_comes_soon(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "SELDOM", 1_000_000)
+    monkeypatch.setattr(scratch, "SOONEST", 0)
+    monkeypatch.setattr(scratch, "LATEST", 0.1)
+    own = Scratch(tmp_path, Settings())
+    assert own.taken() == 0
+    (tmp_path / "new").write_bytes(bytes(1 << 20))
+    time.sleep(0.2)
+    assert own.taken() > 1 << 20

@@ -23,7 +23,7 @@ from vitdemo.embeddings.nearest import NEAR_DUPLICATE
 from vitdemo.embeddings.patches import correspondence, patch_colours
 from vitdemo.embeddings.scores import score_layer
 from vitdemo.embeddings.vectors import patch_tokens
-from vitdemo.ui import embedding_answers, embedding_runs
+from vitdemo.ui import embedding_answers
 from vitdemo.ui.embedding_answers import map_numbers
 from vitdemo.ui.embedding_downloads import as_script
 from vitdemo.ui.embedding_maps import Drawn, MapKey
@@ -236,15 +236,18 @@ def test_only_who_knows_the_id_is_answered(runs, run, ask):
 
 
 def test_a_gallery_goes_when_its_visitor_does(runs, run, ask, monkeypatch):
-    monkeypatch.setattr(embedding_runs, "GONE", 0.05)
+    monkeypatch.setattr("vitdemo.ui.runs.GONE", 0.05)
     ask("poll")
     assert run.folder.exists()
     runs.attach(run.id, "ann after a reload")
     runs.leave("ann")
     time.sleep(0.15)
+    runs.sweep()
     assert runs.get(run.id) is run
     runs.leave("ann after a reload")
-    wait_for(lambda: not run.folder.exists())
+    time.sleep(0.15)
+    runs.sweep()
+    assert not run.folder.exists()
     assert run.id not in runs._runs
     assert not isinstance(run.maps.ask(MapKey("final", "mean")), Drawn)
     assert run.maps.idle  # asked for, but drawn no more

@@ -79,7 +79,7 @@ def test_two_at_a_time_and_the_others_know_their_place(runs, items):
 
 def test_a_full_line_is_said(runs, items):
     held = Held(items)
-    started = [runs.start(held, "", f"visitor {number}") for number in range(5)]
+    started = [runs.start(held, "", f"visitor {number}") for number in range(AT_ONCE + 5)]
     with pytest.raises(UserError, match="The app is busy: 5 galleries are waiting"):
         runs.start(items, "", "late")
     held.go.set()
@@ -200,3 +200,65 @@ def test_the_longest_unseen_go_where_there_are_too_many_rows(store, items, monke
         wait_for(lambda: kept[-1].over)
     runs.start(items, store.settings.model, "")
     assert [run.id in runs._runs for run in kept] == [False, False, True, True]
+
+
+def given_up(run, how: str) -> None:
+    """As if its visitor had closed the page a while ago, or looked at something else for long."""
+    run.seen -= 61 if how == "closed" else 601
+    run.left = run.seen + 0.5 if how == "closed" else 0.0
+
+
+@pytest.mark.parametrize("how", ["closed", "not looked at"])
+def test_work_that_nobody_looks_at_ends_where_others_wait_for_it(runs, items, how, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(runs, "_process", lambda run, vit: run.stopping.wait(60) if run.visitor == "ann" else go.wait(60))
+    first = runs.start(items, "", "ann")
+    second = runs.start(items, "", "bob")
+    wait_for(lambda: (first.state, second.state) == ("running", "running"))
+    given_up(first, how)
+    runs.sweep()
+    assert not first.stopping.is_set()  # nobody waits
+    third = runs.start(items, "", "eve")
+    runs.sweep()
+    wait_for(lambda: (first.state, second.state, third.state) == ("stopped", "running", "running"))
+    go.set()
+    wait_for(lambda: second.over and third.over)
+
+
+def test_a_page_that_was_closed_and_one_that_comes_back(runs, items):
+    run = runs.start(items, "", "ann")
+    wait_for(lambda: run.over)
+    runs.leave("ann")
+    assert run.left > run.seen
+    runs.attach(run.id, "ann after a reload")
+    assert run.left < run.seen
+    runs.leave("ann")
+    assert run.left < run.seen
+    runs.leave("")
+
+
+@pytest.mark.parametrize("how", ["closed", "not looked at"])
+def test_a_gallery_that_nobody_looks_at_gives_its_room_to_others(runs, items, how, monkeypatch):
+    monkeypatch.setattr(runs, "most_rows", 9)
+    monkeypatch.setattr(runs, "_process", lambda run, vit: run.stopping.wait(60))
+    started = [runs.start(items, "", f"visitor {number}") for number in range(3)]  # three rows each
+    with pytest.raises(UserError, match="busy with other visitors' photos"):
+        runs.start(items, "", "late")
+    given_up(started[1], how)
+    runs.start(items, "", "late").stopping.set()
+    assert [run.id in runs._runs for run in started] == [True, False, True]
+    for run in started:
+        run.stopping.set()
+    wait_for(lambda: all(run.over for run in started))
+
+
+def test_where_room_is_short_those_whose_page_was_closed_go_first(store, items, monkeypatch):
+    runs, kept = GalleryRuns(store), []
+    monkeypatch.setattr(runs, "most_rows", 9)
+    for number in range(3):
+        kept.append(runs.start(items, store.settings.model, f"visitor {number}"))
+        wait_for(lambda: kept[-1].over)
+    runs.leave("visitor 1")
+    late = runs.start(items, store.settings.model, "")
+    assert [run.id in runs._runs for run in kept] == [True, False, True]
+    wait_for(lambda: late.over)

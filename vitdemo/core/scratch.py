@@ -5,14 +5,17 @@ same place removes it.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
@@ -27,7 +30,8 @@ LOCK = ".in-use"
 YOUNG = 60  # seconds for which a folder without a lock may be one that is just being made
 BLOCK = 4096  # bytes that a file takes beside its contents, so that empty ones count as well
 LEAST = 600  # seconds for which everything is kept, however little room there is
-SELDOM = 50  # times as long as a look takes, until the next one
+SELDOM = 50  # times as long as a look takes, until the next one,
+SOONEST, LATEST = 1, 10  # though not sooner and not later than after so many seconds
 RESERVE = 64 << 20  # bytes of the disk that are left to others
 FULL = "The server has no room for more files just now: try again in a few minutes."
 
@@ -66,43 +70,69 @@ def _in_use(folder: Path) -> bool:
         return True
 
 
+@dataclass(frozen=True, order=True)
+class _Thing:
+    """What goes in one piece: its last change, its bytes, where it lies."""
+
+    newest: float
+    bytes: int
+    path: Path
+
+
 class Scratch:
     """What lies in the folder, and whether more may come.
 
-    Where room runs short, what nobody has touched for the longest goes before its time, if it has had `LEAST` seconds.
+    It is counted in the pieces in which it goes: what lies directly in the folder, but a shared folder's own folders each by itself. Where
+    room runs short, what nobody has touched for the longest goes before its time, if it has had `LEAST` seconds.
+
+    Args:
+        shared: names of folders in it that hold a folder for each visitor, and stay themselves.
 
     Attributes:
         folder: all of it is counted, whoever put it there.
     """
 
-    def __init__(self, folder: Path, settings: Settings):
-        self.folder, self._settings = folder, settings
+    def __init__(self, folder: Path, settings: Settings, shared: Collection[str] = ()):
+        self.folder, self._settings, self._shared = folder, settings, shared
         self._lock = threading.Lock()
-        self._taken, self._next = 0, float("-inf")
+        self._things: list[_Thing] = []  # as of the latest look
+        self._taken, self._promised, self._next = 0, 0, float("-inf")
 
     def taken(self) -> int:
         """Bytes, as of the latest look, with those that were let in since."""
         with self._lock:
-            if time.monotonic() > self._next:
-                self._look()
+            self._look_now_and_then()
             return self._taken
 
     def check(self, coming: int = 0) -> None:
-        """See that there is room for so many bytes more, and make some. Raises: UserError where there is none."""
-        if self._short_of(coming) > 0:
-            self._make_room(coming)
-            if self._short_of(coming) > 0:
-                raise UserError(FULL)
+        """See that there is room for so many bytes more, which have come already, and make some. Raises: UserError where there is none."""
         with self._lock:
+            self._look_now_and_then()
+            if (short := self._short_of(coming)) > 0:
+                self._longest_untouched(short)  # where they are not enough, there is no need to look
+                self._look()  # what was let in may never have come
+                if (short := self._short_of(coming)) > 0:
+                    self._remove(self._longest_untouched(short))
             self._taken += coming
+
+    @contextmanager
+    def promised(self, coming: int) -> Iterator[None]:
+        """Room for bytes that come by and by: all of them count until the end. Raises: as `check`."""
+        self.check(coming)
+        with self._lock:
+            self._promised += coming
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._promised -= coming
 
     def sweep(self) -> None:
         """Remove what nobody has touched for as long as uploads are kept: files, and folders with nothing newer in them."""
         oldest = time.time() - 60 * self._settings.upload_minutes
         with self._lock:
-            for newest, _, path in self._look():
-                if newest < oldest:
-                    _remove(path)
+            self._look()
+            self._remove([each for each in self._things if each.newest < oldest])
 
     def _short_of(self, coming: int) -> int:
         """Bytes by which there is too little room."""
@@ -110,31 +140,63 @@ class Scratch:
             free = shutil.disk_usage(self.folder).free
         except OSError:
             free = 0
-        return max(coming + RESERVE - free, self.taken() + coming - (self._settings.temp_mb << 20))
+        return max(coming + RESERVE - free, self._taken + coming - (self._settings.temp_mb << 20))
 
-    def _make_room(self, coming: int) -> None:
-        """Remove the longest untouched until a tenth of all is free as well, so that this is not to be done for every file."""
-        wanted = self._short_of(coming) + (self._settings.temp_mb << 20) // 10
-        with self._lock:
-            for newest, bytes, path in sorted(self._look()):
-                if wanted <= 0 or newest > time.time() - LEAST:
-                    break
-                _remove(path)
-                wanted, self._taken = wanted - bytes, self._taken - bytes
+    def _longest_untouched(self, short: int) -> list[_Thing]:
+        """What has to go, so that a tenth of all is free as well, and this is not to be done for every file.
 
-    def _look(self) -> list[tuple[float, int, Path]]:
-        """The last change, the bytes and the path of everything that lies directly in the folder."""
-        begin, found = time.monotonic(), []
+        Raises: UserError where it would not be enough.
+        """
+        oldest, wanted, going = time.time() - LEAST, short + (self._settings.temp_mb << 20) // 10, []
+        for thing in sorted(self._things):
+            if wanted <= 0 or thing.newest > oldest:
+                break
+            going.append(thing)
+            wanted -= thing.bytes
+        if sum(each.bytes for each in going) < short:
+            raise UserError(FULL)
+        return going
+
+    def _remove(self, going: list[_Thing]) -> None:
+        for thing in going:
+            with contextlib.suppress(OSError):
+                folder = thing.path.is_dir() and not thing.path.is_symlink()
+                shutil.rmtree(thing.path, ignore_errors=True) if folder else thing.path.unlink(missing_ok=True)
+        gone = {each.path for each in going}
+        self._things = [each for each in self._things if each.path not in gone]
+        self._taken -= sum(each.bytes for each in going)
+
+    def _look_now_and_then(self) -> None:
+        if time.monotonic() > self._next:
+            self._look()
+
+    def _look(self) -> None:
+        """Count everything, and note what may go."""
+        begin = time.monotonic()
+        found = [_thing(path) for path in self._paths()]
+        self._taken = self._promised + sum(each.bytes for each in found)
+        self._things = [each for each in found if each.path.name != LOCK]
+        now = time.monotonic()
+        self._next = now + min(max(SOONEST, SELDOM * (now - begin)), LATEST)
+
+    def _paths(self) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
-                with contextlib.suppress(OSError):  # gone meanwhile
-                    stat = path.lstat()
-                    inside = [*_files(path)] if path.is_dir() and not path.is_symlink() else [(stat.st_size, stat.st_mtime)]
-                    newest = max(stat.st_mtime, *(changed for _, changed in inside)) if inside else stat.st_mtime
-                    found.append((newest, sum(size + BLOCK for size, _ in inside), path))
-        self._taken, now = sum(bytes for _, bytes, _ in found), time.monotonic()
-        self._next = now + max(1, SELDOM * (now - begin))
-        return [each for each in found if each[2].name != LOCK]
+                if path.name in self._shared:
+                    with contextlib.suppress(OSError):
+                        yield from path.iterdir()
+                else:
+                    yield path
+
+
+def _thing(path: Path) -> _Thing:
+    """What is gone meanwhile has no bytes, and is as new as can be."""
+    try:
+        stat = path.lstat()
+    except OSError:
+        return _Thing(math.inf, 0, path)
+    inside = [*_files(path)] if S_ISDIR(stat.st_mode) else [(stat.st_size, stat.st_mtime)]
+    return _Thing(max(stat.st_mtime, *(changed for _, changed in inside), 0), sum(size + BLOCK for size, _ in inside), path)
 
 
 def _files(folder: Path) -> Iterator[tuple[int, float]]:
@@ -144,8 +206,3 @@ def _files(folder: Path) -> Iterator[tuple[int, float]]:
             with contextlib.suppress(OSError):
                 stat = os.lstat(os.path.join(place, name))
                 yield 512 * getattr(stat, "st_blocks", stat.st_size // 512), stat.st_mtime
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)

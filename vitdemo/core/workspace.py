@@ -5,7 +5,6 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from vitdemo.core.config import Settings
@@ -52,13 +51,13 @@ class Workspaces:
         if size_of(folder) + coming > self.settings.workspace_mb << 20:
             raise UserError(f"This would take more than {self.settings.workspace_mb} MB: give fewer or smaller files.")
 
-    def sweep(self, in_use: Callable[[Path], bool] = lambda _: False) -> None:
-        """Remove the folders that nobody has asked for as long as uploads are kept, but for those in use."""
+    def sweep(self) -> None:
+        """Remove the folders that nobody has touched for as long as uploads are kept: who works in one touches it now and then."""
         if not self.root.is_dir():
             return
         oldest = time.time() - 60 * self.settings.upload_minutes
         for folder in self.root.iterdir():
-            if folder.stat().st_mtime < oldest and not in_use(folder):
+            if folder.stat().st_mtime < oldest:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -65,7 +65,7 @@ def build(store: ModelStore, runs: GalleryRuns, desk: Desk) -> None:
         )  # zips take their time, and other visitors are served by this thread
         run = runs.start(items, store.allowed(model or None), "", top=max(top, 5), thumbnails=False)
         try:
-            while not run.over:
+            while not runs.get(run.id).over:  # asked for, since somebody waits for it
                 await asyncio.sleep(TICK)
         finally:  # a caller that has gone needs no answer, and nobody else can ask for it
             runs.drop(run)

@@ -125,6 +125,7 @@ class Scenes:
                 raise UserError("This photo is not here any more: give it again.")
             self._scenes.move_to_end(scene.id)
             scene.seen = time.monotonic()
+            served.touch((scene.folder, scene.upload.path))
             return scene
 
     def sweep(self) -> None:

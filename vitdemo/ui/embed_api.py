@@ -78,7 +78,7 @@ async def _embed(store: ModelStore, runs: EmbeddingRuns, uploads: list, model: s
     run = runs.start(items, store.allowed(model or None), "", ahead=file == "html")
     taken = None
     try:
-        while not run.over:
+        while not runs.get(run.id).over:  # asked for, since somebody waits for it
             await asyncio.sleep(TICK)
         if run.state != "done":
             raise UserError(run.error or LEAVING)

@@ -1,7 +1,6 @@
 """Galleries being embedded: their vectors, their maps, and the patch tokens of the few photos that somebody looks into."""
 
 import threading
-import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from vitdemo.embeddings.gallery import Embedding, Row
 
 TOKENS = 24  # photos whose patch tokens a gallery keeps, half a megabyte each
-GONE = 60  # seconds after which a gallery goes whose visitor left, and came back to it in no other page
 
 
 @dataclass(eq=False)
@@ -86,13 +84,13 @@ class EmbeddingRuns(Runs[EmbeddingRun]):
         from vitdemo.embeddings.gallery import Embedding
 
         run.embedding = Embedding(run.items, vit, self._store.engine, self.settings, thumbnails=run.ahead, folder=run.folder)
-        scratch(self.settings).check(run.embedding.bytes)
         steps = run.embedding.work()
         try:
-            for _ in steps:
-                self._hold(run)
-                if run.stopping.is_set():
-                    break
+            with scratch(self.settings).promised(run.embedding.bytes):
+                for _ in steps:
+                    self._hold(run)
+                    if run.stopping.is_set():
+                        break
         finally:
             steps.close()
             if run.embedding.done:
@@ -100,20 +98,12 @@ class EmbeddingRuns(Runs[EmbeddingRun]):
                 if run.ahead and run.id in self._runs:
                     run.maps.ask(MapKey(run.embedding.layers[-1], run.embedding.pools[0]))
 
-    def attach(self, id: object, visitor: str) -> None:
-        """The visitor has reloaded the page, and is another one for Gradio. Raises: as `get`."""
-        self.get(id).visitor = visitor
-
-    def leave(self, visitor: str) -> None:
-        """The visitor has gone; so have their galleries, unless they come back for them at once."""
-        for run in [each for each in self._runs.values() if visitor and each.visitor == visitor]:
-            timer = threading.Timer(GONE, self._drop_unseen, (run, visitor, time.monotonic()))
-            timer.daemon = True
-            timer.start()
-
-    def _drop_unseen(self, run: EmbeddingRun, visitor: str, left: float) -> None:
-        if run.visitor == visitor and run.seen < left:
-            self.drop(run)
+    def sweep(self) -> None:
+        """As all galleries; and those whose page was closed go, for they take much of the disk."""
+        super().sweep()
+        for run in list(self._runs.values()):
+            if run.closed:
+                self.drop(run)
 
     def vit(self, run: EmbeddingRun) -> "Vit":
         """The gallery's model, which may have to be loaded again. Raises: UserError where that fails."""

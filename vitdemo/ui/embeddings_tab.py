@@ -4,11 +4,8 @@ Photos are given as in Classify's “Many photos”. The page's script draws the
 lasso ask nothing of the server.
 """
 
-import contextlib
-
 import gradio as gr
 
-from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui import embedding_answers, embedding_teach, giving
 from vitdemo.ui.classify_tab import CurrentPhoto
@@ -43,12 +40,9 @@ def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: E
         scripts=[f"{name}.js" for name in SCRIPTS],
         functions=[*embedding_answers.functions(runs), bound(kept, store.settings.maps_dir), embedding_teach.function(runs, lessons)],
         start=runs.start,
+        attach=runs.attach,
     )
     quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False, "trigger_mode": "multiple"}
-
-    def attach(request: gr.Request, event: gr.EventData) -> None:
-        with contextlib.suppress(UserError):  # one that is gone is said when it is asked for its progress
-            runs.attach(told(event).get("run"), request.session_hash or "")
 
     def send(event: gr.EventData) -> str:
         """Make a photo of the gallery the current one, in every tab."""
@@ -58,6 +52,5 @@ def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: E
             raise gr.Error(sentence(error), print_exception=False) from None
 
     opened.then(lambda: runs.mapper.warm(), [], None, **quiet)  # a photo takes longer to choose than its process to start
-    panel.select(attach, None, None, **quiet)
     sent = panel.submit(send, None, current.photo, **quiet)
     sent.success(None, None, None, js=(WEB / "to_attention.js").read_text("utf-8"), **quiet)

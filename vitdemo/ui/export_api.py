@@ -51,7 +51,7 @@ def build(exports: Exports) -> None:
                     await asyncio.to_thread(_give, exports, export, kind, [(each.name, each.path) for each in uploads])
             await asyncio.to_thread(lambda: exports.store.get(name).result(300))
             await asyncio.to_thread(exports.start, export, name, plan)
-            while export.busy:
+            while exports.get(export.id).busy:  # asked for, since somebody waits for it
                 await asyncio.sleep(TICK)
             if not export.done:
                 raise UserError(export.error or "The work was stopped.")

@@ -17,13 +17,13 @@ from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces, size_of
 from vitdemo.export.plan import Plan
 from vitdemo.ui.export_order import KINDS, Export, Given
-from vitdemo.ui.served import scratch
+from vitdemo.ui.runs import PATIENCE
+from vitdemo.ui.served import RECENT, scratch, touch
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
 
 MOST = 200  # exports remembered
-PATIENCE = 600  # seconds that an export may be at work with nobody looking while others wait in line
 AT_WORK = "An export is at work here: wait for it, or stop it first."
 
 
@@ -143,11 +143,10 @@ class Exports:
             return path
         coming = sum(size for _, size in files)
         self._check_room(size_of(export.folder) + coming, "The bundle and a zip of it take", "take the files one by one")
-        scratch(self.settings).check(coming)
         partial = path.with_suffix(f".{secrets.token_hex(4)}")
         try:
             export.shelf.mkdir(parents=True, exist_ok=True)
-            with zipfile.ZipFile(partial, "w") as archive:
+            with scratch(self.settings).promised(coming), zipfile.ZipFile(partial, "w") as archive:
                 for name, _ in files:
                     archive.write(export.bundle / name, f"{export.bundle.name}/{name}")
             partial.replace(path)
@@ -182,7 +181,10 @@ class Exports:
 
     def sweep(self) -> None:
         """Drop what nobody has asked for as long as uploads are kept. Work that nobody looks at ends where others wait for it."""
-        self.spaces.sweep(in_use=lambda folder: folder.name in self._exports and self._exports[folder.name].busy)
+        for export in list(self._exports.values()):
+            if export.busy or time.monotonic() - export.seen < RECENT:
+                touch((export.folder, export.shelf))
+        self.spaces.sweep()
         for export in list(self._exports.values()):
             if export.busy and time.monotonic() - export.seen > PATIENCE and self.jobs.waiting:
                 self.jobs.stop(export.job)

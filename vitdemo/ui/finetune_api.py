@@ -45,13 +45,13 @@ def build(lessons: Lessons) -> None:
 
             items = await asyncio.to_thread(uploaded_items, [(upload.name, upload.path)], lessons.settings)
             lesson = lessons.give(items)
-            while lesson.state == "reading":
+            while lessons.get(lesson.id).state == "reading":  # asked for, since somebody waits for it
                 await asyncio.sleep(TICK)
             if lesson.state == "failed":
                 raise UserError(lesson.error)
             await arrived(lessons.store, model)
             await asyncio.to_thread(lessons.start, lesson, lessons.store.allowed(model or None), recipe)
-            while not lesson.job.over:
+            while not lessons.get(lesson.id).job.over:
                 await asyncio.sleep(TICK)
             if lesson.job.state != "done":
                 raise UserError(lesson.job.error or LEAVING)

@@ -19,8 +19,8 @@ from vitdemo.core.photos import SUFFIXES, shown_name
 from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces
 from vitdemo.ui.guard import sentence
-from vitdemo.ui.runs import most_rows
-from vitdemo.ui.served import scratch
+from vitdemo.ui.runs import PATIENCE, most_rows
+from vitdemo.ui.served import RECENT, scratch, touch
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 THUMBNAIL = 96  # pixels of the shorter side
 MOST = 200  # lessons remembered
 ROW_BYTES = 4_000  # memory that a photo takes
-PATIENCE = 600  # seconds that a lesson may be at work with nobody looking while others wait in line
 
 
 class Replaces(UserError):
@@ -73,6 +72,11 @@ class Lesson:
     @property
     def id(self) -> str:
         return self.folder.name
+
+    @property
+    def paths(self) -> list[Path]:
+        """What it needs as long as it is here."""
+        return [self.folder, self.shelf, *(item.path for item in self.items)]
 
     @property
     def result(self) -> Path:
@@ -253,10 +257,13 @@ class Lessons:
 
         Raises: UserError where there is no room for those that are coming.
         """
-        self.spaces.sweep(in_use=lambda folder: folder.name in self._lessons and self._lessons[folder.name].busy)
+        now, most = time.monotonic(), most_rows(self.settings, ROW_BYTES)
+        for lesson in list(self._lessons.values()):
+            if lesson.busy or lesson.state == "reading" or now - lesson.seen < RECENT:
+                touch(lesson.paths)
+        self.spaces.sweep()
         for lesson in [each for each in self._lessons.values() if not each.folder.is_dir()]:
             self._drop(lesson)
-        now, most = time.monotonic(), most_rows(self.settings, ROW_BYTES)
         for lesson in list(self._lessons.values()):
             if lesson.busy and now - lesson.seen > PATIENCE and self.jobs.waiting:
                 self.jobs.stop(lesson.job)

@@ -275,11 +275,10 @@ def pack(lessons: Lessons, lesson: Lesson) -> Path:
     if _report(lesson) is None:
         raise UserError(NOTHING_YET)
     files = [lesson.result / name for name in ("config.json", "model.safetensors", "report.json")]
-    scratch(lessons.settings).check(sum(each.stat().st_size for each in files))
-    path = lesson.shelf / f"{lesson.result.name}.zip"
+    path, coming = lesson.shelf / f"{lesson.result.name}.zip", sum(each.stat().st_size for each in files)
     try:
         path.parent.mkdir(exist_ok=True)
-        with zipfile.ZipFile(path, "w") as archive:
+        with scratch(lessons.settings).promised(coming), zipfile.ZipFile(path, "w") as archive:
             for each in files:
                 archive.write(each, f"{lesson.result.name}/{each.name}")
     except OSError as error:

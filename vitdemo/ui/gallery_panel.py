@@ -29,6 +29,7 @@ def build(store: ModelStore, header: ModelHeader, runs: GalleryRuns) -> None:
         scripts=["gallery.js"],
         functions=[_poll(runs), _stop(runs), _detail(runs), _download(runs)],
         start=runs.start,
+        attach=runs.attach,
     )
 
 

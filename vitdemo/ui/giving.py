@@ -3,6 +3,7 @@
 The page's script uploads the files with the names of their folders, asks for progress, and brings the panel up after a reload.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ def build(
     scripts: list[str],
     functions: list[Callable[[dict], dict]],
     start: Callable[[list["Item"], str, str], Run],
+    attach: Callable[[object, str], None],
 ) -> gr.HTML:
     """Lay out the panel and wire it.
 
@@ -47,6 +49,7 @@ def build(
         scripts: files of web/ that bring `follow`, `tell` and `heard` (giving.js says what they are).
         functions: what the scripts may call, each with one object.
         start: begin with a gallery, given a model's name and the visitor.
+        attach: find one again by its id after a reload, which makes of its visitor another one.
     """
     panel = gr.HTML(
         {"limits": limits(store.settings, command)},
@@ -68,8 +71,13 @@ def build(
         except Exception as error:
             return {"error": sentence(error), "request": number}
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
-    panel.upload(begin, header.picker, panel, trigger_mode="multiple", queue=False, **quiet)
+    def come_back(request: gr.Request, event: gr.EventData) -> None:
+        with contextlib.suppress(UserError):  # one that is gone is said when it is asked for its progress
+            attach(told(event).get("run"), request.session_hash or "")
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple", "queue": False}
+    panel.upload(begin, header.picker, panel, **quiet)
+    panel.select(come_back, None, None, **quiet)
     return panel
 
 

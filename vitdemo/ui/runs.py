@@ -1,8 +1,6 @@
 """Galleries at work: each in a thread of its own, in line, found again by its id after a reload, forgotten in time."""
 
-import contextlib
 import logging
-import os
 import secrets
 import shutil
 import threading
@@ -18,6 +16,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import title_of, waiting
+from vitdemo.ui.served import RECENT, touch
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 AT_ONCE = 2  # galleries at work; the others wait in line
 HOLD_AGAIN = 20  # seconds after which a gallery at work says again that it needs its model
+PATIENCE = 600  # seconds that work may go on with nobody looking while others wait in line,
+GONE = 60  # and with its page closed, unless its visitor comes back to it in another one
 OVER = ("done", "stopped", "failed")
 MOST = 200  # galleries remembered
 KINDS = 3  # of results that share the memory for them: classified galleries, embedded ones, and what is to be learned
@@ -42,6 +43,7 @@ class Run:
         loading: its model while it works. It is let go at the end, or a remembered gallery would keep the weights in memory.
         titled: its model's full name, once that is known.
         held, began, ended: seconds on the monotonic clock; `began` when the first photo could go, `held` when it last asked for its model.
+        seen, left: the same, when its page last asked for it, and was closed.
     """
 
     items: list["Item"]
@@ -57,6 +59,7 @@ class Run:
     began: float = field(default=0.0, kw_only=True)
     ended: float = field(default=0.0, kw_only=True)
     seen: float = field(default_factory=time.monotonic, kw_only=True)
+    left: float = field(default=0.0, kw_only=True)
     stopping: threading.Event = field(default_factory=threading.Event, kw_only=True)
 
     @property
@@ -69,6 +72,16 @@ class Run:
         return self.state in OVER
 
     @property
+    def unseen(self) -> bool:
+        """Whether nobody looks at it any more, so that it gives way to others."""
+        return self.closed or time.monotonic() - self.seen > PATIENCE
+
+    @property
+    def closed(self) -> bool:
+        """Whether its page was closed, and no other one has asked for it since."""
+        return self.seen < self.left < time.monotonic() - GONE
+
+    @property
     def speed(self) -> float:
         """Photos per second, so far."""
         seconds = (self.ended or time.monotonic()) - self.began
@@ -78,6 +91,11 @@ class Run:
     def folder(self) -> Path:
         """Where its files lie: served by Gradio, and named by an id that can't be guessed."""
         return Path(get_upload_folder(), f"gallery-{self.id}")
+
+    @property
+    def paths(self) -> list[Path]:
+        """What it needs as long as it is here."""
+        return [self.folder, *(item.path for item in self.items)]
 
     def forget(self, *, keep_files: bool = False) -> None:
         """It is not needed any more."""
@@ -120,13 +138,14 @@ class Runs(Generic[R]):
 
         Raises: UserError where too many wait already.
         """
-        self.sweep(len(run.items))
+        self._make_room(len(run.items))
         with self._changed:
             taken = sum(len(each.items) for each in self._runs.values())
             if taken and taken + len(run.items) > self.most_rows:
                 raise UserError("The app is busy with other visitors' photos: give fewer, or try again in a few minutes.")
-            if len(self._line) >= self.settings.max_queue:
-                raise UserError(f"The app is busy: {len(self._line)} galleries are waiting. Try again in a few minutes.")
+            if (waiting := len(self._line[AT_ONCE:])) >= self.settings.max_queue:
+                are = "gallery is" if waiting == 1 else "galleries are"
+                raise UserError(f"The app is busy: {waiting} {are} waiting. Try again in a few minutes.")
             for other in self._runs.values():
                 if run.visitor and other.visitor == run.visitor:
                     other.stopping.set()
@@ -141,9 +160,17 @@ class Runs(Generic[R]):
         if run is None:
             raise UserError("This gallery is not here any more: give the photos again.")
         run.seen = time.monotonic()
-        with contextlib.suppress(OSError):  # its files are kept as long as it is
-            os.utime(run.folder)
         return run
+
+    def attach(self, id: object, visitor: str) -> None:
+        """The visitor has reloaded the page, and is another one for Gradio. Raises: as `get`."""
+        self.get(id).visitor = visitor
+
+    def leave(self, visitor: str) -> None:
+        """The visitor has closed the page: unless they come back for them at once, their galleries give way to others."""
+        for run in list(self._runs.values()):
+            if visitor and run.visitor == visitor:
+                run.left = time.monotonic()
 
     def drop(self, run: R, *, keep_files: bool = False) -> None:
         """Stop it, and remember it no more."""
@@ -214,15 +241,27 @@ class Runs(Generic[R]):
             run.held = time.monotonic()
             self._store.get(run.model, run.id)
 
-    def sweep(self, coming: int = 0) -> None:
-        """Drop what nobody has looked at for as long as uploads are kept, and the longest unseen of too many with `coming` photos more."""
+    def sweep(self) -> None:
+        """Keep the files of what is needed, and drop what is not. Work that nobody looks at ends where others wait for it."""
+        for run in list(self._runs.values()):
+            if not run.over or time.monotonic() - run.seen < RECENT:
+                touch(run.paths)
+            if not run.over and run.unseen and any(each is not run for each in self._line[AT_ONCE:]):
+                run.stopping.set()
+        self._make_room()
+
+    def _make_room(self, coming: int = 0) -> None:
+        """Drop what nobody has looked at for as long as uploads are kept, and the longest unseen of too many with `coming` photos more.
+
+        Those whose page was closed go first, and of those that are not over only what nobody looks at.
+        """
         now, keep = time.monotonic(), 60 * self.settings.upload_minutes
         with self._changed:
-            over = sorted((run for run in self._runs.values() if run.over), key=lambda run: run.seen)
+            may_go = sorted((run for run in self._runs.values() if run.over or run.unseen), key=lambda run: (run.seen > run.left, run.seen))
             surplus = len(self._runs) + bool(coming) - MOST
             rows = coming + sum(len(run.items) for run in self._runs.values())
-            for index, run in enumerate(over):
-                if now - run.seen > keep or index < surplus or rows > self.most_rows:
+            for index, run in enumerate(may_go):
+                if (run.over and now - run.seen > keep) or index < surplus or rows > self.most_rows:
                     rows -= len(run.items)
                     del self._runs[run.id]
                     run.forget()

@@ -1,5 +1,8 @@
 """Files that the page fetches: they lie in the folder that Gradio serves, and within its limit."""
 
+import contextlib
+import os
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,7 +12,8 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.scratch import Scratch
 
-HIDDEN = ("lessons", "exports")  # folders in it that are never served
+HIDDEN = ("lessons", "exports")  # folders in it that are never served, with a folder for each visitor
+RECENT = 60  # seconds: sweeps come more often
 
 
 def scratch(settings: Settings) -> Scratch:
@@ -30,6 +34,18 @@ def write(folder: Path, name: str, data: bytes, settings: Settings) -> str:
     return str(path)
 
 
+def touch(paths: Iterable[Path]) -> None:
+    """Begin the time of files and folders anew, of those of them that lie in the folder: what they belong to was asked for, or is at work.
+
+    Where they are many this is done at the next sweep, for what was asked for within `RECENT` seconds.
+    """
+    root = get_upload_folder()
+    for path in set(paths):
+        if path.is_relative_to(root):
+            with contextlib.suppress(OSError):  # gone already
+                os.utime(path)
+
+
 @lru_cache(maxsize=4)
 def _scratch(folder: str, settings: Settings) -> Scratch:
-    return Scratch(Path(folder), settings)
+    return Scratch(Path(folder), settings, HIDDEN)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,13 +20,16 @@ from starlette.routing import Route
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos import shown_name
+from vitdemo.core.scratch import BLOCK
 from vitdemo.ui.login import is_logged_in
 from vitdemo.ui.served import scratch
 
-MOST = 1000  # files in a request
+MOST = 60  # files in a request, and fields; the page sends 50
 FIELD = 64 << 10  # bytes of a form's field that is no file
-LOOK_EVERY = 8 << 20  # bytes after which the room left is looked at again
+STALL = 60  # seconds within which so many bytes more must have come:
+PIECE = 64 << 10
 TRACKED = 60  # seconds for which the page may ask how far an upload has come, once it has ended
+STALLED = "The upload has come to a halt: check the connection and give the files again."
 UNREADABLE = "The upload can't be read: reload the page and give the files again."
 
 
@@ -48,12 +52,16 @@ class Uploads:
         progress = request.query_params.get("upload_id")
         parser = None
         try:
-            await asyncio.to_thread(scratch(self._settings).check, int(request.headers.get("content-length") or 0))
-            parser = _Parser(request, self._counted(request), self._settings, progress)
-            form = await parser.parse()
-            return JSONResponse([_placed(each) for each in form.getlist("files") if isinstance(each, GradioUploadFile)])
+            self._check_size(int(request.headers.get("content-length") or 0))
+            async with asyncio.timeout(STALL) as limit:
+                parser = _Parser(request, self._counted(request, limit), self._settings, progress)
+                form = await parser.parse()
+            files = [each for each in form.getlist("files") if isinstance(each, GradioUploadFile)]
+            return JSONResponse(await asyncio.to_thread(self._place, files))
         except UserError as error:
             return PlainTextResponse(str(error), 413 if isinstance(error, _TooLarge) else 507)
+        except TimeoutError:
+            return PlainTextResponse(STALLED, 408)
         except OSError as error:
             return PlainTextResponse(f"The upload can't be kept on the server's disk ({error.strerror}): try again in a few minutes.", 507)
         except ClientDisconnect:
@@ -62,19 +70,41 @@ class Uploads:
             return PlainTextResponse(UNREADABLE, 400)
         finally:
             if parser:
-                parser.discard()
+                await asyncio.to_thread(parser.discard)
             if progress:
+                file_upload_statuses.set_done(progress)
                 asyncio.get_running_loop().call_later(TRACKED, file_upload_statuses.stop_tracking, progress)
 
-    async def _counted(self, request: Request) -> AsyncIterator[bytes]:
-        """The request's body, as long as there is room for it."""
-        since = 0
+    def _check_size(self, bytes: int) -> None:
+        """Raises: _TooLarge for a request that can't be honest, or never fits."""
+        most = min(self._settings.temp_mb, MOST * max(self._settings.max_upload_mb, self._settings.max_zip_mb))
+        if bytes > most << 20:
+            raise _TooLarge(f"This is more than the {most} MB that may be sent at once: send fewer or smaller files.")
+
+    async def _counted(self, request: Request, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
+        """The request's body, as long as there is room for it and it goes on."""
+        arrived = noted = 0
         async for chunk in request.stream():
-            since += len(chunk)
-            if since > LOOK_EVERY:
-                since = 0
-                await asyncio.to_thread(scratch(self._settings).check)
+            arrived += len(chunk)
+            self._check_size(arrived)
+            await asyncio.to_thread(scratch(self._settings).check, len(chunk))
+            if arrived - noted >= PIECE:
+                noted = arrived
+                limit.reschedule(asyncio.get_running_loop().time() + STALL)
             yield chunk
+
+    def _place(self, files: list[GradioUploadFile]) -> list[str]:
+        """Move each file to a folder of its own, under the name that it had. Returns their paths."""
+        scratch(self._settings).check(BLOCK * len(files))
+        paths = []
+        for file in files:
+            name = strip_invalid_filename_characters(Path(file.filename or "").name)
+            folder = Path(get_upload_folder(), secrets.token_hex(32))
+            folder.mkdir()
+            path = folder / (name if name not in ("", ".", "..") else "unnamed")
+            Path(file.file.name).rename(path)
+            paths.append(str(path))
+        return paths
 
 
 class _TooLarge(UserError):
@@ -82,22 +112,32 @@ class _TooLarge(UserError):
 
 
 class _Parser(GradioMultiPartParser):
-    """Gradio's own, with a limit for each file by its kind and for fields, and what it has written removed unless it was placed."""
+    """Gradio's own, with a limit for each file by its kind and for fields, and what it has written removed unless it was placed.
+
+    A file is open no longer than its part lasts.
+    """
 
     def __init__(self, request: Request, stream: AsyncIterator[bytes], settings: Settings, progress: str | None):
         super().__init__(
             request.headers,
             stream,
-            max_files=MOST,
+            max_files=math.inf,  # counted below, with a sentence of ours
             max_fields=MOST,
             upload_dir=get_upload_folder(),
             upload_id=progress,
             upload_progress=file_upload_statuses if progress else None,
             max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         )
-        self._settings, self._sizes = settings, {}
+        self._settings = settings
         if progress:
             file_upload_statuses.track(progress)
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if self._current_files > MOST:
+            raise _TooLarge(f"These are more than the {MOST} files that may be sent at once: send a zip of them, or a part at a time.")
+        if (file := self._current_part.file) is not None:
+            self._current_part.file = _File(file.file, size=0, filename=file.filename, headers=file.headers)
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         part = self._current_part
@@ -106,10 +146,10 @@ class _Parser(GradioMultiPartParser):
             if len(part.data) > FIELD:
                 raise _TooLarge(UNREADABLE)
             return
-        taken = self._sizes[id(part)] = self._sizes.get(id(part), 0) + end - start
+        part.file.arrived += end - start
         name = part.file.filename or ""
         most = self._settings.max_zip_mb if name.lower().endswith(".zip") else self._settings.max_upload_mb
-        if taken > most << 20:
+        if part.file.arrived > most << 20:
             raise _TooLarge(f"“{shown_name(Path(name).name)}” is larger than {most} MB: leave it out, or save a smaller copy of it.")
         super().on_part_data(data, start, end)
 
@@ -119,16 +159,12 @@ class _Parser(GradioMultiPartParser):
             file.close()
             with contextlib.suppress(OSError):
                 Path(file.name).unlink(missing_ok=True)
-        if self.upload_progress is not None:
-            self.upload_progress.set_done(self.upload_id)
 
 
-def _placed(upload: GradioUploadFile) -> str:
-    """Move a file to a folder of its own, under the name that it had. Returns its path."""
-    name = strip_invalid_filename_characters(Path(upload.filename or "").name)
-    folder = Path(get_upload_folder(), secrets.token_hex(32))
-    folder.mkdir()
-    upload.file.close()
-    path = folder / (name if name not in ("", ".", "..") else "unnamed")
-    Path(upload.file.name).rename(path)
-    return str(path)
+class _File(GradioUploadFile):
+    """One that nobody reads from: where it would be put back to its beginning, once it is whole, it is closed."""
+
+    arrived = 0  # bytes, written or not
+
+    async def seek(self, offset: int) -> None:
+        await self.close()

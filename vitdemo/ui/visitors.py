@@ -42,7 +42,7 @@ class Visitors:
     def leave(self, visitor: str) -> None:
         """A visitor has closed the page."""
         if visitor:
-            for each in (self.store, self.turns, self.looking, self.watching, self.scenes, self.embeddings):
+            for each in (self.store, self.turns, self.looking, self.watching, self.scenes, self.galleries, self.embeddings):
                 each.leave(visitor)
 
     def keep_sweeping(self) -> None:
