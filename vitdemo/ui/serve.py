@@ -18,7 +18,7 @@ from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui import gate, served, sessions
-from vitdemo.ui.headers import SecurityHeaders
+from vitdemo.ui.headers import SecurityHeaders, keep_other_sites_out
 from vitdemo.ui.log import Logged, take_over, use_json
 from vitdemo.ui.monitor import Counted, Monitor
 from vitdemo.ui.page import build
@@ -117,6 +117,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
         prevent_thread_lock=True,
     )
     page.server.config.timeout_keep_alive = KEEP_ALIVE
+    keep_other_sites_out(page.app)
     sessions.install(page)
     return launched
 
