@@ -144,6 +144,13 @@ def test_sigterm_lets_what_is_under_way_end(start_app, bundle, lesson, picture, 
     visitor = Visitor(server)
     assert still_right(visitor, picture)
     assert visitor.send("POST", "/gradio_api/call/classify", {"data": [given(visitor, picture), "", 3, None]})[0] == 200
+    part = next(each["id"] for each in visitor.config["components"] if each["props"].get("elem_id") == "finetune")
+
+    def function(name: str, data: dict) -> dict:
+        asked = {"component_id": part, "session_hash": "fuzz", "fn_name": name, "data": data}
+        return json.loads(visitor.send("POST", "/gradio_api/component_server", asked)[1])
+
+    learning = function("give", {"files": "examples"})["lesson"]
     photos = [given(visitor, lesson)] * 20
     thread, said = asking(visitor, "classify", [None, "", 1, photos])
     until(lambda: 'vitdemo_model_seconds_count{kind="long"}' in visitor.send("GET", "/metrics")[1])
@@ -152,6 +159,8 @@ def test_sigterm_lets_what_is_under_way_end(start_app, bundle, lesson, picture, 
     status, text = visitor.send("POST", "/gradio_api/call/classify", {"data": [None, "", 3, None]})
     assert (status, json.loads(text)["detail"]) == (503, "The app is being stopped: try again in a minute.")
     assert upload(server, ("a.png", b"x"))[0] == 503
+    assert function("give", {"files": "examples"})["error"] == "The app is being stopped: try again in a minute."
+    assert function("poll", {"lesson": learning})["photos"]
     thread.join(60)
     assert "event: complete" in said[0]
     assert said[0].count('"photo"') == 20 * 12
@@ -165,6 +174,9 @@ def test_sigterm_ends_what_would_take_too_long(start_app, bundle, lesson, tmp_pa
     thread, _ = asking(visitor, "finetune", [given(visitor, lesson), "", "careful", LONG])
     until(lambda: children(server, "vitdemo finetune"), 60)
     (child,) = children(server, "vitdemo finetune")
+    pages = [http.client.HTTPConnection(visitor.where.hostname, visitor.where.port, timeout=60) for _ in range(2)]
+    for page, path in zip(pages, ("heartbeat/open", "queue/data?session_hash=open"), strict=True):
+        page.request("GET", f"/gradio_api/{path}")
     time.sleep(3)
     begin = time.monotonic()
     server.process.terminate()
@@ -173,7 +185,7 @@ def test_sigterm_ends_what_would_take_too_long(start_app, bundle, lesson, tmp_pa
     thread.join(30)
     until(lambda: not alive(child), 40)
     assert list(tmp_path.iterdir()) == []
-    assert "Traceback" not in server.log.read_text()
+    assert [line.split()[0] for line in server.log.read_text().splitlines()] == ["vitdemo", "bundle0"]  # it opened, the model was ready
 
 
 def test_a_full_disk_is_told(bundle, lesson, picture, cache_dir, tmp_path, start_app):
