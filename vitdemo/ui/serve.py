@@ -58,7 +58,7 @@ def serve(settings: Settings) -> None:
             raise UserError(f"The app can't listen on {settings.host}:{settings.port}: choose another --port, or check --host.") from None
         try:
             print(f"vitdemo is open at {address}", flush=True)
-            if others := _own_addresses(settings.host):
+            if others := own_addresses(settings.host):
                 port = urlsplit(address).port
                 print("Other machines reach it at", *(f"http://{each}:{port}/" for each in others), flush=True)
             log.info("open", extra={"address": address})
@@ -127,6 +127,25 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
     return launched
 
 
+def own_addresses(host: str) -> list[str]:
+    """Where other machines find this one, if all its addresses are listened on. Nothing is sent to learn it."""
+    try:
+        given = ipaddress.ip_address(host)
+    except ValueError:
+        return []
+    if not given.is_unspecified:
+        return []
+    family, somewhere = (socket.AF_INET, "192.0.2.1") if given.version == 4 else (socket.AF_INET6, "2001:db8::1")
+    found = []
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((somewhere, 9))  # chooses the way out, and sends nothing
+        found.append(probe.getsockname()[0])
+    with contextlib.suppress(OSError):
+        found += [each[4][0] for each in socket.getaddrinfo(socket.gethostname(), None, family)]
+    known = [ipaddress.ip_address(each) for each in dict.fromkeys(found) if "%" not in each]
+    return [str(each) if given.version == 4 else f"[{each}]" for each in known if not each.is_loopback and not each.is_link_local]
+
+
 def _drain(page: gr.Blocks, visitors: Visitors, seconds: float) -> None:
     """Wait for what is under way; what takes longer is stopped, and its visitors told. Answers nobody fetches are not waited for."""
     queue = page._queue
@@ -155,22 +174,3 @@ def _is_local(host: str) -> bool:
         return all(ipaddress.ip_address(each[4][0]).is_loopback for each in socket.getaddrinfo(host, None))
     except (OSError, ValueError):
         return False
-
-
-def _own_addresses(host: str) -> list[str]:
-    """Where other machines find this one, if all its addresses are listened on. Nothing is sent to learn it."""
-    try:
-        given = ipaddress.ip_address(host)
-    except ValueError:
-        return []
-    if not given.is_unspecified:
-        return []
-    family, somewhere = (socket.AF_INET, "192.0.2.1") if given.version == 4 else (socket.AF_INET6, "2001:db8::1")
-    found = []
-    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((somewhere, 9))  # chooses the way out, and sends nothing
-        found.append(probe.getsockname()[0])
-    with contextlib.suppress(OSError):
-        found += [each[4][0] for each in socket.getaddrinfo(socket.gethostname(), None, family)]
-    known = [ipaddress.ip_address(each) for each in dict.fromkeys(found) if "%" not in each]
-    return [str(each) if given.version == 4 else f"[{each}]" for each in known if not each.is_loopback and not each.is_link_local]
