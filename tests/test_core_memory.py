@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from tests.conftest import ROOT, noise
+from vitdemo.core.errors import UserError
+from vitdemo.core.memory import Budget
 
 SCRIPT = """
 import sys, time
@@ -36,3 +40,24 @@ def test_large_photos_leave_nothing_behind(tmp_path):
     done = subprocess.run([sys.executable, "-c", SCRIPT, tmp_path / "large.jpg"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 40  # MB; one of these photos takes 72
+
+
+def test_a_line_for_memory_has_an_end():
+    budget, had = Budget(10, most=1), []
+
+    def wait() -> None:
+        with budget.room_for(6):
+            had.append("room")
+
+    with budget.room_for(6):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while not budget._waiting:
+            time.sleep(0.001)
+        with pytest.raises(UserError, match="The app is busy: 1 requests are waiting"), budget.room_for(1):
+            pass
+        assert had == []
+    waiting.join(60)
+    assert had == ["room"]
+    with budget.room_for(100):  # more than there is: alone
+        pass

@@ -17,6 +17,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.trace import Trace, trace
 from vitdemo.ui import attention_answers, attention_scenes
+from vitdemo.ui.attention_downloads import download
 from vitdemo.ui.attention_looks import look, pack
 from vitdemo.ui.attention_scenes import Scenes
 from vitdemo.ui.upload import Upload
@@ -139,3 +140,12 @@ def test_sections_begin_where_a_page_can_read_them():
     data, sections = pack({"a": np.arange(3, dtype=np.uint8), "b": np.arange(2, dtype=np.float32)})
     assert sections == {"a": ["uint8", 0, 3], "b": ["float32", 4, 2]}
     assert np.frombuffer(data, np.float32, 2, 4).tolist() == [0, 1]
+
+
+def test_one_file_at_a_time_is_made_of_a_photo(scenes, upload):
+    """It takes ten times the photo's pixels in memory, and some seconds."""
+    told = seen(scenes, upload)
+    scene, asked = scenes.get(told["scene"]), {"method": "rollout", "kind": "png"}
+    with scene.drawing, pytest.raises(UserError, match="A file of this photo is being made: wait for it"):
+        download(scenes, scene, asked)
+    assert download(scenes, scene, asked)["path"].endswith("overlay.png")

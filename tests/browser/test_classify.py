@@ -301,3 +301,41 @@ def test_the_theme_button_is_remembered(app, open_page):
     expect(page.locator("body")).to_have_class(re.compile("dark"))
     page.goto(app.url)
     expect(page.locator("body")).to_have_class(re.compile("dark"))
+
+
+def test_on_a_phone_the_answer_comes_into_sight(app, open_page, picture):
+    page = open_page(app, width=390)
+    page.evaluate("scrollTo(0, 0)")
+    give(page, picture)
+    expect(page.locator("#answer .predictions li").nth(2)).to_be_in_viewport(timeout=WAIT)
+
+
+def test_a_lost_connection_is_told_in_words_that_help(app, open_page, picture):
+    page = open_page(app, width=390)
+    expect(page.locator(".model-status.ready")).to_be_visible(timeout=WAIT)
+    page.context.set_offline(True)
+    give(page, picture)
+    expect(page.get_by_test_id("toast-text").filter(has_text="see that this device is online, then try again")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_test_id("toast-text").filter(has_text="errored out")).to_have_count(0)
+    page.context.set_offline(False)
+    give(page, picture)
+    assert len(labels(page)) == 5
+
+
+def test_a_refused_photo_is_told_in_its_own_words(start_app, bundle, open_page, tmp_path):
+    page = open_page(start_app("--model", f"local-dir:{bundle}", "--max-upload-mb", "1"))
+    noise(900, 900).save(tmp_path / "large.png")
+    give(page, tmp_path / "large.png")
+    toast = page.get_by_test_id("toast-text")
+    expect(toast).to_have_text("“large.png” is larger than 1 MB: leave it out, or save a smaller copy of it.", timeout=WAIT)
+
+
+def test_no_torn_picture_where_the_browser_can_t_show_it(app, open_page, picture, tmp_path):
+    page = open_page(app)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    give(page, tmp_path / "broken.png")
+    expect(page.locator("#answer .error")).to_be_visible(timeout=WAIT)
+    expect(page.locator("#photo img.torn")).to_have_css("visibility", "hidden")
+    clear(page)
+    give(page, picture)
+    expect(page.locator("#photo img")).to_be_visible(timeout=WAIT)

@@ -287,6 +287,31 @@ def test_an_upload_that_is_stopped_brings_back_what_was_there(done, folder):
     expect(done.locator("#gallery .stop")).to_be_hidden()
 
 
+def test_a_large_upload_tells_its_megabytes(app, open_page, folder, tmp_path):
+    page = open_gallery(open_page(app))
+    with zipfile.ZipFile(tmp_path / "large.zip", "w") as archive:
+        archive.write(folder / "cat" / "cat0.png", "one.png")
+        archive.writestr("padding.bin", bytes(9_000_000))
+    session = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 3_000_000}
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", slow)
+    page.set_input_files("#gallery .files", tmp_path / "large.zip")
+    expect(page.locator("#gallery .run-text")).to_have_text(re.compile(r"Uploading: 0 of 1 files, [1-9]\d* of 10 MB"), timeout=WAIT)
+    finished(page, "Done: 1 of 1 photo")
+
+
+def test_a_start_that_never_arrives_is_told(app, open_page, folder):
+    page = open_gallery(open_page(app))
+    page.clock.install()
+    page.route(re.compile("run/predict"), lambda route: route.abort())
+    page.set_input_files("#gallery .files", folder / "cat" / "cat0.png")
+    expect(page.locator("#gallery .run-text")).to_have_text("Starting …", timeout=WAIT)
+    page.clock.fast_forward(46_000)
+    expect(page.locator("#gallery .gallery-error")).to_contain_text("check the connection and give the photos again", timeout=WAIT)
+    expect(page.locator("#gallery .run")).to_be_hidden()
+
+
 def test_an_upload_is_followed_though_a_gallery_runs(page_at_work, folder):
     page_at_work.route("**/upload*", lambda route: None)
     page_at_work.set_input_files("#gallery .files", folder / "cat" / "cat0.png")

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 HOLD_BACK = 2.0  # seconds for which long work lets short work go first that has still to be prepared
-SHORT_FIRST = 4.0  # times as long as long work's last piece took that short work may take, before long work that waits has a turn
-GUESS = 0.1  # seconds that a piece of long work takes, until the first is done
+SHORT_FIRST = 4.0  # times as long as its last piece took, for which long work lets short work go first
+BRIEF = 0.05  # seconds that a piece of long work counts for at least
 
 
 @dataclass(eq=False)
@@ -73,15 +73,16 @@ class Line:
 class Gate:
     """Long pieces run beside each other, a short one alone, and short ones first.
 
-    Long pieces don't begin while a short one waits, or soon will. But where short ones never end, they begin all the same, one for each
-    lane, once the short ones have had `SHORT_FIRST` times what long work took of the model when it last had it.
+    Long pieces don't begin while a short one waits, or soon will. But where that never ends, they begin all the same, one for each lane,
+    once they have waited `SHORT_FIRST` times as long as the last of them took.
     """
 
     def __init__(self):
         self._changed = threading.Condition()
         self._long = self._short = self._coming = 0
+        self._running = False  # a short piece
         self._waiting = self._granted = 0  # long pieces, and how many of them may begin although short ones wait
-        self._long_took, self._short_took = GUESS, 0.0  # seconds: the last long piece, and the short ones since long work last began
+        self._long_took = BRIEF
 
     @contextmanager
     def coming(self) -> Iterator[None]:
@@ -100,18 +101,23 @@ class Gate:
         """For a long piece."""
         with self._changed:
             self._waiting += 1
-            self._changed.wait_for(lambda: self._granted or not (self._short or self._coming), HOLD_BACK)
-            self._changed.wait_for(lambda: self._granted or not self._short)
+            patience = SHORT_FIRST * self._long_took
+            until = time.monotonic() + patience
+            self._changed.wait_for(lambda: self._granted or not (self._short or self._coming), min(HOLD_BACK, patience))
+            if not self._changed.wait_for(lambda: self._granted or not self._short, max(0, until - time.monotonic())):
+                self._granted = self._waiting
+                self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._running)
             self._waiting -= 1
             self._granted = max(0, self._granted - 1)
             self._long += 1
-            self._short_took, begin = 0.0, time.perf_counter()
+        begin = time.monotonic()
         try:
             yield
         finally:
             with self._changed:
                 self._long -= 1
-                self._long_took = time.perf_counter() - begin
+                self._long_took = max(BRIEF, time.monotonic() - begin)
                 self._changed.notify_all()
 
     @contextmanager
@@ -120,15 +126,13 @@ class Gate:
         with self._changed:
             self._short += 1
             self._changed.wait_for(lambda: not (self._long or self._granted))
-            begin = time.perf_counter()
+            self._running = True
         try:
             yield
         finally:
             with self._changed:
                 self._short -= 1
-                self._short_took += time.perf_counter() - begin
-                if self._short_took >= SHORT_FIRST * self._long_took:
-                    self._granted = self._waiting
+                self._running = False
                 self._changed.notify_all()
 
 

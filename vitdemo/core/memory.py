@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vitdemo.core.errors import UserError
+
 EVERY = 5  # seconds
 M_ARENA_MAX = -8  # from glibc's malloc.h
 
@@ -56,18 +58,26 @@ def _trim() -> Callable[[int], int] | None:
 
 
 class Budget:
-    """An amount that threads share. One that asks for more than there is in all gets its turn alone."""
+    """An amount that threads share. One that asks for more than there is in all gets its turn alone.
 
-    def __init__(self, total: int):
-        self.total = total
-        self._taken = 0
+    Args:
+        most: how many may wait for their share; None for no limit.
+    """
+
+    def __init__(self, total: int, most: int | None = None):
+        self.total, self.most = total, most
+        self._taken = self._waiting = 0
         self._changed = threading.Condition()
 
     @contextmanager
     def room_for(self, amount: int) -> Iterator[None]:
-        """Wait until `amount` is free, and hold it."""
+        """Wait until `amount` is free, and hold it. Raises: UserError where too many wait already."""
         with self._changed:
+            if self.most is not None and self._waiting >= self.most:
+                raise UserError(f"The app is busy: {self._waiting} requests are waiting before yours. Try again in a minute.")
+            self._waiting += 1
             self._changed.wait_for(lambda: self._taken + amount <= self.total or not self._taken)
+            self._waiting -= 1
             self._taken += amount
         try:
             yield

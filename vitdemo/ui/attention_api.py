@@ -83,7 +83,7 @@ def _answer(
     from vitdemo.attention.snippet import snippet
     from vitdemo.core.photos import open_photo
     from vitdemo.core.trace import check_room
-    from vitdemo.ui.attention_downloads import KINDS, file_of, weights_of
+    from vitdemo.ui.attention_downloads import KINDS, drawing, file_of, weights_of
     from vitdemo.ui.attention_looks import class_row
 
     if asked["method"] not in questions.METHODS or asked["method"] in questions.OF_A_PATCH:
@@ -120,5 +120,6 @@ def _answer(
     }
     if not kind:
         return answer, None
-    data = file_of(kind, question, heats, trace, geometry, photo, Look(), words, bool(vit.labels))
+    with drawing(geometry):
+        data = file_of(kind, question, heats, trace, geometry, photo, Look(), words, bool(vit.labels))
     return answer, served.write(Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}"), KINDS[kind], data, store.settings)

@@ -1,10 +1,14 @@
 """What the Attention tab gives to take away: the overlay, all layers, an animation, the numbers, and the same in plain Python."""
 
 import io
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.memory import Budget
 from vitdemo.ui.attention_scenes import Scene, Scenes
 
 if TYPE_CHECKING:
@@ -19,9 +23,14 @@ if TYPE_CHECKING:
 
 KINDS = {"png": "overlay.png", "layers": "layers.png", "gif": "layers.gif", "webp": "layers.webp", "npz": "maps.npz", "python": ""}
 
+_drawing = Budget(64_000_000, most=8)  # pixels drawn on at the same time: each takes ten bytes and more meanwhile
+
 
 def download(scenes: Scenes, scene: Scene, asked: dict) -> dict:
-    """A file of one of KINDS for the map on show, or its snippet. Returns: {path, name} or {text}."""
+    """A file of one of KINDS for the map on show, or its snippet. Returns: {path, name} or {text}.
+
+    Raises: UserError also where one of this scene's is being made, or too many are.
+    """
     import torch
 
     from vitdemo.attention.question import Question, title
@@ -37,12 +46,29 @@ def download(scenes: Scenes, scene: Scene, asked: dict) -> dict:
         weights = weights_of(scene.model, vit, scenes.store.settings)
         return {"text": snippet(question, trace, vit, scene.preprocessing, photo=scene.upload.name, **weights)}
     heats = scenes.heats(scene, vit, question)
-    photo = scenes.photo(scene) if kind != "npz" else None
     if asked.get("even") and question.other is None and kind != "npz":
         heats = torch.from_numpy(without_peaks(heats.numpy()))
-    data = file_of(kind, question, heats, trace, scene.geometry, photo, look_of(asked), title(question, trace, vit), bool(vit.labels))
+    look, words = look_of(asked), title(question, trace, vit)
+    with _alone(scene), drawing(scene.geometry):
+        photo = scenes.photo(scene) if kind != "npz" else None
+        data = file_of(kind, question, heats, trace, scene.geometry, photo, look, words, bool(vit.labels))
     stem = scene.upload.name.rsplit(".", 1)[0]
     return {"path": scene.write(KINDS[kind], data), "name": f"{stem}-{question.method}-{KINDS[kind]}"}
+
+
+def drawing(geometry: "Geometry") -> AbstractContextManager[None]:
+    """Room for opening a photo at full size and drawing on it. Raises: UserError where too many wait for some."""
+    return _drawing.room_for(math.prod(geometry.photo))
+
+
+@contextmanager
+def _alone(scene: Scene) -> Iterator[None]:
+    if not scene.drawing.acquire(blocking=False):
+        raise UserError("A file of this photo is being made: wait for it, then ask again.")
+    try:
+        yield
+    finally:
+        scene.drawing.release()
 
 
 def file_of(

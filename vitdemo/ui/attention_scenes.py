@@ -47,6 +47,7 @@ class Scene:
         photo_id: sha256 of the photo's file.
         relevance: class → (layers, rows, columns), the latest few.
         curves: an erase test's question → its curves by name.
+        drawing: held while a file is made to take away.
     """
 
     visitor: str
@@ -63,6 +64,7 @@ class Scene:
     erasing: "ErasingState | None" = None
     seen: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    drawing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def folder(self) -> Path:

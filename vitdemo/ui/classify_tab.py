@@ -14,7 +14,7 @@ from vitdemo.ui.desk import Desk
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.opened import Opened
-from vitdemo.ui.render import html, panel, percent
+from vitdemo.ui.render import WEB, html, panel, percent
 from vitdemo.ui.turns import Turns
 from vitdemo.ui.upload import upload_of
 
@@ -69,6 +69,7 @@ def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns,
     }
     gr.on([page.load, photo.change, header.picker.input, *(control.input for control in recipe.controls)], **respond)
     opened.then(**respond)
+    photo.change(None, photo, js=(WEB / "to_answer.js").read_text("utf-8"), api_visibility="private")
     recipe.reset.click(lambda: [recipe_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
     top.input(_show, [kept, top], answer, trigger_mode="always_last", queue=False, **quiet)
     return CurrentPhoto(photo, recipe.controls)

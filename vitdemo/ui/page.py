@@ -23,6 +23,8 @@ from vitdemo.ui.guard import Page
 from vitdemo.ui.opened import Opened
 from vitdemo.ui.visitors import Visitors
 
+UNDER_WAY = 4  # times as many requests as may wait in any one line of ours, so that each is refused there, where the page shows it
+
 
 def build(settings: Settings, store: ModelStore, visitors: Visitors | None = None) -> gr.Blocks:
     """The whole page, not yet served. Nothing that only a tab needs is imported or loaded here."""
@@ -62,4 +64,4 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             trial.leave(visitor)
 
         page.unload(leave)
-    return page.queue(max_size=settings.max_queue, default_concurrency_limit=4)
+    return page.queue(max_size=UNDER_WAY * settings.max_queue, default_concurrency_limit=4)

@@ -93,7 +93,7 @@ async function give(named, input) {
   const told = (text) => ([$(".exp-sending").hidden, $(".exp-sending").textContent] = [!text, text]);
   show();
   try {
-    const sent = await send(files, mine.signal, (done) => told(`Uploading: ${done} of ${files.length} files`));
+    const sent = await send(files, mine.signal, told);
     told("Looking at the photos …");
     const answer = await server.give({ export: id, kind, files: sent });
     if (uploading !== mine) return; // other photos are on their way instead

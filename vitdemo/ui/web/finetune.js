@@ -45,7 +45,7 @@ async function give(named) {
   uploading?.abort();
   const mine = (uploading = new AbortController());
   try {
-    await begin(await send(files, mine.signal, (done) => reading(`Uploading: ${done} of ${files.length} files`, done / files.length)));
+    await begin(await send(files, mine.signal, reading));
   } catch (error) {
     if (uploading !== mine) return; // other photos are on their way instead
     $(".reading").hidden = true;

@@ -4,6 +4,8 @@
 // run; asked(), what else to ask for progress; heard(answer), which answers the milliseconds until the next look, or null when it is over;
 // and at its end, resumed().
 
+const PATIENCE = 45_000; // milliseconds for the server to take up what was sent
+
 let run = null; // the gallery on show
 let uploading = null;
 let asking = false; // photos are on their way to the server: the gallery on show goes on in silence
@@ -47,9 +49,14 @@ async function give(named) {
   const mine = uploading;
   const number = ++waitingFor;
   try {
-    const sent = await send(files, mine.signal, (done) => progress(`Uploading: ${done} of ${files.length} files`, done / files.length));
+    const sent = await send(files, mine.signal, progress);
     progress("Starting …", 1, false);
     trigger("upload", { files: sent, request: number });
+    setTimeout(() => {
+      if (!asking || waitingFor !== number) return;
+      resume();
+      fail("The server does not answer: check the connection and give the photos again.");
+    }, PATIENCE);
   } catch (error) {
     if (uploading !== mine) return; // other photos are on their way instead
     resume();

@@ -1,6 +1,23 @@
-// Before the first paint of the page: the theme chosen last time, unless the address asks for one.
+// Before the first paint of the page: the theme chosen last time, unless the address asks for one; from then on, what Gradio says of a lost
+// or refused connection in words that help, and no torn picture where a browser can't show a photo that the app may well read.
 () => {
   const asked = new URLSearchParams(location.search).get("__theme");
   const kept = localStorage.getItem("vitdemo-theme");
   if (!asked && kept) document.body.classList.toggle("dark", kept === "dark");
+
+  const shown = (event) => event.target.closest?.("#photo img") && event.target.classList.toggle("torn", event.type === "error");
+  for (const kind of ["error", "load"]) document.addEventListener(kind, shown, true);
+
+  const WORDS = [
+    [/^Connection errored out/, () => "The server does not answer: see that this device is online, then try again."],
+    [/^Connection to the server was lost/, () => "The connection is lost. This page goes on as soon as it is back."],
+    [/^HTTP \d+: ({.*})$/s, (found) => JSON.parse(found[1]).detail], // an upload that was refused
+    [/^HTTP \d+: ([^<{].*)$/s, (found) => found[1]],
+  ];
+  new MutationObserver(() => {
+    for (const toast of document.querySelectorAll("[data-testid=toast-text]")) {
+      const said = toast.textContent.trim();
+      for (const [pattern, better] of WORDS) if (pattern.test(said)) toast.textContent = better(said.match(pattern));
+    }
+  }).observe(document.body, { childList: true, subtree: true });
 }

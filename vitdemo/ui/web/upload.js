@@ -6,6 +6,7 @@ const limits = props.value.limits;
 const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_prefix || "/gradio_api");
 const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 const drop = $(".drop");
+const LARGE = 5e6; // bytes from which on people see them go
 
 async function filesBelow(entry, path = "") {
   if (entry.isFile) return [[path + entry.name, await new Promise((done, no) => entry.file(done, no))]];
@@ -33,14 +34,27 @@ function refusal(files) {
 }
 
 // Why the server takes no files, in its own sentence where it has one.
-async function refused(answer) {
-  const text = await answer.text();
-  if (answer.headers.get("content-type")?.startsWith("text/plain")) return text;
+function refused(request) {
+  if (request.getResponseHeader("content-type")?.startsWith("text/plain")) return request.responseText;
   try {
-    return JSON.parse(text).detail;
+    return JSON.parse(request.responseText).detail;
   } catch {
-    return answer.status === 413 ? "A file is too large for this server." : `The server answered ${answer.status}.`;
+    return request.status === 413 ? "A file is too large for this server." : `The server answered ${request.status}.`;
   }
+}
+
+// The server's answer to a form; `heard` is told the bytes that have gone. (fetch can't tell.)
+function post(form, signal, heard) {
+  return new Promise((done, no) => {
+    signal.throwIfAborted();
+    const request = new XMLHttpRequest();
+    request.open("POST", `${api}/upload`);
+    request.upload.addEventListener("progress", (event) => heard(event.loaded));
+    request.addEventListener("load", () => (request.status === 200 ? done(JSON.parse(request.responseText)) : no(new Error(refused(request)))));
+    request.addEventListener("error", () => no(new Error("The connection broke off: check it and give the photos again.")));
+    signal.addEventListener("abort", () => no(signal.reason) || request.abort());
+    request.send(form);
+  });
 }
 
 const most = (name) => (isZip(name) ? limits.zipMb : limits.mb);
@@ -54,12 +68,18 @@ function leftOut(files) {
   return large.length === 1 ? `${tooLarge(large[0])} and is left out.` : `${tooLarge(large[0])}: it and ${large.length - 1} more are left out.`;
 }
 
-// Where the files lie on the server, [[name, path], …]; `told` hears how many have arrived.
+// Where the files lie on the server, [[name, path], …]; `told` hears in words how far it is, and the share of the bytes.
 async function send(given, signal, told) {
   const files = given.filter(fits);
+  const total = files.reduce((sum, [, file]) => sum + file.size, 0);
   const sent = [];
+  let gone = 0;
+  const tell = (now) => {
+    const megabytes = total < LARGE ? "" : `, ${Math.floor(Math.min(total, gone + now) / 1e6)} of ${Math.ceil(total / 1e6)} MB`;
+    told(`Uploading: ${sent.length} of ${files.length} files${megabytes}`, Math.min(1, (gone + now) / Math.max(1, total)));
+  };
   while (sent.length < files.length) {
-    told(sent.length);
+    tell(0);
     const form = new FormData();
     const part = [];
     let bytes = 0;
@@ -69,11 +89,9 @@ async function send(given, signal, told) {
       part.push(each);
       bytes += each[1].size;
     }
-    const answer = await fetch(`${api}/upload`, { method: "POST", body: form, signal }).catch((error) => {
-      throw signal.aborted ? error : new Error("The connection broke off: check it and give the photos again.");
-    });
-    if (!answer.ok) throw new Error(await refused(answer));
-    (await answer.json()).forEach((path, index) => sent.push([part[index][0], path]));
+    const paths = await post(form, signal, tell);
+    paths.forEach((path, index) => sent.push([part[index][0], path]));
+    gone += bytes;
   }
   return sent;
 }
