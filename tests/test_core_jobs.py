@@ -32,7 +32,7 @@ FOREVER = "while True: time.sleep(0.05)"
 
 @pytest.fixture
 def jobs():
-    jobs = Jobs(Settings(max_jobs=3), (sys.executable, "-c", CHILD))
+    jobs = Jobs(Settings(max_jobs=2), (sys.executable, "-c", CHILD))
     yield jobs
     jobs.close()
 
@@ -57,7 +57,7 @@ def test_one_at_a_time_and_each_knows_its_place(jobs, tmp_path):
     until(lambda: first.events())
     assert [jobs.place(each) for each in (first, second, third)] == [0, 1, 2]
     assert (second.state, second.events()) == ("waiting", [])
-    with pytest.raises(UserError, match="The app is busy: 3 long jobs are waiting"):
+    with pytest.raises(UserError, match="The app is busy: 2 long jobs are waiting"):
         jobs.start(["1"], tmp_path / "d")
     jobs.stop(second)
     until(lambda: second.over)

@@ -1,5 +1,6 @@
 """What goes wrong around the app: each fault is made for real, gets a clear sentence, and leaves an app that answers as before."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ import time
 import urllib.parse
 import urllib.request
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -144,6 +147,13 @@ def test_sigterm_lets_what_is_under_way_end(start_app, bundle, lesson, picture, 
     visitor = Visitor(server)
     assert still_right(visitor, picture)
     assert visitor.send("POST", "/gradio_api/call/classify", {"data": [given(visitor, picture), "", 3, None]})[0] == 200
+    part = next(each["id"] for each in visitor.config["components"] if each["props"].get("elem_id") == "finetune")
+
+    def function(name: str, data: dict) -> dict:
+        asked = {"component_id": part, "session_hash": "fuzz", "fn_name": name, "data": data}
+        return json.loads(visitor.send("POST", "/gradio_api/component_server", asked)[1])
+
+    learning = function("give", {"files": "examples"})["lesson"]
     photos = [given(visitor, lesson)] * 20
     thread, said = asking(visitor, "classify", [None, "", 1, photos])
     until(lambda: 'vitdemo_model_seconds_count{kind="long"}' in visitor.send("GET", "/metrics")[1])
@@ -152,6 +162,8 @@ def test_sigterm_lets_what_is_under_way_end(start_app, bundle, lesson, picture, 
     status, text = visitor.send("POST", "/gradio_api/call/classify", {"data": [None, "", 3, None]})
     assert (status, json.loads(text)["detail"]) == (503, "The app is being stopped: try again in a minute.")
     assert upload(server, ("a.png", b"x"))[0] == 503
+    assert function("give", {"files": "examples"})["error"] == "The app is being stopped: try again in a minute."
+    assert function("poll", {"lesson": learning})["photos"]
     thread.join(60)
     assert "event: complete" in said[0]
     assert said[0].count('"photo"') == 20 * 12
@@ -165,6 +177,9 @@ def test_sigterm_ends_what_would_take_too_long(start_app, bundle, lesson, tmp_pa
     thread, _ = asking(visitor, "finetune", [given(visitor, lesson), "", "careful", LONG])
     until(lambda: children(server, "vitdemo finetune"), 60)
     (child,) = children(server, "vitdemo finetune")
+    pages = [http.client.HTTPConnection(visitor.where.hostname, visitor.where.port, timeout=60) for _ in range(2)]
+    for page, path in zip(pages, ("heartbeat/open", "queue/data?session_hash=open"), strict=True):
+        page.request("GET", f"/gradio_api/{path}")
     time.sleep(3)
     begin = time.monotonic()
     server.process.terminate()
@@ -173,17 +188,18 @@ def test_sigterm_ends_what_would_take_too_long(start_app, bundle, lesson, tmp_pa
     thread.join(30)
     until(lambda: not alive(child), 40)
     assert list(tmp_path.iterdir()) == []
-    assert "Traceback" not in server.log.read_text()
+    assert [line.split()[0] for line in server.log.read_text().splitlines()] == ["vitdemo", "bundle0"]  # it opened, the model was ready
 
 
-def test_a_full_disk_is_told(bundle, lesson, picture, cache_dir, tmp_path, start_app):
-    """No file may grow over 400 KB: every larger write fails as on a full disk, with another number."""
+@contextlib.contextmanager
+def limited(limit: str, bundle, tmp_path) -> Iterator[Visitor]:
+    """A visitor of an app that is started under `ulimit LIMIT`."""
     script = tmp_path / "app.sh"
-    script.write_text(f'ulimit -f 400; exec {sys.executable} app.py "$@"\n')
+    script.write_text(f'ulimit {limit}; exec {sys.executable} app.py "$@"\n')
     log = tmp_path / "log.txt"
     (tmp_path / "home").mkdir()
     process = subprocess.Popen(
-        ["bash", str(script), "--port", "0", "--model", f"local-dir:{bundle}", "--temp-dir", str(tmp_path / "home")],
+        ["bash", str(script), "--port", "0", "--monitor", "--model", f"local-dir:{bundle}", "--temp-dir", str(tmp_path / "home")],
         cwd=ROOT,
         env=os.environ | {"HF_HUB_OFFLINE": "1", "VITDEMO_CACHE_DIR": str(tmp_path / "cache")},
         stdout=log.open("w"),
@@ -194,9 +210,19 @@ def test_a_full_disk_is_told(bundle, lesson, picture, cache_dir, tmp_path, start
         server = Server(re.search(r"open at (\S+?)/?\n", log.read_text())[1], process, log)
         server.home = tmp_path / "home"
         visitor = Visitor(server)
-        status, text = upload(server, ("large.png", bytes(600_000)))
+        visitor.server = server
+        yield visitor
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_full_disk_is_told(bundle, lesson, picture, tmp_path):
+    """No file may grow over 400 KB: every larger write fails as on a full disk, with another number."""
+    with limited("-f 400", bundle, tmp_path) as visitor:
+        status, text = upload(visitor.server, ("large.png", bytes(600_000)))
         assert (status, text) == (507, "The upload can't be kept on the server's disk (File too large): try again in a few minutes.")
-        assert lying_about(server) == []
+        assert lying_about(visitor.server) == []
         noise(100, 80).resize((1000, 800)).save(tmp_path / "photo.jpg", quality=50)
         photo = given(visitor, tmp_path / "photo.jpg")
         text = visitor.call("attention", [photo, "", "cls", 0, "mean", "", "", "mean", 0, 1, "png"])
@@ -204,9 +230,20 @@ def test_a_full_disk_is_told(bundle, lesson, picture, cache_dir, tmp_path, start
         text = visitor.call("finetune", [given(visitor, lesson), "", "quick", {}])
         assert "File too large" in error_of(text)
         assert still_right(visitor, picture)
-    finally:
-        process.terminate()
-        process.wait(30)
+
+
+def test_more_connections_than_files_leave_room_for_others(bundle, picture, tmp_path):
+    """A process that may have 500 files open, and a thousand callers who never say what they want."""
+    with limited("-n 500", bundle, tmp_path) as visitor:
+        callers = []
+        for _ in range(1000):
+            callers.append(socket.create_connection((visitor.where.hostname, visitor.where.port), timeout=30))
+            callers[-1].sendall(b"GET /hea")
+        assert visitor.send("GET", "/health")[0] == 200
+        assert still_right(visitor, picture)
+        for each in callers:
+            each.close()
+        assert len(visitor.server.log.read_text()) < 1000
 
 
 def test_an_app_out_of_memory_says_so_and_goes_on(visitor, picture, tmp_path):

@@ -20,7 +20,7 @@ import pytest
 
 from tests import hostile
 from tests.conftest import TINY
-from tests.test_ui_gate import EDGE, form
+from tests.test_ui_gate import EDGE, form, half_sent
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 
@@ -34,6 +34,8 @@ SHORT = (  # of hostile.files()
 ROUTES = ("run/predict", "api/predict", "call/classify", "call/v2/classify", "queue/join", "cancel", "reset", "component_server")
 PLACES = ("file=", "file/", "call/classify/", "stream/", "proxy=", "custom_component/")
 BROKEN = (b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"data": NaN}', b'{"data": 1e999}', b'{"data": ' + b"[" * 9_000 + b"]" * 9_000 + b"}")
+KINDS = (f"multipart/form-data; boundary={EDGE}", "multipart/form-data", "application/x-www-form-urlencoded", "text/plain", "x")
+ORIGINS = ("null", "https://evil.example", "http://127.0.0.1.evil.example", "http://[", "file://", "127.0.0.1")
 SECRET = "the secret of the canary"
 
 
@@ -62,12 +64,13 @@ class Visitor:
         self.names = [each["api_name"] for each in self.config["dependencies"] if each.get("api_visibility") == "public"]
         self.session = "fuzz"
 
-    def send(self, method: str, path: str, body=None, kind: str = "application/json") -> tuple[int, str]:
+    def send(self, method: str, path: str, body=None, kind: str = "application/json", **more: str) -> tuple[int, str]:
         """Status and text of an answer; of a stream, what it says until it ends."""
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        headers = {"Content-Type": kind} if data is not None else {}
         connection = http.client.HTTPConnection(self.where.hostname, self.where.port, timeout=120)
         try:
-            connection.request(method, path, data, {"Content-Type": kind} if data is not None else {})
+            connection.request(method, path, data, headers | more)
             answer = connection.getresponse()
             return answer.status, answer.read().decode("utf-8", "replace")
         finally:
@@ -265,7 +268,7 @@ def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, liste
     statuses, begin = Counter(), time.monotonic()
     for _ in range(ROUNDS):
         visitor.session = rng.choice(("fuzz", "fuzz", hostile.MARKUP.replace(" ", ""), "x" * 2000))
-        match rng.randrange(5):
+        match rng.randrange(6):
             case 0:
                 number = rng.choice(list(inputs))
                 given = inputs[number] if rng.random() < 0.8 else rng.randrange(9)
@@ -298,6 +301,16 @@ def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, liste
                 status, text = visitor.send("GET", f"/gradio_api/{route}{text}")
                 statuses[route, status] += 1
                 assert status in (400, 401, 403, 404, 405, 422) or route == "call/classify/", (status, text)
+            case 5:
+                route, kind, data = rng.choice(ROUTES), rng.choice(KINDS), form((rng.choice(hostile.NAMES), b"x" * rng.randrange(200_000)))
+                status, text = visitor.send("POST", f"/gradio_api/{route}", data, kind)
+                assert status == 415, (status, text)
+                half_sent(visitor.server, f"/gradio_api/{route}", data[: len(data) // 2], rng.choice((len(data), 1 << 60))).close()
+                status, text = visitor.send("POST", f"/gradio_api/{route}", {}, Origin=rng.choice(ORIGINS))
+                assert status == 403, (status, text)
+                name = urllib.parse.quote(rng.choice((*strange, "x" * 60_000)))
+                assert visitor.send("GET", f"/gradio_api/upload_progress?upload_id={name}")[0] == 404
+                statuses["closed door"] += 1
         check(text, strange)
         assert visitor.server.process.poll() is None
     seconds = time.monotonic() - begin

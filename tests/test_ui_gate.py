@@ -80,7 +80,7 @@ def test_only_what_the_page_uses_is_answered(app):
     api = (
         *("info", "user", "login_check", "app_id", "startup-events", "theme.css", "upload", "file=x", "file/x", "component_server"),
         *("queue/join", "queue/data", "queue/status", "heartbeat/x", "cancel", "reset", "run/x", "api/x", "call/x", "call/v2/x"),
-        *("call/x/x", "call/v2/x/x", "upload_progress"),
+        *("call/x/x", "call/v2/x/x"),
     )
     pages = {"", "/config", "/login", "/logout", "/favicon.ico", "/theme.css", "/manifest.json", "/robots.txt"}
     assert answered <= pages | {f"/gradio_api/{each}" for each in api}
@@ -192,11 +192,100 @@ def test_a_folder_that_is_full_takes_no_more_and_says_so(small):
     assert ask(small, "GET", "/config")[0] == 200
 
 
-def test_a_request_that_is_far_too_large_is_refused(app):
-    status, body, _ = ask(
-        app, "POST", "/gradio_api/call/classify", b'{"data": ["' + b"x" * 5_000_000 + b'"]}', Content_Type="application/json"
-    )
-    assert (status, json.loads(body)["detail"]) == (413, SENTENCES[413])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("call/classify", b'{"data": ["' + b"x" * 5_000_000 + b'"]}'),
+        ("call/classify", b'{"data": [' + b"[0]," * 200_000 + b"0]}"),
+        ("queue/join", b'{"data": [' + b"[0]," * 200_000 + b"0]}"),
+        ("component_server", b"[" * 800_000),
+        ("cancel", b'{"session_hash": "' + b"x" * 70_000 + b'"}'),
+        ("reset", b'{"event_id": "' + b"x" * 70_000 + b'"}'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_request_that_is_far_too_large_is_refused(app, path, body):
+    status, text, _ = ask(app, "POST", f"/gradio_api/{path}", body, Content_Type="application/json")
+    assert (status, json.loads(text)["detail"]) == (413, SENTENCES[413])
+
+
+def test_a_login_that_is_far_too_large_is_refused(guarded):
+    for kind in ("application/x-www-form-urlencoded", f"multipart/form-data; boundary={EDGE}"):
+        assert ask(guarded, "POST", "/login", form(("a.png", bytes(70_000))), Content_Type=kind)[0] == 413
+
+
+JSON = ("run/x", "api/x", "call/classify", "call/v2/classify", "queue/join", "cancel", "reset", "component_server", "component_server/")
+
+
+@pytest.mark.parametrize("path", JSON)
+@pytest.mark.parametrize("kind", [f"multipart/form-data; boundary={EDGE}", "MULTIPART/form-data", "text/plain", "application/json-not"])
+def test_what_is_asked_in_json_takes_nothing_else(app, path, kind):
+    status, text, _ = ask(app, "POST", f"/gradio_api/{path}", form(("a.png", b"x")), Content_Type=kind)
+    assert (status, json.loads(text)["detail"]) == (415, SENTENCES[415])
+
+
+def test_nothing_is_written_outside_the_private_folder(start_app, bundle, tmp_path):
+    """The system's own temporary folder stays as it was, also where a request breaks off."""
+    system, private = tmp_path / "system", tmp_path / "private"
+    system.mkdir()
+    private.mkdir()
+    server = start_app("--model", f"local-dir:{bundle}", "--temp-dir", str(private), TMPDIR=str(system))
+    before = sorted(each.name for each in system.iterdir())
+    body, kind = form(("a.png", bytes(1_000_000))), f"multipart/form-data; boundary={EDGE}"
+    for path in ("component_server", "queue/join", "upload", "call/classify"):
+        broken = half_sent(server, f"/gradio_api/{path}", body[:500_000], len(body), kind)
+        time.sleep(0.2)
+        assert sorted(each.name for each in system.iterdir()) == before
+        broken.close()
+    server.stop()
+
+
+def half_sent(server, path: str, body: bytes, length: int, kind: str = "application/json") -> socket.socket:
+    """A connection on which less of a request has come than it says."""
+    where = urllib.parse.urlsplit(server.url)
+    connection = socket.create_connection((where.hostname, where.port), timeout=30)
+    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n".encode() + body)
+    return connection
+
+
+def test_bodies_that_never_end_keep_nobody_from_being_answered(app):
+    held = [half_sent(app, "/gradio_api/queue/join", b'{"data": ["' + b"x" * 200_000, 3_900_000) for _ in range(40)]
+    for _ in range(3):
+        assert post(app) == 200
+    for each in held:
+        each.close()
+    body = b'{"data": ["' + b"x" * 100_000 + b'"]}'
+    assert ask(app, "POST", "/gradio_api/call/classify", body, Content_Type="application/json")[0] == 200
+
+
+def post(server, path: str = "/gradio_api/call/classify", **headers: str) -> int:
+    return ask(server, "POST", path, b'{"data": []}', Content_Type="application/json", **headers)[0]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://", "http://[", "https://demo.example.evil.example"])
+def test_pages_of_other_sites_are_refused(app, guarded, origin):
+    assert post(app, Host="demo.example", Origin=origin) == 403
+    assert post(guarded, "/login", Host="demo.example", Origin=origin) == 403
+    for method in ("GET", "OPTIONS", "POST"):
+        asked = {"Host": "demo.example", "Origin": origin, "Access_Control_Request_Method": "POST"}
+        headers = ask(app, method, "/config", **asked)[2]
+        assert not any(name.lower().startswith("access-control") for name in headers)
+
+
+def test_the_apps_own_page_and_programs_are_not(app):
+    assert post(app) == 200
+    assert post(app, Origin=app.url) == 200
+    assert post(app, Host="demo.example", Origin="https://demo.example") == 200  # a proxy with TLS before it
+    assert post(app, Host="demo.example", Origin="https://DEMO.example:8443") == 200
+    assert post(app, Host="127.0.0.1:7860", Origin="https://demo.example", X_Forwarded_Host="demo.example") == 200
+    assert post(app, Host="127.0.0.1:7860", Origin="https://demo.example", X_Forwarded_Host="demo.example, inner.example") == 200
+
+
+def test_behind_a_path_of_a_proxy(start_app, bundle):
+    server = start_app("--model", f"local-dir:{bundle}", "--root-path", "https://demo.example/vitdemo")
+    assert post(server, Origin="https://demo.example") == 200
+    assert post(server, Origin="https://evil.example") == 403
+    server.stop()
 
 
 @pytest.mark.parametrize(

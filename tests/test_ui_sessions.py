@@ -22,6 +22,14 @@ def test_who_waits_keeps_their_mailbox_and_of_the_others_the_oldest_go():
     assert len(queue.pending_event_ids_session) <= MOST + 1
 
 
+def test_who_waits_is_not_looked_up_for_every_session():
+    boxes = Mailboxes(SimpleNamespace())  # a queue that can't be asked
+    for number in range(MOST):
+        boxes[f"session {number}"] = number
+    with pytest.raises(AttributeError):
+        boxes["one more"] = MOST
+
+
 @pytest.fixture
 def page():
     with gr.Blocks() as page:

@@ -127,8 +127,8 @@ class Jobs:
         """
         job = Job(folder.resolve(), tuple(command), tidy=tidy, check_room=check_room)
         with self._changed:
-            if len(self._line) >= self.settings.max_jobs:
-                raise UserError(f"The app is busy: {len(self._line)} long jobs are waiting. Try again in a few minutes.")
+            if self.waiting >= self.settings.max_jobs:
+                raise UserError(f"The app is busy: {self.waiting} long jobs are waiting. Try again in a few minutes.")
             if (other := self._jobs.get(job.folder)) and not other.over:
                 raise UserError("This is being worked on already: wait for it, or stop it first.")
             try:

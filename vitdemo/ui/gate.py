@@ -1,22 +1,25 @@
 """What the server answers at all: the routes that this app uses, requests of a sane size, and every fault with one sentence.
 
-Gradio brings routes that nothing here needs (it can proxy, stream, record and edit), reads a body of any size, and tells of faults in its
-own words or none. All of that ends here.
+Gradio brings routes that nothing here needs (it can proxy, stream, record and edit), reads a body of any size and kind from a page of any
+site, and tells of faults in its own words or none. All of that ends here.
 """
 
-import math
+import asyncio
+import json
 import re
 import threading
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.core.config import Settings
-from vitdemo.core.errors import UserError
+from vitdemo.ui.bodies import LARGE_AT_ONCE, STREAMED, Body, Measure, listing
 from vitdemo.ui.guard import LEAVING, NOT_UNDERSTOOD, refusal
 from vitdemo.ui.login import is_logged_in
 
@@ -25,20 +28,28 @@ OPEN = (
     r"|login|logout|favicon\.ico|theme\.css|manifest\.json|robots\.txt|(static|assets|svelte)/.+"
     r"|gradio_api/(login_check|startup-events|theme\.css)"
 )
+CALL = r"queue/join|(run|api|call|call/v2)/[^/]+"
 INSIDE = (  # a file by its path, never by an address: Gradio would fetch it
-    r"config|gradio_api/(info|app_id|user|upload|upload_progress|cancel|reset|component_server|queue/(join|data|status)|heartbeat/[^/]+"
-    r"|file[=/](?![\s\w+.-]{2,}:).+|(run|api|call|call/v2)/[^/]+|call/(v2/)?[^/]+/[^/]+)"
+    rf"config|gradio_api/(info|app_id|user|upload|cancel|reset|component_server|queue/(data|status)|heartbeat/[^/]+|{CALL}"
+    r"|file[=/](?![\s\w+.-]{2,}:).+|call/(v2/)?[^/]+/[^/]+)"
 )
-WORK = re.compile(f"{API}/(upload|queue/join|(run|api|call|call/v2)/[^/]+)/?")  # what begins something new
-LARGEST, FOR_EACH_PHOTO = 1 << 20, 600  # bytes of a request, and more for each photo that a gallery may have
+UPLOAD = re.compile(f"{API}/upload/?")
+FORM = re.compile(f"({API}/upload|/login)/?")  # what takes a form; the rest is asked in JSON
+LISTING = re.compile(f"{API}/(component_server|{CALL})/?")  # what may name files
+WORK = re.compile(f"{API}/(upload|{CALL})/?")  # what begins something new
+FUNCTION = re.compile(f"{API}/component_server/?")
+BEGIN = ("give", "teach")  # functions of the page's parts that do so as well
 NOTHING_HERE = "There is nothing here, or not any more: reload the page."
+FOREIGN = "Another site's page sent this: open the app by its own address. A proxy has to pass on the Host that was asked for."
 SENTENCES = {
     400: NOT_UNDERSTOOD,
     401: "Log in first: reload the page.",
     403: NOTHING_HERE,
     404: NOTHING_HERE,
     405: NOTHING_HERE,
+    408: "This request took too long to arrive: check the connection and try again.",
     413: "This request is too large: give fewer photos at a time.",
+    415: "This request must be JSON, and say so: Content-Type: application/json.",
     422: NOT_UNDERSTOOD,
 }
 
@@ -55,56 +66,83 @@ class Gate:
         self._app, self._leaving = app, leaving
         self._open = re.compile(f"/({'|'.join((OPEN, *(re.escape(each[1:]) for each in open_to_all)))})/?")
         self._inside = re.compile(f"/({INSIDE})/?")
-        self._largest = LARGEST + FOR_EACH_PHOTO * settings.max_gallery
+        self._listing = listing(settings.max_gallery)
+        self._turns = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._host = _host(settings.root_path)  # where that is a whole address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1000})  # there are none here
-        if answered := self._refusal(scope):
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if answered := self._refusal(scope, path):
             return await answered(scope, receive, send)
-        begun, taken = False, 0
-        largest = math.inf if self._sees_to_its_own_size(scope) else self._largest
+        begun, body = False, Body(receive, self._measure(path), self._turns)
 
-        async def receive_and_count() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > largest:
-                raise UserError(SENTENCES[413])
-            return message
-
-        async def send_unless_too_large(message: Message) -> None:
+        async def send_unless_refused(message: Message) -> None:
             nonlocal begun
-            if begun or taken <= largest:  # who reads a body takes our exception for one that can't be read
+            if begun or not body.refused:  # who reads a body takes our exception for one that can't be read
                 begun = True
                 await send(message)
 
         try:
-            await self._app(scope, receive_and_count, send_unless_too_large)
+            if self._leaving.is_set() and FUNCTION.fullmatch(path) and _begins(await body.whole()):
+                return await answer(200, LEAVING)(scope, receive, send)  # the page reads no other status
+            await self._app(scope, body.receive, send_unless_refused)
         except Exception as error:
-            text = refusal(error)
             if begun:  # a stream: Gradio ends one that nobody waits for by an exception
                 await send({"type": "http.response.body", "body": b""})
-            elif taken <= largest:
+            elif not body.refused:
+                text = refusal(error)
                 await answer(400 if text == NOT_UNDERSTOOD else 500, text)(scope, receive, send)
-        if not begun and taken > largest:
-            await answer(413)(scope, receive, send)
+        finally:
+            body.close()
+        if body.refused and not begun:
+            await answer(body.refused)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Response | None:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+    def _refusal(self, scope: Scope, path: str) -> Response | None:
+        connection = HTTPConnection(scope)
         if not self._open.fullmatch(path):
             if not self._inside.fullmatch(path):
                 return answer(404)
-            if not is_logged_in(HTTPConnection(scope)):
+            if not is_logged_in(connection):
                 return answer(401)
-        if scope["method"] == "POST" and self._leaving.is_set() and WORK.fullmatch(path):
+        if scope["method"] in ("GET", "HEAD"):
+            return None
+        if self._is_foreign(connection.headers):
+            return answer(403, FOREIGN)
+        kind = connection.headers.get("content-type")
+        if kind and kind.split(";")[0].strip().lower() != "application/json" and not FORM.fullmatch(path):
+            return answer(415)
+        if self._leaving.is_set() and WORK.fullmatch(path):
             return answer(503, LEAVING)
         return None
 
-    def _sees_to_its_own_size(self, scope: Scope) -> bool:
-        return scope["path"].rstrip("/").endswith(f"{API}/upload")
+    def _is_foreign(self, headers: Headers) -> bool:
+        """Whether the page of another site asks. Programs name no origin; a proxy may speak for a host that we don't know as ours."""
+        origin = headers.get("origin")
+        named = ",".join((headers.get("host", ""), headers.get("x-forwarded-host", ""))).split(",")
+        return origin is not None and _host(origin) not in {self._host, *(_host(f"//{each.strip()}") for each in named)} - {""}
+
+    def _measure(self, path: str) -> Measure:
+        return STREAMED if UPLOAD.fullmatch(path) else self._listing if LISTING.fullmatch(path) else Measure()
+
+
+def _host(address: str) -> str:
+    """An address's host, without its port; nothing where there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _begins(body: bytes) -> bool:
+    """Whether this asks for a function that begins something new."""
+    try:
+        return json.loads(body)["fn_name"] in BEGIN
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def answer(status: int, text: str | None = None) -> Response:

@@ -15,7 +15,7 @@ from vitdemo.core.errors import UserError
 LEAVING = "The app is being stopped: try again in a minute."
 NOT_UNDERSTOOD = "This request can't be understood: reload the page and try again."
 OURS = Path(__file__).parents[1]
-AROUND = ("guard", "gate", "headers", "monitor", "log")  # modules of ours that Gradio runs inside
+AROUND = ("guard", "gate", "bodies", "headers", "monitor", "log")  # modules of ours that Gradio runs inside
 FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,“”()]+[/\\])+")
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,7 @@
 """What a browser may do with this page: run and load what comes from this server, and nothing else."""
 
+from fastapi import FastAPI
+from gradio.route_utils import CustomCORSMiddleware
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,3 +41,9 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def keep_other_sites_out(app: FastAPI) -> None:
+    """Take out of a running app what lets the pages of any site use it as their visitor: Gradio brings it."""
+    app.user_middleware = [each for each in app.user_middleware if each.cls is not CustomCORSMiddleware]
+    app.middleware_stack = app.build_middleware_stack()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 FIELDS = ("fault", "kind", "state", "photos", "method", "route", "status", "seconds", "waited", "model", "device", "address", "error")
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,8 @@ class Logged:
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            told = {"method": scope["method"], "route": route_of(scope), "status": status, "seconds": round(time.perf_counter() - begin, 3)}
+            method = scope["method"] if scope["method"] in METHODS else "other"  # it may be any word
+            told = {"method": method, "route": route_of(scope), "status": status, "seconds": round(time.perf_counter() - begin, 3)}
             log.info("request", extra=told)
 
 

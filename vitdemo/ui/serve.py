@@ -1,5 +1,6 @@
 """The page on the network: launched closed to everything this app does not use, and brought to rest when it is told to stop."""
 
+import contextlib
 import ipaddress
 import logging
 import os
@@ -8,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from urllib.parse import urlsplit
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -17,8 +19,8 @@ from vitdemo.core import scratch
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
-from vitdemo.ui import gate, served, sessions
-from vitdemo.ui.headers import SecurityHeaders
+from vitdemo.ui import connections, gate, served, sessions
+from vitdemo.ui.headers import SecurityHeaders, keep_other_sites_out
 from vitdemo.ui.log import Logged, take_over, use_json
 from vitdemo.ui.monitor import Counted, Monitor
 from vitdemo.ui.page import build
@@ -32,7 +34,6 @@ STYLES = ("style", "giving", "gallery", "attention", "map", "embeddings", "finet
 AT_ONCE = 4  # times as many requests under way as may wait in any one line: they wait in lines of our own
 LAST_WORDS = 3.0  # seconds for work that was stopped to say so, and for answers to be fetched
 CLOSING = 1  # seconds for connections to end
-KEEP_ALIVE = 75  # seconds for which a connection stays open for another request: longer than callers and proxies count on
 
 
 def serve(settings: Settings) -> None:
@@ -57,6 +58,9 @@ def serve(settings: Settings) -> None:
             raise UserError(f"The app can't listen on {settings.host}:{settings.port}: choose another --port, or check --host.") from None
         try:
             print(f"vitdemo is open at {address}", flush=True)
+            if others := own_addresses(settings.host):
+                port = urlsplit(address).port
+                print("Other machines reach it at", *(f"http://{each}:{port}/" for each in others), flush=True)
             log.info("open", extra={"address": address})
             if settings.log_json:
                 take_over("uvicorn", "uvicorn.error", "uvicorn.access")
@@ -75,6 +79,7 @@ def serve(settings: Settings) -> None:
         finally:
             visitors.close()
             page.server.config.timeout_graceful_shutdown = CLOSING
+            connections.hang_up(page.server)
             page.close(verbose=False)
 
 
@@ -116,9 +121,29 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
         quiet=True,
         prevent_thread_lock=True,
     )
-    page.server.config.timeout_keep_alive = KEEP_ALIVE
+    connections.install(page.server)
+    keep_other_sites_out(page.app)
     sessions.install(page)
     return launched
+
+
+def own_addresses(host: str) -> list[str]:
+    """Where other machines find this one, if all its addresses are listened on. Nothing is sent to learn it."""
+    try:
+        given = ipaddress.ip_address(host)
+    except ValueError:
+        return []
+    if not given.is_unspecified:
+        return []
+    family, somewhere = (socket.AF_INET, "192.0.2.1") if given.version == 4 else (socket.AF_INET6, "2001:db8::1")
+    found = []
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((somewhere, 9))  # chooses the way out, and sends nothing
+        found.append(probe.getsockname()[0])
+    with contextlib.suppress(OSError):
+        found += [each[4][0] for each in socket.getaddrinfo(socket.gethostname(), None, family)]
+    known = [ipaddress.ip_address(each) for each in dict.fromkeys(found) if "%" not in each]
+    return [str(each) if given.version == 4 else f"[{each}]" for each in known if not each.is_loopback and not each.is_link_local]
 
 
 def _drain(page: gr.Blocks, visitors: Visitors, seconds: float) -> None:

@@ -67,6 +67,8 @@ class Mailboxes(OrderedDict):
 
     def __setitem__(self, session_id: str, messages: Any) -> None:
         super().__setitem__(session_id, messages)
+        if len(self) <= MOST:
+            return
         waiting = {event.session_hash for event in list(self._queue.event_ids_to_events.values())}
         if len(self) - len(waiting) > MOST:
             idle = [each for each in self if each not in waiting and each != session_id]

@@ -1,0 +1,93 @@
+"""Connections: how many there may be, how long each may take to ask for something, and their end. The server itself bounds none of it."""
+
+import contextlib
+import logging
+import time
+
+from uvicorn import Server
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None
+
+MOST = 1000  # connections, and at most half as many as files may be open
+FILES = 1 << 16  # that the process may have open, if the system allows so many
+HEAD = 20.0  # seconds for a request's first lines
+KEEP_ALIVE = 75  # seconds for which a connection stays open for another request: longer than callers and proxies count on
+REPEATED = 60.0  # seconds for which the want of sockets is not told again
+
+
+class Punctual(AutoHTTPProtocol):
+    """A connection that is closed where a request's head does not come in time, or where others need its place."""
+
+    most = MOST
+
+    def connection_made(self, transport) -> None:
+        super().connection_made(transport)
+        self._due = self.loop.call_later(HEAD, transport.close)
+        self.idle_since = time.monotonic()
+        if len(self.connections) > self.most:
+            idle = (each for each in self.connections if getattr(each, "idle_since", None))
+            longest = min(idle, key=lambda each: each.idle_since)  # this one where all others are at work
+            longest.idle_since = None
+            longest.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle and not self.cycle.response_complete:
+            self._due, self.idle_since = self._due and self._due.cancel(), None
+        elif not self._due:
+            self._due = self.loop.call_later(HEAD, self.transport.close)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:  # else the next request was here already
+            self.idle_since = time.monotonic()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._due:
+            self._due.cancel()
+
+
+class Seldom(logging.Filter):
+    """Lets the complaint that sockets have run out through once a minute: asyncio makes it thousands of times a second."""
+
+    def __init__(self):
+        super().__init__()
+        self._next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.getMessage().startswith("socket.accept() out of system resource"):
+            return True
+        passes = time.monotonic() >= self._next
+        if passes:
+            self._next = time.monotonic() + REPEATED
+        return passes
+
+
+def install(server: Server) -> None:
+    """Have a running server keep to this, and let the process open as many files as it may."""
+    logging.getLogger("asyncio").addFilter(Seldom())
+    if resource:
+        files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        if files != resource.RLIM_INFINITY and files < wanted:
+            with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+                files = wanted
+        Punctual.most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 2)
+    server.config.timeout_keep_alive = KEEP_ALIVE
+    server.config.http_protocol_class = Punctual
+
+
+def hang_up(server: Server) -> None:
+    """Close every connection, as if its caller had gone: streams end by themselves then."""
+
+    def close() -> None:
+        for each in list(server.server_state.connections):
+            each.transport.close()
+
+    server.servers[0].get_loop().call_soon_threadsafe(close)
