@@ -23,7 +23,7 @@ from vitdemo.ui import connections, gate, served, sessions
 from vitdemo.ui.headers import SecurityHeaders, keep_other_sites_out
 from vitdemo.ui.log import Logged, take_over, use_json
 from vitdemo.ui.monitor import Counted, Monitor
-from vitdemo.ui.page import build
+from vitdemo.ui.page import UNDER_WAY, build
 from vitdemo.ui.render import WEB
 from vitdemo.ui.theme import THEME
 from vitdemo.ui.uploads import Uploads
@@ -31,7 +31,6 @@ from vitdemo.ui.visitors import Visitors
 
 log = logging.getLogger(__name__)
 STYLES = ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune", "export")
-AT_ONCE = 4  # times as many requests under way as may wait in any one line: they wait in lines of our own
 LAST_WORDS = 3.0  # seconds for work that was stopped to say so, and for answers to be fetched
 CLOSING = 1  # seconds for connections to end
 
@@ -117,7 +116,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
         ssr_mode=False,
         show_error=False,
         state_session_capacity=1000,
-        max_threads=AT_ONCE * settings.max_queue,  # Gradio's 40 would all be taken by who waits for galleries
+        max_threads=UNDER_WAY * settings.max_queue,  # Gradio's 40 would all be taken by who waits for galleries
         quiet=True,
         prevent_thread_lock=True,
     )
