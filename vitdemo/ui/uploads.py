@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
-from gradio.routes import API_PREFIX, file_upload_statuses
+from gradio.routes import API_PREFIX
 from gradio.utils import get_upload_folder
 from gradio_client.utils import strip_invalid_filename_characters
 from starlette.exceptions import HTTPException
@@ -28,7 +28,6 @@ MOST = 60  # files in a request, and fields; the page sends 50
 FIELD = 64 << 10  # bytes of a form's field that is no file
 STALL = 60  # seconds within which so many bytes more must have come:
 PIECE = 64 << 10
-TRACKED = 60  # seconds for which the page may ask how far an upload has come, once it has ended
 STALLED = "The upload has come to a halt: check the connection and give the files again."
 UNREADABLE = "The upload can't be read: reload the page and give the files again."
 
@@ -49,12 +48,11 @@ class Uploads:
         if not is_logged_in(request):
             raise HTTPException(401)
         request.scope["route"] = self.route  # for who counts requests; Starlette does not say it
-        progress = request.query_params.get("upload_id")
         parser = None
         try:
             self._check_size(int(request.headers.get("content-length") or 0))
             async with asyncio.timeout(STALL) as limit:
-                parser = _Parser(request, self._counted(request, limit), self._settings, progress)
+                parser = _Parser(request, self._counted(request, limit), self._settings)
                 form = await parser.parse()
             files = [each for each in form.getlist("files") if isinstance(each, GradioUploadFile)]
             return JSONResponse(await asyncio.to_thread(self._place, files))
@@ -71,9 +69,6 @@ class Uploads:
         finally:
             if parser:
                 await asyncio.to_thread(parser.discard)
-            if progress:
-                file_upload_statuses.set_done(progress)
-                asyncio.get_running_loop().call_later(TRACKED, file_upload_statuses.stop_tracking, progress)
 
     def _check_size(self, bytes: int) -> None:
         """Raises: _TooLarge for a request that can't be honest, or never fits."""
@@ -117,20 +112,16 @@ class _Parser(GradioMultiPartParser):
     A file is open no longer than its part lasts.
     """
 
-    def __init__(self, request: Request, stream: AsyncIterator[bytes], settings: Settings, progress: str | None):
+    def __init__(self, request: Request, stream: AsyncIterator[bytes], settings: Settings):
         super().__init__(
             request.headers,
             stream,
             max_files=math.inf,  # counted below, with a sentence of ours
             max_fields=MOST,
             upload_dir=get_upload_folder(),
-            upload_id=progress,
-            upload_progress=file_upload_statuses if progress else None,
             max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         )
         self._settings = settings
-        if progress:
-            file_upload_statuses.track(progress)
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
