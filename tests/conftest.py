@@ -1,11 +1,14 @@
 """Fixtures that several rooms' tests share."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,6 +147,12 @@ def start_app(tmp_path_factory, cache_dir):
         if process.poll() is None:
             process.terminate()
             process.wait(30)
+
+
+def finished(work: Coroutine):
+    """The result of a coroutine, in a thread of its own: the browser's driver has a loop at work in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def ask(script: str, server: Server, *arguments: str):

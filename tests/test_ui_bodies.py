@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.conftest import finished
 from vitdemo.core.errors import UserError
 from vitdemo.ui import bodies
 from vitdemo.ui.bodies import LARGE_AT_ONCE, SMALL, STREAMED, Body, Measure, listing
@@ -43,7 +44,7 @@ def status_of(measure: Measure, *pieces: bytes, **more) -> int:
             assert body.refused
         return body.refused
 
-    return asyncio.run(ask())
+    return finished(ask())
 
 
 def test_a_body_is_as_large_as_its_route_needs():
@@ -95,7 +96,7 @@ def test_an_answer_may_take_longer_than_a_question(monkeypatch):
         asyncio.get_running_loop().call_later(0.2, caller.leaves.set)
         return await body.receive()
 
-    assert asyncio.run(ask())["type"] == "http.disconnect"
+    assert finished(ask())["type"] == "http.disconnect"
 
 
 def test_large_bodies_come_in_turn_and_small_ones_pass_them():
@@ -110,7 +111,7 @@ def test_large_bodies_come_in_turn_and_small_ones_pass_them():
         assert await other == large
         assert not turns.locked()
 
-    asyncio.run(ask())
+    finished(ask())
 
 
 def test_a_body_that_was_looked_at_is_read_as_if_it_came_then():
@@ -119,4 +120,4 @@ def test_a_body_that_was_looked_at_is_read_as_if_it_came_then():
         assert await body.whole() == b'{"a": 1}'
         assert await read(body) == b'{"a": 1}'
 
-    asyncio.run(ask())
+    finished(ask())

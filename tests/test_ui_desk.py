@@ -2,19 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.conftest import finished
 from vitdemo.core.errors import UserError
 from vitdemo.ui.desk import AT_ONCE, Desk
-
-
-def run(visit: Coroutine) -> None:
-    """In a thread of its own: the browser's driver has a loop at work in this one."""
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, visit).result()
 
 
 def test_places_in_line_and_its_end():
@@ -37,7 +30,7 @@ def test_places_in_line_and_its_end():
         assert [await place.result for place in (*waiting[1:], last)] == [1, 2, "last"]
         assert desk.begun == AT_ONCE + 4
 
-    run(visit())
+    finished(visit())
 
 
 def test_a_fault_is_its_callers():
@@ -47,4 +40,4 @@ def test_a_fault_is_its_callers():
             await desk.take(lambda: 1 / 0).result
         assert await desk.take(lambda: "going on").result == "going on"
 
-    run(visit())
+    finished(visit())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
+from tests.conftest import finished
 from tests.test_ui_gate import EDGE, UPLOAD, form
 from vitdemo.core import scratch as rooms
 from vitdemo.core.config import Settings
@@ -51,7 +52,7 @@ def send(*pieces: bytes, length: int | None = None, ended: bool = True, during=l
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": UPLOAD, "query_string": b"", "headers": headers}
-    asyncio.run(app(scope, receive, answered))
+    finished(app(scope, receive, answered))
     return sent[0]["status"], b"".join(each.get("body", b"") for each in sent).decode()
 
 
