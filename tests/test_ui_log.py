@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from tests.test_fuzz import Visitor
+from tests.test_ui_gate import until
 from vitdemo.ui.log import JsonLines
 
 
@@ -24,6 +25,7 @@ def lines(start_app, bundle, picture, tmp_path):
     visitor.send("GET", "/gradio_api/file=/secret?secret=secret")
     visitor.send("POST", "/gradio_api/component_server", b"secret")
     visitor.send("SECRET", "/")
+    until(lambda: '"other"' in server.log.read_text())  # a line is written once its answer has gone
     server.stop()
     return server.log.read_text().splitlines()
 
