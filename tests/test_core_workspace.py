@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from vitdemo.core import workspace
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.workspace import GONE, Workspaces, inside, size_of
@@ -60,3 +61,10 @@ def test_names_stay_inside(spaces, tmp_path):
     for name in ("../../b.txt", str(tmp_path / "b.txt"), "link", "none", "", "a\0"):
         with pytest.raises(UserError):
             inside(folder, name)
+
+
+def test_a_file_that_is_renamed_while_it_is_counted_is_no_fault(tmp_path, monkeypatch):
+    """It ended a fine-tuning under load, as if that could not be begun."""
+    (tmp_path / "kept").write_bytes(bytes(10))
+    monkeypatch.setattr(workspace.os, "walk", lambda folder: [(str(folder), [], ["gone.partial", "kept"])])
+    assert workspace.size_of(tmp_path) == 10

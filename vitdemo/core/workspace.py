@@ -1,5 +1,6 @@
 """A visitor's own folders: named so that nobody can guess them, bounded in size, and gone when nobody has come for them."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -57,13 +58,19 @@ class Workspaces:
             return
         oldest = time.time() - 60 * self.settings.upload_minutes
         for folder in self.root.iterdir():
-            if folder.stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # somebody else's sweep was here
+                if folder.stat().st_mtime < oldest:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder, links not followed."""
-    return sum(os.lstat(Path(place, name)).st_size for place, _, names in os.walk(folder) for name in names)
+    """Bytes of all files in a folder, links not followed. What goes meanwhile counts nothing: a child at work renames what it writes."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                size += os.lstat(Path(place, name)).st_size
+    return size
 
 
 def inside(folder: Path, name: str) -> Path:
