@@ -77,6 +77,7 @@ def test_bad_requests_get_one_sentence(app, picture, tmp_path):
         {"head": "sideways"},
         {"method": "relevance", "target": "unicorn"},
         {"file": "exe"},
+        {"file": ["png"]},
         {"method": "looks-at"},
         {"model": "local-dir:/etc"},
     )
@@ -85,6 +86,7 @@ def test_bad_requests_get_one_sentence(app, picture, tmp_path):
         "no layer 9",
         "head must be",
         "no class “unicorn”",
+        "file must be",
         "file must be",
         "method must be cls, rollout",  # and no patch can be named here
         "no model of that name",

@@ -58,10 +58,18 @@ def test_rows_maps_and_files(app, vit, engine, photos, tmp_path):
 
 
 def test_what_is_refused_is_said(app, photos):
-    asked = [{"layer": "13"}, {"pool": "max"}, {"dimensions": 5}, {"metric": "far"}, {"file": "exe"}, {"model": "/etc/passwd"}]
+    asked = [
+        {"layer": "13"},
+        {"pool": "max"},
+        {"dimensions": 5},
+        {"metric": "far"},
+        {"file": "exe"},
+        {"file": ["npz"]},
+        {"model": "/etc/passwd"},
+    ]
     said = [each["error"] for each in ask(CALL, app, json.dumps(photos[:1]), json.dumps(asked))]
     for each, words in zip(
-        said, ("layer from 1 to 3", "cls or mean", "2 or 3", "cosine", "file must be", "no model of that name"), strict=True
+        said, ("layer from 1 to 3", "cls or mean", "2 or 3", "cosine", "file must be", "file must be", "no model of that name"), strict=True
     ):
         assert words in each
     (none,) = ask(CALL, app, "[]", "[{}]")

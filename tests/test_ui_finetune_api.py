@@ -48,6 +48,7 @@ def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
         (three, {"settings": {"head_epochs": 6, "head_lr": 0.05}}),
         (one, {}),
         (three, {"preset": "slow"}),
+        (three, {"preset": ["quick"]}),
         (three, {"settings": {"lr": "ten"}}),
         (three, {"model": "none"}),
     ]
@@ -62,7 +63,13 @@ def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
     (folder,) = tmp_path.iterdir()
     model = timm.create_model(f"local-dir:{folder}", pretrained=True)
     assert list(model.pretrained_cfg["label_names"]) == ["blue", "green", "red"]
-    words = ("at least two classes", "preset must be one of quick", "--lr is “ten”", "There is no model of that name here")
+    words = (
+        "at least two classes",
+        "preset must be one of quick",
+        "preset must be one of quick",
+        "--lr is “ten”",
+        "There is no model of that name here",
+    )
     for answer, said in zip(refused, words, strict=True):
         assert said in answer["error"]
 

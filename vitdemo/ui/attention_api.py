@@ -89,7 +89,7 @@ def _answer(
     if asked["method"] not in questions.METHODS or asked["method"] in questions.OF_A_PATCH:
         raise UserError("method must be cls, rollout, relevance or gradient-rollout.")
     store, question = scenes.store, questions.Question.read(asked)
-    if kind and (kind not in KINDS or kind == "python"):
+    if kind and (str(kind) not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
     if question.method in questions.OF_A_CLASS:
         target_of = {name: find_target(vit, words) for name, words in (("target", target), ("other", other)) if words}

@@ -37,7 +37,7 @@ def download(scenes: Scenes, scene: Scene, asked: dict) -> dict:
     from vitdemo.attention.render import without_peaks
     from vitdemo.attention.snippet import snippet
 
-    question, kind = Question.read(asked), asked.get("kind")
+    question, kind = Question.read(asked), str(asked.get("kind"))
     if kind not in KINDS:
         raise UserError(f"There is no such download: choose {', '.join(KINDS)}.")
     vit = scenes.vit(scene)

@@ -55,7 +55,7 @@ def build(store: ModelStore, runs: EmbeddingRuns) -> None:
         The first call may wait for the model to load.
         """
         try:
-            if file and file not in KINDS:
+            if file and str(file) not in KINDS:
                 raise UserError(f"file must be {', '.join(KINDS)}, or empty.")
             uploads = [upload for each in photos or [] if (upload := upload_of(each, gallery))]
             if not uploads:

@@ -58,7 +58,7 @@ def _take_back(exports: Exports, asked: dict) -> dict:
 
 
 def _kind(asked: dict) -> str:
-    if asked.get("kind") not in KINDS:
+    if str(asked.get("kind")) not in KINDS:
         raise UserError("Say what the photos are for.")
     return asked["kind"]
 

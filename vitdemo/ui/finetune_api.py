@@ -36,7 +36,7 @@ def build(lessons: Lessons) -> None:
         """
         lesson = None
         try:
-            if preset not in PRESETS:
+            if str(preset) not in PRESETS:
                 raise UserError(f"preset must be one of {', '.join(PRESETS)}.")
             recipe = Recipe.read(settings or {}, PRESETS[preset].recipe)
             if (upload := upload_of(photos, component)) is None:
