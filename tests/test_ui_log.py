@@ -24,7 +24,8 @@ def lines(start_app, bundle, picture, tmp_path):
     visitor.join(2, ["secret"], "secret")
     visitor.send("GET", "/gradio_api/file=/secret?secret=secret")
     visitor.send("POST", "/gradio_api/component_server", b"secret")
-    visitor.send("SECRET", "/")
+    visitor.send("SECRET", "/")  # some HTTP parsers take it for a method, others for no request at all
+    visitor.send("PROPFIND", "/secret")
     until(lambda: '"other"' in server.log.read_text())  # a line is written once its answer has gone
     server.stop()
     return server.log.read_text().splitlines()
