@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,9 +118,16 @@ def picture(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_app(tmp_path_factory, cache_dir):
-    """Start the real app in a process of its own: start_app("--model", …, HF_ENDPOINT=…) → Server. Stopped at the end of the session."""
+    """Start the real app in a process of its own: start_app("--model", …, HF_ENDPOINT=…) → Server. Stopped after the file's last test."""
+    with apps(tmp_path_factory, cache_dir) as start:
+        yield start
+
+
+@contextmanager
+def apps(tmp_path_factory, cache_dir: Path) -> Iterator[Callable[..., Server]]:
+    """Starts apps, and stops them at its end."""
     started = []
 
     def start(*flags: str, **environ: str) -> Server:
@@ -142,11 +150,14 @@ def start_app(tmp_path_factory, cache_dir):
             time.sleep(0.1)
         raise RuntimeError(f"the app did not start:\n{log.read_text()}")
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(30)
+    try:
+        yield start
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.terminate()
+        for process in started:
+            process.wait(60)
 
 
 def finished(work: Coroutine):
@@ -169,9 +180,10 @@ def ask(script: str, server: Server, *arguments: str):
 
 
 @pytest.fixture(scope="session")
-def app(start_app, bundle) -> Server:
-    """The app with the small random ViT."""
-    return start_app("--model", f"local-dir:{bundle}")
+def app(tmp_path_factory, cache_dir, bundle) -> Iterator[Server]:
+    """The app with the small random ViT, for all tests."""
+    with apps(tmp_path_factory, cache_dir) as start:
+        yield start("--model", f"local-dir:{bundle}")
 
 
 @pytest.fixture(scope="session")

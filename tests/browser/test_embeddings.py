@@ -173,6 +173,7 @@ def test_lasso_and_box_choose_and_grey_the_others(done, known, tmp_path):
 def strength(page: Page, found: dict, point: int) -> float:
     """How far the canvas's colour at a point is from its ground, 0 … 441."""
     box = page.locator("#embeddings .map-canvas").bounding_box()
+    page.evaluate("new Promise(shown => requestAnimationFrame(() => requestAnimationFrame(shown)))")  # what was asked for is drawn
     pixels = page.evaluate(
         "places => { const canvas = document.querySelector('#embeddings .map-canvas'); const ratio = canvas.width / canvas.clientWidth;"
         " return places.map(([x, y]) => [...canvas.getContext('2d').getImageData(x * ratio, y * ratio, 1, 1).data]); }",

@@ -24,6 +24,7 @@ from vitdemo.ui.opened import Opened
 from vitdemo.ui.visitors import Visitors
 
 UNDER_WAY = 4  # times as many requests as may wait in any one line of ours, so that each is refused there, where the page shows it
+BETWEEN_LOOKS = 0.02  # seconds between Gradio's looks for what waits; at its own pace they take a twentieth of a core all day long
 
 
 def build(settings: Settings, store: ModelStore, visitors: Visitors | None = None) -> gr.Blocks:
@@ -64,4 +65,6 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             trial.leave(visitor)
 
         page.unload(leave)
-    return page.queue(max_size=UNDER_WAY * settings.max_queue, default_concurrency_limit=4)
+    page.queue(max_size=UNDER_WAY * settings.max_queue, default_concurrency_limit=4)
+    page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = BETWEEN_LOOKS
+    return page
