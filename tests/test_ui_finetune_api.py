@@ -14,7 +14,8 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.gallery import find_items
 from vitdemo.core.jobs import Job, Jobs
 from vitdemo.core.store import ModelStore
-from vitdemo.ui.finetune_runs import Lessons, Replaces, changes_of
+from vitdemo.ui.finetune_lesson import changes_of
+from vitdemo.ui.finetune_runs import Lessons, Replaces
 
 CALL = """
 import json, sys

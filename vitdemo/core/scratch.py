@@ -19,6 +19,7 @@ from stat import S_ISDIR
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.workspace import files_in
 
 try:
     import fcntl
@@ -195,14 +196,10 @@ def _thing(path: Path) -> _Thing:
         stat = path.lstat()
     except OSError:
         return _Thing(math.inf, 0, path)
-    inside = [*_files(path)] if S_ISDIR(stat.st_mode) else [(stat.st_size, stat.st_mtime)]
-    return _Thing(max(stat.st_mtime, *(changed for _, changed in inside), 0), sum(size + BLOCK for size, _ in inside), path)
+    files = [*files_in(path)] if S_ISDIR(stat.st_mode) else [stat]
+    return _Thing(max(each.st_mtime for each in (stat, *files)), sum(_on_disk(each) + BLOCK for each in files), path)
 
 
-def _files(folder: Path) -> Iterator[tuple[int, float]]:
-    """Bytes on the disk and time of the last change of every file, links not followed."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                stat = os.lstat(os.path.join(place, name))
-                yield 512 * getattr(stat, "st_blocks", stat.st_size // 512), stat.st_mtime
+def _on_disk(file: os.stat_result) -> int:
+    """Bytes. Windows does not tell the blocks."""
+    return 512 * file.st_blocks if hasattr(file, "st_blocks") else file.st_size

@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from vitdemo.core.config import Settings
@@ -63,14 +64,17 @@ class Workspaces:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder, links not followed. What goes meanwhile counts nothing: a child at work renames what it writes."""
-    size = 0
+def files_in(folder: Path) -> Iterator[os.stat_result]:
+    """What the system knows of each file, links not followed. What goes meanwhile is left out: a child at work renames what it writes."""
     for place, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                size += os.lstat(Path(place, name)).st_size
-    return size
+            with contextlib.suppress(OSError):
+                yield os.lstat(os.path.join(place, name))
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.st_size for file in files_in(folder))
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -1,7 +1,8 @@
 """Where the model looked before it learned, and where it looks now: attention rollout of one photo by both."""
 
 from vitdemo.core.outputs import read_json
-from vitdemo.ui.finetune_runs import Lesson, Lessons
+from vitdemo.ui.finetune_lesson import Lesson
+from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.render import data_uri, html
 
 LONGEST = 340  # pixels of a picture's longer side

@@ -20,7 +20,8 @@ from vitdemo.core.store import ModelStore
 from vitdemo.finetune.elsewhere import CONFIG_NAME, Elsewhere, elsewhere
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui import giving, model_header
-from vitdemo.ui.finetune_runs import Lesson, Lessons, changes_of, samples_of
+from vitdemo.ui.finetune_lesson import Lesson, changes_of, samples_of
+from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.guard import answering, sentence, told, without_paths
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, html, percent
