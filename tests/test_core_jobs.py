@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.fair_line import CROWDED
 from vitdemo.core.jobs import ENTRY, GONE, Jobs
 from vitdemo.core.priority import NICE
 
@@ -66,6 +67,34 @@ def test_one_at_a_time_and_each_knows_its_place(jobs, tmp_path):
     jobs.stop(first)
     until(lambda: third.events())
     assert (first.state, third.state, jobs.place(third)) == ("stopped", "running", 0)
+
+
+def test_callers_take_turns_and_who_has_most_gives_way(jobs, tmp_path):
+    first, second, third = (jobs.start(["1", FOREVER], tmp_path / name, caller="10.0.0.9") for name in "abc")
+    until(lambda: first.events())
+    other = jobs.start(["1", FOREVER], tmp_path / "d", caller="10.0.0.7")
+    until(lambda: third.over)
+    assert (third.state, third.error, third.events()) == ("failed", CROWDED, [])
+    assert [jobs.place(each) for each in (first, second, other)] == [0, 1, 2]
+    with pytest.raises(UserError, match="The app is busy: 2 long jobs are waiting"):
+        jobs.start(["1"], tmp_path / "e", caller="10.0.0.9")
+    assert not (tmp_path / "e").exists()
+    jobs.stop(first)
+    until(lambda: second.events())
+    last = jobs.start(["1", FOREVER], tmp_path / "f", caller="10.0.0.9")
+    assert [jobs.place(each) for each in (second, other, last)] == [0, 1, 2]
+    for job in (second, other, last):
+        jobs.stop(job)
+
+
+def test_a_folder_that_can_not_be_written_holds_no_place(jobs, tmp_path):
+    (tmp_path / "file").write_text("")
+    for _ in range(5):
+        with pytest.raises(UserError, match="can't be written"):
+            jobs.start(["1"], tmp_path / "file" / "job")
+    job = jobs.start(["1"], tmp_path / "job")
+    until(lambda: job.over)
+    assert job.state == "done"
 
 
 def test_stop_lets_the_child_put_its_things_in_order(jobs, tmp_path):

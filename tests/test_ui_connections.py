@@ -3,6 +3,7 @@
 import logging
 import socket
 import time
+from collections import Counter
 
 import pytest
 import uvicorn
@@ -35,8 +36,8 @@ def server(monkeypatch):
     server.close()
 
 
-def connect(server, data: bytes = b"") -> socket.socket:
-    connection = socket.create_connection(server.servers[0].sockets[0].getsockname(), timeout=10)
+def connect(server, data: bytes = b"", host: str = "127.0.0.1") -> socket.socket:
+    connection = socket.create_connection(server.servers[0].sockets[0].getsockname(), timeout=10, source_address=(host, 0))
     connection.sendall(data)
     return connection
 
@@ -111,6 +112,26 @@ def test_who_has_waited_longest_makes_room(server, monkeypatch):
     assert not is_open(asked)
     assert [is_open(each) for each in waiting] == [False] * 22 + [True] * 8
     assert len(server.server_state.connections) <= 10
+
+
+def test_one_machine_can_not_take_all_connections(server, monkeypatch):
+    monkeypatch.setattr(Punctual, "most", 10)
+    stream = b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
+    early = connect(server, stream, "127.0.0.7")
+    streams = []
+    for _ in range(12):
+        streams.append(connect(server, stream, "127.0.0.9"))
+        time.sleep(0.02)
+
+    def held() -> Counter:
+        return Counter(each.client[0] for each in list(server.server_state.connections))
+
+    assert held() == {"127.0.0.7": 1, "127.0.0.9": 9}  # a newcomer of the same machine is turned away
+    late = connect(server, ASK, "127.0.0.8")
+    assert is_answered(late)
+    assert held() == {"127.0.0.7": 1, "127.0.0.8": 1, "127.0.0.9": 8}
+    for each in (early, late, *streams):
+        each.close()
 
 
 def test_hanging_up_ends_streams_in_silence(server, caplog):

@@ -1,4 +1,4 @@
-"""The line of photos: in order, its places told, its end said, and nobody who left holds a place."""
+"""The line of photos: callers in turn, its places told, its end said, and nobody who left holds a place."""
 
 import asyncio
 import threading
@@ -7,15 +7,28 @@ import pytest
 
 from tests.conftest import finished
 from vitdemo.core.errors import UserError
+from vitdemo.core.fair_line import CROWDED
 from vitdemo.ui.desk import AT_ONCE, Desk
+
+
+async def busy(desk: Desk, go: threading.Event) -> list:
+    """As much at work as there can be, until it may end."""
+    begun = threading.Semaphore(0)
+
+    def work() -> None:
+        begun.release()
+        assert go.wait(60)
+
+    places = [desk.take(work) for _ in range(AT_ONCE)]
+    for _ in places:
+        assert await asyncio.to_thread(begun.acquire, timeout=60)
+    return places
 
 
 def test_places_in_line_and_its_end():
     async def visit() -> None:
         desk, go = Desk(3), threading.Event()
-        working = [desk.take(go.wait) for _ in range(AT_ONCE)]
-        while desk.begun < AT_ONCE:
-            await asyncio.sleep(0.01)
+        working = await busy(desk, go)
         waiting = [desk.take(lambda number=number: number) for number in range(3)]
         assert [place.before for place in (*working, *waiting)] == [0] * AT_ONCE + [0, 1, 2]
         assert [place.words for place in waiting] == ["Looking at the photo …"] * 2 + ["2 photos are before yours …"]
@@ -28,7 +41,25 @@ def test_places_in_line_and_its_end():
         last = desk.take(lambda: "last")
         go.set()
         assert [await place.result for place in (*waiting[1:], last)] == [1, 2, "last"]
-        assert desk.begun == AT_ONCE + 4
+
+    finished(visit())
+
+
+def test_callers_take_turns_and_who_has_most_gives_way():
+    async def visit() -> None:
+        desk, go, order = Desk(3), threading.Event(), []
+        working = await busy(desk, go)
+        many = [desk.take(lambda number=number: order.append(f"many {number}"), "10.0.0.9") for number in range(3)]
+        one = desk.take(lambda: order.append("one"), "10.0.0.7")
+        assert [place.before for place in (many[0], one, many[1])] == [0, 1, 2]
+        with pytest.raises(UserError) as crowded:
+            await many[2].result
+        assert str(crowded.value) == CROWDED
+        with pytest.raises(UserError, match="3 photos are waiting before yours"):
+            desk.take(lambda: None, "10.0.0.9")
+        go.set()
+        await asyncio.gather(*(place.result for place in (*working, *many[:2], one)))
+        assert set(order) == {"many 0", "many 1", "one"}
 
     finished(visit())
 
@@ -39,5 +70,21 @@ def test_a_fault_is_its_callers():
         with pytest.raises(ZeroDivisionError):
             await desk.take(lambda: 1 / 0).result
         assert await desk.take(lambda: "going on").result == "going on"
+
+    finished(visit())
+
+
+def test_all_workers_are_there_again_after_many_have_come_and_gone():
+    async def visit() -> None:
+        desk = Desk(1000)
+        places = [desk.take(lambda number=number: number) for number in range(300)]
+        for place in places[::3]:
+            place.result.cancel()
+        kept = [place for number, place in enumerate(places) if number % 3]
+        assert await asyncio.gather(*(place.result for place in kept)) == [number for number in range(300) if number % 3]
+        go = threading.Event()
+        working = await busy(desk, go)
+        go.set()
+        await asyncio.gather(*(place.result for place in working))
 
     finished(visit())

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.fair_line import CROWDED
 from vitdemo.core.gallery import find_items
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.gallery_panel import _poll
@@ -84,6 +85,39 @@ def test_a_full_line_is_said(runs, items):
         runs.start(items, "", "late")
     held.go.set()
     wait_for(lambda: all(run.over for run in started))
+
+
+def test_callers_take_turns_and_who_has_most_gives_way(runs, items):
+    held = Held(items)
+    many = [runs.start(held, "", f"visitor {number}", "10.0.0.9") for number in range(AT_ONCE + 5)]
+    one = runs.start(items, "", "ann", "10.0.0.7")
+    wait_for(lambda: many[-1].over)
+    assert (many[-1].state, many[-1].error) == ("failed", CROWDED)
+    assert [runs.place(run) for run in (*many[: AT_ONCE + 1], one, many[AT_ONCE + 1])] == [0] * AT_ONCE + [1, 2, 3]
+    with pytest.raises(UserError, match="The app is busy: 5 galleries are waiting"):
+        runs.start(items, "", "late", "10.0.0.9")
+    held.go.set()
+    wait_for(lambda: one.over and all(run.over for run in many))
+    assert [run.state for run in (one, *many)] == ["done"] * (AT_ONCE + 5) + ["failed"]
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_one_machine_can_not_fill_the_memory_for_all(runs, items, waiting, monkeypatch):
+    monkeypatch.setattr(runs, "most_rows", 12)
+    early = runs.start(items, "", "", "10.0.0.7")  # three rows each
+    wait_for(lambda: early.over)
+    held = Held(items)
+    if not waiting:
+        held.go.set()
+    many = []
+    for number in range(3):
+        many.append(runs.start(held, "", f"visitor {number}", "10.0.0.9"))
+        wait_for(lambda: many[-1].over or waiting)
+    late = runs.start(items, "", "", "10.0.0.8")
+    gone = many[-1] if waiting else many[0]  # what is at work stays; of what is done the longest unseen goes
+    assert [run for run in (early, *many, late) if run.id not in runs._runs] == [gone]
+    held.go.set()
+    wait_for(lambda: late.over and all(run.over for run in many))
 
 
 def test_stop_before_its_turn(runs, items):

@@ -14,7 +14,7 @@ from vitdemo.core import scratch as rooms
 from vitdemo.core.config import Settings
 from vitdemo.ui import uploads
 from vitdemo.ui.served import scratch
-from vitdemo.ui.uploads import STALLED, Uploads
+from vitdemo.ui.uploads import CROWDED, STALLED, Uploads
 
 SETTINGS = Settings(max_upload_mb=1, max_zip_mb=2, temp_mb=64)
 
@@ -34,9 +34,11 @@ def put(path: Path, megabytes: int, age: float) -> Path:
     return path
 
 
-def send(*pieces: bytes, length: int | None = None, ended: bool = True, during=lambda: None) -> tuple[int, str]:
+def send(
+    *pieces: bytes, length: int | None = None, ended: bool = True, during=lambda: None, door: Uploads | None = None, host: str = "10.0.0.9"
+) -> tuple[int, str]:
     """Status and text of the answer to a body that comes piece by piece; `during` is called before each, and where no more comes."""
-    app, waiting, sent = Starlette(routes=[Uploads(SETTINGS).route]), list(pieces), []
+    app, waiting, sent = Starlette(routes=[(door or Uploads(SETTINGS)).route]), list(pieces), []
     app.auth = None
     headers = [(b"content-type", f"multipart/form-data; boundary={EDGE}".encode())]
     if length is not None:
@@ -51,7 +53,7 @@ def send(*pieces: bytes, length: int | None = None, ended: bool = True, during=l
     async def answered(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": UPLOAD, "query_string": b"", "headers": headers}
+    scope = {"type": "http", "method": "POST", "path": UPLOAD, "query_string": b"", "headers": headers, "client": (host, 5000)}
     finished(app(scope, receive, answered))
     return sent[0]["status"], b"".join(each.get("body", b"") for each in sent).decode()
 
@@ -66,13 +68,22 @@ def test_a_promise_of_much_takes_nothing_from_others(folder, monkeypatch):
 
 def test_what_has_no_stated_length_counts_as_it_arrives(folder, monkeypatch):
     monkeypatch.setattr(rooms, "SOONEST", 60)  # seconds without a look
-    other = put(folder / "other", 30, 100)
+    other = put(folder / "other", 40, 100)
     scratch(SETTINGS).check()
     body = form(*((f"{number}.zip", os.urandom(2_000_000)) for number in range(30)))
     status, text = send(*(body[start : start + 65536] for start in range(0, len(body), 65536)))
     assert (status, text) == (507, "The server has no room for more files just now: try again in a few minutes.")
     assert other.is_dir()
     assert [each.name for each in folder.iterdir()] == ["other"]
+
+
+def test_one_machine_can_not_fill_the_room_for_all(folder):
+    door, photo = Uploads(SETTINGS), form(("a.zip", os.urandom(1_900_000)))
+    statuses = [send(photo, door=door) for _ in range(40)]
+    assert {status for status, _ in statuses[:25]} == {200}  # three quarters
+    assert set(statuses[26:]) == {(507, CROWDED)}
+    assert send(photo, door=door, host="10.0.0.7")[0] == 200
+    assert sum(each.is_dir() for each in folder.iterdir()) < 28
 
 
 def test_a_body_that_stalls_or_trickles_is_given_up_and_leaves_nothing(folder, monkeypatch):

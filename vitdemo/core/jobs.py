@@ -21,6 +21,7 @@ from pathlib import Path
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.fair_line import CROWDED, FairLine
 from vitdemo.core.outputs import unwritable
 from vitdemo.core.priority import step_back
 
@@ -74,6 +75,7 @@ class Job:
         command: what would follow `python -m vitdemo`.
         state: `waiting` in line, `running`, then `done`, `stopped` or `failed`.
         error: why it failed, one sentence for people.
+        crowded_out: it has to give way to other callers' jobs, before it could begin.
         tidy: clears up after a child that could not do so itself, before the job counts as over.
         check_room: raises a UserError where the job has come to take more room than there is, and ends it so.
     """
@@ -82,6 +84,7 @@ class Job:
     command: tuple[str, ...]
     state: str = "waiting"
     error: str = ""
+    crowded_out: bool = False
     stopping: threading.Event = field(default_factory=threading.Event)
     process: subprocess.Popen | None = None
     tidy: Callable[[], None] | None = None
@@ -105,13 +108,14 @@ class Job:
 
 
 class Jobs:
-    """Runs jobs, one at a time, in the order in which they came."""
+    """Runs jobs, one at a time; callers take turns."""
 
     def __init__(self, settings: Settings, entry: Sequence[str] = ENTRY):
         self.settings = settings
         self._entry = tuple(entry)
         self._jobs: dict[Path, Job] = {}
-        self._line: list[Job] = []
+        self._line: FairLine[Job] = FairLine(settings.max_jobs)
+        self._at_work: set[Job] = set()
         self._changed = threading.Condition()
 
     def start(
@@ -120,6 +124,7 @@ class Jobs:
         folder: Path,
         tidy: Callable[[], None] | None = None,
         check_room: Callable[[], None] = lambda: None,
+        caller: str = "",
     ) -> Job:
         """Begin, or queue up. A folder that holds an earlier job's work gets a new one, which may go on from there.
 
@@ -127,21 +132,24 @@ class Jobs:
         """
         job = Job(folder.resolve(), tuple(command), tidy=tidy, check_room=check_room)
         with self._changed:
-            if self.waiting >= self.settings.max_jobs:
-                raise UserError(f"The app is busy: {self.waiting} long jobs are waiting. Try again in a few minutes.")
             if (other := self._jobs.get(job.folder)) and not other.over:
                 raise UserError("This is being worked on already: wait for it, or stop it first.")
+            if (gone := self._line.join(job, caller)) is job:
+                raise UserError(f"The app is busy: {self.waiting} long jobs are waiting. Try again in a few minutes.")
+            if gone:
+                gone.crowded_out = True
             try:
                 job.folder.mkdir(parents=True, exist_ok=True)
                 for name in (EVENTS, ERRORS):
                     (job.folder / name).write_bytes(b"")
                 self._note(job, "waiting")
             except OSError as error:
+                self._line.remove(job)
                 raise unwritable(job.folder, error) from None
             for gone in [each for each, other in self._jobs.items() if other.over and not each.is_dir()]:
                 del self._jobs[gone]
             self._jobs[job.folder] = job
-            self._line.append(job)
+            self._admit()
         threading.Thread(target=self._work, args=(job,), name="job", daemon=True).start()
         return job
 
@@ -162,12 +170,12 @@ class Jobs:
     def place(self, job: Job) -> int:
         """How many are before it in the line."""
         with self._changed:
-            return max(0, self._line.index(job) - AT_ONCE + 1) if job in self._line else 0
+            return self._line.before(job) + 1 if job in self._line else 0
 
     @property
     def waiting(self) -> int:
         """How many are in the line and not at work."""
-        return max(0, len(self._line) - AT_ONCE)
+        return len(self._line)
 
     def stop(self, job: Job) -> None:
         """Ask it to end and keep what it has; one that does not listen is killed."""
@@ -184,9 +192,11 @@ class Jobs:
 
     def _work(self, job: Job) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: job in self._line[:AT_ONCE] or job.stopping.is_set())
+            self._changed.wait_for(lambda: job in self._at_work or job.crowded_out or job.stopping.is_set())
         state, error, begun = "stopped", "", time.monotonic()
         try:
+            if job.crowded_out:
+                raise UserError(CROWDED)
             status = None if job.stopping.is_set() else self._run(job)
             if status == 0:
                 state = "done"
@@ -204,7 +214,14 @@ class Jobs:
         log.info("job", extra={"kind": job.command[0], "state": state, "seconds": round(time.monotonic() - begun, 3)})
         with self._changed:
             self._line.remove(job)
-            self._changed.notify_all()
+            self._at_work.discard(job)
+            self._admit()
+
+    def _admit(self) -> None:
+        """Let the next one begin, where none is at work."""
+        while self._line and len(self._at_work) < AT_ONCE:
+            self._at_work.add(self._line.take())
+        self._changed.notify_all()
 
     def _run(self, job: Job) -> int:
         """Run the child to its end. Returns its exit status."""

@@ -6,6 +6,7 @@ import gradio as gr
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.desk import Desk
 from vitdemo.ui.gallery_runs import GalleryRuns
 from vitdemo.ui.guard import LEAVING, sentence
@@ -39,12 +40,12 @@ def build(store: ModelStore, runs: GalleryRuns, desk: Desk) -> None:
                 raise UserError("top must be a whole number from 1 to 1000.")
             if photos:
                 uploads = [upload_of(each, gallery) for each in photos]
-                return await _gallery([each for each in uploads if each], model, int(top))
+                return await _gallery([each for each in uploads if each], model, int(top), caller_of(request))
             if (upload := upload_of(photo, component)) is None:
                 raise UserError("There is no photo: send one.")
             visitor = request.session_hash or ""
             vit = await arrived(store, model, visitor)
-            return await desk.take(lambda: _one(upload, vit, int(top))).result
+            return await desk.take(lambda: _one(upload, vit, int(top)), caller_of(request)).result
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
 
@@ -56,14 +57,14 @@ def build(store: ModelStore, runs: GalleryRuns, desk: Desk) -> None:
         result = classify(opened.image, vit, store.engine, top=top)
         return {"model": vit.name, "seconds": result.seconds, "predictions": [each.as_row() for each in result.predictions]}
 
-    async def _gallery(uploads, model: str, top: int) -> dict:
+    async def _gallery(uploads, model: str, top: int, caller: str) -> dict:
         from vitdemo.core.gallery import uploaded_items
 
         files = [(upload.name, upload.path) for upload in uploads]
         items = await asyncio.to_thread(
             uploaded_items, files, store.settings
         )  # zips take their time, and other visitors are served by this thread
-        run = runs.start(items, store.allowed(model or None), "", top=max(top, 5), thumbnails=False)
+        run = runs.start(items, store.allowed(model or None), "", caller, top=max(top, 5), thumbnails=False)
         try:
             while not runs.get(run.id).over:  # asked for, since somebody waits for it
                 await asyncio.sleep(TICK)

@@ -11,6 +11,7 @@ from gradio.utils import get_upload_folder
 from vitdemo.core.errors import UserError
 from vitdemo.ui import served
 from vitdemo.ui.attention_scenes import Scenes
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.desk import Desk
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import arrived
@@ -67,7 +68,8 @@ def build(scenes: Scenes, desk: Desk) -> None:
             head = head if method == "cls" else fusion if method == "rollout" else "mean"
             asked = {"method": method, "layer": layer or None, "head": head or "mean", "discard": discard, "start_layer": start_layer or 1}
             vit = await arrived(scenes.store, model, request.session_hash or "")
-            return await desk.take(lambda: _answer(scenes, upload, model, vit, asked, target, other, file)).result
+            answer = desk.take(lambda: _answer(scenes, upload, model, vit, asked, target, other, file), caller_of(request))
+            return await answer.result
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
 

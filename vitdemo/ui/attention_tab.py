@@ -12,6 +12,7 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 from vitdemo.core.errors import UserError
 from vitdemo.ui import attention_answers, examples, model_header, recipe_panel
 from vitdemo.ui.attention_scenes import Scenes
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.classify_tab import CurrentPhoto
 from vitdemo.ui.desk import Desk
 from vitdemo.ui.guard import sentence, told
@@ -84,11 +85,11 @@ def _respond(scenes: Scenes, component: gr.Image, turns: Turns, desk: Desk):
             yield gr.skip(), {"state": "busy", "text": "Looking at the photo …", "share": None}
         if newest():
             try:
-                place = desk.take(lambda: _look(scenes, component, visitor, payload, name, recipe) if newest() else EMPTY)
+                arguments = (scenes, component, visitor, payload, name, recipe)
+                told = await desk.take(lambda: _look(*arguments) if newest() else EMPTY, caller_of(request)).result
             except UserError as error:
                 yield gr.skip(), {"state": "error", "text": sentence(error)}
                 return
-            told = await place.result
             if newest() and told["state"] != "error":
                 turns.answered(visitor, asked)
             yield (gr.skip(), told) if newest() else NOTHING

@@ -10,6 +10,7 @@ import gradio as gr
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.ui import examples, model_header, recipe_panel
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.desk import Desk
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import ModelHeader
@@ -96,16 +97,16 @@ def _respond(store: ModelStore, component: gr.Image, turns: Turns, desk: Desk):
         if newest():
             arguments = (store, component, visitor, payload, name, top, recipe)
             try:
-                place = desk.take(lambda: _look(*arguments) if newest() else NOTHING[1:])
+                place = desk.take(lambda: _look(*arguments) if newest() else NOTHING[1:], caller_of(request))
+                said = ""
+                while not (await asyncio.wait([place.result], timeout=PATIENCE))[0]:
+                    if newest() and place.words != said:
+                        said = place.words
+                        yield gr.skip(), _message(said, "busy"), *NOTHING[2:]
+                looked = await place.result
             except UserError as error:
                 yield gr.skip(), _message(sentence(error), "error"), *NOTHING[2:]
                 return
-            said = ""
-            while not (await asyncio.wait([place.result], timeout=PATIENCE))[0]:
-                if newest() and place.words != said:
-                    said = place.words
-                    yield gr.skip(), _message(said, "busy"), *NOTHING[2:]
-            looked = await place.result
             if newest() and looked[-1]:
                 turns.answered(visitor, asked)
             yield (gr.skip(), *looked) if newest() else NOTHING

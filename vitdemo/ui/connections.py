@@ -3,9 +3,12 @@
 import contextlib
 import logging
 import time
+from collections import Counter
 
 from uvicorn import Server
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from vitdemo.ui.callers import machine_of
 
 try:
     import resource
@@ -29,10 +32,21 @@ class Punctual(AutoHTTPProtocol):
         self._due = self.loop.call_later(HEAD, transport.close)
         self.idle_since = time.monotonic()
         if len(self.connections) > self.most:
-            idle = (each for each in self.connections if getattr(each, "idle_since", None))
-            longest = min(idle, key=lambda each: each.idle_since)  # this one where all others are at work
-            longest.idle_since = None
-            longest.transport.abort()
+            gone = self._to_go()
+            gone.idle_since = None
+            gone.transport.abort()
+
+    def _to_go(self) -> "Punctual":
+        """The connection that makes room for this one: the longest idle, or this one where all others are at work.
+
+        Where another machine has more than half of all, it is one of those, an idle one if it can be.
+        """
+        known = [each for each in self.connections if hasattr(each, "idle_since")]
+        crowd, held = Counter(map(_machine, known)).most_common(1)[0]
+        if held > self.most / 2 and crowd != _machine(self):
+            known = [each for each in known if _machine(each) == crowd]
+        idle = [each for each in known if each.idle_since]
+        return min(idle, key=lambda each: each.idle_since) if idle else known[0]
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -50,6 +64,10 @@ class Punctual(AutoHTTPProtocol):
         super().connection_lost(exc)
         if self._due:
             self._due.cancel()
+
+
+def _machine(connection: Punctual) -> str:
+    return machine_of(connection.client[0]) if connection.client else ""
 
 
 class Seldom(logging.Filter):

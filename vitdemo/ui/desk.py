@@ -1,39 +1,39 @@
-"""Where single photos are decoded and prepared: a few at a time, first come, first served, behind a line that has an end."""
+"""Where single photos are decoded and prepared: a few at a time, behind a line that has an end, and in which callers take turns."""
 
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.fair_line import CROWDED, FairLine
 
 AT_ONCE = 4  # photos decoded and prepared at the same time
 
 
-@dataclass(frozen=True, eq=False)
 class Place:
-    """A place in the line.
+    """A place in the line, to be made in the event loop.
 
     Attributes:
-        result: comes in the end.
+        result: comes in the end. Raises: what the work raised; UserError where it had to give way to other callers'.
     """
 
-    desk: "Desk"
-    number: int
-    result: asyncio.Future
+    def __init__(self, desk: "Desk", work: Callable[[], Any]):
+        self._desk, self.work, self.done = desk, work, Future()
+        self.result = asyncio.wrap_future(self.done)
 
     @property
     def before(self) -> int:
         """How many have still to begin before it."""
-        return max(0, self.number - self.desk.begun)
+        return self._desk.before(self)
 
     @property
     def words(self) -> str:
         """What it waits for."""
-        return f"{self.before} photos are before yours …" if self.before > 1 else "Looking at the photo …"
+        before = self.before
+        return f"{before} photos are before yours …" if before > 1 else "Looking at the photo …"
 
 
 class Desk:
@@ -42,32 +42,52 @@ class Desk:
     Args:
         most: pieces of work that may wait.
         coming: makes a context in which a piece of work is done.
-
-    Attributes:
-        begun: how many pieces of work have been begun so far.
     """
 
     def __init__(self, most: int, coming: Callable[[], AbstractContextManager] = nullcontext):
-        self._most, self._coming, self.begun = most, coming, 0
-        self._handed_in = 0
+        self._coming = coming
+        self._line: FairLine[Place] = FairLine(most)
+        self._free = AT_ONCE
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="desk")
 
-    def take(self, work: Callable[[], Any]) -> Place:
+    def take(self, work: Callable[[], Any], caller: str = "") -> Place:
         """Queue up, from the event loop. Raises: UserError where too many wait already."""
-        if (waiting := self._handed_in - self.begun) >= self._most:
-            raise UserError(f"The app is busy: {waiting} photos are waiting before yours. Try again in a minute.")
-        number, self._handed_in = self._handed_in, self._handed_in + 1
-
-        def run() -> Any:
-            self._begin()
-            with self._coming():
-                return work()
-
-        working = self._workers.submit(run)
-        working.add_done_callback(lambda done: done.cancelled() and self._begin())  # its visitor has gone from the line
-        return Place(self, number, asyncio.wrap_future(working))
-
-    def _begin(self) -> None:
+        place = Place(self, work)
         with self._lock:
-            self.begun += 1
+            if self._free:
+                self._free -= 1
+                self._workers.submit(self._work, place)
+                return place
+            gone = self._line.join(place, caller)
+            waiting = len(self._line)
+        if gone is place:
+            raise UserError(f"The app is busy: {waiting} photos are waiting before yours. Try again in a minute.")
+        place.done.add_done_callback(lambda done: done.cancelled() and self._leave(place))  # its visitor has gone from the line
+        if gone and gone.done.set_running_or_notify_cancel():
+            gone.done.set_exception(UserError(CROWDED))
+        return place
+
+    def before(self, place: Place) -> int:
+        """How many have still to begin before it."""
+        with self._lock:
+            return self._line.before(place)
+
+    def _leave(self, place: Place) -> None:
+        with self._lock:
+            self._line.remove(place)
+
+    def _work(self, place: Place | None) -> None:
+        """Do this, then what waits, until nothing does."""
+        while place:
+            if place.done.set_running_or_notify_cancel():
+                try:
+                    with self._coming():
+                        result = place.work()
+                except BaseException as error:
+                    place.done.set_exception(error)
+                else:
+                    place.done.set_result(result)
+            with self._lock:
+                place = self._line.take() if self._line else None
+                self._free += place is None

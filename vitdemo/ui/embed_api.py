@@ -6,6 +6,7 @@ import gradio as gr
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.embedding_answers import key_of, photo_rows
 from vitdemo.ui.embedding_downloads import KINDS, download
 from vitdemo.ui.embedding_maps import Drawn
@@ -45,6 +46,7 @@ def build(store: ModelStore, runs: EmbeddingRuns) -> None:
         metric: str,
         seed: float,
         file: str,
+        request: gr.Request,
     ) -> tuple[dict, str | None]:
         """Photos as vectors, and the map of them.
 
@@ -62,20 +64,22 @@ def build(store: ModelStore, runs: EmbeddingRuns) -> None:
                 raise UserError("There are no photos: send some.")
             asked = {"layer": int(layer) if layer.isdecimal() else layer, "pool": pool, "dimensions": dimensions}
             asked |= {"neighbours": neighbours, "min_dist": min_dist, "metric": metric, "seed": seed}
-            return await _embed(store, runs, uploads, model, asked, file)
+            return await _embed(store, runs, uploads, model, asked, file, caller_of(request))
         except Exception as error:
             raise gr.Error(sentence(error), print_exception=False) from None
 
     trigger.click(endpoint, inputs, outputs, api_name="embed", concurrency_limit=None, preprocess=False)
 
 
-async def _embed(store: ModelStore, runs: EmbeddingRuns, uploads: list, model: str, asked: dict, file: str) -> tuple[dict, str | None]:
+async def _embed(
+    store: ModelStore, runs: EmbeddingRuns, uploads: list, model: str, asked: dict, file: str, caller: str
+) -> tuple[dict, str | None]:
     """Run a gallery to its map, and forget it."""
     from vitdemo.core.gallery import uploaded_items
 
     files = [(upload.name, upload.path) for upload in uploads]
     items = await asyncio.to_thread(uploaded_items, files, store.settings, command="embed")
-    run = runs.start(items, store.allowed(model or None), "", ahead=file == "html")
+    run = runs.start(items, store.allowed(model or None), "", caller, ahead=file == "html")
     taken = None
     try:
         while not runs.get(run.id).over:  # asked for, since somebody waits for it

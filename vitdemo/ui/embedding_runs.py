@@ -9,7 +9,8 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.store import ModelStore
 from vitdemo.embeddings.mapper import Mapper
 from vitdemo.ui.embedding_maps import MapKey, Maps
-from vitdemo.ui.runs import Run, Runs
+from vitdemo.ui.run import Run
+from vitdemo.ui.runs import Runs
 from vitdemo.ui.served import scratch
 
 if TYPE_CHECKING:
@@ -75,10 +76,10 @@ class EmbeddingRuns(Runs[EmbeddingRun]):
         self.store = store
         self.mapper = Mapper(store.settings)
 
-    def start(self, items: list["Item"], model: str, visitor: str, *, ahead: bool = True) -> EmbeddingRun:
+    def start(self, items: list["Item"], model: str, visitor: str, caller: str = "", *, ahead: bool = True) -> EmbeddingRun:
         """Begin with a gallery, or queue it up. Raises: UserError where too many wait already."""
         self.mapper.warm()  # it is ready by the time the photos are
-        return self._begin(EmbeddingRun(items, model, visitor, self.settings, ahead=ahead))
+        return self._begin(EmbeddingRun(items, model, visitor, self.settings, ahead=ahead, caller=caller))
 
     def _process(self, run: EmbeddingRun, vit: "Vit") -> None:
         from vitdemo.embeddings.gallery import Embedding

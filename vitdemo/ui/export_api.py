@@ -7,6 +7,7 @@ import gradio as gr
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import read_json
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.export_order import KINDS, Export, read_plan
 from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.guard import sentence
@@ -30,7 +31,13 @@ def build(exports: Exports) -> None:
         trigger = gr.Button()
 
     async def endpoint(
-        model: str, format: str, precision: str, settings: dict | None, photos: list[dict] | None, calibration: list[dict] | None
+        model: str,
+        format: str,
+        precision: str,
+        settings: dict | None,
+        photos: list[dict] | None,
+        calibration: list[dict] | None,
+        request: gr.Request,
     ) -> tuple[dict, str]:
         """A model as a bundle that runs elsewhere.
 
@@ -50,7 +57,7 @@ def build(exports: Exports) -> None:
                 if uploads:
                     await asyncio.to_thread(_give, exports, export, kind, [(each.name, each.path) for each in uploads])
             await asyncio.to_thread(lambda: exports.store.get(name).result(300))
-            await asyncio.to_thread(exports.start, export, name, plan)
+            await asyncio.to_thread(exports.start, export, name, plan, caller_of(request))
             while exports.get(export.id).busy:  # asked for, since somebody waits for it
                 await asyncio.sleep(TICK)
             if not export.done:

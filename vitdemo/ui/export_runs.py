@@ -17,7 +17,7 @@ from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces, size_of
 from vitdemo.export.plan import Plan
 from vitdemo.ui.export_order import KINDS, Export, Given
-from vitdemo.ui.runs import PATIENCE
+from vitdemo.ui.run import PATIENCE
 from vitdemo.ui.served import RECENT, scratch, touch
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Exports:
         export.given.pop(kind, None)
         export.photos(kind).unlink(missing_ok=True)
 
-    def start(self, export: Export, model: str, plan: Plan) -> None:
+    def start(self, export: Export, model: str, plan: Plan, caller: str = "") -> None:
         """Export, in a child process. An earlier bundle of the same export goes.
 
         Raises: UserError where the model or the machine won't do.
@@ -130,7 +130,7 @@ class Exports:
                 command.append(f"{flag}={export.photos(kind)}")
         command += [*self.store.flags_of(name), f"--device={self.settings.device}", f"--output={bundle}"]
         command += [f"--{each.replace('_', '-')}={getattr(self.settings, each)}" for each in ("max_megapixels", "compare_photos")]
-        export.job = self.jobs.start(command, export.folder / "job", lambda: _clear(place))
+        export.job = self.jobs.start(command, export.folder / "job", lambda: _clear(place), caller=caller)
         export.model, export.plan, export.bundle = name, plan, bundle
         for each in (export.shelf, *export.folder.glob("bundle-*")):
             if each != place:

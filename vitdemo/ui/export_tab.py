@@ -13,6 +13,7 @@ from vitdemo.core.config import ASSETS
 from vitdemo.core.store import ModelStore
 from vitdemo.export.plan import KITS, PRECISIONS
 from vitdemo.ui import export_answers, giving, model_header
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.export_order import read_plan
 from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.export_trial import Trial
@@ -80,13 +81,13 @@ def build(store: ModelStore, header: ModelHeader, exports: Exports, trial: Trial
             model = {"error": sentence(error)}
         yield gr.skip(), {"limits": limits, "model": model}
 
-    def start(model: str, event: gr.EventData) -> dict:
+    def start(model: str, request: gr.Request, event: gr.EventData) -> dict:
         """Export the header's model as it is asked for. Answers the export's id, or what is wrong."""
         asked = told(event)
         try:
             plan = read_plan(asked.get("plan"))
             export = exports.get(asked["export"]) if asked.get("export") else exports.begin()
-            exports.start(export, model, plan)
+            exports.start(export, model, plan, caller_of(request))
             return {"limits": limits, "begun": export.id, "request": asked.get("request")}
         except Exception as error:
             return {"limits": limits, "error": sentence(error), "request": asked.get("request")}

@@ -12,6 +12,7 @@ from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs import Job
 from vitdemo.ui import classify_tab
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.classify_tab import CurrentPhoto
 from vitdemo.ui.desk import Desk
 from vitdemo.ui.export_order import NOTHING_YET, Export
@@ -90,12 +91,12 @@ class Trial:
             return
         newest = self._turns.take(visitor)
         yield gr.update(value=html("message", text="Asking both models …", kind="busy small", share=None), visible=True)
-        answer = await self._answer(tried, payload, newest)
+        answer = await self._answer(tried, payload, newest, caller_of(request))
         if newest():
             self._turns.answered(visitor, asked)
         yield gr.update(value=answer, visible=True) if newest() else gr.skip()
 
-    async def _answer(self, tried: str, payload: dict | None, newest: Callable[[], bool]) -> str:
+    async def _answer(self, tried: str, payload: dict | None, newest: Callable[[], bool], caller: str) -> str:
         """Wait for the original, which holds no thread, then ask both. What goes wrong is told as HTML, too."""
         store, holder = self._exports.store, f"trial of {tried}"  # the visitor may look at another model meanwhile
         id, _, place = tried.partition("/")
@@ -108,7 +109,7 @@ class Trial:
             loading = store.get(export.model, holder)
             while newest() and not loading.done.is_set():
                 await asyncio.sleep(TICK)
-            return await self._desk.take(lambda: self._compare(export, upload, loading.result(1)) if newest() else "").result
+            return await self._desk.take(lambda: self._compare(export, upload, loading.result(1)) if newest() else "", caller).result
         except Exception as error:
             return html("trial", text=sentence(error), sides=[])
         finally:

@@ -7,6 +7,7 @@ import gradio as gr
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import read_json
 from vitdemo.finetune.recipe import PRESETS, Recipe
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.finetune_tab import pack
 from vitdemo.ui.guard import LEAVING, sentence
@@ -28,7 +29,7 @@ def build(lessons: Lessons) -> None:
         outputs = [gr.JSON(label="report"), gr.File(label="model")]
         trigger = gr.Button()
 
-    async def endpoint(photos: dict | None, model: str, preset: str, settings: dict | None):
+    async def endpoint(photos: dict | None, model: str, preset: str, settings: dict | None, request: gr.Request):
         """Teach the model the classes of a zip with one folder of photos for each.
 
         `model` is a name from the catalogue, empty for the server's own; `preset` is quick, careful or everything; `settings` are those of
@@ -50,7 +51,7 @@ def build(lessons: Lessons) -> None:
             if lesson.state == "failed":
                 raise UserError(lesson.error)
             await arrived(lessons.store, model)
-            await asyncio.to_thread(lessons.start, lesson, lessons.store.allowed(model or None), recipe)
+            await asyncio.to_thread(lessons.start, lesson, lessons.store.allowed(model or None), recipe, caller_of(request))
             while not lessons.get(lesson.id).job.over:
                 await asyncio.sleep(TICK)
             if lesson.job.state != "done":

@@ -16,7 +16,8 @@ from vitdemo.core.store import ModelStore
 from vitdemo.core.workspace import Workspaces
 from vitdemo.ui.finetune_lesson import Lesson
 from vitdemo.ui.guard import sentence
-from vitdemo.ui.runs import PATIENCE, most_rows
+from vitdemo.ui.run import PATIENCE
+from vitdemo.ui.runs import most_rows
 from vitdemo.ui.served import RECENT, scratch, touch
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Lessons:
         lesson.seen = time.monotonic()
         return lesson
 
-    def start(self, lesson: Lesson, model: str, recipe: "Recipe") -> None:
+    def start(self, lesson: Lesson, model: str, recipe: "Recipe", caller: str = "") -> None:
         """Learn, in a child process.
 
         Raises: UserError where the photos, the model or the machine won't do.
@@ -123,7 +124,7 @@ class Lessons:
             self.spaces.check_room(lesson.folder)
             scratch(self.settings).check()
 
-        lesson.job = self.jobs.start(command, lesson.folder / "job", check_room=check_room)
+        lesson.job = self.jobs.start(command, lesson.folder / "job", check_room=check_room, caller=caller)
 
     @property
     def busy(self) -> bool:

@@ -20,6 +20,7 @@ from vitdemo.core.store import ModelStore
 from vitdemo.finetune.elsewhere import CONFIG_NAME, Elsewhere, elsewhere
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui import giving, model_header
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.finetune_lesson import Lesson, changes_of, samples_of
 from vitdemo.ui.finetune_runs import Lessons
 from vitdemo.ui.guard import answering, sentence, told, without_paths
@@ -55,7 +56,7 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
     )
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 
-    def start(model: str, event: gr.EventData) -> dict:
+    def start(model: str, request: gr.Request, event: gr.EventData) -> dict:
         """Learn from the photos with what is chosen. Answers that it has begun, or what is wrong."""
         asked = told(event)
         try:
@@ -64,7 +65,7 @@ def build(store: ModelStore, header: ModelHeader, lessons: Lessons) -> None:
             given = given if isinstance(given, dict) else {}
             recipe = Recipe.read(given, preset.recipe, title="“{}”")
             lesson = lessons.get(asked.get("lesson"))
-            lessons.start(lesson, model, recipe)
+            lessons.start(lesson, model, recipe, caller_of(request))
             lesson.asked = {"preset": next(name for name, each in PRESETS.items() if each is preset), "recipe": given}
             return {"begun": True, "request": asked.get("request")}
         except Exception as error:

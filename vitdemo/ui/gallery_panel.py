@@ -11,7 +11,7 @@ from vitdemo.ui import giving
 from vitdemo.ui.gallery_runs import GalleryRun, GalleryRuns
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, data_uri, html, percent
-from vitdemo.ui.runs import OVER
+from vitdemo.ui.run import OVER
 
 PART = 400  # rows sent at a time
 LONGEST = 480  # pixels of an opened photo's longer side

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vitdemo.ui.runs import Run, Runs
+from vitdemo.ui.run import Run
+from vitdemo.ui.runs import Runs
 
 if TYPE_CHECKING:
     from vitdemo.classify.gallery import Row
@@ -45,9 +46,11 @@ class GalleryRuns(Runs[GalleryRun]):
 
     row_bytes = 3_000
 
-    def start(self, items: list["Item"], model: str, visitor: str, top: int = 5, *, thumbnails: bool = True) -> GalleryRun:
+    def start(
+        self, items: list["Item"], model: str, visitor: str, caller: str = "", *, top: int = 5, thumbnails: bool = True
+    ) -> GalleryRun:
         """Begin with a gallery, or queue it up. Raises: UserError where too many wait already."""
-        return self._begin(GalleryRun(items, model, visitor, self.settings, top, thumbnails))
+        return self._begin(GalleryRun(items, model, visitor, self.settings, top, thumbnails, caller=caller))
 
     def _process(self, run: GalleryRun, vit: "Vit") -> None:
         from vitdemo.classify.gallery import classify_gallery

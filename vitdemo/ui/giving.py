@@ -16,10 +16,11 @@ from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos import SUFFIXES
 from vitdemo.core.store import ModelStore
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.guard import answering, sentence, told
 from vitdemo.ui.model_header import ModelHeader
 from vitdemo.ui.render import WEB, html
-from vitdemo.ui.runs import Run
+from vitdemo.ui.run import Run
 
 if TYPE_CHECKING:
     from vitdemo.core.gallery import Item
@@ -37,7 +38,7 @@ def build(
     markup: str,
     scripts: list[str],
     functions: list[Callable[[dict], dict]],
-    start: Callable[[list["Item"], str, str], Run],
+    start: Callable[[list["Item"], str, str, str], Run],
     attach: Callable[[object, str], None],
 ) -> gr.HTML:
     """Lay out the panel and wire it.
@@ -48,7 +49,7 @@ def build(
         markup: what stands below, as HTML.
         scripts: files of web/ that bring `follow`, `tell` and `heard` (giving.js says what they are).
         functions: what the scripts may call, each with one object.
-        start: begin with a gallery, given a model's name and the visitor.
+        start: begin with a gallery, given a model's name, the visitor and the caller.
         attach: find one again by its id after a reload, which makes of its visitor another one.
     """
     panel = gr.HTML(
@@ -67,7 +68,7 @@ def build(
         try:
             store.allowed(model)
             items = _items(told(event).get("files"), store, command)
-            return {"run": start(items, model, request.session_hash or "").id, "request": number}
+            return {"run": start(items, model, request.session_hash or "", caller_of(request)).id, "request": number}
         except Exception as error:
             return {"error": sentence(error), "request": number}
 

@@ -1,107 +1,28 @@
 """Galleries at work: each in a thread of its own, in line, found again by its id after a reload, forgotten in time."""
 
 import logging
-import secrets
-import shutil
 import threading
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter
 from typing import TYPE_CHECKING, Generic, TypeVar
-
-from gradio.utils import get_upload_folder
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.fair_line import CROWDED, FairLine
 from vitdemo.core.store import ModelStore
 from vitdemo.ui.guard import sentence
 from vitdemo.ui.model_header import title_of, waiting
+from vitdemo.ui.run import Run
 from vitdemo.ui.served import RECENT, touch
 
 if TYPE_CHECKING:
-    from vitdemo.core.gallery import Item
     from vitdemo.core.models import Vit
-    from vitdemo.core.store import Loading
 
 log = logging.getLogger(__name__)
 AT_ONCE = 2  # galleries at work; the others wait in line
 HOLD_AGAIN = 20  # seconds after which a gallery at work says again that it needs its model
-PATIENCE = 600  # seconds that work may go on with nobody looking while others wait in line,
-GONE = 60  # and with its page closed, unless its visitor comes back to it in another one
-OVER = ("done", "stopped", "failed")
 MOST = 200  # galleries remembered
 KINDS = 3  # of results that share the memory for them: classified galleries, embedded ones, and what is to be learned
-
-
-@dataclass(eq=False)
-class Run:
-    """One gallery on its way through a model.
-
-    Attributes:
-        state: `waiting` in line, `loading` the model, `running`, then `done`, `stopped` or `failed`.
-        error: why it failed, for people.
-        loading: its model while it works. It is let go at the end, or a remembered gallery would keep the weights in memory.
-        titled: its model's full name, once that is known.
-        held, began, ended: seconds on the monotonic clock; `began` when the first photo could go, `held` when it last asked for its model.
-        seen, left: the same, when its page last asked for it, and was closed.
-    """
-
-    items: list["Item"]
-    model: str
-    visitor: str
-    settings: Settings
-    id: str = field(default_factory=lambda: secrets.token_urlsafe(24), kw_only=True)
-    state: str = field(default="waiting", kw_only=True)
-    error: str = field(default="", kw_only=True)
-    loading: "Loading | None" = field(default=None, kw_only=True)
-    titled: str = field(default="", kw_only=True)
-    held: float = field(default=0.0, kw_only=True)
-    began: float = field(default=0.0, kw_only=True)
-    ended: float = field(default=0.0, kw_only=True)
-    seen: float = field(default_factory=time.monotonic, kw_only=True)
-    left: float = field(default=0.0, kw_only=True)
-    stopping: threading.Event = field(default_factory=threading.Event, kw_only=True)
-
-    @property
-    def done(self) -> int:
-        """Photos that are through, with or without an answer."""
-        raise NotImplementedError
-
-    @property
-    def over(self) -> bool:
-        return self.state in OVER
-
-    @property
-    def unseen(self) -> bool:
-        """Whether nobody looks at it any more, so that it gives way to others."""
-        return self.closed or time.monotonic() - self.seen > PATIENCE
-
-    @property
-    def closed(self) -> bool:
-        """Whether its page was closed, and no other one has asked for it since."""
-        return self.seen < self.left < time.monotonic() - GONE
-
-    @property
-    def speed(self) -> float:
-        """Photos per second, so far."""
-        seconds = (self.ended or time.monotonic()) - self.began
-        return self.done / seconds if self.done and seconds > 0 else 0.0
-
-    @property
-    def folder(self) -> Path:
-        """Where its files lie: served by Gradio, and named by an id that can't be guessed."""
-        return Path(get_upload_folder(), f"gallery-{self.id}")
-
-    @property
-    def paths(self) -> list[Path]:
-        """What it needs as long as it is here."""
-        return [self.folder, *(item.path for item in self.items)]
-
-    def forget(self, *, keep_files: bool = False) -> None:
-        """It is not needed any more."""
-        self.stopping.set()
-        if not keep_files:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def most_rows(settings: Settings, row_bytes: int) -> int:
@@ -125,7 +46,8 @@ class Runs(Generic[R]):
         self.settings = store.settings
         self._store = store
         self._runs: dict[str, R] = {}
-        self._line: list[R] = []
+        self._line: FairLine[R] = FairLine(self.settings.max_queue)
+        self._at_work: set[R] = set()
         self._changed = threading.Condition()
         self.most_rows = most_rows(self.settings, self.row_bytes)
 
@@ -138,19 +60,21 @@ class Runs(Generic[R]):
 
         Raises: UserError where too many wait already.
         """
-        self._make_room(len(run.items))
+        self._make_room(len(run.items), run.caller)
         with self._changed:
             taken = sum(len(each.items) for each in self._runs.values())
             if taken and taken + len(run.items) > self.most_rows:
                 raise UserError("The app is busy with other visitors' photos: give fewer, or try again in a few minutes.")
-            if (waiting := len(self._line[AT_ONCE:])) >= self.settings.max_queue:
-                are = "gallery is" if waiting == 1 else "galleries are"
+            if (gone := self._line.join(run, run.caller)) is run:
+                are = "gallery is" if (waiting := len(self._line)) == 1 else "galleries are"
                 raise UserError(f"The app is busy: {waiting} {are} waiting. Try again in a few minutes.")
+            if gone:
+                gone.crowded_out = True
             for other in self._runs.values():
                 if run.visitor and other.visitor == run.visitor:
                     other.stopping.set()
             self._runs[run.id] = run
-            self._line.append(run)
+            self._admit()
         threading.Thread(target=self._work, args=(run,), name="gallery", daemon=True).start()
         return run
 
@@ -189,9 +113,9 @@ class Runs(Generic[R]):
             run.stopping.set()
 
     def place(self, run: R) -> int:
-        """How many are before it in the line."""
+        """How many have to end, or to begin and end, before it can begin."""
         with self._changed:
-            return max(0, self._line.index(run) - AT_ONCE + 1) if run in self._line else 0
+            return self._line.before(run) + 1 if run in self._line else 0
 
     def said(self, run: R) -> str:
         """What it is waiting for, in words."""
@@ -207,9 +131,11 @@ class Runs(Generic[R]):
 
     def _work(self, run: R) -> None:
         with self._changed:
-            while run not in self._line[:AT_ONCE] and not run.stopping.is_set():
+            while not (run in self._at_work or run.crowded_out or run.stopping.is_set()):
                 self._changed.wait(0.5)
         try:
+            if run.crowded_out:
+                raise UserError(CROWDED)
             if not run.stopping.is_set() and (vit := self._model(run)):
                 run.titled, run.began, run.state = vit.name, time.monotonic(), "running"
                 self._process(run, vit)
@@ -223,7 +149,14 @@ class Runs(Generic[R]):
             self._store.leave(run.id)
             with self._changed:
                 self._line.remove(run)
-                self._changed.notify_all()
+                self._at_work.discard(run)
+                self._admit()
+
+    def _admit(self) -> None:
+        """Let the next ones begin, where there is room."""
+        while self._line and len(self._at_work) < AT_ONCE:
+            self._at_work.add(self._line.take())
+        self._changed.notify_all()
 
     def _model(self, run: R) -> "Vit | None":
         """The gallery's model, held for the gallery: its visitor may look at another one meanwhile. None where it is stopped first."""
@@ -246,20 +179,29 @@ class Runs(Generic[R]):
         for run in list(self._runs.values()):
             if not run.over or time.monotonic() - run.seen < RECENT:
                 touch(run.paths)
-            if not run.over and run.unseen and any(each is not run for each in self._line[AT_ONCE:]):
+            with self._changed:
+                others_wait = any(each is not run for each in self._line)
+            if not run.over and run.unseen and others_wait:
                 run.stopping.set()
         self._make_room()
 
-    def _make_room(self, coming: int = 0) -> None:
-        """Drop what nobody has looked at for as long as uploads are kept, and the longest unseen of too many with `coming` photos more.
+    def _make_room(self, coming: int = 0, caller: str = "") -> None:
+        """Drop what nobody has looked at for as long as uploads are kept, and some of too many with `coming` photos more.
 
-        Those whose page was closed go first, and of those that are not over only what nobody looks at.
+        Those of callers who have more than their share go first, then those whose page was closed, then the longest unseen. Of those that
+        are not over only what nobody looks at goes, and what waits of another caller with more than a share.
         """
         now, keep = time.monotonic(), 60 * self.settings.upload_minutes
         with self._changed:
-            may_go = sorted((run for run in self._runs.values() if run.over or run.unseen), key=lambda run: (run.seen > run.left, run.seen))
+            held = Counter({caller: coming} if coming else {})
+            for run in self._runs.values():
+                held[run.caller] += len(run.items)
+            greedy = {each for each, rows in held.items() if rows > self.most_rows / len(held)}
+            crowding = {run for run in self._line if run.caller in greedy - {caller}}
+            may_go = [run for run in self._runs.values() if run.over or run.unseen or run in crowding]
+            may_go.sort(key=lambda run: (run.caller not in greedy, run.seen > run.left, run.seen))
             surplus = len(self._runs) + bool(coming) - MOST
-            rows = coming + sum(len(run.items) for run in self._runs.values())
+            rows = held.total()
             for index, run in enumerate(may_go):
                 if (run.over and now - run.seen > keep) or index < surplus or rows > self.most_rows:
                     rows -= len(run.items)

@@ -21,6 +21,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos import shown_name
 from vitdemo.core.scratch import BLOCK
+from vitdemo.ui.callers import Sent, caller_of
 from vitdemo.ui.login import is_logged_in
 from vitdemo.ui.served import scratch
 
@@ -28,7 +29,9 @@ MOST = 60  # files in a request, and fields; the page sends 50
 FIELD = 64 << 10  # bytes of a form's field that is no file
 STALL = 60  # seconds within which so many bytes more must have come:
 PIECE = 64 << 10
+AMPLE = 0.75  # share of the room that anybody may fill; the rest is for those who have sent less than half of what is there
 STALLED = "The upload has come to a halt: check the connection and give the files again."
+CROWDED = "Most of what the server keeps just now is yours: wait a few minutes, then send more."
 UNREADABLE = "The upload can't be read: reload the page and give the files again."
 
 
@@ -41,6 +44,7 @@ class Uploads:
 
     def __init__(self, settings: Settings):
         self._settings = settings
+        self._sent = Sent()
         self.route = Route(f"{API_PREFIX}/upload", self._receive, methods=["POST"])
 
     async def _receive(self, request: Request) -> Response:
@@ -76,13 +80,20 @@ class Uploads:
         if bytes > most << 20:
             raise _TooLarge(f"This is more than the {most} MB that may be sent at once: send fewer or smaller files.")
 
+    def _check_room(self, bytes: int, sent: int) -> None:
+        """See that there is room for more of one who has sent so much of late. Raises: UserError where there is none, or not for them."""
+        room = scratch(self._settings)
+        if (taken := room.taken() + bytes) > AMPLE * (self._settings.temp_mb << 20) and sent > taken / 2:
+            raise UserError(CROWDED)
+        room.check(bytes)
+
     async def _counted(self, request: Request, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
         """The request's body, as long as there is room for it and it goes on."""
-        arrived = noted = 0
+        arrived, noted, caller = 0, 0, caller_of(request)
         async for chunk in request.stream():
             arrived += len(chunk)
             self._check_size(arrived)
-            await asyncio.to_thread(scratch(self._settings).check, len(chunk))
+            await asyncio.to_thread(self._check_room, len(chunk), self._sent.add(caller, len(chunk)))
             if arrived - noted >= PIECE:
                 noted = arrived
                 limit.reschedule(asyncio.get_running_loop().time() + STALL)
