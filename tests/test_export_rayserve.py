@@ -47,6 +47,7 @@ def server(bundle_with_ray, tmp_path_factory):
     """The kit's own command, as its README gives it → the port."""
     port, log = free_port(), tmp_path_factory.mktemp("log") / "log.txt"
     environ = os.environ | {"PORT": str(port), "MAX_REPLICAS": "2", "GROW_AFTER": "0.5", "MAX_MB": "1", "BATCH_WAIT": "0.05"}
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits the deafness of what begins in a background
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "ray_server.py"],
@@ -56,6 +57,7 @@ def server(bundle_with_ray, tmp_path_factory):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    signal.signal(signal.SIGINT, heard)
     try:
         deadline = time.monotonic() + 120
         while True:

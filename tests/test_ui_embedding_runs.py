@@ -59,7 +59,7 @@ def files(tmp_path_factory) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def runs(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr("vitdemo.ui.runs.get_upload_folder", lambda: str(tmp_path / "uploads"))
+    monkeypatch.setattr("vitdemo.ui.run.get_upload_folder", lambda: str(tmp_path / "uploads"))
     runs = EmbeddingRuns(ModelStore(Settings(model=f"local-dir:{bundle}", device="cpu", cache_dir=tmp_path / "cache")))
     runs.mapper = Here()
     return runs
@@ -236,7 +236,7 @@ def test_only_who_knows_the_id_is_answered(runs, run, ask):
 
 
 def test_a_gallery_goes_when_its_visitor_does(runs, run, ask, monkeypatch):
-    monkeypatch.setattr("vitdemo.ui.runs.GONE", 0.05)
+    monkeypatch.setattr("vitdemo.ui.run.GONE", 0.05)
     ask("poll")
     assert run.folder.exists()
     runs.attach(run.id, "ann after a reload")
