@@ -130,7 +130,10 @@ def test_one_machine_can_not_take_all_connections(server, monkeypatch):
     late = connect(server, ASK, "127.0.0.8")
     assert is_answered(late)
     assert held() == {"127.0.0.7": 1, "127.0.0.8": 1, "127.0.0.9": 8}
-    for each in (early, late, *streams):
+    two = [connect(server, stream, f"127.0.1.{number % 2}") for number in range(20)]  # machines in league
+    time.sleep(0.5)
+    assert is_answered(connect(server, ASK, "127.0.0.6"))
+    for each in (early, late, *streams, *two):
         each.close()
 
 

@@ -11,15 +11,15 @@ from vitdemo.core.fair_line import CROWDED
 from vitdemo.ui.desk import AT_ONCE, Desk
 
 
-async def busy(desk: Desk, go: threading.Event) -> list:
-    """As much at work as there can be, until it may end."""
+async def busy(desk: Desk, go: threading.Event, many: int = AT_ONCE) -> list:
+    """Work that goes on until it may end."""
     begun = threading.Semaphore(0)
 
     def work() -> None:
         begun.release()
         assert go.wait(60)
 
-    places = [desk.take(work) for _ in range(AT_ONCE)]
+    places = [desk.take(work) for _ in range(many)]
     for _ in places:
         assert await asyncio.to_thread(begun.acquire, timeout=60)
     return places
@@ -47,8 +47,8 @@ def test_places_in_line_and_its_end():
 
 def test_callers_take_turns_and_who_has_most_gives_way():
     async def visit() -> None:
-        desk, go, order = Desk(3), threading.Event(), []
-        working = await busy(desk, go)
+        desk, go, end, order = Desk(3), threading.Event(), threading.Event(), []
+        working = await busy(desk, end, AT_ONCE - 1) + await busy(desk, go, 1)  # one goes on, in order
         many = [desk.take(lambda number=number: order.append(f"many {number}"), "10.0.0.9") for number in range(3)]
         one = desk.take(lambda: order.append("one"), "10.0.0.7")
         assert [place.before for place in (many[0], one, many[1])] == [0, 1, 2]
@@ -58,8 +58,10 @@ def test_callers_take_turns_and_who_has_most_gives_way():
         with pytest.raises(UserError, match="3 photos are waiting before yours"):
             desk.take(lambda: None, "10.0.0.9")
         go.set()
-        await asyncio.gather(*(place.result for place in (*working, *many[:2], one)))
-        assert set(order) == {"many 0", "many 1", "one"}
+        await asyncio.gather(*(place.result for place in (*many[:2], one)))
+        end.set()
+        await asyncio.gather(*(place.result for place in working))
+        assert order == ["many 0", "one", "many 1"]
 
     finished(visit())
 

@@ -116,8 +116,25 @@ def test_one_machine_can_not_fill_the_memory_for_all(runs, items, waiting, monke
     late = runs.start(items, "", "", "10.0.0.8")
     gone = many[-1] if waiting else many[0]  # what is at work stays; of what is done the longest unseen goes
     assert [run for run in (early, *many, late) if run.id not in runs._runs] == [gone]
+    if waiting:
+        with pytest.raises(UserError, match="busy with other visitors' photos"):
+            runs.start(held, "", "visitor 4", "10.0.0.9")
+    else:
+        runs.start(held, "", "visitor 4", "10.0.0.9")
+    assert {early.id, late.id} <= set(runs._runs)
     held.go.set()
     wait_for(lambda: late.over and all(run.over for run in many))
+
+
+def test_many_small_galleries_count_as_well(runs, items, monkeypatch):
+    monkeypatch.setattr("vitdemo.ui.runs.MOST", 10)
+    early = [runs.start(items, "", "", f"10.0.1.{number}") for number in range(4)]
+    wait_for(lambda: all(run.over for run in early))
+    for _ in range(12):
+        run = runs.start(items[:1], "", "", "10.0.0.9")
+        wait_for(lambda run=run: run.over)
+    assert [run.id in runs._runs for run in early] == [True] * 4
+    assert len(runs._runs) == 10
 
 
 def test_stop_before_its_turn(runs, items):

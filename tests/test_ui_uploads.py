@@ -77,12 +77,17 @@ def test_what_has_no_stated_length_counts_as_it_arrives(folder, monkeypatch):
     assert [each.name for each in folder.iterdir()] == ["other"]
 
 
-def test_one_machine_can_not_fill_the_room_for_all(folder):
+def test_one_machine_can_not_fill_the_room_for_all(folder, monkeypatch):
     door, photo = Uploads(SETTINGS), form(("a.zip", os.urandom(1_900_000)))
     statuses = [send(photo, door=door) for _ in range(40)]
     assert {status for status, _ in statuses[:25]} == {200}  # three quarters
     assert set(statuses[26:]) == {(507, CROWDED)}
     assert send(photo, door=door, host="10.0.0.7")[0] == 200
+    for each in folder.rglob("*"):  # asked for again and again, they can't go
+        os.utime(each)
+    clock = time.time() + 500
+    monkeypatch.setattr(uploads.time, "time", lambda: clock)
+    assert send(photo, door=door) == (507, CROWDED)
     assert sum(each.is_dir() for each in folder.iterdir()) < 28
 
 

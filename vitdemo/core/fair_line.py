@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-CROWDED = "The app is busy, and much of what waits is yours: ask for less at a time."
+CROWDED = "The app is busy, and most of what waits comes from your network: ask for less at a time."
 
 
 class FairLine(Generic[T]):

@@ -145,6 +145,7 @@ class Jobs:
                 self._note(job, "waiting")
             except OSError as error:
                 self._line.remove(job)
+                self._changed.notify_all()
                 raise unwritable(job.folder, error) from None
             for gone in [each for each, other in self._jobs.items() if other.over and not each.is_dir()]:
                 del self._jobs[gone]

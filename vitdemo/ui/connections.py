@@ -29,6 +29,7 @@ class Punctual(AutoHTTPProtocol):
 
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
+        self.machine = machine_of(self.client[0]) if self.client else ""
         self._due = self.loop.call_later(HEAD, transport.close)
         self.idle_since = time.monotonic()
         if len(self.connections) > self.most:
@@ -37,16 +38,15 @@ class Punctual(AutoHTTPProtocol):
             gone.transport.abort()
 
     def _to_go(self) -> "Punctual":
-        """The connection that makes room for this one: the longest idle, or this one where all others are at work.
-
-        Where another machine has more than half of all, it is one of those, an idle one if it can be.
+        """The connection that makes room for this one: an idle one of the machine that has the most of those, or else one at work of the
+        machine that has the most of all. It is this one where its own machine has as many.
         """
-        known = [each for each in self.connections if hasattr(each, "idle_since")]
-        crowd, held = Counter(map(_machine, known)).most_common(1)[0]
-        if held > self.most / 2 and crowd != _machine(self):
-            known = [each for each in known if _machine(each) == crowd]
-        idle = [each for each in known if each.idle_since]
-        return min(idle, key=lambda each: each.idle_since) if idle else known[0]
+        known = [each for each in self.connections if hasattr(each, "machine")]
+        if idle := [each for each in known if each.idle_since and each is not self]:
+            many = Counter(each.machine for each in idle)
+            return min(idle, key=lambda each: (-many[each.machine], each.idle_since))
+        crowd, most = (many := Counter(each.machine for each in known)).most_common(1)[0]
+        return next(each for each in known if each.machine == crowd) if most > many[self.machine] else self
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -64,10 +64,6 @@ class Punctual(AutoHTTPProtocol):
         super().connection_lost(exc)
         if self._due:
             self._due.cancel()
-
-
-def _machine(connection: Punctual) -> str:
-    return machine_of(connection.client[0]) if connection.client else ""
 
 
 class Seldom(logging.Filter):

@@ -11,6 +11,7 @@ from vitdemo.ui.callers import caller_of
 from vitdemo.ui.export_order import KINDS, Export, read_plan
 from vitdemo.ui.export_runs import Exports
 from vitdemo.ui.guard import sentence
+from vitdemo.ui.model_header import arrived
 from vitdemo.ui.upload import upload_of
 
 TICK = 0.2  # seconds between two looks at an export
@@ -56,7 +57,7 @@ def build(exports: Exports) -> None:
                 uploads = [upload for each in files or [] if (upload := upload_of(each, component))]
                 if uploads:
                     await asyncio.to_thread(_give, exports, export, kind, [(each.name, each.path) for each in uploads])
-            await asyncio.to_thread(lambda: exports.store.get(name).result(300))
+            await arrived(exports.store, name)
             await asyncio.to_thread(exports.start, export, name, plan, caller_of(request))
             while exports.get(export.id).busy:  # asked for, since somebody waits for it
                 await asyncio.sleep(TICK)

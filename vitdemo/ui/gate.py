@@ -19,7 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.core.config import Settings
+from vitdemo.core.fair_line import CROWDED
 from vitdemo.ui.bodies import LARGE_AT_ONCE, STREAMED, Body, Measure, listing
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.guard import LEAVING, NOT_UNDERSTOOD, refusal
 from vitdemo.ui.login import is_logged_in
 
@@ -39,6 +41,7 @@ LISTING = re.compile(f"{API}/(component_server|{CALL})/?")  # what may name file
 WORK = re.compile(f"{API}/(upload|{CALL})/?")  # what begins something new
 FUNCTION = re.compile(f"{API}/component_server/?")
 BEGIN = ("give", "teach")  # functions of the page's parts that do so as well
+AMPLE = 0.75  # share of the places for requests under way that one caller may have
 NOTHING_HERE = "There is nothing here, or not any more: reload the page."
 FOREIGN = "Another site's page sent this: open the app by its own address. A proxy has to pass on the Host that was asked for."
 SENTENCES = {
@@ -117,6 +120,8 @@ class Gate:
             return answer(415)
         if self._leaving.is_set() and WORK.fullmatch(path):
             return answer(503, LEAVING)
+        if WORK.fullmatch(path) and not UPLOAD.fullmatch(path) and _crowds(connection):
+            return answer(429, CROWDED)
         return None
 
     def _is_foreign(self, headers: Headers) -> bool:
@@ -135,6 +140,15 @@ def _host(address: str) -> str:
         return urlsplit(address).hostname or ""
     except ValueError:
         return ""
+
+
+def _crowds(connection: HTTPConnection) -> bool:
+    """Whether so much of what Gradio has under way is this caller's that others might find no place."""
+    queue, caller = connection.app.get_blocks()._queue, caller_of(connection)
+    most = AMPLE * len(queue.active_jobs)
+    under_way = [each for job in queue.active_jobs if job for each in job]
+    under_way += [each for waiting in queue.event_queue_per_concurrency_id.values() for each in waiting.queue]
+    return len(under_way) >= most and sum(caller_of(each.request) == caller for each in under_way) >= most
 
 
 def _begins(body: bytes) -> bool:

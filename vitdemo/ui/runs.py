@@ -60,16 +60,17 @@ class Runs(Generic[R]):
 
         Raises: UserError where too many wait already.
         """
-        self._make_room(len(run.items), run.caller)
+        self._forget_old()
         with self._changed:
-            taken = sum(len(each.items) for each in self._runs.values())
-            if taken and taken + len(run.items) > self.most_rows:
-                raise UserError("The app is busy with other visitors' photos: give fewer, or try again in a few minutes.")
+            going = self._give_way(run)
             if (gone := self._line.join(run, run.caller)) is run:
                 are = "gallery is" if (waiting := len(self._line)) == 1 else "galleries are"
                 raise UserError(f"The app is busy: {waiting} {are} waiting. Try again in a few minutes.")
             if gone:
                 gone.crowded_out = True
+            for other in going:
+                del self._runs[other.id]
+                other.forget()
             for other in self._runs.values():
                 if run.visitor and other.visitor == run.visitor:
                     other.stopping.set()
@@ -183,27 +184,45 @@ class Runs(Generic[R]):
                 others_wait = any(each is not run for each in self._line)
             if not run.over and run.unseen and others_wait:
                 run.stopping.set()
-        self._make_room()
+        self._forget_old()
 
-    def _make_room(self, coming: int = 0, caller: str = "") -> None:
-        """Drop what nobody has looked at for as long as uploads are kept, and some of too many with `coming` photos more.
+    def _forget_old(self) -> None:
+        """Drop what nobody has looked at for as long as uploads are kept."""
+        oldest = time.monotonic() - 60 * self.settings.upload_minutes
+        for run in list(self._runs.values()):
+            if run.over and run.seen < oldest:
+                self.drop(run)
 
-        Those of callers who have more than their share go first, then those whose page was closed, then the longest unseen. Of those that
-        are not over only what nobody looks at goes, and what waits of another caller with more than a share.
+    def _weight(self, run: R) -> int:
+        """Rows that it counts for, so that galleries of few photos are bounded in number."""
+        return max(len(run.items), self.most_rows // MOST)
+
+    def _give_way(self, coming: R) -> list[R]:
+        """What has to go for a gallery: of whoever has the most first, the longest unseen.
+
+        What nobody looks at may go, the same caller's done ones, and of callers who have more what is done or waits.
+
+        Raises: UserError where that is not enough.
         """
-        now, keep = time.monotonic(), 60 * self.settings.upload_minutes
-        with self._changed:
-            held = Counter({caller: coming} if coming else {})
-            for run in self._runs.values():
-                held[run.caller] += len(run.items)
-            greedy = {each for each, rows in held.items() if rows > self.most_rows / len(held)}
-            crowding = {run for run in self._line if run.caller in greedy - {caller}}
-            may_go = [run for run in self._runs.values() if run.over or run.unseen or run in crowding]
-            may_go.sort(key=lambda run: (run.caller not in greedy, run.seen > run.left, run.seen))
-            surplus = len(self._runs) + bool(coming) - MOST
-            rows = held.total()
-            for index, run in enumerate(may_go):
-                if (run.over and now - run.seen > keep) or index < surplus or rows > self.most_rows:
-                    rows -= len(run.items)
-                    del self._runs[run.id]
-                    run.forget()
+        held = Counter({coming.caller: self._weight(coming)})
+        for run in self._runs.values():
+            held[run.caller] += self._weight(run)
+        waiting = set(self._line)
+
+        def may_go(run: R) -> bool:
+            if held[run.caller] > held[coming.caller]:
+                return run.over or run.unseen or run in waiting
+            return run.unseen or (run.over and run.caller == coming.caller)
+
+        def order(run: R) -> tuple:
+            return not run.unseen, -held[run.caller], run.seen > run.left, run.seen
+
+        surplus, going = held.total() - self.most_rows, []
+        for run in sorted(filter(may_go, self._runs.values()), key=order):
+            if surplus <= 0:
+                break
+            going.append(run)
+            surplus -= self._weight(run)
+        if surplus > 0 and len(going) < len(self._runs):  # alone, a gallery may be as large as it likes
+            raise UserError("The app is busy with other visitors' photos: give fewer, or try again in a few minutes.")
+        return going

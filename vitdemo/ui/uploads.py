@@ -4,8 +4,12 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import AsyncIterator
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
 from gradio.routes import API_PREFIX
@@ -20,8 +24,8 @@ from starlette.routing import Route
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos import shown_name
-from vitdemo.core.scratch import BLOCK
-from vitdemo.ui.callers import Sent, caller_of
+from vitdemo.core.scratch import BLOCK, LEAST
+from vitdemo.ui.callers import caller_of
 from vitdemo.ui.login import is_logged_in
 from vitdemo.ui.served import scratch
 
@@ -29,10 +33,13 @@ MOST = 60  # files in a request, and fields; the page sends 50
 FIELD = 64 << 10  # bytes of a form's field that is no file
 STALL = 60  # seconds within which so many bytes more must have come:
 PIECE = 64 << 10
-AMPLE = 0.75  # share of the room that anybody may fill; the rest is for those who have sent less than half of what is there
+AMPLE = 0.75  # share of the room that anybody may fill; the rest is for those who have less than half of what is there
+AT_ONCE = 4  # pieces written or counted at a time
 STALLED = "The upload has come to a halt: check the connection and give the files again."
-CROWDED = "Most of what the server keeps just now is yours: wait a few minutes, then send more."
+CROWDED = "Most of what the server keeps just now comes from your network: wait a few minutes, then send more."
 UNREADABLE = "The upload can't be read: reload the page and give the files again."
+
+T = TypeVar("T")
 
 
 class Uploads:
@@ -44,7 +51,10 @@ class Uploads:
 
     def __init__(self, settings: Settings):
         self._settings = settings
-        self._sent = Sent()
+        self._placed: dict[Path, tuple[str, int]] = {}  # file → its caller and bytes
+        self._most_placed = 1000  # before those that have gone are forgotten
+        self._arriving: Counter[str] = Counter()  # caller → bytes of requests under way
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload")  # not those in which others wait
         self.route = Route(f"{API_PREFIX}/upload", self._receive, methods=["POST"])
 
     async def _receive(self, request: Request) -> Response:
@@ -52,14 +62,15 @@ class Uploads:
         if not is_logged_in(request):
             raise HTTPException(401)
         request.scope["route"] = self.route  # for who counts requests; Starlette does not say it
-        parser = None
+        parser, caller = None, caller_of(request)
+        request.state.arrived = 0
         try:
             self._check_size(int(request.headers.get("content-length") or 0))
             async with asyncio.timeout(STALL) as limit:
                 parser = _Parser(request, self._counted(request, limit), self._settings)
                 form = await parser.parse()
             files = [each for each in form.getlist("files") if isinstance(each, GradioUploadFile)]
-            return JSONResponse(await asyncio.to_thread(self._place, files))
+            return JSONResponse(await self._in_thread(self._place, files, caller))
         except UserError as error:
             return PlainTextResponse(str(error), 413 if isinstance(error, _TooLarge) else 507)
         except TimeoutError:
@@ -71,8 +82,10 @@ class Uploads:
         except (MultiPartException, LookupError, ValueError, AttributeError, AssertionError):
             return PlainTextResponse(UNREADABLE, 400)
         finally:
+            self._arriving[caller] -= request.state.arrived
+            self._arriving = +self._arriving  # none that have nothing
             if parser:
-                await asyncio.to_thread(parser.discard)
+                await self._in_thread(parser.discard)
 
     def _check_size(self, bytes: int) -> None:
         """Raises: _TooLarge for a request that can't be honest, or never fits."""
@@ -80,12 +93,23 @@ class Uploads:
         if bytes > most << 20:
             raise _TooLarge(f"This is more than the {most} MB that may be sent at once: send fewer or smaller files.")
 
-    def _check_room(self, bytes: int, sent: int) -> None:
-        """See that there is room for more of one who has sent so much of late. Raises: UserError where there is none, or not for them."""
+    def _check_room(self, bytes: int, caller: str) -> None:
+        """See that there is room for more from this caller. Raises: UserError where there is none, or not for them."""
         room = scratch(self._settings)
-        if (taken := room.taken() + bytes) > AMPLE * (self._settings.temp_mb << 20) and sent > taken / 2:
+        if (taken := room.taken() + bytes) > AMPLE * (self._settings.temp_mb << 20) and self._held(caller) > taken / 2:
             raise UserError(CROWDED)
         room.check(bytes)
+
+    def _held(self, caller: str) -> int:
+        """Bytes of the caller's uploads that can't be removed to make room."""
+        held, oldest = self._arriving[caller], time.time() - LEAST
+        for path, (whose, bytes) in list(self._placed.items()):
+            with contextlib.suppress(FileNotFoundError):
+                held += bytes * (whose == caller and path.stat().st_mtime > oldest)
+        return held
+
+    def _in_thread(self, work: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     async def _counted(self, request: Request, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
         """The request's body, as long as there is room for it and it goes on."""
@@ -93,13 +117,15 @@ class Uploads:
         async for chunk in request.stream():
             arrived += len(chunk)
             self._check_size(arrived)
-            await asyncio.to_thread(self._check_room, len(chunk), self._sent.add(caller, len(chunk)))
+            self._arriving[caller] += len(chunk)
+            request.state.arrived = arrived
+            await self._in_thread(self._check_room, len(chunk), caller)
             if arrived - noted >= PIECE:
                 noted = arrived
                 limit.reschedule(asyncio.get_running_loop().time() + STALL)
             yield chunk
 
-    def _place(self, files: list[GradioUploadFile]) -> list[str]:
+    def _place(self, files: list[GradioUploadFile], caller: str) -> list[str]:
         """Move each file to a folder of its own, under the name that it had. Returns their paths."""
         scratch(self._settings).check(BLOCK * len(files))
         paths = []
@@ -110,6 +136,10 @@ class Uploads:
             path = folder / (name if name not in ("", ".", "..") else "unnamed")
             Path(file.file.name).rename(path)
             paths.append(str(path))
+            self._placed[path] = caller, file.arrived
+        if len(self._placed) > self._most_placed:
+            self._placed = {path: placed for path, placed in list(self._placed.items()) if path.exists()}
+            self._most_placed = 2 * len(self._placed) + 1000
         return paths
 
 
