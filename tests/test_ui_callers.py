@@ -58,8 +58,8 @@ def test_one_machine_that_asks_without_end_keeps_nobody_from_being_answered(star
             answers.append("event: complete" in hostile.call("classify", [large, "", 3, None]))
         return answers
 
-    with ThreadPoolExecutor(24) as machine:
-        asking = [machine.submit(ask) for _ in range(24)]
+    with ThreadPoolExecutor(40) as machine:
+        asking = [machine.submit(ask) for _ in range(40)]
         try:
             said = [other.call("classify", [small, "", 3, None]) for _ in range(12)]
         finally:

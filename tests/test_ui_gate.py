@@ -7,11 +7,14 @@ import socket
 import time
 import urllib.parse
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
+from starlette.requests import HTTPConnection, Request
 
 from vitdemo.core.config import Settings
 from vitdemo.core.store import ModelStore
+from vitdemo.ui import gate
 from vitdemo.ui.gate import SENTENCES
 
 UPLOAD = "/gradio_api/upload"
@@ -178,6 +181,20 @@ def until(condition, seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("mine", "others", "crowds"), [(0, 8, False), (5, 0, False), (6, 0, True), (6, 9, True), (5, 9, False)])
+def test_nobody_has_more_than_three_quarters_of_the_places(mine, others, crowds):
+    """Of 8 places and a line before them."""
+
+    def by(host: str) -> SimpleNamespace:
+        return SimpleNamespace(request=Request({"type": "http", "client": (host, 1)}))
+
+    events = [by("10.0.0.9")] * mine + [by("10.0.0.7")] * others
+    places = [[each] for each in events[:8]] + [None] * (8 - len(events[:8]))
+    queue = SimpleNamespace(active_jobs=places, event_queue_per_concurrency_id={"x": SimpleNamespace(queue=events[8:])})
+    app = SimpleNamespace(get_blocks=lambda: SimpleNamespace(_queue=queue))
+    assert gate._crowds(HTTPConnection({"type": "http", "client": ("10.0.0.9", 2), "app": app})) == crowds
 
 
 def test_a_folder_that_is_full_takes_no_more_and_says_so(small):
