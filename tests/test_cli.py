@@ -10,9 +10,10 @@ import timm.data
 import torch
 from PIL import Image
 
-from tests.conftest import ROOT, noise
+from tests.support.apps import ROOT
+from tests.support.pictures import noise
 from vitdemo import __version__
-from vitdemo.classify.gallery import Row
+from vitdemo.classify.gallery import PredictionRow
 from vitdemo.cli import main
 from vitdemo.core.errors import UserError
 
@@ -211,7 +212,7 @@ def test_help_does_not_wait_for_torch():
 
 def test_what_is_done_is_written_though_the_device_runs_out_of_memory(gallery, model, tmp_path, capsys, monkeypatch):
     def some(items, *_, **__):
-        yield Row(items[0].name, "0", [])
+        yield PredictionRow(items[0].name, "0", [])
         raise UserError("The device ran out of memory: choose a smaller model or image size.")
 
     monkeypatch.setattr("vitdemo.classify.gallery.classify_gallery", some)

@@ -9,9 +9,9 @@ from PIL import Image
 
 from vitdemo.classify.gallery import classify_gallery
 from vitdemo.classify.scores import score
-from vitdemo.core import models
 from vitdemo.core.config import ASSETS, DEMO_MODEL, Settings
-from vitdemo.core.gallery import find_items
+from vitdemo.core.models import loader
+from vitdemo.core.photos.gallery import find_items
 from vitdemo.sketches.draw import LABELS, UNSEEN, write
 
 FOLDER = ASSETS / "demo"
@@ -19,7 +19,7 @@ FOLDER = ASSETS / "demo"
 
 @pytest.fixture(scope="module")
 def demo():
-    return models.load(DEMO_MODEL, Settings(model=DEMO_MODEL), torch.device("cpu"), lambda _: None)
+    return loader.load(DEMO_MODEL, Settings(model=DEMO_MODEL), torch.device("cpu"), lambda _: None)
 
 
 def drawn(folder, count: int, seed: int):

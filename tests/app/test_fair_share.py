@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from starlette.requests import Request
 
-from tests.conftest import noise
-from tests.test_fuzz import Visitor
-from vitdemo.ui.callers import caller_of
+from tests.support.http import Visitor
+from tests.support.pictures import noise
+from vitdemo.ui.server.client import client_of
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ from vitdemo.ui.callers import caller_of
     ],
 )
 def test_a_machine_is_one_caller(host, caller):
-    assert caller_of(Request({"type": "http", "client": (host, 5000)})) == caller
+    assert client_of(Request({"type": "http", "client": (host, 5000)})) == caller
 
 
 def test_a_socket_of_the_systems_has_no_address():
-    assert caller_of(Request({"type": "http", "client": None})) == ""
+    assert client_of(Request({"type": "http", "client": None})) == ""
 
 
 class Caller(Visitor):

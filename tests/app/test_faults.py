@@ -21,12 +21,13 @@ from pathlib import Path
 
 import pytest
 
-from tests import hostile
-from tests.conftest import ROOT, Server, noise
-from tests.hub import Hub
-from tests.test_fuzz import Visitor, check, still_right
-from tests.test_ui_gate import lying_about, until, upload
-from vitdemo.core.jobs import GONE
+from tests.support import hostile
+from tests.support.apps import ROOT, Server
+from tests.support.http import Visitor, check, lying_about, still_right, upload
+from tests.support.hub import Hub
+from tests.support.pictures import noise
+from tests.support.waiting import until
+from vitdemo.core.jobs.jobs import JOB_DIED
 from vitdemo.sketches.draw import write
 
 
@@ -113,7 +114,7 @@ def test_a_killed_worker_of_fine_tuning_is_told(visitor, lesson, picture):
     time.sleep(1)
     os.kill(children(visitor.server, "vitdemo finetune")[0], signal.SIGKILL)
     thread.join(60)
-    assert error_of(said[0]) == GONE
+    assert error_of(said[0]) == JOB_DIED
     assert still_right(visitor, picture)
 
 

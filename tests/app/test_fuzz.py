@@ -3,8 +3,6 @@
 VITDEMO_FUZZ=20000 python -m pytest tests/test_fuzz.py -s
 """
 
-import http.client
-import json
 import os
 import random
 import re
@@ -18,15 +16,14 @@ from collections import Counter
 
 import pytest
 
-from tests import hostile
-from tests.conftest import TINY
-from tests.test_ui_gate import EDGE, form, half_sent
+from tests.support import hostile
+from tests.support.apps import TINY
+from tests.support.http import EDGE, SECRET, Visitor, check, form, half_sent, still_right, things_of
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 
 ROUNDS = int(os.environ.get("VITDEMO_FUZZ", 200))
 SEED = int(os.environ.get("VITDEMO_FUZZ_SEED", 1))
-LEAKS = re.compile(r"Traceback|File \"|site-packages|/tmp/|/etc/|\.py\b|object at 0x|<class '|line \d+, in|Error:|Exception")
 SHORT = (  # of hostile.files()
     *("bomb.png", "frame-outside.gif", "loop.tiff", "slip.zip", "lying.zip", "overlapping.zip", "names.zip", "page.jpg", "both.png"),
     "weights.pt",
@@ -36,7 +33,6 @@ PLACES = ("file=", "file/", "call/classify/", "stream/", "proxy=", "custom_compo
 BROKEN = (b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"data": NaN}', b'{"data": 1e999}', b'{"data": ' + b"[" * 9_000 + b"]" * 9_000 + b"}")
 KINDS = (f"multipart/form-data; boundary={EDGE}", "multipart/form-data", "application/x-www-form-urlencoded", "text/plain", "x")
 ORIGINS = ("null", "https://evil.example", "http://127.0.0.1.evil.example", "http://[", "file://", "127.0.0.1")
-SECRET = "the secret of the canary"
 
 
 class Listener:
@@ -52,48 +48,6 @@ class Listener:
         while True:
             self.socket.accept()[0].close()
             self.visits += 1
-
-
-class Visitor:
-    """Speaks to a running app as a page does, with whatever one likes in place of what a page would send."""
-
-    def __init__(self, server):
-        self.where = urllib.parse.urlsplit(server.url)
-        with urllib.request.urlopen(f"{server.url}/config", timeout=60) as answer:
-            self.config = json.load(answer)
-        self.names = [each["api_name"] for each in self.config["dependencies"] if each.get("api_visibility") == "public"]
-        self.session = "fuzz"
-
-    def send(self, method: str, path: str, body=None, kind: str = "application/json", **more: str) -> tuple[int, str]:
-        """Status and text of an answer; of a stream, what it says until it ends."""
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        headers = {"Content-Type": kind} if data is not None else {}
-        connection = http.client.HTTPConnection(self.where.hostname, self.where.port, timeout=120)
-        try:
-            connection.request(method, path, data, headers | more)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode("utf-8", "replace")
-        finally:
-            connection.close()
-
-    def upload(self, name: str, data: bytes) -> str:
-        status, text = self.send("POST", "/gradio_api/upload", form((name, data)), f"multipart/form-data; boundary={EDGE}")
-        assert status == 200, text
-        return json.loads(text)[0]
-
-    def call(self, name: str, data: list) -> str:
-        """Everything a named endpoint says."""
-        status, text = self.send("POST", f"/gradio_api/call/{name}", {"data": data})
-        if status != 200:
-            return text
-        return self.send("GET", f"/gradio_api/call/{name}/{json.loads(text)['event_id']}")[1]
-
-    def join(self, number: int, data: list, event) -> str:
-        """Everything one of the page's own events says."""
-        body = {"fn_index": number, "data": data, "event_data": event, "session_hash": self.session, "trigger_id": None}
-        status, text = self.send("POST", "/gradio_api/queue/join", body)
-        where = urllib.parse.quote(self.session)
-        return text if status != 200 else self.send("GET", f"/gradio_api/queue/data?session_hash={where}")[1]
 
 
 @pytest.fixture(scope="module")
@@ -115,29 +69,6 @@ def own(visitor, picture) -> dict[str, str]:
     return things_of(visitor, picture)
 
 
-def things_of(visitor, picture) -> dict[str, str]:
-    """What a page of this visitor has: a gallery, another with a map, photos to learn from, a photo whose attention is shown."""
-    parts = {each["props"].get("elem_id"): each["id"] for each in visitor.config["components"]}
-    events = [each for each in visitor.config["dependencies"] if each["api_visibility"] != "public"]
-    give = {name: next(each for each in events if each["targets"] == [[parts[name], "upload"]]) for name in ("gallery", "embeddings")}
-    look = next(each for each in events if each["outputs"][1:] == [parts["attention"]] and [parts["photo"], "change"] in each["targets"])
-    found = {}
-    for name, each in give.items():
-        said = visitor.join(each["id"], [""], {"files": "examples", "request": 1})
-        found[name] = re.search(r'"run": ?"([^"]+)"', said)[1]
-    said = visitor.send(
-        "POST",
-        "/gradio_api/component_server",
-        {"component_id": parts["finetune"], "session_hash": "fuzz", "fn_name": "give", "data": {"files": "examples"}},
-    )
-    found["lesson"] = json.loads(said[1])["lesson"]
-    photo = {"path": visitor.upload("picture.png", picture.read_bytes()), "meta": {"_type": "gradio.FileData"}}
-    values = {each["id"]: each["props"].get("value") for each in visitor.config["components"]}
-    recipe = [values[each] for each in look["inputs"][3:]]
-    found["scene"] = re.search(r'"scene": ?"([^"]+)"', visitor.join(look["id"], [photo, "", "attention", *recipe], None))[1]
-    return found
-
-
 @pytest.fixture(scope="module")
 def strange(listener, tmp_path_factory) -> list[str]:
     """Texts that must lead nowhere."""
@@ -149,27 +80,10 @@ def strange(listener, tmp_path_factory) -> list[str]:
     return [*addresses, *paths, "/proc/self/environ", "/dev/zero", "C:\\boot.ini", "local-dir:/etc"]
 
 
-def check(text: str, given: list[str] = ()) -> None:
-    """No trace, no path but those that were given, nothing from elsewhere."""
-    assert SECRET not in text
-    assert "root:" not in text
-    shown = re.sub(r'"(path|url|rows|thumbnails|photo|crop|maps)": ?"[^"]*"', "", text)  # where the page finds its own files
-    for each in given:
-        shown = shown.replace(each, "").replace(json.dumps(each)[1:-1], "")
-    assert not (leak := LEAKS.search(shown)), shown[max(0, leak.start() - 200) : leak.end() + 200]
-
-
-def still_right(visitor, picture) -> bool:
-    """Whether the app answers an ordinary question as before."""
-    path = visitor.upload("picture.png", picture.read_bytes())
-    said = visitor.call("classify", [{"path": path, "meta": {"_type": "gradio.FileData"}}, "", 3, None])
-    return "event: complete" in said and said.count('"probability"') == 3
-
-
 def test_decoders_give_a_photo_or_a_sentence(tmp_path):
     """In this process: every format's bytes changed at random, and everything in hostile.py."""
-    from vitdemo.core.gallery import uploaded_items
-    from vitdemo.core.photos import decode
+    from vitdemo.core.photos.gallery import uploaded_items
+    from vitdemo.core.photos.photo import decode
 
     rng, settings, found = random.Random(SEED), Settings(), Counter()
     seeds = [hostile.photo(kind=kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")]
@@ -206,8 +120,8 @@ def test_decoders_give_a_photo_or_a_sentence(tmp_path):
 
 def test_checkpoints_that_lie_get_a_sentence(bundle, tmp_path):
     """In this process: a bundle's weights and config, which only the operator can name."""
-    from vitdemo.core import models
-    from vitdemo.core.weights import read_safetensors
+    from vitdemo.core.models import loader
+    from vitdemo.core.models.weights import read_safetensors
 
     rng = random.Random(SEED)
     weights = (bundle / "model.safetensors").read_bytes()
@@ -215,7 +129,7 @@ def test_checkpoints_that_lie_get_a_sentence(bundle, tmp_path):
         (path := tmp_path / f"{number}.safetensors").write_bytes(data)
         try:
             state = read_safetensors(path)
-            models.fit(state, models.skeleton(f"local-dir:{bundle}"), path.name)
+            loader.fit(state, loader.skeleton(f"local-dir:{bundle}"), path.name)
         except UserError:
             pass
         path.unlink()
@@ -227,7 +141,7 @@ def test_checkpoints_that_lie_get_a_sentence(bundle, tmp_path):
         try:
             import torch
 
-            models.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
+            loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
         except UserError:
             pass
     assert TINY  # the operator's catalogue is not read from files

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.test_fuzz import Visitor, things_of
+from tests.support.http import Visitor, things_of
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from timm.models import save_for_hf
 
-from tests.conftest import ROOT, TINY, noise
-from vitdemo.attention import gradients, maps, render
+from tests.support.apps import ROOT, TINY
+from tests.support.pictures import noise
+from vitdemo.attention.drawing import render
+from vitdemo.attention.methods import gradients, maps
 from vitdemo.cli import main
-from vitdemo.core.trace_cache import run_trace
+from vitdemo.core.inference.trace_cache import run_trace
 
 METHODS = ("cls", "rollout", "relevance", "gradient-rollout")
 

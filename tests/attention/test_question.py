@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from tests.small_vits import images, small_vit
-from vitdemo.attention import maps
-from vitdemo.attention.gradients import attention_gradient
+from tests.support.small_vits import images, small_vit
+from vitdemo.attention.methods import maps
+from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.attention.question import Question, gradient_of, heat, heats, title
 from vitdemo.core.errors import UserError
-from vitdemo.core.trace import trace
+from vitdemo.core.inference.trace import trace
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,13 @@ import pytest
 import timm
 from PIL import Image
 
-from tests.conftest import TINY, noise
-from tests.small_vits import small_vit, unfused_vit
+from tests.support.apps import TINY
+from tests.support.pictures import noise
+from tests.support.small_vits import small_vit, unfused_vit
 from vitdemo.attention.question import Question, gradient_of, heat
 from vitdemo.attention.snippet import snippet
 from vitdemo.core.errors import UserError
-from vitdemo.core.trace import trace
+from vitdemo.core.inference.trace import trace
 
 QUESTIONS = [
     Question("cls"),

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.conftest import TINY, noise
+from tests.support.apps import TINY
+from tests.support.pictures import noise
 from vitdemo.bench import classify
 from vitdemo.cli import main
 from vitdemo.core import config

@@ -5,7 +5,7 @@ import json
 import pytest
 import timm
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.bench import serve
 from vitdemo.cli import main
 from vitdemo.core import config

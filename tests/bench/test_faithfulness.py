@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.bench import faithfulness
 from vitdemo.cli import main
-from vitdemo.core import config, models
+from vitdemo.core import config
+from vitdemo.core.models import loader
 
 METHODS = {"random", "centre prior", "last-layer CLS", "rollout", "gradient rollout", "relevance"}
 
@@ -27,7 +28,7 @@ def photos(shared, tmp_path):
 
 
 def test_figures_of_every_method(photos, vit, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(models, "load", lambda *_: vit)  # a faster one
+    monkeypatch.setattr(loader, "load", lambda *_: vit)  # a faster one
     monkeypatch.setattr(faithfulness, "SEEDS", 2)
     monkeypatch.setattr(config, "ASSETS", tmp_path / "none")
     assert main(["bench", "faithfulness", "--photos", str(photos), "--json", str(tmp_path / "figures.json")]) == 0

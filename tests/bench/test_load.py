@@ -15,11 +15,11 @@ def truth():
 
 def test_what_is_known_is_what_this_project_answers(truth):
     """timm alone, and the app's own way from a file to the answer."""
-    from vitdemo.attention.maps import rollout
+    from vitdemo.attention.methods.maps import rollout
     from vitdemo.classify.photo import classify
-    from vitdemo.core.photos import open_photo
-    from vitdemo.core.store import ModelStore
-    from vitdemo.core.trace import trace
+    from vitdemo.core.inference.model_store import ModelStore
+    from vitdemo.core.inference.trace import trace
+    from vitdemo.core.photos.photo import open_photo
 
     store = ModelStore(Settings(model="demo", device="cpu"))
     vit = store.get().result(60)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.bench import ray as bench
 from vitdemo.cli import main
 from vitdemo.core import config

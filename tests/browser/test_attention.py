@@ -11,11 +11,12 @@ from PIL import Image, ImageSequence
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_classify import WAIT
-from vitdemo.attention import maps, render
-from vitdemo.attention.ablation import ablate
-from vitdemo.attention.faithfulness import erase_curve, random_heat
-from vitdemo.attention.gradients import attention_gradient
-from vitdemo.core.trace import trace
+from vitdemo.attention.drawing import render
+from vitdemo.attention.methods import maps
+from vitdemo.attention.methods.ablation import ablate
+from vitdemo.attention.methods.faithfulness import erase_curve, random_heat
+from vitdemo.attention.methods.gradients import attention_gradient
+from vitdemo.core.inference.trace import trace
 
 INSET = 16  # pixels of the canvas left out of a comparison: the frame that a download has and the canvas does not
 
@@ -78,7 +79,7 @@ def check(page: Page, heat, geometry, *, colours="inferno", opacity=0.5, smooth=
     shown = canvas(page)
     if bare is None:
         bare = bare_photo(page, opacity)
-    drawn = render.overlay(Image.fromarray(bare), np.asarray(heat), geometry, render.Look(colours, opacity, smooth), span=span)
+    drawn = render.overlay(Image.fromarray(bare), np.asarray(heat), geometry, render.OverlayStyle(colours, opacity, smooth), span=span)
     away = np.abs(inside(shown, geometry) - inside(np.asarray(drawn), geometry))
     assert (away > off).mean() < 0.002, f"{(away > off).mean():.4f} of the pixels differ, by up to {away.max()}"
 
@@ -231,7 +232,7 @@ def test_play_goes_through_the_layers(app, open_page, picture):
 
 
 def test_the_lens_names_the_leading_class_after_each_layer(app, open_page, picture, known, vit, engine):
-    from vitdemo.attention.heads import logit_lens
+    from vitdemo.attention.methods.heads import logit_lens
 
     _, traced, _ = known
     page = visit(open_page, app, picture)
@@ -382,7 +383,7 @@ def test_downloads_are_what_is_shown(app, open_page, picture, known, vit, monkey
 
     overlay = take(page, "Overlay", "picture-cls-overlay.png")
     with Image.open(picture) as photo:
-        expected = render.overlay(photo.convert("RGB"), heat, geometry, render.Look("magma", 0.7))
+        expected = render.overlay(photo.convert("RGB"), heat, geometry, render.OverlayStyle("magma", 0.7))
     assert np.array_equal(np.asarray(Image.open(overlay).convert("RGB")), np.asarray(expected))
     frames = list(ImageSequence.Iterator(Image.open(take(page, "GIF", "picture-cls-layers.gif"))))
     assert len(frames) == 3

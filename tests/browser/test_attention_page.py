@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.test_attention import Requests, offer, visit
 from tests.browser.test_classify import WAIT, clear, give, labels, serious
-from tests.conftest import noise
+from tests.support.pictures import noise
 
 
 def tab(page: Page, name: str) -> None:

@@ -9,7 +9,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import drop
-from tests.conftest import TINY, noise
+from tests.support.apps import TINY
+from tests.support.pictures import noise
 
 WAIT = 30_000  # milliseconds
 

@@ -15,12 +15,12 @@ from matplotlib.path import Path as Outline
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.core.config import Settings
-from vitdemo.core.gallery import find_items
-from vitdemo.embeddings.gallery import Embedding
-from vitdemo.ui.embedding_downloads import page_of
+from vitdemo.core.photos.gallery import find_items
+from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 from vitdemo.ui.packing import pack
+from vitdemo.ui.tabs.embeddings.downloads import page_of
 
 WAIT = 180_000  # milliseconds: the first map of all has umap compiled
 PHOTOS = 25  # that can be read
@@ -44,9 +44,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def known(folder, vit, engine, tmp_path_factory) -> Embedding:
+def known(folder, vit, engine, tmp_path_factory) -> EmbeddingGallery:
     """The same folder by this project's science."""
-    embedding = Embedding(find_items([folder]), vit, engine, Settings(cache_dir=tmp_path_factory.mktemp("known")))
+    embedding = EmbeddingGallery(find_items([folder]), vit, engine, Settings(cache_dir=tmp_path_factory.mktemp("known")))
     for _ in embedding.work():
         pass
     return embedding

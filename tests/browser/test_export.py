@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from safetensors.torch import save_file
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 
 WAIT = 240_000  # milliseconds
 

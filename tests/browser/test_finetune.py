@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.test_finetune_train import paint
+from tests.support.pictures import paint
 
 WAIT = 240_000  # milliseconds
 

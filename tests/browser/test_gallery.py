@@ -15,10 +15,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.conftest import Server, noise
+from tests.support.apps import Server
+from tests.support.pictures import noise
 from vitdemo.classify.gallery import classify_gallery
 from vitdemo.core.config import Settings
-from vitdemo.core.gallery import find_items
+from vitdemo.core.photos.gallery import find_items
 
 WAIT = 60_000  # milliseconds
 

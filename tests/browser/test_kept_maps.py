@@ -4,7 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.test_embeddings_map_command import classified, embedded, photos  # noqa: F401 (fixtures)
+from tests.embeddings.test_map_command import classified, embedded, photos  # noqa: F401 (fixtures)
 from vitdemo.cli import main
 
 pytest.importorskip("faiss")

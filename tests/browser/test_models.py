@@ -10,9 +10,9 @@ from playwright.sync_api import expect
 from safetensors.torch import save_file
 
 from tests.browser.test_classify import WAIT, choose, give, labels
-from tests.conftest import TINY
-from tests.hub import Hub
-from vitdemo.ui.model_header import BANNER
+from tests.support.apps import TINY
+from tests.support.hub import Hub
+from vitdemo.ui.components.model_picker import BANNER
 
 SMALL32 = "vit_small_patch32_224.augreg_in21k_ft_in1k"
 

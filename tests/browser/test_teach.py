@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.test_finetune_train import paint
+from tests.support.pictures import paint
 
 WAIT = 240_000  # milliseconds: the first map of all has umap compiled
 

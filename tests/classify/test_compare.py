@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.conftest import noise
-from vitdemo.classify.beside import ask_both
+from tests.support.pictures import noise
+from vitdemo.classify.compare import compare_models
 
 
 class Shifted:
@@ -23,7 +23,7 @@ class Shifted:
 
 def test_both_answers_and_how_far_apart(vit, engine):
     tensor = vit.preprocessing(noise(320, 240))
-    pair = ask_both(vit, Shifted(vit), tensor, engine, top=3)
+    pair = compare_models(vit, Shifted(vit), tensor, engine, top=3)
     with torch.inference_mode():
         expected = vit.module(tensor[None]).softmax(-1)[0]
     assert [each.probability for each in pair.first.predictions] == pytest.approx(expected.topk(3).values.tolist(), abs=1e-5)
@@ -36,7 +36,7 @@ def test_both_answers_and_how_far_apart(vit, engine):
 
 def test_features_have_no_classes_but_a_similarity(vit, engine):
     bare = replace(vit, labels=())
-    pair = ask_both(bare, bare, vit.preprocessing(noise(320, 240)), engine)
+    pair = compare_models(bare, bare, vit.preprocessing(noise(320, 240)), engine)
     assert (pair.first.predictions, pair.second.predictions) == ([], [])
     assert pair.cosine == pytest.approx(1, abs=1e-6)
     assert pair.difference == pytest.approx(0, abs=1e-5)

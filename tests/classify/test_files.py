@@ -9,20 +9,20 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.classify.files import write_rows
-from vitdemo.classify.gallery import Row, classify_gallery
+from vitdemo.classify.gallery import PredictionRow, classify_gallery
 from vitdemo.classify.photo import Prediction
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items
-from vitdemo.core.labels import Label
+from vitdemo.core.models.labels import Label
+from vitdemo.core.photos.gallery import find_items
 
 CAT, EGG = Label(281, "tabby, tabby cat", "n02123045"), Label(4, 'an "<b>egg</b>", 卵\nor two')
 ROWS = [
-    Row('a,b "c".jpg', "ab12", [Prediction(CAT, 0.75), Prediction(EGG, 0.125)]),
-    Row("bad.jpg", None, None, "“bad.jpg” is empty (0 bytes): copy or download it again."),
-    Row("two\nlines 写真.jpg", "cd34", [Prediction(EGG, 0.5)]),
+    PredictionRow('a,b "c".jpg', "ab12", [Prediction(CAT, 0.75), Prediction(EGG, 0.125)]),
+    PredictionRow("bad.jpg", None, None, "“bad.jpg” is empty (0 bytes): copy or download it again."),
+    PredictionRow("two\nlines 写真.jpg", "cd34", [Prediction(EGG, 0.5)]),
 ]
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.classify.gallery import classify_gallery
 from vitdemo.classify.photo import classify
 from vitdemo.core.config import Settings
-from vitdemo.core.gallery import find_items
+from vitdemo.core.photos.gallery import find_items
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,14 @@ import timm.data
 import torch
 from PIL import Image
 
-from tests.conftest import TINY, noise
-from vitdemo.classify.gallery import Row, classify_gallery
+from tests.support.apps import TINY
+from tests.support.pictures import noise
+from vitdemo.classify.gallery import PredictionRow, classify_gallery
 from vitdemo.classify.photo import classify, top_classes
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items
-from vitdemo.core.labels import Label
+from vitdemo.core.models.labels import Label
+from vitdemo.core.photos.gallery import find_items
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def photos(shared) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def rows(photos, real_tiny, engine) -> list[Row]:
+def rows(photos, real_tiny, engine) -> list[PredictionRow]:
     """The 200 photos, classified by this project."""
     return list(classify_gallery(find_items(photos), real_tiny, engine, Settings()))
 

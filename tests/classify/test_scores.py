@@ -2,16 +2,16 @@
 
 import pytest
 
-from vitdemo.classify.gallery import Row
+from vitdemo.classify.gallery import PredictionRow
 from vitdemo.classify.photo import Prediction
 from vitdemo.classify.scores import calibration_error, classes_named, score
-from vitdemo.core.labels import Label, labels_of
+from vitdemo.core.models.labels import Label, labels_of
 
 CAT, DOG, OWL = Label(0, "tabby, tabby cat", "n02123045"), Label(1, "dog"), Label(2, "great grey owl")
 
 
-def row(folder: str, *ranked: tuple[Label, float]) -> Row:
-    return Row("x.png", "id", [Prediction(label, probability) for label, probability in ranked], folder=folder)
+def row(folder: str, *ranked: tuple[Label, float]) -> PredictionRow:
+    return PredictionRow("x.png", "id", [Prediction(label, probability) for label, probability in ranked], folder=folder)
 
 
 def test_names_that_mean_a_class():
@@ -36,7 +36,7 @@ def test_counts():
         row("dog", (CAT, 0.6), (DOG, 0.4)),
         row("tabby", (OWL, 0.8), (DOG, 0.2)),
         row("elsewhere", (DOG, 1.0)),
-        Row("bad.png", error="no", folder="dog"),
+        PredictionRow("bad.png", error="no", folder="dog"),
     ]
     found = score(rows, [CAT, DOG, OWL])
     assert (found.photos, found.top1, found.top5) == (3, 1, 2)

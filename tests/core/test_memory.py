@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT, noise
+from tests.support.apps import ROOT
+from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
 from vitdemo.core.memory import Budget
 
@@ -16,7 +17,7 @@ import sys, time
 from concurrent.futures import ThreadPoolExecutor
 from vitdemo.core.config import Settings
 from vitdemo.core import memory
-from vitdemo.core.photos import open_photo
+from vitdemo.core.photos.photo import open_photo
 
 def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) // 1024

@@ -3,15 +3,15 @@
 import pytest
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, check_place, unwritable
+from vitdemo.core.outputs import as_cell, check_writable, unwritable
 
 
 def test_folders_on_the_way_are_made(tmp_path):
-    check_place(tmp_path / "a" / "b" / "c.png")
+    check_writable(tmp_path / "a" / "b" / "c.png")
     assert (tmp_path / "a" / "b").is_dir()
     assert not (tmp_path / "a" / "b" / "c.png").exists()
     (tmp_path / "old.png").write_bytes(b"old")
-    check_place(tmp_path / "old.png")
+    check_writable(tmp_path / "old.png")
     assert (tmp_path / "old.png").read_bytes() == b"old"
 
 
@@ -19,7 +19,7 @@ def test_places_that_can_not_be_written(tmp_path):
     (tmp_path / "file").touch()
     for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "file" / "a.png", "Not a directory|File exists")):
         with pytest.raises(UserError, match=rf"can't be written \({reason}\): choose another place\."):
-            check_place(path)
+            check_writable(path)
 
 
 def test_the_sentence(tmp_path):

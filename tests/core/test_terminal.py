@@ -1,6 +1,6 @@
 """What a terminal is told."""
 
-from vitdemo.core.terminal import printable, progress
+from vitdemo.core.terminal import printable, progress_line
 
 
 def test_a_name_cant_steer_the_terminal():
@@ -10,6 +10,6 @@ def test_a_name_cant_steer_the_terminal():
 
 
 def test_how_far_work_has_come():
-    assert progress(50, 200, 10) == "50/200 photos, 5.0 a second, 0:30 left "
-    assert progress(1, 1000, 2) == "1/1000 photos, 0.5 a second, 33:18 left "
-    assert progress(0, 7, 0) == "0/7 photos, 0.0 a second, 0:00 left "
+    assert progress_line(50, 200, 10) == "50/200 photos, 5.0 a second, 0:30 left "
+    assert progress_line(1, 1000, 2) == "1/1000 photos, 0.5 a second, 33:18 left "
+    assert progress_line(0, 7, 0) == "0/7 photos, 0.0 a second, 0:00 left "

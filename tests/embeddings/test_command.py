@@ -11,11 +11,12 @@ import timm
 import torch
 from PIL import Image
 
-from tests.conftest import ROOT, TINY, noise
+from tests.support.apps import ROOT, TINY
+from tests.support.pictures import noise
 from vitdemo.cli import main
 from vitdemo.core.errors import UserError
-from vitdemo.embeddings import gallery as gallery_module
-from vitdemo.embeddings.mapper import Mapper
+from vitdemo.embeddings.maps.mapper import Mapper
+from vitdemo.embeddings.vectors import gallery as gallery_module
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +147,7 @@ def test_wrong_usage(picture, model, flags, sentence, capsys):
 
 
 def test_ctrl_c_keeps_what_is_done(folder, model, tmp_path, monkeypatch, capsys):
-    embed = gallery_module.Embedding._embed
+    embed = gallery_module.EmbeddingGallery._embed
 
     def interrupted(*arguments):
         for step in embed(*arguments):
@@ -154,7 +155,7 @@ def test_ctrl_c_keeps_what_is_done(folder, model, tmp_path, monkeypatch, capsys)
             if step.done:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(gallery_module.Embedding, "_embed", interrupted)
+    monkeypatch.setattr(gallery_module.EmbeddingGallery, "_embed", interrupted)
     output = tmp_path / "out.npz"
     assert main(["embed", str(folder), *model, "--batch-size", "4", "--output", str(output)]) == 130
     with np.load(output) as file:

@@ -10,24 +10,29 @@ import pyarrow.parquet
 import pytest
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.labels import Label
-from vitdemo.core.predictions import Prediction
-from vitdemo.embeddings.atlas import Atlas, MapOptions
+from vitdemo.core.models.labels import Label
+from vitdemo.core.models.predictions import Prediction
 from vitdemo.embeddings.files import Mapped, write_vectors
-from vitdemo.embeddings.gallery import Row
+from vitdemo.embeddings.maps.atlas import Atlas, MapOptions
+from vitdemo.embeddings.vectors.gallery import EmbeddingRow
 
 ODD = os.fsdecode(b'photos/caf\xe9, "two"\nlines.jpg')  # no UTF-8 on disk
 BASE = ["sha256", "path", "model", "layer", "pooling", "embedding", "error"]
 MAP = ["label", "prediction", "probability", "x", "y", "cluster", "cluster_name", "membership", "neighbours"]
 
 
-def row(path: str, at: int, **more) -> Row:
-    return Row(path, sha256=f"{at:064}", at=at, predictions=(Prediction(Label(at, f"<b>{at}"), 0.5),), **more)
+def row(path: str, at: int, **more) -> EmbeddingRow:
+    return EmbeddingRow(path, sha256=f"{at:064}", at=at, predictions=(Prediction(Label(at, f"<b>{at}"), 0.5),), **more)
 
 
 @pytest.fixture
-def rows() -> list[Row]:
-    return [row("a/=1.jpg", 0, folder="a"), Row("a/bad.jpg", "a", error="“bad.jpg” is damaged."), row(ODD, 1), row("ü.png", 0, folder="ü")]
+def rows() -> list[EmbeddingRow]:
+    return [
+        row("a/=1.jpg", 0, folder="a"),
+        EmbeddingRow("a/bad.jpg", "a", error="“bad.jpg” is damaged."),
+        row(ODD, 1),
+        row("ü.png", 0, folder="ü"),
+    ]
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.cli import main
+from vitdemo.core.bulk.parquet import ParquetDataset
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.parts import Parts
-from vitdemo.ui import map_pages
+from vitdemo.ui.tabs.embeddings import map_pages
 
 pytest.importorskip("faiss")
 COUNT = 300
@@ -33,7 +33,7 @@ def embedded(photos) -> Path:
     """As Ray leaves it: two parts in the one schema, with a file that could not be read."""
     random = np.random.default_rng(0)
     folder = photos / "vectors"
-    parts = Parts(str(folder))
+    parts = ParquetDataset(str(folder))
     parts.begin({"command": "embed", "model": "m", "layer": "final", "pooling": "cls", "key": "k"})
     rows = []
     for number in range(COUNT):
@@ -53,7 +53,7 @@ def embedded(photos) -> Path:
 @pytest.fixture(scope="module")
 def classified(photos) -> Path:
     folder = photos / "classes"
-    parts = Parts(str(folder))
+    parts = ParquetDataset(str(folder))
     parts.begin({"command": "classify", "model": "m", "top": 1, "key": "k"})
     rows = [
         {"sha256": f"{number:064}", "path": "", "labels": ["dog, hound" if number % 2 else "<b>cat</b>"], "probabilities": [0.75]}
@@ -88,7 +88,7 @@ def test_parquet(asked, tmp_path, photos, capsys):
 
 
 def test_a_page(asked, tmp_path, monkeypatch):
-    monkeypatch.setattr(map_pages, "SHOWN", 200)
+    monkeypatch.setattr(map_pages, "MAX_POINTS", 200)
     output = tmp_path / "map.html"
     assert main([*asked, "--output", str(output), "--pictures", "300"]) == 0
     text = output.read_text("utf-8")
@@ -128,10 +128,10 @@ def test_folders_that_hold_no_vectors(embedded, classified, tmp_path, capsys, ca
     assert "holds no predictions" in capsys.readouterr().err
     assert main(["map", str(tmp_path / "nothing"), *output]) == 1
     assert "is no folder of ours" in capsys.readouterr().err
-    Parts(str(tmp_path / "patches")).begin({"command": "embed", "pooling": "patches"})
+    ParquetDataset(str(tmp_path / "patches")).begin({"command": "embed", "pooling": "patches"})
     assert main(["map", str(tmp_path / "patches"), *output]) == 1
     assert "embed with --pool cls or mean" in capsys.readouterr().err
-    Parts(str(tmp_path / "empty")).begin({"command": "embed", "pooling": "cls"})
+    ParquetDataset(str(tmp_path / "empty")).begin({"command": "embed", "pooling": "cls"})
     assert main(["map", str(tmp_path / "empty"), *output]) == 1
     assert "has no photos with vectors yet" in capsys.readouterr().err
 
@@ -151,7 +151,7 @@ def test_a_page_that_is_gone_or_too_large(tmp_path, monkeypatch):
     (tmp_path / "a.html").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="can't be read any more"):
         map_pages.kept(tmp_path, {"number": 0})
-    monkeypatch.setattr(map_pages, "LARGEST", 1)
+    monkeypatch.setattr(map_pages, "MAX_PAGE_BYTES", 1)
     with pytest.raises(UserError, match="has more than 0 MB"):
         map_pages.kept(tmp_path, {"number": 0})
 

@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import evenly, find_items
+from vitdemo.core.photos.gallery import find_items, spread_evenly
 from vitdemo.export import bundle, formats, known_answer, place
-from vitdemo.export.bundle import Step, export
+from vitdemo.export.bundle import ExportStep, export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import Report
 
@@ -31,7 +31,7 @@ def photos(tmp_path_factory):
     return folder
 
 
-def run(vit, engine, plan, output, settings, **more) -> tuple[list[Step], Report]:
+def run(vit, engine, plan, output, settings, **more) -> tuple[list[ExportStep], Report]:
     *steps, report = export(vit, engine, plan, output, settings, **more)
     return steps, report
 
@@ -158,5 +158,5 @@ def test_photos_find_scales_or_are_compared_on_never_both(settings, photos):
     assert len(scales) == len(rest) == 6
     assert {each.path for each in scales}.isdisjoint(each.path for each in rest)
     assert bundle._share_out(None, items, Plan("onnx"), settings) == ([], items)
-    assert len(evenly(items, 5)) == 5
-    assert {each.folder for each in evenly(items, 3)} == {"cat", "boat", "hat"}
+    assert len(spread_evenly(items, 5)) == 5
+    assert {each.folder for each in spread_evenly(items, 3)} == {"cat", "boat", "hat"}

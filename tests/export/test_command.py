@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.cli import main
 
 
@@ -58,9 +58,9 @@ def test_int8_prints_its_table(bundle, photos, tmp_path, capsys):
     ],
 )
 def test_what_can_not_be_done_is_said_before_the_model_loads(flags, status, sentence, tmp_path, capsys, monkeypatch):
-    from vitdemo.core import models
+    from vitdemo.core.models import loader
 
-    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(loader, "load", lambda *_: pytest.fail("the model was loaded"))
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")

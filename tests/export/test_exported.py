@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.conftest import ROOT, noise
+from tests.support.apps import ROOT
+from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items
+from vitdemo.core.photos.gallery import find_items
 from vitdemo.export import exported
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan

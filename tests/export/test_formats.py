@@ -10,13 +10,13 @@ import timm
 import torch
 from safetensors import safe_open
 
-from tests.conftest import ROOT
-from tests.small_vits import small_vit, timms_attention, unfused_vit
-from vitdemo.core import models
+from tests.support.apps import ROOT
+from tests.support.small_vits import small_vit, timms_attention, unfused_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.labels import labels_of
-from vitdemo.core.models import Vit
+from vitdemo.core.models import loader
+from vitdemo.core.models.labels import labels_of
+from vitdemo.core.models.vit import Vit
 from vitdemo.export import formats, runtimes
 from vitdemo.export.plan import Plan
 
@@ -125,9 +125,9 @@ def test_safetensors_are_the_same_bits_for_plain_timm(vit, tmp_path):
 
 def test_safetensors_come_back_into_the_app(tmp_path):
     """The demo model, with its familiarity; and a model of ImageNet's classes, with their synsets."""
-    demo = models.load("demo", Settings(), torch.device("cpu"), lambda _: None)
+    demo = loader.load("demo", Settings(), torch.device("cpu"), lambda _: None)
     formats.write(demo, Plan("safetensors", "fp16"), tmp_path)
-    again = models.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
+    again = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
     assert again.labels == demo.labels
     assert again.preprocessing == demo.preprocessing
     assert again.familiarity.limit == demo.familiarity.limit
@@ -138,7 +138,7 @@ def test_imagenets_labels_keep_their_synsets(tmp_path):
     module = timm.create_model("vit_tiny_patch16_224", depth=1, embed_dim=24, num_heads=1).eval()
     vit = replace(small_vit(), module=module, labels=labels_of(1000, {}))
     formats.write(vit, Plan("safetensors"), tmp_path)
-    again = models.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
+    again = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
     assert again.labels == vit.labels
 
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items
+from vitdemo.core.photos.gallery import find_items
 from vitdemo.export import parity
-from vitdemo.export.parity import Agreement, Sample, agreement, compare, read_sample, time_in_turn
+from vitdemo.export.parity import Agreement, ParitySample, agreement, compare, read_sample, time_in_turn
 
 
-def sample(answers, targets) -> Sample:
-    return Sample(np.zeros((len(answers), 2, 2, 3), np.uint8), None, np.float32(answers), targets, "by hand")
+def sample(answers, targets) -> ParitySample:
+    return ParitySample(np.zeros((len(answers), 2, 2, 3), np.uint8), None, np.float32(answers), targets, "by hand")
 
 
 def test_counts_made_by_hand():

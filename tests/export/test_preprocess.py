@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import noise
-from vitdemo.core.photos import open_photo
-from vitdemo.core.preprocessing import Preprocessing
+from tests.support.pictures import noise
+from vitdemo.core.photos.photo import open_photo
+from vitdemo.core.photos.preprocessing import Preprocessing
 from vitdemo.export.report import TEMPLATES
 
 BASE = Preprocessing((48, 48), 0.9, "center", "bicubic", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

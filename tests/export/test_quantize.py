@@ -7,13 +7,13 @@ import onnx
 import pytest
 import torch
 
-from tests.small_vits import small_vit
+from tests.support.small_vits import small_vit
 from vitdemo.export import formats, quantize, runtimes
 from vitdemo.export.bundle import choose
 from vitdemo.export.parity import Agreement
 from vitdemo.export.plan import Plan
-from vitdemo.export.quantize import Recipe, recipes
-from vitdemo.export.report import Row, concerns
+from vitdemo.export.quantize import QuantizationRecipe, recipes
+from vitdemo.export.report import ReportRow, concerns
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +60,14 @@ def test_the_layers_are_found_by_their_module(graph):
 
 
 def test_later_fc2_stays_in_fp32(graph, tmp_path):
-    quantize.quantize(graph[0], tmp_path / "q.onnx", Recipe("x", "dynamic", late_fc2=True))
+    quantize.quantize(graph[0], tmp_path / "q.onnx", QuantizationRecipe("x", "dynamic", late_fc2=True))
     kept = [node.name for node in onnx.load(tmp_path / "q.onnx").graph.node if node.op_type == "MatMul"]
     second = quantize.nodes_of(onnx.load(graph[0]), ("fc2",))
     assert [name for name in second if name in kept] == second[1:]
 
 
-def row(name: str, size: int, agreement: float, seconds: float, mean: float = 0.1) -> Row:
-    return Row(name, size, Agreement(200, 1.0, mean, agreement, 0.5, None, None, 0), {1: seconds, 8: 8 * seconds})
+def row(name: str, size: int, agreement: float, seconds: float, mean: float = 0.1) -> ReportRow:
+    return ReportRow(name, size, Agreement(200, 1.0, mean, agreement, 0.5, None, None, 0), {1: seconds, 8: 8 * seconds})
 
 
 def test_the_fastest_that_agrees_or_the_smallest():

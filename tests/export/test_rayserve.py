@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import noise
-from tests.test_export_serving import ask, expected, free_port
-from vitdemo.core.gallery import find_items
+from tests.export.test_serving import ask, expected, free_port
+from tests.support.pictures import noise
+from vitdemo.core.photos.gallery import find_items
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES

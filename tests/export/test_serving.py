@@ -24,9 +24,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, noise
-from tests.small_vits import small_vit
-from vitdemo.core.gallery import find_items
+from tests.support.apps import ROOT
+from tests.support.pictures import noise
+from tests.support.small_vits import small_vit
+from vitdemo.core.photos.gallery import find_items
 from vitdemo.export import serving
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import ROOT
-from tests.test_finetune_train import paint
+from tests.support.apps import ROOT
+from tests.support.pictures import paint
 from vitdemo.cli import main
-from vitdemo.core import checkpoint
 from vitdemo.core.config import ASSETS
+from vitdemo.core.training import checkpoint
 
 LEARN = ["--unfreeze", "1", "--head-epochs", "2", "--epochs", "6", "--batch-size", "4", "--patience", "0"]
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from vitdemo.finetune import command
-from vitdemo.finetune.elsewhere import elsewhere
+from vitdemo.finetune.launch_commands import launch_commands
 from vitdemo.finetune.recipe import PRESETS, UPDATE, Recipe
 
 ODD = {"rosso": "red and 'blue'", "<b>$(rm)</b>": "", "a": "b=c"}
@@ -25,7 +25,7 @@ def read(line: str) -> argparse.Namespace:
     "recipe", [each.recipe for each in PRESETS.values()] + [Recipe(unfreeze="2", lr=1.23456789e-5, balance=False, seed=7)]
 )
 def test_one_process_repeats_the_run(recipe):
-    flags = read(elsewhere(recipe, "demo", ODD).here)
+    flags = read(launch_commands(recipe, "demo", ODD).here)
     assert command._recipe(flags) == recipe
     assert (str(flags.folder), str(flags.output), flags.model) == ("PHOTOS", "MODEL", "demo")
     assert dict(command._renaming(each) for each in flags.rename) == ODD
@@ -35,7 +35,7 @@ def test_one_process_repeats_the_run(recipe):
 @pytest.mark.parametrize("processes", [2, 4])
 def test_several_processes_update_from_as_many_photos(size, accumulate, processes):
     recipe = Recipe(unfreeze="all", batch_size=size, accumulate=accumulate)
-    told = elsewhere(recipe, "demo", {}, processes=processes)
+    told = launch_commands(recipe, "demo", {}, processes=processes)
     wanted = (size or 8) * (accumulate or UPDATE // (size or 8))
     for line in (told.accelerate, told.ray):
         shared = command._recipe(read(line))
@@ -46,6 +46,6 @@ def test_several_processes_update_from_as_many_photos(size, accumulate, processe
 
 def test_a_head_alone_is_the_same_run_everywhere():
     recipe = Recipe(head_epochs=5, epochs=3, lr=0.5)  # the blocks' settings have no say
-    told = elsewhere(recipe, "demo", {})
+    told = launch_commands(recipe, "demo", {})
     for line in (told.here, told.accelerate, told.ray):
         assert command._recipe(read(line)) == Recipe(head_epochs=5)

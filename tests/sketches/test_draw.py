@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from tests.conftest import ROOT
+from tests.support.apps import ROOT
 from vitdemo import cli
 from vitdemo.sketches.draw import LABELS, UNSEEN, Sketch, sketch, sketches
 

@@ -7,10 +7,11 @@ import sys
 import pytest
 import torch
 
-from tests.conftest import ROOT
+from tests.support.apps import ROOT
 from vitdemo.classify.photo import classify
-from vitdemo.core import checkpoint, models
 from vitdemo.core.config import Settings
+from vitdemo.core.models import loader
+from vitdemo.core.training import checkpoint
 from vitdemo.sketches.draw import LABELS, sketch
 from vitdemo.sketches.train import Drawings, temperature
 
@@ -52,7 +53,7 @@ def test_a_short_training_goes_on_and_ends_in_a_bundle(tmp_path, engine):
     command = [sys.executable, "-m", "vitdemo.sketches.train", "--work", tmp_path / "work", "--output", tmp_path / "demo", "--small", "128"]
     for large in ("32", "64"):
         subprocess.run([*command, "--large", large], cwd=ROOT, check=True, timeout=900, env=os.environ | {"OMP_NUM_THREADS": "2"})
-    vit = models.load(f"local-dir:{tmp_path / 'demo'}", Settings(), torch.device("cpu"), lambda _: None)
+    vit = loader.load(f"local-dir:{tmp_path / 'demo'}", Settings(), torch.device("cpu"), lambda _: None)
     assert tuple(label.name for label in vit.labels) == LABELS
     assert (vit.preprocessing.size, vit.preprocessing.crop_pct, vit.preprocessing.mean) == ((224, 224), 1.0, (0.5, 0.5, 0.5))
     assert checkpoint.load(tmp_path / "work" / "large.safetensors")["step"] == 2

@@ -1,13 +1,16 @@
 """Small ViTs with random weights, of every kind whose attention this project reads, and timm's own unfused models beside them."""
 
+from pathlib import Path
+
 import timm
 import torch
 from timm.layers import set_fused_attn
+from timm.models import save_for_hf
 from timm.utils import AttentionExtract
 
-from vitdemo.core.labels import labels_of
-from vitdemo.core.models import Vit
-from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.models.labels import labels_of
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 SMALL = {"embed_dim": 48, "depth": 3, "num_heads": 3, "img_size": 64, "patch_size": 16, "num_classes": 8}
 KINDS = {  # what it stands for: timm's name and what differs from SMALL
@@ -64,3 +67,14 @@ def _build(kind: str, seed: int) -> torch.nn.Module:
         if each.ndim > 1:
             torch.nn.init.normal_(each, std=0.1)
     return module
+
+
+def write_bundle(folder: Path) -> Path:
+    """A small plain ViT with eight named classes, in timm's own layout. Returns the folder."""
+    torch.manual_seed(0)
+    shape = {"depth": 3, "embed_dim": 48, "num_heads": 3}
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=8, **shape)
+    torch.nn.init.normal_(model.head.weight, std=0.5)
+    names = ["apple", "boat", "cat", "door", "<b>egg</b>", "fish", "gate", "hat"]
+    save_for_hf(model, folder, model_config={"label_names": names, "model_args": shape}, safe_serialization=True)
+    return folder

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import uploaded_items
-from vitdemo.core.jobs import Job
-from vitdemo.core.store import ModelStore
-from vitdemo.ui.attention_scenes import Scene
-from vitdemo.ui.upload import Upload
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.jobs.jobs import Job
+from vitdemo.core.photos.gallery import uploaded_items
+from vitdemo.ui.server.upload import Upload
+from vitdemo.ui.tabs.attention.sessions import AttentionSession
 from vitdemo.ui.visitors import Visitors
 
 
@@ -74,12 +74,12 @@ def test_the_photos_of_a_gallery_stay_while_it_works_waits_or_is_looked_at(visit
     age(folder)
     visitors.sweep()
     assert [each.is_file() for each in photos] == [True, False, False, False]
-    visitors.embeddings.mapper.close()
+    visitors.embedding_jobs.mapper.close()
 
 
 def test_a_lesson_stays_while_it_works_or_is_looked_at_and_takes_no_other_with_it(visitors, folder):
     photos = [given(folder, str(number)) for number in range(4)]
-    lessons = [visitors.lessons.give(uploaded_items([("a.png", each)], visitors.settings)) for each in photos]
+    lessons = [visitors.finetune_sessions.give(uploaded_items([("a.png", each)], visitors.settings)) for each in photos]
     wait_for(lambda: all(each.state == "ready" for each in lessons))
     running, waiting, looked_at, left = lessons
     for each, state in ((running, "running"), (waiting, "waiting")):
@@ -88,7 +88,7 @@ def test_a_lesson_stays_while_it_works_or_is_looked_at_and_takes_no_other_with_i
         (each.folder / "weights").write_bytes(b"x")
         each.shelf.mkdir()
         each.seen -= 1000
-    visitors.lessons.get(looked_at.id)
+    visitors.finetune_sessions.get(looked_at.id)
     age(folder)
     os.utime(folder / "lessons", (0, 0))
     visitors.sweep()
@@ -97,31 +97,31 @@ def test_a_lesson_stays_while_it_works_or_is_looked_at_and_takes_no_other_with_i
         False,
     ]
     with pytest.raises(UserError, match="not here any more"):
-        visitors.lessons.get(left.id)
+        visitors.finetune_sessions.get(left.id)
 
 
 def test_an_export_stays_while_it_works_or_is_looked_at_and_takes_no_other_with_it(visitors, folder):
-    exports = [visitors.exports.begin() for _ in range(3)]
+    exports = [visitors.export_sessions.begin() for _ in range(3)]
     running, looked_at, left = exports
     running.job = Job(running.folder / "job", ("export",), "running")
     for each in exports:
         each.shelf.mkdir()
         each.seen -= 1000
-    visitors.exports.get(looked_at.id)
+    visitors.export_sessions.get(looked_at.id)
     age(folder)
     visitors.sweep()
     assert [each.folder.is_dir() and each.shelf.is_dir() for each in exports] == [True, True, False]
     with pytest.raises(UserError, match="not here any more"):
-        visitors.exports.get(left.id)
+        visitors.export_sessions.get(left.id)
 
 
 def test_a_scene_keeps_its_photo_and_its_files_as_long_as_it_is_asked_for(visitors, folder):
     photos = [given(folder, name) for name in ("asked for", "left")]
-    scenes = [Scene(str(each), "", Upload(each, "photo.png"), "", None, None, None, visitors.settings) for each in photos]
+    scenes = [AttentionSession(str(each), "", Upload(each, "photo.png"), "", None, None, None, visitors.settings) for each in photos]
     for each in scenes:
-        visitors.scenes.keep(each)
+        visitors.attention_sessions.keep(each)
         each.write("file", b"x")
     age(folder)
-    visitors.scenes.get(scenes[0].id)
+    visitors.attention_sessions.get(scenes[0].id)
     visitors.sweep()
     assert [photo.is_file() and each.folder.is_dir() for photo, each in zip(photos, scenes, strict=True)] == [True, False]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.outputs import check_place, unwritable
+from vitdemo.core.outputs import check_writable, unwritable
 
 METHODS = ("cls", "rollout", "relevance", "gradient-rollout")
 FUSED = ("mean", "max", "min")
@@ -33,14 +33,14 @@ def add(commands) -> None:
 def _attention(flags: argparse.Namespace) -> int:
     head = _check(flags)
     settings = Settings.read(flags)
-    from vitdemo.attention import render
-    from vitdemo.core.photos import open_photo
-    from vitdemo.core.store import ModelStore
-    from vitdemo.core.trace_cache import TraceCache
+    from vitdemo.attention.drawing import render
+    from vitdemo.core.inference.model_store import ModelStore
+    from vitdemo.core.inference.trace_cache import TraceCache
+    from vitdemo.core.photos.photo import open_photo
 
     photo = open_photo(flags.image, settings)
     for path in filter(None, (flags.output, flags.npz)):
-        check_place(path)
+        check_writable(path)
     store = ModelStore(settings)
     vit = store.get().result()
     print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
@@ -59,8 +59,8 @@ def _attention(flags: argparse.Namespace) -> int:
 
 def _heat(flags: argparse.Namespace, head: int | str, vit, engine, photo, trace) -> tuple:
     """The map that is asked for, and what it is of."""
-    from vitdemo.attention import gradients, maps
-    from vitdemo.core.photos import shown_name
+    from vitdemo.attention.methods import gradients, maps
+    from vitdemo.core.photos.photo import shown_name
 
     with _wrong_usage():
         layer = maps.check_layer(trace, trace.layers if flags.layer is None else flags.layer)
@@ -115,7 +115,8 @@ def _wrong_usage():
 def _write(flags, vit, photo, geometry, trace, heat) -> None:
     import numpy as np
 
-    from vitdemo.attention import maps, render
+    from vitdemo.attention.drawing import render
+    from vitdemo.attention.methods import maps
 
     if flags.npz:
         numbers = {"heat": heat, "attention_cls": maps.cls_attention(trace), "logits": trace.logits if vit.labels else trace.logits[:0]}

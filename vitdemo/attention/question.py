@@ -6,13 +6,13 @@ from typing import Any, get_args
 
 import torch
 
-from vitdemo.attention import maps
-from vitdemo.attention.gradients import attention_gradient, check_target
-from vitdemo.attention.maps import Fusion
-from vitdemo.core.engine import Engine
+from vitdemo.attention.methods import maps
+from vitdemo.attention.methods.gradients import attention_gradient, check_target
+from vitdemo.attention.methods.maps import Fusion
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
-from vitdemo.core.trace import Heat, Trace
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.inference.trace import Heat, Trace
+from vitdemo.core.models.vit import Vit
 
 METHODS = ("cls", "rollout", "relevance", "gradient-rollout", "looks-at", "looked-at-by")
 OF_A_CLASS = ("relevance", "gradient-rollout")

@@ -2,9 +2,9 @@
 
 from vitdemo.attention.question import OF_A_CLASS, OF_A_PATCH, Question
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.core.trace import Trace
+from vitdemo.core.inference.trace import Trace
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 FUSED = {"mean": "mean({})", "max": "amax({})", "min": "amin({})"}
 

@@ -26,7 +26,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.photos.gallery import find_items
 
     folder = photos or SHARED / "data" / "imagenet_val"
     paths = [str(item.path) for item in find_items([folder])] if folder.is_dir() else []
@@ -67,7 +67,7 @@ def _whose_weights(model: str) -> str:
 
 def _serve(side: str, model: str, batch: int, folder: str, count: int) -> None:
     """What the process of a side does."""
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.photos.gallery import find_items
 
     paths = [str(item.path) for item in find_items([folder])][:count]
     classify = _SIDES[side](model, batch, paths)
@@ -82,9 +82,9 @@ def _serve(side: str, model: str, batch: int, folder: str, count: int) -> None:
 def _ours(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int]:
     from vitdemo.classify.gallery import classify_gallery
     from vitdemo.core.config import Settings
-    from vitdemo.core.engine import Engine
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.inference.engine import Engine
     from vitdemo.core.memory import give_back_freed_memory
+    from vitdemo.core.photos.gallery import find_items
 
     give_back_freed_memory()
     vit, settings = _vit(model), Settings(batch_size=batch)
@@ -158,9 +158,9 @@ def _vit(model: str):
     """The same as this app's Vit."""
     import torch
 
-    from vitdemo.core.labels import labels_of
-    from vitdemo.core.models import Vit
-    from vitdemo.core.preprocessing import Preprocessing
+    from vitdemo.core.models.labels import labels_of
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.preprocessing import Preprocessing
 
     network = _network(model).requires_grad_(False)
     labels = labels_of(network.num_classes, network.pretrained_cfg)

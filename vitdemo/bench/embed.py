@@ -37,7 +37,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.photos.gallery import find_items
 
     folder = photos or SHARED / "data" / "caltech20" / "train"
     count = len(find_items([folder])[:PHOTOS]) if folder.is_dir() else 0
@@ -74,8 +74,8 @@ def _turns(names: tuple[str, ...], runs: int, reference: str, *task) -> dict:
 def _resident(runs: int, cache: Path) -> dict:
     """A second start's first map, and switches of layer, through the child process that the app uses."""
     from vitdemo.core.config import Settings
-    from vitdemo.embeddings.atlas import MapOptions
-    from vitdemo.embeddings.mapper import Mapper
+    from vitdemo.embeddings.maps.atlas import MapOptions
+    from vitdemo.embeddings.maps.mapper import Mapper
 
     first, other = _points(SWITCHED), _points(SWITCHED, blur=2.0)
     found: dict[str, list[float]] = {"ready": [], "first map": [], "layer switch": []}
@@ -119,7 +119,7 @@ def _serve(side: str, *task) -> None:
 
 
 def _pass(side: str, folder: str, count: int) -> Callable[[bool], None]:
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.photos.gallery import find_items
 
     paths = [str(item.path) for item in find_items([folder])[:count]]
     embed = _PASSES[side](paths)
@@ -133,17 +133,17 @@ def _pass(side: str, folder: str, count: int) -> Callable[[bool], None]:
 
 def _ours(paths: list[str]) -> Callable[[list[str]], int]:
     from vitdemo.core.config import Settings
-    from vitdemo.core.engine import Engine
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.inference.engine import Engine
     from vitdemo.core.memory import give_back_freed_memory
-    from vitdemo.embeddings.gallery import Embedding
+    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
     give_back_freed_memory()
     vit, settings = _vit(), Settings(batch_size=BATCH, vector_cache_mb=0)
     engine = Engine(vit.device)
 
     def embed(paths: list[str]) -> int:
-        gallery = Embedding(find_items(paths), vit, engine, settings)
+        gallery = EmbeddingGallery(find_items(paths), vit, engine, settings)
         for _ in gallery.work():
             pass
         return len(gallery.vectors("final"))
@@ -218,7 +218,7 @@ _PASSES = dict(zip(PASSES, (_ours, _hooks, _transformers, _model_alone), strict=
 
 
 def _our_map(count: int) -> Callable[[bool], float]:
-    from vitdemo.embeddings.atlas import MapOptions, draw
+    from vitdemo.embeddings.maps.atlas import MapOptions, draw
 
     points = _points(count)
     return lambda warm: draw(points[: 100 if warm else None], MapOptions()).trust
@@ -229,7 +229,7 @@ def _plain_map(count: int) -> Callable[[bool], float]:
 
     from umap import UMAP
 
-    from vitdemo.embeddings.scores import trustworthiness
+    from vitdemo.embeddings.maps.scores import trustworthiness
 
     warnings.simplefilter("ignore")
     points = _points(count)
@@ -262,9 +262,9 @@ def _vit():
     """The same as this app's Vit."""
     import torch
 
-    from vitdemo.core.labels import labels_of
-    from vitdemo.core.models import Vit
-    from vitdemo.core.preprocessing import Preprocessing
+    from vitdemo.core.models.labels import labels_of
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.preprocessing import Preprocessing
 
     network = _network()
     parameters = sum(each.numel() for each in network.parameters())

@@ -36,10 +36,10 @@ def _agreements(recipes, photos: Path | None) -> Iterator[tuple[str, dict]]:
     """What each recipe does to the real ViT-Tiny's answers; nothing where its weights or the photos are not there."""
     import torch
 
-    from vitdemo.core import models
     from vitdemo.core.config import SHARED, Settings
-    from vitdemo.core.engine import Engine
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.inference.engine import Engine
+    from vitdemo.core.models import loader
+    from vitdemo.core.photos.gallery import find_items
     from vitdemo.export import formats, parity, quantize, runtimes
     from vitdemo.export.plan import Plan
 
@@ -48,7 +48,7 @@ def _agreements(recipes, photos: Path | None) -> Iterator[tuple[str, dict]]:
         print("real weights or photos are not there (VITDEMO_SHARED), so nothing is said about the recipes' answers")
         return
     settings = Settings(model=TINY, checkpoint=checkpoint)
-    vit = models.load(TINY, settings, torch.device("cpu"), lambda _: None)
+    vit = loader.load(TINY, settings, torch.device("cpu"), lambda _: None)
     *_, sample = parity.read_sample(find_items([photos]), str(photos), vit, Engine(vit.device), settings)
     with tempfile.TemporaryDirectory() as folder:
         base = formats.write(vit, Plan("onnx"), Path(folder))
@@ -68,9 +68,9 @@ def _sides(recipes, folder: Path) -> Iterator[tuple[str, Callable]]:
     import torch
 
     from vitdemo.core.config import DEFAULT_MODEL
-    from vitdemo.core.labels import labels_of
-    from vitdemo.core.models import Vit
-    from vitdemo.core.preprocessing import Preprocessing
+    from vitdemo.core.models.labels import labels_of
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.preprocessing import Preprocessing
     from vitdemo.export import formats, quantize, runtimes
     from vitdemo.export.plan import Plan
 

@@ -24,19 +24,19 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """
     import torch
 
-    from vitdemo.core import models
     from vitdemo.core.config import ASSETS, DEMO_MODEL, SHARED, Settings
     from vitdemo.core.errors import UserError
+    from vitdemo.core.models import loader
 
     folder, weights = photos or SHARED / "data" / "pets", SHARED / "weights" / f"{TINY}.safetensors"
     for place in (folder, weights):
         if not place.exists():
             raise UserError(f"{place} is not there: set VITDEMO_SHARED, or give --photos a folder with images/ and masks/.")
     cpu = torch.device("cpu")
-    tiny = models.load(TINY, Settings(model=TINY, checkpoint=weights), cpu, lambda _: None)
+    tiny = loader.load(TINY, Settings(model=TINY, checkpoint=weights), cpu, lambda _: None)
     results = {"pets": _measure(f"{TINY} on {folder}", tiny, list(_pairs(folder)))}
     if (ASSETS / "demo").is_dir():
-        demo = models.load(DEMO_MODEL, Settings(model=DEMO_MODEL), cpu, lambda _: None)
+        demo = loader.load(DEMO_MODEL, Settings(model=DEMO_MODEL), cpu, lambda _: None)
         results["drawn"] = _measure(f"the demo model on {DRAWN} fresh drawn pictures", demo, list(_drawn()))
     else:
         print("The demo model is not in assets/demo, so its drawn pictures are left out.")
@@ -48,8 +48,8 @@ def _pairs(folder: Path) -> Iterator[tuple]:
     from PIL import Image
 
     from vitdemo.core.config import Settings
-    from vitdemo.core.gallery import find_items
-    from vitdemo.core.photos import open_photo
+    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.photo import open_photo
 
     images = folder / "images" if (folder / "images").is_dir() else folder
     for path in (item.path for item in find_items([images])):
@@ -65,8 +65,8 @@ def _drawn() -> Iterator[tuple]:
 
 
 def _measure(title: str, vit, pairs: list[tuple]) -> dict:
-    from vitdemo.attention.faithfulness import agreement, erase_curve, mask_shares
-    from vitdemo.core.engine import Engine
+    from vitdemo.attention.methods.faithfulness import agreement, erase_curve, mask_shares
+    from vitdemo.core.inference.engine import Engine
 
     engine = Engine(vit.device)
     erased = {round(number * (len(pairs) - 1) / (ERASED - 1)) for number in range(ERASED)}  # spread over all
@@ -93,8 +93,8 @@ def _measure(title: str, vit, pairs: list[tuple]) -> dict:
 
 def _maps(vit, engine, image) -> tuple:
     """The model input, each method's maps (random has several) and the model's top class."""
-    from vitdemo.attention import faithfulness, gradients, maps
-    from vitdemo.core.trace_cache import run_trace
+    from vitdemo.attention.methods import faithfulness, gradients, maps
+    from vitdemo.core.inference.trace_cache import run_trace
 
     tensor = vit.preprocessing(image)
     trace = run_trace(vit, engine, tensor)

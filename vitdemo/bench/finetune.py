@@ -23,7 +23,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.photos.gallery import find_items
 
     folder = photos or SHARED / "data" / "caltech20" / "train"
     items = find_items([folder]) if folder.is_dir() else []
@@ -81,20 +81,20 @@ def _ours(items: list, folder: Path) -> None:
     import torch
 
     from vitdemo.core.config import Settings
-    from vitdemo.core.engine import Engine
-    from vitdemo.core.labels import labels_of
-    from vitdemo.core.models import Vit
-    from vitdemo.core.preprocessing import Preprocessing
-    from vitdemo.finetune.dataset import place
-    from vitdemo.finetune.recipe import Recipe
-    from vitdemo.finetune.train import finetune
+    from vitdemo.core.inference.engine import Engine
+    from vitdemo.core.models.labels import labels_of
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.preprocessing import Preprocessing
+    from vitdemo.finetune.data.dataset import place
+    from vitdemo.finetune.learning.train import finetune
+    from vitdemo.finetune.recipe import TrainerConfig
 
     network = _network().eval().requires_grad_(False)
     labels = labels_of(network.num_classes, network.pretrained_cfg)
     vit = Vit(MODEL, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), 0)
     samples, notes = place(items, folder)
     with tempfile.TemporaryDirectory() as output:
-        for _ in finetune(vit, Engine(vit.device), samples, Recipe(head_epochs=EPOCHS), Path(output), Settings(), notes):
+        for _ in finetune(vit, Engine(vit.device), samples, TrainerConfig(head_epochs=EPOCHS), Path(output), Settings(), notes):
             pass
 
 
@@ -130,9 +130,9 @@ def _batch() -> tuple:
 def _trainer_steps() -> Callable[[], None]:
     import torch
 
-    from vitdemo.core.training import Recipe, Trainer
+    from vitdemo.core.training.trainer import Trainer, TrainerConfig
 
-    recipe = Recipe(steps=10_000, lr=1e-4, warmup=10, layer_decay=0.75)
+    recipe = TrainerConfig(steps=10_000, lr=1e-4, warmup=10, layer_decay=0.75)
     trainer, batch = Trainer(_network(3), recipe, torch.nn.CrossEntropyLoss()), _batch()
 
     def steps() -> None:

@@ -42,11 +42,11 @@ class Work:
         import torch
 
         from vitdemo.core.config import SHARED, Settings
-        from vitdemo.core.engine import Engine
         from vitdemo.core.errors import UserError
-        from vitdemo.core.gallery import find_items
-        from vitdemo.finetune.dataset import TEST
-        from vitdemo.finetune.dataset import place as placed
+        from vitdemo.core.inference.engine import Engine
+        from vitdemo.core.photos.gallery import find_items
+        from vitdemo.finetune.data.dataset import TEST
+        from vitdemo.finetune.data.dataset import place as placed
 
         self.place, self.folder = place, photos or SHARED / "data" / "caltech20"
         self.weights = SHARED / "weights" / f"{TINY}.safetensors"
@@ -125,7 +125,7 @@ class Work:
         return [own[index] for index in dice.permutation(len(own))[:FEW]]
 
     def _learn(self, recipe, samples: list, folder: Path, *, random: bool = False) -> dict:
-        from vitdemo.finetune.train import finetune
+        from vitdemo.finetune.learning.train import finetune
 
         for event in finetune(self._vit(random=random), self.engine, samples, recipe, folder, self.settings):
             report = event
@@ -135,9 +135,9 @@ class Work:
         import timm
         import torch
 
-        from vitdemo.core import models
+        from vitdemo.core.models import loader
 
-        vit = models.load(TINY, self.settings, torch.device("cpu"), lambda _: None)
+        vit = loader.load(TINY, self.settings, torch.device("cpu"), lambda _: None)
         if random:
             torch.manual_seed(0)
             vit.module.load_state_dict(timm.create_model(TINY, pretrained=False).state_dict())

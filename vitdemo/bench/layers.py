@@ -18,21 +18,21 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """
     import torch
 
-    from vitdemo.core import models
     from vitdemo.core.config import SHARED, Settings
-    from vitdemo.core.engine import Engine
     from vitdemo.core.errors import UserError
-    from vitdemo.core.gallery import find_items
-    from vitdemo.embeddings import scores
-    from vitdemo.embeddings.gallery import Embedding
+    from vitdemo.core.inference.engine import Engine
+    from vitdemo.core.models import loader
+    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.embeddings.maps import scores
+    from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
     folder, weights = photos or SHARED / "data" / "imagenet_val", SHARED / "weights" / f"{TINY}.safetensors"
     for place in (folder, weights):
         if not place.exists():
             raise UserError(f"{place} is not there: set VITDEMO_SHARED, or give --photos a folder with a sub-folder for each label.")
     settings = Settings(model=TINY, checkpoint=weights, vector_cache_mb=0)
-    vit = models.load(TINY, settings, torch.device("cpu"), lambda _: None)
-    gallery = Embedding(find_items([folder]), vit, Engine(vit.device), settings)
+    vit = loader.load(TINY, settings, torch.device("cpu"), lambda _: None)
+    gallery = EmbeddingGallery(find_items([folder]), vit, Engine(vit.device), settings)
     for _ in gallery.work():
         pass
     rows = gallery.done

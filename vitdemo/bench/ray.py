@@ -30,7 +30,7 @@ def run(*, runs: int = TURNS, photos: Path | None = None) -> dict:
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.photos.gallery import find_items
 
     weights = SHARED / "weights" / f"{TINY}.safetensors"
     if not weights.is_file():
@@ -105,19 +105,19 @@ def _serve(side: str, *task) -> None:
 def _vit(weights: str):
     import torch
 
-    from vitdemo.core import models
     from vitdemo.core.config import Settings
+    from vitdemo.core.models import loader
 
-    return models.load(TINY, Settings(model=TINY, checkpoint=Path(weights)), torch.device("cpu"), lambda _: None)
+    return loader.load(TINY, Settings(model=TINY, checkpoint=Path(weights)), torch.device("cpu"), lambda _: None)
 
 
 def _local(folder: str, weights: str, _: int):
     from vitdemo.classify.files import as_table
     from vitdemo.classify.gallery import classify_gallery
     from vitdemo.core.config import Settings
-    from vitdemo.core.engine import Engine
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.inference.engine import Engine
     from vitdemo.core.memory import give_back_freed_memory
+    from vitdemo.core.photos.gallery import find_items
 
     give_back_freed_memory()
     vit = _vit(weights)
@@ -132,7 +132,7 @@ def _local(folder: str, weights: str, _: int):
 
 
 def _ray(folder: str, weights: str, actors: int):
-    from vitdemo.core.ray_session import ray_session
+    from vitdemo.core.bulk.ray_session import ray_session
 
     machines = max(1, actors // MACHINE)
     session = ray_session("bench ray", cpus=max(MACHINE, actors // machines)) if machines == 1 else _machines(machines)
@@ -152,7 +152,7 @@ def _machines(count: int):
         import ray
         from ray.cluster_utils import Cluster
 
-        from vitdemo.core.ray_session import OBJECTS
+        from vitdemo.core.bulk.ray_session import OBJECTS
 
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
         made = Cluster(
@@ -170,15 +170,15 @@ def _machines(count: int):
 
 def _bulk(folder: str, vit, actors: int) -> dict:
     from vitdemo.classify.ray import Classifying
-    from vitdemo.core import ray_data
+    from vitdemo.core.bulk import ray_data
+    from vitdemo.core.bulk.parquet import ParquetDataset
+    from vitdemo.core.bulk.stages import check_stages, stages_for
     from vitdemo.core.config import Settings
-    from vitdemo.core.gallery import find_items
-    from vitdemo.core.parts import Parts
-    from vitdemo.core.stages import check_stages, stages_for
+    from vitdemo.core.photos.gallery import find_items
 
     begin, first, memory = time.perf_counter(), 0.0, {}
     with tempfile.TemporaryDirectory() as place:
-        parts = Parts(place)
+        parts = ParquetDataset(place)
         parts.begin({})
         stages = stages_for(*ray_data.free_resources(), check_stages(f"model.actors={actors}"))
         for step in ray_data.run(Classifying(5), find_items([folder]), vit, Settings(device="cpu"), parts, stages):

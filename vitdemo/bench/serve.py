@@ -33,8 +33,8 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
         photos: a folder of photos; the shared ImageNet photos by default, else the bundled drawings.
     """
     from vitdemo.core.config import SHARED, Settings
-    from vitdemo.core.gallery import find_items
-    from vitdemo.core.store import ModelStore
+    from vitdemo.core.inference.model_store import ModelStore
+    from vitdemo.core.photos.gallery import find_items
     from vitdemo.export.bundle import BUNDLED, export
     from vitdemo.export.plan import Plan
 
@@ -63,7 +63,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
 
 def _expected(vit, engine, item, settings) -> list[float]:
     """The original's probabilities."""
-    from vitdemo.core.photos import open_photo
+    from vitdemo.core.photos.photo import open_photo
 
     tensor = vit.preprocessing(open_photo(item.path, settings).image)
     return engine.logits(vit, tensor[None])[0][0].softmax(-1).tolist()
@@ -73,7 +73,7 @@ def _bare(bundle: Path, vit, items, settings) -> float:
     """Photos per second of the runtime alone, with as many runs at once as there are cores, as the server has."""
     import onnxruntime
 
-    from vitdemo.core.photos import open_photo
+    from vitdemo.core.photos.photo import open_photo
 
     inputs = [vit.preprocessing(open_photo(item.path, settings).image)[None].numpy() for item in items]
     options = onnxruntime.SessionOptions()

@@ -62,9 +62,9 @@ def _side(side: str, batch: int) -> Callable[[], object]:
     from timm.utils import AttentionExtract
 
     from vitdemo.core.config import DEFAULT_MODEL
-    from vitdemo.core.models import Vit
-    from vitdemo.core.preprocessing import Preprocessing
-    from vitdemo.core.trace import trace_batch
+    from vitdemo.core.inference.trace import trace_batch
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.preprocessing import Preprocessing
 
     images = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     set_fused_attn(side != "unfused")

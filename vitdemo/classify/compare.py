@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from vitdemo.core.classifier import Classifier
-from vitdemo.core.engine import Engine
-from vitdemo.core.predictions import Prediction, top_classes
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.classifier import Classifier
+from vitdemo.core.models.predictions import Prediction, top_classes
 
 ROUNDS = 5  # times each is asked, in turn, after one that doesn't count
 
@@ -35,7 +35,7 @@ class Pair:
     cosine: float
 
 
-def ask_both(first: Classifier, second: Classifier, tensor: torch.Tensor, engine: Engine, *, top: int = 5) -> Pair:
+def compare_models(first: Classifier, second: Classifier, tensor: torch.Tensor, engine: Engine, *, top: int = 5) -> Pair:
     """Both models' answers to one input, (3, height, width)."""
     batch, outputs, seconds = tensor[None], {}, {0: [], 1: []}  # (1, 3, height, width)
     for number in range(ROUNDS + 1):

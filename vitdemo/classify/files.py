@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitdemo.classify.gallery import Row
+from vitdemo.classify.gallery import PredictionRow
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, check_place, plain, unwritable
+from vitdemo.core.outputs import as_cell, as_utf8, check_writable, unwritable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,10 +20,10 @@ def check_output(path: Path) -> None:
     """
     if path.suffix.lower() not in WRITERS:
         raise UserError(f"{path.name} must end in {', '.join(WRITERS)}.")
-    check_place(path)
+    check_writable(path)
 
 
-def write_rows(rows: list[Row], path: Path, model: str) -> None:
+def write_rows(rows: list[PredictionRow], path: Path, model: str) -> None:
     """Write predictions as .json, .csv or .parquet, by the file's suffix.
 
     Raises: UserError for another suffix or a path that can't be written.
@@ -35,7 +35,7 @@ def write_rows(rows: list[Row], path: Path, model: str) -> None:
         raise unwritable(path, error) from None
 
 
-def as_table(rows: list[Row], model: str) -> "pa.Table":
+def as_table(rows: list[PredictionRow], model: str) -> "pa.Table":
     """The rows in the one schema that all Parquet of this app has."""
     import pyarrow as pa
 
@@ -53,7 +53,7 @@ def as_table(rows: list[Row], model: str) -> "pa.Table":
     table = [
         {
             "sha256": row.sha256,
-            "path": plain(row.path),
+            "path": as_utf8(row.path),
             "model": model,
             "labels": [each.label.name for each in row.predictions or []],
             "indices": [each.label.index for each in row.predictions or []],
@@ -65,11 +65,11 @@ def as_table(rows: list[Row], model: str) -> "pa.Table":
     return pa.Table.from_pylist(table, schema)
 
 
-def _write_json(rows: list[Row], path: Path, model: str) -> None:
+def _write_json(rows: list[PredictionRow], path: Path, model: str) -> None:
     path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", "utf-8")
 
 
-def _write_csv(rows: list[Row], path: Path, model: str) -> None:
+def _write_csv(rows: list[PredictionRow], path: Path, model: str) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error"])
         writer.writeheader()
@@ -81,7 +81,7 @@ def _write_csv(rows: list[Row], path: Path, model: str) -> None:
                 writer.writerow({"path": named, "rank": rank} | {name: as_cell(value) for name, value in each.as_row().items()})
 
 
-def _write_parquet(rows: list[Row], path: Path, model: str) -> None:
+def _write_parquet(rows: list[PredictionRow], path: Path, model: str) -> None:
     import pyarrow.parquet
 
     with path.open("wb") as file:

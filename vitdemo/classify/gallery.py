@@ -8,18 +8,18 @@ import torch
 
 from vitdemo.classify.photo import Prediction, check_classes, top_classes
 from vitdemo.core.config import Settings
-from vitdemo.core.engine import Engine
-from vitdemo.core.gallery import Item
-from vitdemo.core.models import Vit
-from vitdemo.core.photos import Photo, thumbnail
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.core.stream import Ready, batches, photos_ahead
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.photo import Photo, thumbnail
+from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
+from vitdemo.core.photos.preprocessing import Preprocessing
 
-THUMBNAIL = 64  # pixels wide
+THUMBNAIL_WIDTH = 64  # pixels wide
 
 
 @dataclass(frozen=True)
-class Row:
+class PredictionRow:
     """One file's outcome: its predictions, or the sentence that says why there are none.
 
     Attributes:
@@ -40,7 +40,7 @@ class Row:
     duplicate_of: str | None = None
     thumbnail: bytes | None = field(default=None, repr=False)
 
-    def first(self, top: int) -> "Row":
+    def first(self, top: int) -> "PredictionRow":
         """The row with no more than the `top` first classes."""
         return replace(self, predictions=self.predictions and self.predictions[:top])
 
@@ -59,7 +59,7 @@ def classify_gallery(
     preprocessing: Preprocessing | None = None,
     top: int = 5,
     thumbnails: bool = False,
-) -> Iterator[Row]:
+) -> Iterator[PredictionRow]:
     """One row for each file, in order; a file that can't be read is a row with its reason. Closing the iterator stops the work.
 
     Raises: UserError where the model has no classes.
@@ -71,13 +71,13 @@ def classify_gallery(
 
     def prepare(photo: Photo) -> tuple[torch.Tensor, bytes | None]:
         crop = preprocessing.crop(photo.image)
-        return preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL) if thumbnails else None
+        return preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL_WIDTH) if thumbnails else None
 
-    def look(batch: list[Ready]) -> tuple[list[Ready], tuple[torch.Tensor, ...]]:
+    def look(batch: list[PreparedPhoto]) -> tuple[list[PreparedPhoto], tuple[torch.Tensor, ...]]:
         inputs = [each.made[0] for each in batch if each.made]
         return batch, engine.forward(network, torch.stack(inputs))[0] if inputs else ()
 
-    firsts: dict[int, Row] = {}
+    firsts: dict[int, PredictionRow] = {}
     with (
         closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2))) as ready,
         closing(engine.map(look, batches(ready, size))) as looked,
@@ -87,10 +87,10 @@ def classify_gallery(
             for each in batch:
                 name, folder = each.item.name, each.item.folder
                 if each.error:
-                    yield Row(name, each.id, error=each.error, folder=folder)
+                    yield PredictionRow(name, each.id, error=each.error, folder=folder)
                 elif each.made:
                     predictions, unfamiliar = next(answers)
-                    row = Row(name, each.id, predictions, folder=folder, unfamiliar=unfamiliar, thumbnail=each.made[1])
+                    row = PredictionRow(name, each.id, predictions, folder=folder, unfamiliar=unfamiliar, thumbnail=each.made[1])
                     firsts[each.index] = row
                     yield row
                 else:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
-from vitdemo.core.predictions import Prediction, top_classes
-from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.predictions import Prediction, top_classes
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

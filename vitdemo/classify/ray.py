@@ -8,12 +8,12 @@ import pyarrow as pa
 import torch
 
 from vitdemo.classify.files import as_table
-from vitdemo.classify.gallery import Row
+from vitdemo.classify.gallery import PredictionRow
 from vitdemo.classify.photo import check_classes, top_classes
-from vitdemo.core import bulk
+from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import Settings
-from vitdemo.core.fingerprint import key_of
-from vitdemo.core.models import Vit
+from vitdemo.core.models.fingerprint import key_of
+from vitdemo.core.models.vit import Vit
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Classifying:
 
     def table(self, vit: Vit, looked: Sequence) -> pa.Table:
         rows = [
-            Row(each.item.name, each.sha256, error=each.error)
+            PredictionRow(each.item.name, each.sha256, error=each.error)
             if each.error
-            else Row(each.item.name, each.sha256, top_classes(each.outputs[0], vit.labels, self.top))
+            else PredictionRow(each.item.name, each.sha256, top_classes(each.outputs[0], vit.labels, self.top))
             for each in looked
         ]
         return as_table(rows, vit.name)

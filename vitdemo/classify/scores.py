@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vitdemo.classify.gallery import Row
-from vitdemo.core.labels import Label, classes_named, plain
+from vitdemo.classify.gallery import PredictionRow
+from vitdemo.core.models.labels import Label, classes_named, normalise_name
 
 BINS = 15
 
 
 @dataclass(frozen=True)
-class Scores:
+class GalleryScores:
     """Of the photos whose folder names a class of the model.
 
     Attributes:
@@ -42,10 +42,10 @@ class Scores:
         return sum(count for (true, taken), count in self.confusion.items() if true == folder and taken not in self.folders)
 
 
-def score(rows: Iterable[Row], labels: Iterable[Label]) -> Scores | None:
+def score(rows: Iterable[PredictionRow], labels: Iterable[Label]) -> GalleryScores | None:
     """None where no folder names a class."""
     named = classes_named(labels)
-    judged = [(row, named[plain(row.folder)]) for row in rows if row.predictions and plain(row.folder) in named]
+    judged = [(row, named[normalise_name(row.folder)]) for row in rows if row.predictions and normalise_name(row.folder) in named]
     if not judged:
         return None
     folder_of = {index: row.folder for row, meant in judged for index in meant}  # of a class
@@ -55,7 +55,7 @@ def score(rows: Iterable[Row], labels: Iterable[Label]) -> Scores | None:
         row.folder if right[0] else folder_of.get(first.label.index, first.label.name.split(",")[0])
         for (row, _), right, first in zip(judged, ranks, firsts, strict=True)
     ]
-    return Scores(
+    return GalleryScores(
         photos=len(judged),
         top1=sum(right[0] for right in ranks),
         top5=sum(any(right) for right in ranks),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vitdemo.core.errors import UserError
 
-EVERY = 5  # seconds
+TRIM_SECONDS = 5  # seconds
 M_ARENA_MAX = -8  # from glibc's malloc.h
 
 
@@ -29,7 +29,7 @@ def give_back_freed_memory() -> bool:
 
     def keep_trimming() -> None:
         while True:
-            time.sleep(EVERY)
+            time.sleep(TRIM_SECONDS)
             trim(0)
 
     threading.Thread(target=keep_trimming, name="trim", daemon=True).start()

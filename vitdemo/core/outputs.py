@@ -10,7 +10,7 @@ from vitdemo.core.errors import UserError
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # what may begin one in a spreadsheet
 
 
-def check_place(path: Path) -> None:
+def check_writable(path: Path) -> None:
     """Make the folders on the way to a file and see that it can be written.
 
     Raises: UserError for a place that can't be written.
@@ -30,7 +30,7 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path} can't be written ({error.strerror}): choose another place.")
 
 
-def plain(text: str) -> str:
+def as_utf8(text: str) -> str:
     """A name that is no UTF-8 on disk, made so, for files that hold nothing else."""
     return os.fsencode(text).decode("utf-8", "replace")
 

@@ -8,7 +8,7 @@ def printable(text: str) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def progress(done: int, total: int, seconds: float) -> str:
+def progress_line(done: int, total: int, seconds: float) -> str:
     """How many photos are done after so many seconds, how fast, and how long the others will take."""
     speed = done / seconds if seconds > 0 else 0.0  # photos per second
     left = round((total - done) / speed) if speed else 0

@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from vitdemo.core.bulk.parquet import ParquetDataset
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import check_place, unwritable
-from vitdemo.core.parts import Parts
+from vitdemo.core.outputs import check_writable, unwritable
 from vitdemo.embeddings.files import AXES
-from vitdemo.embeddings.large import LargeAtlas
+from vitdemo.embeddings.maps.large import LargeAtlas
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def read_collection(place: str, predictions: str | None = None) -> Collection:
 
     Raises: UserError where that is not there, or holds patches.
     """
-    parts = Parts(place)
+    parts = ParquetDataset(place)
     about = parts.about()
     if about.get("command") != "embed":
         raise UserError(f"{place} holds no vectors: give the folder that “embed --engine ray” wrote.")
@@ -71,7 +71,7 @@ def read_collection(place: str, predictions: str | None = None) -> Collection:
 def _predictions(place: str | None, ids: Sequence[str]) -> tuple[list[str], np.ndarray]:
     known: dict[str, tuple[str, float]] = {}
     if place:
-        parts = Parts(place)
+        parts = ParquetDataset(place)
         if parts.about().get("command") != "classify":
             raise UserError(f"{place} holds no predictions: give the folder that “classify --engine ray” wrote.")
         for table in parts.tables(["sha256", "labels", "probabilities"]):
@@ -93,7 +93,7 @@ def write_map(path: Path, collection: Collection, drawn: LargeAtlas, names: Sequ
     import pyarrow as pa
     import pyarrow.parquet
 
-    check_place(path)
+    check_writable(path)
     atlas, paths = drawn.atlas, np.array(collection.paths, object)
     columns = {
         "sha256": pa.array(collection.ids, pa.string()),

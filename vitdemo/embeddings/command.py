@@ -7,10 +7,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from vitdemo.core import bulk
+from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.terminal import CLEAR, printable, progress
+from vitdemo.core.terminal import CLEAR, printable, progress_line
 
 POOLS = ("cls", "mean", "patches")
 NEIGHBOURS = 5  # of each photo, in what is written
@@ -49,15 +49,15 @@ def _embed(flags: argparse.Namespace) -> int:
     flags.output = flags.output and Path(flags.output)
     settings = Settings.read(flags)
     from vitdemo.embeddings import files
-    from vitdemo.embeddings.atlas import MapOptions
+    from vitdemo.embeddings.maps.atlas import MapOptions
 
     with _wrong_usage():
         options = None if flags.map is None else MapOptions(dimensions=flags.map, seed=flags.seed)
         if flags.output:
             files.check_suffix(flags.output, flags.pool)
-    from vitdemo.core.gallery import find_items
-    from vitdemo.core.store import ModelStore
-    from vitdemo.embeddings import vectors
+    from vitdemo.core.inference.model_store import ModelStore
+    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.embeddings.vectors import extract
 
     items = find_items(flags.paths)
     if not items:
@@ -68,9 +68,9 @@ def _embed(flags: argparse.Namespace) -> int:
     vit = store.get().result()
     print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
     with _wrong_usage():
-        layer = vectors.check_layer(vit, flags.layer)
+        layer = extract.check_layer(vit, flags.layer)
         if flags.pool != "patches":
-            vectors.check_pool(vit, flags.pool)
+            extract.check_pool(vit, flags.pool)
     work = _Work(len(items))
     if flags.pool == "patches":
         return _patches(flags, items, vit, store.engine, settings, layer, work)
@@ -107,18 +107,18 @@ class _Work:
         self._told = len(rows)
         if self._follow and rows:
             end = "" if len(rows) < self._total else "\n"
-            print(f"\r{progress(len(rows), self._total, time.monotonic() - self._begin)}", end=end, file=sys.stderr, flush=True)
+            print(f"\r{progress_line(len(rows), self._total, time.monotonic() - self._begin)}", end=end, file=sys.stderr, flush=True)
 
 
 def _vectors(flags, items, vit, engine, settings, layer, options, work: _Work) -> int:
     from vitdemo.embeddings import files
-    from vitdemo.embeddings.gallery import Embedding
-    from vitdemo.embeddings.mapper import Mapper
+    from vitdemo.embeddings.maps.mapper import Mapper
+    from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
     mapper = Mapper(settings) if options else None
     if mapper:
         mapper.warm()
-    embedding = Embedding(items, vit, engine, settings)
+    embedding = EmbeddingGallery(items, vit, engine, settings)
     with work.cared_for(embedding.rows):
         for _ in embedding.work():
             work.tell(embedding.rows)
@@ -146,7 +146,7 @@ def _vectors(flags, items, vit, engine, settings, layer, options, work: _Work) -
 
 
 def _say_scores(layer, vectors, rows) -> None:
-    from vitdemo.embeddings.scores import NEIGHBOURS, score_layer
+    from vitdemo.embeddings.maps.scores import NEIGHBOURS, score_layer
 
     distinct = [place for place, row in enumerate(rows) if row.duplicate_of is None]
     score = score_layer(layer, vectors[distinct], [rows[place].folder for place in distinct])
@@ -159,9 +159,9 @@ def _say_scores(layer, vectors, rows) -> None:
 
 
 def _mapped(mapper, vectors, options, rows):
-    from vitdemo.embeddings.atlas import Atlas, name_clusters
     from vitdemo.embeddings.files import Mapped
-    from vitdemo.embeddings.nearest import nearest
+    from vitdemo.embeddings.maps.atlas import Atlas, name_clusters
+    from vitdemo.embeddings.maps.nearest import nearest
 
     follow = sys.stderr.isatty()
     for step in mapper.map(vectors, options):
@@ -186,7 +186,7 @@ def _patches(flags, items, vit, engine, settings, layer, work: _Work) -> int:
     import numpy as np
 
     from vitdemo.embeddings import files
-    from vitdemo.embeddings.patch_gallery import patch_gallery
+    from vitdemo.embeddings.vectors.patch_gallery import patch_gallery
 
     rows, done, shape = [], 0, None
     with tempfile.TemporaryFile(dir=settings.temp_dir) as file:

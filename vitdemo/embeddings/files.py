@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, check_place, plain, unwritable
-from vitdemo.embeddings.atlas import Atlas
-from vitdemo.embeddings.gallery import Row
+from vitdemo.core.outputs import as_cell, as_utf8, check_writable, unwritable
+from vitdemo.embeddings.maps.atlas import Atlas
+from vitdemo.embeddings.vectors.gallery import EmbeddingRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,7 @@ class Mapped:
 
 def write_vectors(
     path: Path,
-    rows: Sequence[Row],
+    rows: Sequence[EmbeddingRow],
     vectors: np.ndarray,
     *,
     model: str,
@@ -68,7 +68,7 @@ def check_output(path: Path, pooling: str = "cls") -> None:
     Raises: UserError for a suffix that is none of ours, or a place that can't be written.
     """
     check_suffix(path, pooling)
-    check_place(path)
+    check_writable(path)
 
 
 def check_suffix(path: Path, pooling: str = "cls") -> None:
@@ -80,7 +80,7 @@ def check_suffix(path: Path, pooling: str = "cls") -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    rows: Sequence[Row]
+    rows: Sequence[EmbeddingRow]
     vectors: np.ndarray
     model: str
     layer: str
@@ -88,7 +88,7 @@ class _Table:
     mapped: Mapped | None
 
     @property
-    def done(self) -> list[Row]:
+    def done(self) -> list[EmbeddingRow]:
         return [row for row in self.rows if row.error is None]
 
     def map_columns(self) -> dict[str, Sequence]:
@@ -150,7 +150,7 @@ def _write_parquet(path: Path, table: _Table) -> None:
                 writer.write_table(each)
 
 
-def as_table(rows: Sequence[Row], vectors: np.ndarray, *, model: str, layer: int | str, pooling: str) -> "pa.Table":
+def as_table(rows: Sequence[EmbeddingRow], vectors: np.ndarray, *, model: str, layer: int | str, pooling: str) -> "pa.Table":
     """Rows and their vectors, as of `write_vectors`, in the one schema that all Parquet of this app has."""
     import pyarrow as pa
 
@@ -183,10 +183,10 @@ def _parquet_parts(table: _Table) -> "Iterator[pa.Table]":
         yield pa.Table.from_pylist([_parquet_row(row, place, table, columns) for row, place in part], schema)
 
 
-def _parquet_row(row: Row, place: int | None, table: _Table, columns: dict[str, Sequence]) -> dict:
+def _parquet_row(row: EmbeddingRow, place: int | None, table: _Table, columns: dict[str, Sequence]) -> dict:
     return {
         "sha256": row.sha256,
-        "path": plain(row.path),
+        "path": as_utf8(row.path),
         "model": table.model,
         "layer": table.layer,
         "pooling": table.pooling,
@@ -198,8 +198,8 @@ def _parquet_row(row: Row, place: int | None, table: _Table, columns: dict[str, 
 
 def _cell(value: object) -> object:
     if isinstance(value, str):
-        return plain(value)
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value.item()
+        return as_utf8(value)
+    return [as_utf8(each) for each in value] if isinstance(value, list | tuple) else value.item()
 
 
 WRITERS = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vitdemo.embeddings.collection import Collection
-    from vitdemo.embeddings.large import LargeAtlas
+    from vitdemo.embeddings.maps.large import LargeAtlas
 
 SUFFIXES = (".parquet", ".html")
 NEIGHBOURS = 5  # of each photo, in what is written
-LEAST = 100  # rows of a sample
-SAMPLE = 20_000
+MIN_SAMPLE_ROWS = 100  # rows of a sample
+DEFAULT_SAMPLE_ROWS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,9 @@ def add(commands, page: Callable[[LargeMap, int, Settings], str]) -> None:
     command.add_argument("--predictions", metavar="DIR", help="what classify --engine ray wrote of the same photos: it names clusters")
     command.add_argument("--dimensions", type=int, default=2, metavar="D", help="2 or 3 (default: 2)")
     command.add_argument("--neighbours", type=int, default=15, metavar="N", help="that a point is held to (default: 15)")
-    command.add_argument("--sample", type=int, default=SAMPLE, metavar="N", help=f"photos that lay the map out (default: {SAMPLE})")
+    command.add_argument(
+        "--sample", type=int, default=DEFAULT_SAMPLE_ROWS, metavar="N", help=f"photos that lay the map out (default: {DEFAULT_SAMPLE_ROWS})"
+    )
     command.add_argument("--pictures", type=int, default=1000, metavar="N", help="small pictures in the page (default: 1000)")
     command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same map (default: 0)")
     Settings.add_flags(command, ("cache_dir", "max_upload_mb", "max_megapixels"))
@@ -73,24 +75,24 @@ def add(commands, page: Callable[[LargeMap, int, Settings], str]) -> None:
 def _map(flags: argparse.Namespace, page: Callable[[LargeMap, int, Settings], str]) -> int:
     if flags.output.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--output must end in {' or '.join(SUFFIXES)}.")
-    if flags.sample < LEAST:
-        raise UsageError(f"--sample must be {LEAST} or more.")
+    if flags.sample < MIN_SAMPLE_ROWS:
+        raise UsageError(f"--sample must be {MIN_SAMPLE_ROWS} or more.")
     if flags.pictures < 0:
         raise UsageError("--pictures must be 0 or more.")
     settings = Settings.read(flags)
-    from vitdemo.core.outputs import check_place, unwritable
-    from vitdemo.embeddings.atlas import FEWEST, MapOptions
+    from vitdemo.core.outputs import check_writable, unwritable
     from vitdemo.embeddings.collection import read_collection, write_map
-    from vitdemo.embeddings.mapper import keep_compiled
+    from vitdemo.embeddings.maps.atlas import MIN_ROWS, MapOptions
+    from vitdemo.embeddings.maps.mapper import keep_compiled
 
     try:
         options = MapOptions(dimensions=flags.dimensions, neighbours=flags.neighbours, seed=flags.seed)
     except UserError as error:
         raise UsageError(str(error)) from None
-    check_place(flags.output)
+    check_writable(flags.output)
     keep_compiled(settings.cache_folder / "compiled")
     collection = read_collection(flags.folder, flags.predictions)
-    if len(collection.paths) <= FEWEST:
+    if len(collection.paths) <= MIN_ROWS:
         raise UserError(f"There are {len(collection.paths)} vectors in {flags.folder}, too few for a map: embed more photos.")
     begin = time.monotonic()
     drawn = _drawn(collection, options, flags.sample)
@@ -114,8 +116,8 @@ def _map(flags: argparse.Namespace, page: Callable[[LargeMap, int, Settings], st
 
 
 def _drawn(collection: "Collection", options, sample: int) -> LargeMap:
-    from vitdemo.embeddings.atlas import name_clusters
-    from vitdemo.embeddings.large import Neighbours, draw_sampled
+    from vitdemo.embeddings.maps.atlas import name_clusters
+    from vitdemo.embeddings.maps.large import Neighbours, draw_sampled
 
     follow = sys.stderr.isatty()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Progress:
+class WorkProgress:
     """One step of long work.
 
     Attributes:
@@ -31,6 +31,6 @@ class Clock:
     def __init__(self, phase: str, total: int):
         self._phase, self._total, self._begin = phase, total, time.monotonic()
 
-    def at(self, done: int) -> Progress:
+    def at(self, done: int) -> WorkProgress:
         seconds = time.monotonic() - self._begin
-        return Progress(self._phase, done, self._total, done / seconds if seconds > 0 else 0.0)
+        return WorkProgress(self._phase, done, self._total, done / seconds if seconds > 0 else 0.0)

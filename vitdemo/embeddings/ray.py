@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from vitdemo.core import bulk
+from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import Settings
-from vitdemo.core.fingerprint import key_of
-from vitdemo.core.models import Vit
+from vitdemo.core.models.fingerprint import key_of
+from vitdemo.core.models.vit import Vit
 from vitdemo.embeddings.files import as_table
-from vitdemo.embeddings.gallery import Row, not_finite
-from vitdemo.embeddings.vectors import Layer, all_layers, check_layer, check_pool, layers_of, patches_after, pools_of
+from vitdemo.embeddings.vectors.extract import Layer, all_layers, check_layer, check_pool, layers_of, patches_after, pools_of
+from vitdemo.embeddings.vectors.gallery import EmbeddingRow, not_finite
 
 
 @dataclass(frozen=True)
-class Embedding:
+class EmbeddingTask:
     """A `ray_data.Task`: a photo's vector of one layer, or with the pooling `patches` all of its patches."""
 
     layer: Layer
@@ -38,19 +38,19 @@ class Embedding:
                 error = not_finite(each.item)
             if not error:
                 found.append(each.outputs[0].numpy())
-            rows.append(Row(each.item.name, sha256=each.sha256, error=error))
+            rows.append(EmbeddingRow(each.item.name, sha256=each.sha256, error=error))
         return as_table(rows, np.array(found), model=vit.name, layer=self.layer, pooling=self.pooling)
 
 
 def run(flags: argparse.Namespace) -> int:
     """What the command does. Returns its exit status."""
 
-    def prepare(vit: Vit, settings: Settings) -> tuple[Embedding, dict]:
+    def prepare(vit: Vit, settings: Settings) -> tuple[EmbeddingTask, dict]:
         layer = check_layer(vit, flags.layer)
         if flags.pool != "patches":
             check_pool(vit, flags.pool)
         key = key_of(vit, vit.preprocessing, settings.precision)
         about = {"command": "embed", "model": vit.name, "layer": str(layer), "pooling": flags.pool, "key": key}
-        return Embedding(layer, flags.pool), about
+        return EmbeddingTask(layer, flags.pool), about
 
     return bulk.run(flags, prepare)

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 
 from vitdemo.core.config import ASSETS, Settings
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import Item, evenly, find_items
-from vitdemo.core.models import Vit
-from vitdemo.core.photos import Photo
-from vitdemo.core.stream import photos_ahead
-from vitdemo.core.trace import trace
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.inference.trace import trace
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.gallery import Item, find_items, spread_evenly
+from vitdemo.core.photos.photo import Photo
+from vitdemo.core.photos.prefetch import photos_ahead
 from vitdemo.export import formats, known_answer, parity, quantize, runtimes, serving
-from vitdemo.export.parity import Agreement, Sample
+from vitdemo.export.parity import Agreement, ParitySample
 from vitdemo.export.place import beside, check_output, move
 from vitdemo.export.plan import Plan
-from vitdemo.export.report import TEMPLATES, Report, Row, concerns, render
+from vitdemo.export.report import TEMPLATES, Report, ReportRow, concerns, render
 
 BUNDLED = ASSETS / "examples" / "gallery"
 DRAWINGS = "the drawings that come with vitdemo"
@@ -33,7 +33,7 @@ STAGES = ("ask", "write", "quantise", "load", "compare", "time", "pack")  # in o
 
 
 @dataclass(frozen=True)
-class Step:
+class ExportStep:
     """How far an export is: which of the STAGES, what is being done, and how many of how many where that is known (else 0 of 0)."""
 
     stage: str
@@ -51,7 +51,7 @@ def export(
     *,
     photos: list[Item] | None = None,
     calibration: list[Item] | None = None,
-) -> Iterator[Step | Report]:
+) -> Iterator[ExportStep | Report]:
     """Write the bundle; a Step whenever there is something to tell, at last the Report.
 
     Closing the iterator, or any error, leaves nothing behind.
@@ -70,13 +70,13 @@ def export(
         source, photos = ("those that were given", photos) if photos else (DRAWINGS, find_items([BUNDLED]))
         sample = None
         for found in parity.read_sample(photos, source, vit, engine, settings):
-            if isinstance(found, Sample):
+            if isinstance(found, ParitySample):
                 sample = found
             else:
-                yield Step("ask", "Asking the original", found, len(photos))
+                yield ExportStep("ask", "Asking the original", found, len(photos))
         work = _Work(vit, engine, plan, folder, sample, scales, settings)
         yield from work.make()
-        yield Step("pack", "Writing what belongs to it")
+        yield ExportStep("pack", "Writing what belongs to it")
         work.write_rest()
         move(folder, output)
     yield work.report
@@ -85,41 +85,41 @@ def export(
 class _Work:
     """One export under way."""
 
-    def __init__(self, vit: Vit, engine: Engine, plan: Plan, folder: Path, sample: Sample, scales: list[Item], settings: Settings):
+    def __init__(self, vit: Vit, engine: Engine, plan: Plan, folder: Path, sample: ParitySample, scales: list[Item], settings: Settings):
         self.vit, self.engine, self.plan, self.folder, self.sample = vit, engine, plan, folder, sample
         self.scales, self.settings = scales, settings
         self.outputs = formats.output_names(vit.labels, plan)
         self.path = folder / plan.file
         self.report: Report
 
-    def make(self) -> Iterator[Step]:
+    def make(self) -> Iterator[ExportStep]:
         """Write the model, load it back, compare and time it."""
-        yield Step("write", f"Writing {self.plan.file}")
+        yield ExportStep("write", f"Writing {self.plan.file}")
         formats.write(self.vit, self.plan, self.folder)
         if self.plan.precision == "int8":
             yield from self._quantise()
         else:
-            yield Step("load", "Loading it back")
+            yield ExportStep("load", "Loading it back")
             run = runtimes.open_model(self.path, self.plan, self.outputs)
             agreement = None
             for found in self._compare(run):
                 if isinstance(found, Agreement):
                     agreement = found
                 else:
-                    yield Step("compare", "Comparing", found, len(self.sample.crops))
-            yield Step("time", "Timing")
+                    yield ExportStep("compare", "Comparing", found, len(self.sample.crops))
+            yield ExportStep("time", "Timing")
             seconds = parity.time_in_turn({"torch": self._torch, "exported": self._side(run)})
-            row = Row(f"{self.plan.precision}", _size(self.path), agreement, seconds["exported"], shipped=True)
+            row = ReportRow(f"{self.plan.precision}", _size(self.path), agreement, seconds["exported"], shipped=True)
             self._report((row,), seconds["torch"], "", signed=False)
 
-    def _quantise(self) -> Iterator[Step]:
+    def _quantise(self) -> Iterator[ExportStep]:
         """All recipes from the fp32 model, measured beside it; the chosen one takes its place."""
         base = self.path.rename(self.path.with_name("fp32.onnx"))
         recipes = quantize.recipes(vnni=quantize.has_vnni(), calibrated=bool(self.scales))
         inputs = self._calibration() if self.scales else []
         files, runs, agreements = {"fp32": base}, {"fp32": runtimes.open_onnx(base)}, {}
         for number, recipe in enumerate(recipes):
-            yield Step("quantise", f"Quantising: {recipe.name}", number, len(recipes))
+            yield ExportStep("quantise", f"Quantising: {recipe.name}", number, len(recipes))
             files[recipe.name] = self.folder / f"{number}.onnx"
             quantize.quantize(base, files[recipe.name], recipe, inputs)
             runs[recipe.name] = runtimes.open_onnx(files[recipe.name])
@@ -128,10 +128,10 @@ class _Work:
                 if isinstance(found, Agreement):
                     agreements[name] = found
                 else:
-                    yield Step("compare", f"Comparing: {name}", found, len(self.sample.crops))
-        yield Step("time", "Timing all of them in turn")
+                    yield ExportStep("compare", f"Comparing: {name}", found, len(self.sample.crops))
+        yield ExportStep("time", "Timing all of them in turn")
         seconds = parity.time_in_turn({"torch": self._torch} | {name: self._side(run) for name, run in runs.items()})
-        rows = [Row(name, _size(files[name]), agreements[name], seconds[name]) for name in files]
+        rows = [ReportRow(name, _size(files[name]), agreements[name], seconds[name]) for name in files]
         chosen = choose(rows[1:], self.plan.prefer)
         recipe = next(each for each in recipes if each.name == chosen.name)
         runs.clear()  # Windows can't move what is open
@@ -159,7 +159,7 @@ class _Work:
         indices = np.arange(batch) % len(self.sample.crops)
         self.engine.logits(self.vit, torch.from_numpy(self.sample.inputs(indices, baked=False)))
 
-    def _report(self, rows: tuple[Row, ...], torch_seconds: dict[int, float], recipe: str, *, signed: bool) -> None:
+    def _report(self, rows: tuple[ReportRow, ...], torch_seconds: dict[int, float], recipe: str, *, signed: bool) -> None:
         shipped = next(row for row in rows if row.shipped)
         base = next((row for row in rows if row.name == "fp32" and row is not shipped), None)
         strange = self.sample.source == DRAWINGS and not all(self.sample.targets)  # some show nothing that it knows
@@ -208,13 +208,13 @@ class _Work:
         (self.folder / "README.md").write_text(text, "utf-8")
 
 
-def choose(rows: list[Row], prefer: str) -> Row:
+def choose(rows: list[ReportRow], prefer: str) -> ReportRow:
     """Of the int8 recipes that agree, the fastest at batch 1 or the smallest; where none agrees, the one that comes closest.
 
     Timing is noisy: of those within 15 % of the best, the one with the best agreement.
     """
 
-    def cost(row: Row) -> float:
+    def cost(row: ReportRow) -> float:
         return row.seconds[1] if prefer == "fastest" else row.bytes
 
     able = [row for row in rows if row.agreement.agrees]
@@ -228,10 +228,10 @@ def _share_out(photos: list[Item] | None, calibration: list[Item] | None, plan: 
     """Which photos find scales, and which are compared on: never the same. At most `compare_photos`, evenly taken."""
     scales: list[Item] = []
     if calibration and plan.precision == "int8":
-        scales = evenly(calibration, min(CALIBRATION, max(1, len(calibration) // 2)))
+        scales = spread_evenly(calibration, min(CALIBRATION, max(1, len(calibration) // 2)))
     taken = {(each.path, each.name) for each in scales}
     rest = [each for each in photos or calibration or [] if (each.path, each.name) not in taken]
-    return scales, evenly(rest, settings.compare_photos)
+    return scales, spread_evenly(rest, settings.compare_photos)
 
 
 def _readable(items: list[Item], settings: Settings) -> Iterator[Photo]:

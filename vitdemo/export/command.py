@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError
-from vitdemo.core.jobs import announce
+from vitdemo.core.jobs.jobs import emit_event
 from vitdemo.export.plan import EXTRAS, FILES, KITS, PRECISIONS, PREFERENCES, Plan
 
 
@@ -44,12 +44,12 @@ def _export(flags: argparse.Namespace) -> int:
     )
     settings = replace(Settings.read(flags), precision="fp32")  # the original's, whatever the app runs in
     photos, calibration = _found(flags.photos, "--photos"), _found(flags.calibrate, "--calibrate")
-    from vitdemo.core.store import ModelStore
+    from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.export import bundle, place
 
     place.check_output(flags.output)
     store = ModelStore(settings)
-    announce({"kind": "step", "stage": "model", "phase": "Loading the model", "done": 0, "total": 0})
+    emit_event({"kind": "step", "stage": "model", "phase": "Loading the model", "done": 0, "total": 0})
     vit = store.get().result()
     print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
     print(f"about {plan.expected_bytes(vit.parameters) / 1e6:.0f} MB", file=sys.stderr)
@@ -62,7 +62,7 @@ def _export(flags: argparse.Namespace) -> int:
 def _found(folder: Path | None, flag: str) -> list | None:
     if folder is None:
         return None
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.photos.gallery import find_items
 
     items = find_items([folder])
     if not items:
@@ -77,7 +77,7 @@ def _follow(steps):
         if not hasattr(step, "phase"):
             print(file=sys.stderr, end="\n" if here and phase else "")
             return step
-        announce({"kind": "step"} | asdict(step))
+        emit_event({"kind": "step"} | asdict(step))
         if step.phase != phase:
             phase = step.phase
             print(f"{chr(10) if here else ''}{phase}", end="" if here else "\n", file=sys.stderr, flush=True)

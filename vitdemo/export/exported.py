@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.labels import Label
-from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.models.labels import Label
+from vitdemo.core.photos.preprocessing import Preprocessing
 from vitdemo.export import runtimes
 from vitdemo.export.formats import output_names
 from vitdemo.export.report import Report

@@ -19,10 +19,10 @@ from timm.models import save_for_hf
 from timm.models.vision_transformer import VisionTransformer
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.hooks import hooked
-from vitdemo.core.labels import Label
-from vitdemo.core.models import Vit
-from vitdemo.core.twin import attention_layers, unfused
+from vitdemo.core.inference.module_hooks import hooked
+from vitdemo.core.inference.unfused import attention_layers, unfused
+from vitdemo.core.models.labels import Label
+from vitdemo.core.models.vit import Vit
 from vitdemo.export.plan import Plan
 
 OPSET = 20  # the exporter's own default; quantisers know it

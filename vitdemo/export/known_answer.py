@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from vitdemo.core.config import ASSETS, Settings
-from vitdemo.core.models import Vit
-from vitdemo.core.photos import open_photo
-from vitdemo.core.predictions import top_classes
+from vitdemo.core.models.predictions import top_classes
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.photo import open_photo
 from vitdemo.export import parity, runtimes
 from vitdemo.export.plan import Plan
 

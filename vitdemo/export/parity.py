@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from vitdemo.core.config import Settings
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import Item
-from vitdemo.core.labels import classes_named, plain
-from vitdemo.core.models import Vit
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.core.stream import photos_ahead
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.labels import classes_named, normalise_name
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.prefetch import photos_ahead
+from vitdemo.core.photos.preprocessing import Preprocessing
 from vitdemo.export.runtimes import Runner
 
 AGREES = 0.95  # share of photos with the same first class from which on a model agrees with its original
@@ -27,7 +27,7 @@ ROUNDS, PATIENCE = 7, 30.0  # times each side is timed in turn; no more rounds a
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class ParitySample:
     """Photos to compare on, as the model sees them, with the original's answers.
 
     Attributes:
@@ -87,7 +87,7 @@ class Agreement:
         return self.agreement >= AGREES and kept
 
 
-def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settings: Settings) -> Iterator[int | Sample]:
+def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settings: Settings) -> Iterator[int | ParitySample]:
     """The photos among the items, with the original's answers; after each photo their number, at last the Sample.
 
     Raises: UserError where none of them can be read.
@@ -97,7 +97,7 @@ def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settin
     for ready in photos_ahead(items, lambda photo: np.asarray(preprocessing.crop(photo.image)), settings, ahead=16):
         if ready.made is not None:
             crops.append(ready.made)
-            targets.append(named.get(plain(ready.item.folder), frozenset()))
+            targets.append(named.get(normalise_name(ready.item.folder), frozenset()))
     if not crops:
         raise UserError("None of the photos to compare on can be read: give others.")
     if sum(map(bool, targets)) < len(targets) / 2:  # a few folders whose names happen to be classes
@@ -106,10 +106,10 @@ def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settin
     for part in _parts(len(crops)):
         answers.append(engine.logits(vit, torch.from_numpy(normalised(stacked[part], preprocessing)))[0].numpy())
         yield sum(map(len, answers))
-    yield Sample(stacked, preprocessing, np.concatenate(answers), targets, source)
+    yield ParitySample(stacked, preprocessing, np.concatenate(answers), targets, source)
 
 
-def compare(sample: Sample, run: Runner, output: str, *, baked: bool, labelled: bool) -> Iterator[int | Agreement]:
+def compare(sample: ParitySample, run: Runner, output: str, *, baked: bool, labelled: bool) -> Iterator[int | Agreement]:
     """Run the exported model on the sample; after each batch the photos done, at last the Agreement.
 
     Args:
@@ -128,7 +128,7 @@ def _parts(count: int) -> Iterator[range]:
     return (range(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def agreement(sample: Sample, found: np.ndarray, labelled: bool) -> Agreement:
+def agreement(sample: ParitySample, found: np.ndarray, labelled: bool) -> Agreement:
     """The exported model's answers (photos, classes) beside the original's."""
     before = sample.answers
     difference = np.abs(found - before)

@@ -11,7 +11,7 @@ from pathlib import Path
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import unwritable
 
-FULL = 1_000_000  # bytes: a disk with less room is full
+MIN_FREE_BYTES = 1_000_000  # bytes: a disk with less room is full
 
 
 def check_output(output: Path) -> None:
@@ -46,7 +46,7 @@ def beside(output: Path, needed: int) -> Iterator[Path]:
         yield folder
     except Exception as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or shutil.disk_usage(parent).free < FULL:  # torch and safetensors say it in errors of their own
+        if full or shutil.disk_usage(parent).free < MIN_FREE_BYTES:  # torch and safetensors say it in errors of their own
             raise UserError(f"The disk of {parent} is full, and nothing was kept: make room, or choose another place.") from None
         raise unwritable(output, error) if isinstance(error, OSError) else error from None
     finally:

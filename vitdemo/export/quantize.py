@@ -15,12 +15,12 @@ import numpy as np
 import onnx
 
 LINEAR = ["MatMul", "Gemm"]
-BLOCK = 64  # weights that share a scale in a weight-only layer
+WEIGHT_BLOCK = 64  # weights that share a scale in a weight-only layer
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes the module that a node comes from
 
 
 @dataclass(frozen=True)
-class Recipe:
+class QuantizationRecipe:
     """One way to int8.
 
     Attributes:
@@ -38,20 +38,20 @@ class Recipe:
     late_fc2: bool = False
 
 
-def recipes(*, vnni: bool, calibrated: bool) -> list[Recipe]:
+def recipes(*, vnni: bool, calibrated: bool) -> list[QuantizationRecipe]:
     """What is worth trying on a processor with or without VNNI, with or without photos to calibrate on."""
     word = "signed" if vnni else "unsigned"
     found = [
-        Recipe(f"dynamic, {word}", "dynamic", vnni),
-        Recipe(f"dynamic, {word}, later fc2 in fp32", "dynamic", vnni, late_fc2=True),
-        Recipe(f"dynamic, {word}, fc2 weight-only", "dynamic", vnni, ("fc2",)),
-        Recipe(f"dynamic, {word}, MLP weight-only", "dynamic", vnni, ("fc1", "fc2")),
+        QuantizationRecipe(f"dynamic, {word}", "dynamic", vnni),
+        QuantizationRecipe(f"dynamic, {word}, later fc2 in fp32", "dynamic", vnni, late_fc2=True),
+        QuantizationRecipe(f"dynamic, {word}, fc2 weight-only", "dynamic", vnni, ("fc2",)),
+        QuantizationRecipe(f"dynamic, {word}, MLP weight-only", "dynamic", vnni, ("fc1", "fc2")),
     ]
     if vnni:
-        found.append(Recipe("dynamic, unsigned, fc2 weight-only", "dynamic", weight_only=("fc2",)))
-    found.append(Recipe("weight-only", "weights"))
+        found.append(QuantizationRecipe("dynamic, unsigned, fc2 weight-only", "dynamic", weight_only=("fc2",)))
+    found.append(QuantizationRecipe("weight-only", "weights"))
     if calibrated:
-        found.append(Recipe("static, fc2 weight-only", "static", vnni, ("fc2",)))
+        found.append(QuantizationRecipe("static, fc2 weight-only", "static", vnni, ("fc2",)))
     return found
 
 
@@ -63,7 +63,7 @@ def has_vnni() -> bool:
         return False
 
 
-def quantize(source: Path, target: Path, recipe: Recipe, calibration: list[np.ndarray] = ()) -> None:
+def quantize(source: Path, target: Path, recipe: QuantizationRecipe, calibration: list[np.ndarray] = ()) -> None:
     """Write the fp32 model at `source` by a recipe.
 
     Args:
@@ -111,7 +111,9 @@ def _weight_only(model: onnx.ModelProto, target: Path, leave: Iterable[str]) -> 
     """8-bit weights with a scale for each block; inputs are rounded block by block as they come (accuracy level 4)."""
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-    quantizer = MatMulNBitsQuantizer(model, bits=8, block_size=BLOCK, is_symmetric=False, accuracy_level=4, nodes_to_exclude=list(leave))
+    quantizer = MatMulNBitsQuantizer(
+        model, bits=8, block_size=WEIGHT_BLOCK, is_symmetric=False, accuracy_level=4, nodes_to_exclude=list(leave)
+    )
     quantizer.process()
     quantizer.model.save_model_to_file(str(target), False)
 

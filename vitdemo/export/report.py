@@ -15,7 +15,7 @@ _jinja = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefi
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One model among those measured: the exported one, what it is made from, or an int8 recipe.
 
     Attributes:
@@ -54,7 +54,7 @@ class Report:
     parameters: int
     plan: Plan
     recipe: str
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
     torch_seconds: dict[int, float]
     photos: str
     extras: dict[str, float]
@@ -73,11 +73,11 @@ class Report:
         plan = {name: tuple(each) if isinstance(each, list) else each for name, each in found["plan"].items()}
         rows = [row | {"agreement": Agreement(**row["agreement"]), "seconds": _by_batch(row["seconds"])} for row in found["rows"]]
         seconds, sentences = _by_batch(found["torch_seconds"]), tuple(found["warnings"])
-        parts = {"plan": Plan(**plan), "rows": tuple(Row(**row) for row in rows), "torch_seconds": seconds, "warnings": sentences}
+        parts = {"plan": Plan(**plan), "rows": tuple(ReportRow(**row) for row in rows), "torch_seconds": seconds, "warnings": sentences}
         return cls(**found | parts)
 
     @property
-    def shipped(self) -> Row:
+    def shipped(self) -> ReportRow:
         return next(row for row in self.rows if row.shipped)
 
     def as_json(self) -> dict:
@@ -93,7 +93,7 @@ def _by_batch(seconds: dict[str, float]) -> dict[int, float]:
     return {int(batch): each for batch, each in seconds.items()}
 
 
-def concerns(shipped: Row, base: Row | None, *, signed: bool, strange: bool) -> tuple[str, ...]:
+def concerns(shipped: ReportRow, base: ReportRow | None, *, signed: bool, strange: bool) -> tuple[str, ...]:
     """What has to be said of what was measured.
 
     Args:

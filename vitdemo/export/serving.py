@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
+from vitdemo.core.models.vit import Vit
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES, render
 
-NAME = "vit"  # what servers call the model
+MODEL_NAME = "vit"  # what servers call the model
 FASTAPI = ("server.py", "requirements.txt", "Dockerfile", "compose.yaml", ".dockerignore")
 RAY = ("ray_server.py", "ray_serve.yaml", "requirements-ray.txt")
 MAX_BATCH = 32
@@ -52,7 +52,7 @@ def _write_fastapi(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path)
 
 def _write_triton(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) -> None:
     """A model repository: triton/vit/config.pbtxt, labels.txt and 1/model.onnx."""
-    place = folder / "triton" / NAME
+    place = folder / "triton" / MODEL_NAME
     if place.is_dir():  # KServe's kit has it, too
         return
     (place / "1").mkdir(parents=True)
@@ -70,7 +70,7 @@ def _write_triton(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) 
     }
     text = render(
         "config.pbtxt.jinja",
-        name=NAME,
+        name=MODEL_NAME,
         max_batch=MAX_BATCH,
         input_type="TYPE_UINT8" if plan.baked else "TYPE_FP32",
         input_dims=[height, width, 3] if plan.baked else [3, height, width],
@@ -100,7 +100,7 @@ def _write_torchserve(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Pa
     shutil.copyfile(TEMPLATES / "torchserve" / "ts.properties", place / "ts.properties")
     shutil.copyfile(TEMPLATES / "torchserve" / "handler.py", place / "handler.py")
     extra = ",".join(str(folder / name) for name in ("labels.json", "preprocessing.json", "preprocess.py"))
-    command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", NAME, "--version", "1.0", "--handler"]
+    command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", MODEL_NAME, "--version", "1.0", "--handler"]
     command += [
         str(place / "handler.py"),
         "--serialized-file",

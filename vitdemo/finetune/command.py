@@ -1,19 +1,13 @@
 """`python -m vitdemo finetune`: a folder of classes in, a model that knows them out."""
 
 import argparse
-import os
-import shutil
-import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from vitdemo.core.config import Settings
-from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.jobs import announce
-from vitdemo.core.terminal import CLEAR, printable
+from vitdemo.core.errors import UsageError
+from vitdemo.finetune.local import SETTINGS, learn, recipe_of
 from vitdemo.finetune.recipe import PRESETS, Recipe
-
-SETTINGS = ("model", "checkpoint", "device", "max_upload_mb", "max_megapixels")
 
 
 def add(commands) -> None:
@@ -36,7 +30,7 @@ def add(commands) -> None:
 
 
 def _finetune(flags: argparse.Namespace) -> int:
-    _recipe(flags)
+    recipe_of(flags)
     if flags.engine not in ("local", "ray"):
         raise UsageError(f"--engine is “{flags.engine}”, but it must be local or ray.")
     if flags.engine == "ray":
@@ -46,149 +40,3 @@ def _finetune(flags: argparse.Namespace) -> int:
     if flags.address or flags.processes:
         raise UsageError("--address and --processes are Ray's: give --engine ray with them.")
     return learn(flags)
-
-
-def learn(flags: argparse.Namespace) -> int:
-    """Fine-tune in this process, with others if it was started beside them. Returns the exit status."""
-    recipe = _recipe(flags)
-    changes = dict(_renaming(each) for each in flags.rename)
-    settings = Settings.read(argparse.Namespace(**{name: getattr(flags, name) for name in SETTINGS}))
-    from vitdemo.core.gallery import find_items
-    from vitdemo.core.store import ModelStore
-    from vitdemo.finetune import dataset
-    from vitdemo.finetune.train import check_folder, finetune
-
-    check_folder(flags.output)
-    items = find_items([flags.folder])
-    if not items:
-        raise UserError(f"There are no photos in {flags.folder}: give a folder with one sub-folder of photos for each class.")
-    _check_renamed(changes, {each.label for each in dataset.place(items, flags.folder)[0]})
-    samples, notes = dataset.place(items, flags.folder, changes)
-    notes += dataset.empty_folders(flags.folder) if flags.folder.is_dir() else []
-    from vitdemo.core.processes import joined
-
-    with joined(flags.output) as (output, rank):
-        if rank is not None and settings.device == "auto":
-            settings = replace(settings, device=f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if _cuda() else "cpu")
-        store = ModelStore(replace(settings, precision="fp32"))
-        announce({"kind": "note", "text": "Loading the model …"})
-        vit = store.get().result()
-        teller = _Teller() if not rank else None
-        if teller:
-            print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
-            if rank is not None:
-                print(f"{_processes()} processes learn together", file=sys.stderr)
-        try:
-            for event in finetune(vit, store.engine, samples, recipe, output, settings, notes):
-                if teller:
-                    teller.tell(event)
-        except KeyboardInterrupt:
-            print(f"\nvitdemo: stopped. The same command goes on after the last epoch; {_so_far(output)}", file=sys.stderr)
-            return 130
-    return 0
-
-
-def _so_far(output: Path) -> str:
-    return f"the best weights so far are in {output}." if (output / "report.json").is_file() else "there are no weights yet."
-
-
-def _recipe(flags: argparse.Namespace) -> Recipe:
-    if (name := flags.preset or "quick") not in PRESETS:
-        raise UsageError(f"--preset is “{name}”, but it must be one of {', '.join(PRESETS)}.")
-    base = PRESETS[name].recipe
-    given = {each.name: value for each in fields(Recipe) if (value := getattr(flags, each.name)) is not None}
-    if not Recipe.read(given, base).blocks:  # then these two can only be meant for the head
-        given |= {f"head_{each}": given.pop(each) for each in ("epochs", "lr") if each in given and f"head_{each}" not in given}
-    return Recipe.read(given, base)
-
-
-def _renaming(text: str) -> tuple[str, str]:
-    old, equals, new = text.partition("=")
-    if not equals or not old:
-        raise UsageError(f"--rename is “{text}”, but it must be OLD=NEW, or OLD= to leave the class out.")
-    return old, new
-
-
-def _processes() -> int:
-    from torch.distributed import get_world_size
-
-    return get_world_size()
-
-
-def _check_renamed(changes: dict[str, str], classes: set[str]) -> None:
-    if unknown := sorted(set(changes) - classes):
-        shown = ", ".join(sorted(classes)[:20]) + (" …" if len(classes) > 20 else "")
-        raise UsageError(f"--rename names “{unknown[0]}”, and there is no such class: there are {shown}.")
-
-
-def _cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-class _Teller:
-    """Says on the terminal, and to whoever follows the job, what happens."""
-
-    def __init__(self):
-        self._open = False  # a progress line waits for its end
-
-    def tell(self, event: dict) -> None:
-        announce({key: value for key, value in event.items() if event["kind"] != "report" or key == "kind"})
-        getattr(self, f"_{event['kind']}")(event)
-
-    def _photos(self, event: dict) -> None:
-        over = event["done"] == event["total"]
-        self._progress(f"{event['done']}/{event['total']} photos, {event['speed']:.1f} a second", over)
-
-    def _data(self, event: dict) -> None:
-        totals = {split: sum(each[split] for each in event["counts"].values()) for split in ("train", "validation", "test")}
-        said = ", ".join(f"{count} for {split}" for split, count in totals.items() if count)
-        self._say(f"{len(event['classes'])} classes: {said}")
-        for note in event["notes"]:
-            self._say(f"vitdemo: {note}")
-
-    def _note(self, event: dict) -> None:
-        self._say(event["text"])
-
-    def _resumed(self, event: dict) -> None:
-        self._say(f"Going on after epoch {event['epoch']} of the {event['stage']}")
-
-    def _step(self, event: dict) -> None:
-        loss = f", loss {event['loss']:.3f}" if event["done"] else ""
-        self._progress(f"blocks, epoch {event['epoch']} of {event['of']}: {event['done']}/{event['total']} photos{loss}", False)
-
-    def _epoch(self, event: dict) -> None:
-        left = round(event["seconds_left"])
-        line = (
-            f"{event['stage']}, epoch {event['epoch']} of {event['of']}: loss {event['loss']:.3f}, validation {event['accuracy']:.1%}, "
-            f"macro-F1 {event['macro_f1']:.3f}, {event['photos_per_second']:.0f} photos a second, {left // 60}:{left % 60:02} left"
-        )
-        if event["stage"] == "head":
-            self._progress(line, event["epoch"] == event["of"])
-        else:
-            self._say(line + (" · best so far" if event["best"] else ""))
-
-    def _report(self, event: dict) -> None:
-        low, high = event["interval"]
-        which = {"test": "test photos", "validation": "validation photos, by which the weights were chosen"}[event["asked"]]
-        self._say(f"Right on {event['right']} of {event['of']} {which}: {event['accuracy']:.1%} (95 %: {low:.1%} to {high:.1%})")
-        for name, each in event["baselines"].items():
-            self._say(f"  {name}: {each['accuracy']:.1%}")
-        if event["weights_of"]["stage"] == "head" and event["recipe"]["unfreeze"] != "head":
-            self._say("The blocks brought no gain, so the head alone is kept.")
-        if event["peak_gpu_mb"]:
-            self._say(f"At most {event['peak_gpu_mb']:.0f} MB of the GPU's memory, in {event['precision']}")
-
-    def _say(self, line: str) -> None:
-        print(f"{CLEAR if self._open else ''}{printable(line)}", file=sys.stderr)
-        self._open = False
-
-    def _progress(self, line: str, over: bool) -> None:
-        """A line that the next one takes the place of; only its end where nobody watches."""
-        if sys.stderr.isatty():
-            line = line[: shutil.get_terminal_size().columns - 1]
-            print(f"{CLEAR}{line}", end="\n" if over else "", file=sys.stderr, flush=True)
-            self._open = not over
-        elif over:
-            print(line, file=sys.stderr)

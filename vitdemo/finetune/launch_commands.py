@@ -12,7 +12,7 @@ UNUSED_BY_HEADS = ("epochs", "lr", "layer_decay", "weight_decay", "warmup", "dro
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class LaunchCommands:
     """The same run, by where it is started.
 
     Attributes:
@@ -28,7 +28,7 @@ class Elsewhere:
     ray: str
 
 
-def elsewhere(recipe: Recipe, model: str, changes: Mapping[str, str], *, batch: int = 8, processes: int = 2) -> Elsewhere:
+def launch_commands(recipe: Recipe, model: str, changes: Mapping[str, str], *, batch: int = 8, processes: int = 2) -> LaunchCommands:
     """The commands of a run.
 
     Args:
@@ -41,7 +41,7 @@ def elsewhere(recipe: Recipe, model: str, changes: Mapping[str, str], *, batch: 
     command = ["finetune", FOLDER, "--output", OUTPUT, "--model", model]
     alone = shlex.join([*command, *_flags(recipe), *renamed])
     shared = shlex.join([*command, *_flags(_shared(recipe, batch, processes)), *renamed])
-    return Elsewhere(
+    return LaunchCommands(
         here=f"python -m vitdemo {alone}",
         accelerate=f"accelerate launch --config_file {CONFIG_NAME} -m vitdemo {shared}",
         config=(

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from vitdemo.core.bulk.ray_session import ray_session, said_last
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.ray_session import ray_session, said_last
 
 PATHS = ("folder", "output", "checkpoint")  # flags that must mean the same in every process
 CPUS_EACH = 2  # of a process without a GPU
@@ -65,7 +65,7 @@ def _everywhere(flags: argparse.Namespace) -> dict:
 
 def _process(config: dict) -> None:
     """What each process does: the command, as `torchrun` would start it."""
-    from vitdemo.finetune.command import learn
+    from vitdemo.finetune.local import learn
 
     with contextlib.redirect_stderr(_Handed(config["lines"])):
         learn(argparse.Namespace(**config["flags"]))

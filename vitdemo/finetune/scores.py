@@ -10,7 +10,7 @@ NEIGHBOURS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class ClassifierScores:
     """Figures of one set of answers.
 
     Attributes:
@@ -57,10 +57,10 @@ class Scores:
         return 2 * hits / (self.confusion.sum(0) + self.confusion.sum(1)).clamp(min=1)
 
 
-def score(logits: torch.Tensor, targets: torch.Tensor) -> Scores:
+def score(logits: torch.Tensor, targets: torch.Tensor) -> ClassifierScores:
     """Scores of logits (photos, classes) against class indices (photos,)."""
     loss = torch.nn.functional.cross_entropy(logits, targets).item() if len(targets) else None
-    return Scores(confusion(logits.argmax(-1), targets, logits.shape[1]), loss)
+    return ClassifierScores(confusion(logits.argmax(-1), targets, logits.shape[1]), loss)
 
 
 def confusion(answers: torch.Tensor, targets: torch.Tensor, classes: int) -> torch.Tensor:
@@ -93,6 +93,6 @@ def nearest(known: torch.Tensor, labels: torch.Tensor, asked: torch.Tensor, clas
     return votes.argmax(-1)
 
 
-def as_rows(scores: Scores, classes: Sequence[str]) -> list[dict]:
+def as_rows(scores: ClassifierScores, classes: Sequence[str]) -> list[dict]:
     """`per_class` with the names."""
     return [{"label": label} | row for label, row in zip(classes, scores.per_class(), strict=True)]

@@ -6,29 +6,29 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import Colour, Palette, mix
 from vitdemo.sketches.shapes import circle, moved, rounded, smooth
 
-OVER = 2  # a background is drawn this many times larger and reduced
+OVERSAMPLING = 2  # a background is drawn this many times larger and reduced
 
 
-def background(size: int, palette: Palette, dice: Dice) -> Image.Image:
+def background(size: int, palette: Palette, dice: StableRng) -> Image.Image:
     """One RGB background of size × size pixels."""
-    ground = dice.choice(GROUNDS)(size * OVER, palette, dice)
+    ground = dice.choice(GROUNDS)(size * OVERSAMPLING, palette, dice)
     if dice.chance(0.6):
         dice.choice(PATTERNS)(ground, palette, dice)
     if dice.chance(0.45):
         _clutter(ground, palette, dice)
-    return ground.reduce(OVER)
+    return ground.reduce(OVERSAMPLING)
 
 
-def flat(side: int, palette: Palette, dice: Dice) -> Image.Image:
+def flat(side: int, palette: Palette, dice: StableRng) -> Image.Image:
     """The palette's ground, all over."""
     return Image.new("RGB", (side, side), palette.ground)
 
 
-def linear(side: int, palette: Palette, dice: Dice) -> Image.Image:
+def linear(side: int, palette: Palette, dice: StableRng) -> Image.Image:
     """A slope between the two ground colours, at any angle: four corners, stretched."""
     one, other = dice.uniform(0, 1), dice.uniform(0, 1)
     shares = [(0, one), (other, 1)] if dice.chance(0.5) else [(one, 0), (1, other)]
@@ -36,7 +36,7 @@ def linear(side: int, palette: Palette, dice: Dice) -> Image.Image:
     return Image.fromarray(np.array(corners, np.uint8)).resize((side, side), Image.Resampling.BILINEAR, box=(0.5, 0.5, 1.5, 1.5))
 
 
-def radial(side: int, palette: Palette, dice: Dice) -> Image.Image:
+def radial(side: int, palette: Palette, dice: StableRng) -> Image.Image:
     """A glow somewhere."""
     wide = round(side * dice.uniform(1.2, 2.2))
     glow = Image.radial_gradient("L").resize((wide, wide))
@@ -47,7 +47,7 @@ def radial(side: int, palette: Palette, dice: Dice) -> Image.Image:
     return picture
 
 
-def wash(side: int, palette: Palette, dice: Dice) -> Image.Image:
+def wash(side: int, palette: Palette, dice: StableRng) -> Image.Image:
     """Cloudy watercolour."""
     cells = dice.integer(3, 9)
     cloud = Image.fromarray(dice.bytes(cells, cells)).resize((side, side), Image.Resampling.BICUBIC)
@@ -56,7 +56,7 @@ def wash(side: int, palette: Palette, dice: Dice) -> Image.Image:
     return picture
 
 
-def paper(side: int, palette: Palette, dice: Dice) -> Image.Image:
+def paper(side: int, palette: Palette, dice: StableRng) -> Image.Image:
     """Fibres of a rough sheet."""
     picture = Image.new("RGB", (side, side), palette.ground)
     draw, ink = ImageDraw.Draw(picture), mix(palette.ground, palette.ground_too, 0.8)
@@ -66,7 +66,7 @@ def paper(side: int, palette: Palette, dice: Dice) -> Image.Image:
     return picture
 
 
-def stripes(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+def stripes(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
     """Faint stripes, upright or lying, perhaps at a slant."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap, lean = round(side * dice.uniform(0.05, 0.16)), round(side * dice.uniform(-1, 1) * dice.choice([0, 1]))
@@ -76,7 +76,7 @@ def stripes(picture: Image.Image, palette: Palette, dice: Dice) -> None:
         draw.line(ends, fill=ink, width=thick)
 
 
-def dots(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+def dots(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
     """Faint dots in rows."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap = round(side * dice.uniform(0.07, 0.16))
@@ -86,7 +86,7 @@ def dots(picture: Image.Image, palette: Palette, dice: Dice) -> None:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink)
 
 
-def checks(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+def checks(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
     """A faint chessboard."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap = round(side * dice.uniform(0.07, 0.18))
@@ -95,7 +95,7 @@ def checks(picture: Image.Image, palette: Palette, dice: Dice) -> None:
             draw.rectangle((x, y, x + gap - 1, y + gap - 1), fill=ink)
 
 
-def grid(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+def grid(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
     """Faint lines both ways."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap, thick = round(side * dice.uniform(0.05, 0.14)), dice.integer(2, 4)
@@ -104,7 +104,7 @@ def grid(picture: Image.Image, palette: Palette, dice: Dice) -> None:
         draw.line((0, at, side, at), fill=ink, width=thick)
 
 
-def hills(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+def hills(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
     """Two or three rolling hills, or a table's edge where they are flat."""
     side, draw, height = picture.width, ImageDraw.Draw(picture), dice.uniform(0.45, 0.75)
     rise = dice.choice([0, 0.03, 0.07])
@@ -114,7 +114,7 @@ def hills(picture: Image.Image, palette: Palette, dice: Dice) -> None:
         draw.polygon([(0, side), *tops, (side, side)], fill=mix(palette.ground, palette.ground_too, 0.65 + 0.5 * step))
 
 
-def confetti(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+def confetti(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
     """Small faint pieces scattered about."""
     side, draw = picture.width, ImageDraw.Draw(picture)
     inks = [_faint(palette, dice) for _ in range(3)]
@@ -126,7 +126,7 @@ def confetti(picture: Image.Image, palette: Palette, dice: Dice) -> None:
         draw.polygon(_pixels(turned, side), fill=dice.choice(inks))
 
 
-def _clutter(picture: Image.Image, palette: Palette, dice: Dice) -> None:
+def _clutter(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
     """A few larger shapes: blobs, polygons, rings, zigzags and squiggles that are none of our things."""
     for _ in range(dice.integer(1, 6)):
         x, y, scale = dice.uniform(0, 1), dice.uniform(0, 1), dice.uniform(0.05, 0.17)
@@ -135,19 +135,19 @@ def _clutter(picture: Image.Image, palette: Palette, dice: Dice) -> None:
         dice.choice([_blob, _polygon, _squiggle, _zigzag, _ring])(picture, (x, y, scale), ink, dice)
 
 
-def _blob(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: Dice) -> None:
+def _blob(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: StableRng) -> None:
     knots = [(dice.uniform(0.5, 1.2), math.tau * i / 7) for i in range(7)]
     outline = smooth([(length * math.cos(angle), length * math.sin(angle)) for length, angle in knots])
     ImageDraw.Draw(picture).polygon(_pixels(moved(outline, at[0], at[1], scale=at[2]), picture.width), fill=ink)
 
 
-def _polygon(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: Dice) -> None:
+def _polygon(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: StableRng) -> None:
     corners, turn = dice.integer(3, 6), dice.uniform(0, math.tau)
     outline = rounded([(math.cos(turn + math.tau * i / corners), math.sin(turn + math.tau * i / corners)) for i in range(corners)], 0.15)
     ImageDraw.Draw(picture).polygon(_pixels(moved(outline, at[0], at[1], scale=at[2]), picture.width), fill=ink)
 
 
-def _squiggle(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: Dice) -> None:
+def _squiggle(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: StableRng) -> None:
     waves, turn = dice.uniform(2, 5), dice.uniform(0, math.tau)
     path = [(i / 20 - 1, 0.35 * math.sin(waves * math.pi * i / 20)) for i in range(41)]
     turned = [(x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)) for x, y in path]
@@ -157,19 +157,19 @@ def _squiggle(picture: Image.Image, at: tuple[float, float, float], ink: Colour,
     )
 
 
-def _zigzag(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: Dice) -> None:
+def _zigzag(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: StableRng) -> None:
     count = dice.integer(4, 8)
     path = [(2 * i / count - 1, 0.25 * (-1) ** i) for i in range(count + 1)]
     width = round(picture.width * dice.uniform(0.008, 0.02))
     ImageDraw.Draw(picture).line(_pixels(moved(path, at[0], at[1], scale=1.3 * at[2]), picture.width), fill=ink, width=width, joint="curve")
 
 
-def _ring(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: Dice) -> None:
+def _ring(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: StableRng) -> None:
     left, top, right, bottom = (round(picture.width * each) for each in (at[0] - at[2], at[1] - at[2], at[0] + at[2], at[1] + at[2]))
     ImageDraw.Draw(picture).ellipse((left, top, right, bottom), outline=ink, width=round(picture.width * dice.uniform(0.01, 0.03)))
 
 
-def _faint(palette: Palette, dice: Dice) -> Colour:
+def _faint(palette: Palette, dice: StableRng) -> Colour:
     """A colour a little off the ground."""
     other = dice.choice([palette.main, palette.second, palette.third, palette.bold, palette.light])
     return mix(palette.ground, other, dice.uniform(0.08, 0.22))
@@ -179,5 +179,5 @@ def _pixels(points: np.ndarray, side: int) -> list[tuple[int, int]]:
     return [(round(x * side), round(y * side)) for x, y in points.tolist()]
 
 
-GROUNDS: list[Callable[[int, Palette, Dice], Image.Image]] = [flat, flat, linear, linear, radial, wash, paper]
-PATTERNS: list[Callable[[Image.Image, Palette, Dice], None]] = [stripes, dots, checks, grid, hills, hills, confetti]
+GROUNDS: list[Callable[[int, Palette, StableRng], Image.Image]] = [flat, flat, linear, linear, radial, wash, paper]
+PATTERNS: list[Callable[[Image.Image, Palette, StableRng], None]] = [stripes, dots, checks, grid, hills, hills, confetti]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from vitdemo.sketches.dice import Dice
-from vitdemo.sketches.look import Look
+from vitdemo.sketches.dice import StableRng
+from vitdemo.sketches.look import SketchStyle
 from vitdemo.sketches.palette import SHADE, Colour, brightness, darker, lighter, mix
 from vitdemo.sketches.pen import Part, Pen
 from vitdemo.sketches.placing import place
@@ -28,14 +28,14 @@ class Painting:
 class Canvas:
     """A supersampled square on which a pen's parts are painted, colour and cover by the same strokes."""
 
-    def __init__(self, size: int, look: Look) -> None:
+    def __init__(self, size: int, look: SketchStyle) -> None:
         self.size, self.look = size, look
         self.factor = 3 if size >= 160 else 4
         side = size * self.factor
         self._image, self._mask = Image.new("RGB", (side, side)), Image.new("L", (side, side))
         self._draw, self._cover = ImageDraw.Draw(self._image), ImageDraw.Draw(self._mask)
 
-    def paint(self, pen: Pen, dice: Dice) -> Painting:
+    def paint(self, pen: Pen, dice: StableRng) -> Painting:
         """Place the thing somewhere and paint it."""
         scale, paths = place(pen, dice, wobble=self.look.wobble, border=self.look.border)
         side = self.size * self.factor
@@ -51,7 +51,7 @@ class Canvas:
                 self._fill_part(part, pixels, scale * side, darker(part.fill, 0.42) if self.look.tonal else pen.palette.line, edge=edge)
             self._fill_part(part, pixels, scale * side, part.fill, edge=0)
             if part.line and not any(part.widths):
-                self._finish_area(part, pixels, Dice(self.look.seed, str(index)))
+                self._finish_area(part, pixels, StableRng(self.look.seed, str(index)))
         return Painting(self._image.reduce(self.factor), self._mask.reduce(self.factor))
 
     def _fill_part(self, part: Part, pixels: list[np.ndarray], scale: float, colour: Colour, *, edge: float) -> None:
@@ -84,7 +84,7 @@ class Canvas:
         self._draw.polygon(flat, fill=colour)
         self._cover.polygon(flat, fill=255)
 
-    def _finish_area(self, part: Part, pixels: list[np.ndarray], dice: Dice) -> None:
+    def _finish_area(self, part: Part, pixels: list[np.ndarray], dice: StableRng) -> None:
         """Decorate an area, then shade, hatch or wash it, all within its outline."""
         count = len(part.paths)
         pixels = [np.rint(path).astype(int) for path in pixels]
@@ -115,7 +115,7 @@ class Canvas:
                 ImageDraw.Draw(layer).polygon(flat, fill=255)
             self._image.paste(colour, tuple(low.tolist()), ImageChops.darker(layer, inside))
 
-    def _texture(self, inside: Image.Image, dice: Dice) -> Image.Image:
+    def _texture(self, inside: Image.Image, dice: StableRng) -> Image.Image:
         """Where the darker colour goes, within the area."""
         width, height = inside.size
         if self.look.fill == "shaded":

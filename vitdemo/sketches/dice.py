@@ -11,7 +11,7 @@ import numpy as np
 T = TypeVar("T")
 
 
-class Dice:
+class StableRng:
     """Random numbers for one picture, fixed by a seed ≥ 0 and a word."""
 
     def __init__(self, seed: int, word: str = "") -> None:

@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 
 from vitdemo.sketches.backgrounds import background
 from vitdemo.sketches.canvas import Canvas
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.finish import finish, shadow
 from vitdemo.sketches.look import pick_look
 from vitdemo.sketches.palette import pick_palette
@@ -42,7 +42,7 @@ def sketch(label: str, seed: int, size: int = 224) -> Sketch:
 
     Raises: KeyError for a label that is neither in LABELS nor in UNSEEN, ValueError for a seed below 0.
     """
-    dice = Dice(seed, label)
+    dice = StableRng(seed, label)
     palette, look = pick_palette(dice), pick_look(dice)
     if look.fill == "paper":
         palette = palette.uncoloured()
@@ -59,7 +59,7 @@ def sketch(label: str, seed: int, size: int = 224) -> Sketch:
 
 def sketches(count: int, seed: int, labels: Sequence[str] = LABELS, size: int = 224) -> Iterator[Sketch]:
     """Count pictures, as many of each label as of any other (±1), in an order that the seed shuffles."""
-    dice = Dice(seed, "order")
+    dice = StableRng(seed, "order")
     rounds = [dice.shuffled(labels) for _ in range(-(-count // len(labels)))]
     for index, label in enumerate([label for each in rounds for label in each][:count]):
         yield sketch(label, seed * 1_000_003 + index, size)

@@ -5,10 +5,10 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 
 
-def finish(picture: Image.Image, dice: Dice) -> Image.Image:
+def finish(picture: Image.Image, dice: StableRng) -> Image.Image:
     """None, one or several touches, mild enough that nobody minds."""
     if dice.chance(0.15):
         picture = picture.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 0.65) * picture.width / 224))
@@ -21,7 +21,7 @@ def finish(picture: Image.Image, dice: Dice) -> Image.Image:
     return picture
 
 
-def shadow(picture: Image.Image, cover: Image.Image, dice: Dice) -> Image.Image:
+def shadow(picture: Image.Image, cover: Image.Image, dice: StableRng) -> Image.Image:
     """The picture with a soft shadow of what is about to be put on it."""
     side = picture.width
     layer = Image.new("L", (side, side))

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 
 LINES = ["clean", "clean", "wobbly", "marker", "none", "none", "tonal"]
 FILLS = ["flat", "flat", "shaded", "shaded", "gradient", "hatched", "wash", "wash", "paper"]
 
 
 @dataclass(frozen=True)
-class Look:
+class SketchStyle:
     """How the lines and surfaces of one picture are done; lengths are shares of the picture's side."""
 
     line: float
@@ -21,13 +21,13 @@ class Look:
     seed: int  # of washes
 
 
-def pick_look(dice: Dice) -> Look:
+def pick_look(dice: StableRng) -> SketchStyle:
     """A style by chance: line, fill, wobble and border."""
     style, fill = dice.choice(LINES), dice.choice(FILLS)
     if fill == "paper" and style in ("none", "tonal"):
         style = "wobbly"
     width = {"clean": dice.uniform(0.009, 0.014), "wobbly": dice.uniform(0.009, 0.014), "marker": dice.uniform(0.019, 0.027)}
-    return Look(
+    return SketchStyle(
         line={**width, "none": 0.0, "tonal": dice.uniform(0.01, 0.016)}[style],
         tonal=style == "tonal",
         wobble=dice.uniform(0.014, 0.024) if style == "wobbly" else dice.uniform(0, 0.01),

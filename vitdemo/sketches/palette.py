@@ -7,7 +7,7 @@ look equal, so that contrast can be promised by lightness alone and the hue stay
 import math
 from dataclasses import dataclass, replace
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 
 Colour = tuple[int, int, int]
 
@@ -88,7 +88,7 @@ class Palette:
         return replace(self, main=paper, second=paper, third=paper)
 
 
-def pick_palette(dice: Dice) -> Palette:
+def pick_palette(dice: StableRng) -> Palette:
     """A palette on a light, dark or middling ground, with hues that go together."""
     hue, chroma = dice.uniform(0, 360), dice.uniform(0.1, 0.19)
     ground_hue = hue + dice.choice([0, 30, -40, 120, 180, 180, 210, 150])

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.pen import Pen
 
 
-def place(pen: Pen, dice: Dice, *, wobble: float, border: float) -> tuple[float, list[list[np.ndarray]]]:
+def place(pen: Pen, dice: StableRng, *, wobble: float, border: float) -> tuple[float, list[list[np.ndarray]]]:
     """Place what a pen noted down.
 
     Returns: the scale, and for each part its paths and then its decoration's; both in shares of the picture's side.

@@ -22,8 +22,8 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from vitdemo.core.familiarity import Familiarity
-from vitdemo.core.training import Recipe, Trainer
+from vitdemo.core.models.ood import OodDetector
+from vitdemo.core.training.trainer import Trainer, TrainerConfig
 from vitdemo.sketches.draw import LABELS, sketch
 from vitdemo.sketches.initialisation import initialise
 
@@ -31,25 +31,25 @@ SHAPE = {"patch_size": 16, "embed_dim": 128, "depth": 12, "num_heads": 4, "num_c
 MEAN = STD = (0.5, 0.5, 0.5)
 BACKGROUND = len(LABELS)
 FRESH = 1_000_000_007  # how far from the training pictures the seeds of the fresh ones lie
-KEPT = 0.96  # share of fresh pictures that count as familiar
+FAMILIAR_SHARE = 0.96  # share of fresh pictures that count as familiar
 SAVE_EVERY = 120  # seconds
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """A part of the training: image size in pixels, pictures per update, and how to learn."""
 
     name: str
     size: int
     batch: int
-    recipe: Recipe
+    recipe: TrainerConfig
 
 
-def stages(small: int, large: int) -> list[Stage]:
+def stages(small: int, large: int) -> list[TrainingStage]:
     """The two stages for so many pictures each."""
     return [
-        Stage("small", 112, 64, Recipe(small // 64, lr=2e-3, optimizer="muon", warmup=60, ema=0.999)),
-        Stage("large", 224, 32, Recipe(large // 32, lr=1e-3, optimizer="muon", warmup=50, ema=0.998)),
+        TrainingStage("small", 112, 64, TrainerConfig(small // 64, lr=2e-3, optimizer="muon", warmup=60, ema=0.999)),
+        TrainingStage("large", 224, 32, TrainerConfig(large // 32, lr=1e-3, optimizer="muon", warmup=50, ema=0.998)),
     ]
 
 
@@ -97,7 +97,7 @@ def token_loss(outputs: tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor
     return picture + 0.5 * nn.functional.cross_entropy(patches.flatten(0, 1), targets[:, 1:].flatten())
 
 
-def train(stage: Stage, work: Path, begin: dict | None, seed: int, workers: int) -> dict:
+def train(stage: TrainingStage, work: Path, begin: dict | None, seed: int, workers: int) -> dict:
     """Run a stage from its checkpoint, if it has one, to its end. Returns the weights to use.
 
     Args:
@@ -183,7 +183,7 @@ def finish(weights: dict, folder: Path, seed: int) -> None:
     preprocessing = {"tag": "sketches", "mean": MEAN, "std": STD, "crop_pct": 1.0, "interpolation": "bicubic"}
     save_for_hf(model.half(), folder, model_config=config | {"pretrained_cfg": preprocessing}, safe_serialization=True)
     _, known, answers = measure(model.float(), seed + 2 * FRESH, 4000)
-    Familiarity.fit(known, answers, fresh, KEPT).save(folder)
+    OodDetector.fit(known, answers, fresh, FAMILIAR_SHARE).save(folder)
     print(json.dumps({each.name: each.stat().st_size for each in sorted(folder.iterdir())}))
 
 

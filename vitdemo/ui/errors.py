@@ -14,13 +14,20 @@ from vitdemo.core.errors import UserError
 
 LEAVING = "The app is being stopped: try again in a minute."
 NOT_UNDERSTOOD = "This request can't be understood: reload the page and try again."
-OURS = Path(__file__).parents[1]
-AROUND = ("guard", "gate", "bodies", "headers", "monitor", "log")  # modules of ours that Gradio runs inside
-FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,“”()]+[/\\])+")
+PACKAGE = Path(__file__).parents[1]
+MIDDLEWARE_MODULES = (
+    "errors",
+    "gatekeeper",
+    "body_limits",
+    "security_headers",
+    "metrics",
+    "json_log",
+)  # modules of ours that Gradio runs inside
+PATH_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,“”()]+[/\\])+")
 log = logging.getLogger(__name__)
 
 
-def sentence(error: Exception) -> str:
+def user_message(error: Exception) -> str:
     """What to tell the visitor. The caller escapes it where it becomes HTML."""
     if isinstance(error, UserError):
         return without_paths(str(error))
@@ -31,7 +38,7 @@ def sentence(error: Exception) -> str:
 
 def without_paths(text: str) -> str:
     """A sentence that names the server's files by their last part alone."""
-    return FOLDERS.sub("", text)
+    return PATH_FOLDERS.sub("", text)
 
 
 class Page(gr.Blocks):
@@ -43,24 +50,24 @@ class Page(gr.Blocks):
         except Exception as error:
             if type(error) is gr.Error and not error.print_exception:  # one of ours
                 raise
-            raise gr.Error(refusal(error), print_exception=False) from None
+            raise gr.Error(error_message(error), print_exception=False) from None
 
 
-def refusal(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """What to tell of an error that came through Gradio. One that did not come up in our own code is its refusal of what was sent."""
     files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if isinstance(error, UserError) or any(each.is_relative_to(OURS) and each.stem not in AROUND for each in files):
-        return sentence(error)
+    if isinstance(error, UserError) or any(each.is_relative_to(PACKAGE) and each.stem not in MIDDLEWARE_MODULES for each in files):
+        return user_message(error)
     log.warning("a request was not understood: %s", type(error).__name__, extra={"kind": type(error).__name__})
     return NOT_UNDERSTOOD
 
 
-def told(event: gr.EventData) -> dict:
+def event_payload(event: gr.EventData) -> dict:
     """What the page's script sent with an event; nothing of what it would not send."""
     return event._data if isinstance(event._data, dict) else {}
 
 
-def bound(function: Callable[[Any, dict], dict], first: Any) -> Callable[[dict], dict]:
+def named_partial(function: Callable[[Any, dict], dict], first: Any) -> Callable[[dict], dict]:
     """A module's private function with its first argument given, under the name by which the page's script calls it."""
 
     def call(asked: dict) -> dict:
@@ -70,14 +77,14 @@ def bound(function: Callable[[Any, dict], dict], first: Any) -> Callable[[dict],
     return call
 
 
-def answering(function: Callable[[dict], dict]) -> Callable[[Any], dict]:
+def errors_as_answer(function: Callable[[dict], dict]) -> Callable[[Any], dict]:
     """A function that a page's script calls with one object; what goes wrong comes back as {error}."""
 
     def answer(asked: Any) -> dict:
         try:
             return function(asked if isinstance(asked, dict) else {})
         except Exception as error:
-            return {"error": sentence(error)}
+            return {"error": user_message(error)}
 
     answer.__name__ = function.__name__
     return answer

@@ -9,30 +9,79 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from vitdemo.core import scratch
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.store import ModelStore
-from vitdemo.ui import connections, gate, served, sessions
-from vitdemo.ui.headers import SecurityHeaders, keep_other_sites_out
-from vitdemo.ui.log import Logged, take_over, use_json
-from vitdemo.ui.monitor import Counted, Monitor
-from vitdemo.ui.page import UNDER_WAY, build
-from vitdemo.ui.render import WEB
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.jobs import scratch
+from vitdemo.ui.page import GRADIO_QUEUE_FACTOR, build
+from vitdemo.ui.server import connections, gatekeeper, gradio_sessions, served_files
+from vitdemo.ui.server.json_log import RequestLog, take_over, use_json
+from vitdemo.ui.server.metrics import Metrics, RequestCounter
+from vitdemo.ui.server.security_headers import SecurityHeaders, keep_other_sites_out
+from vitdemo.ui.server.upload_route import Uploads
+from vitdemo.ui.templating import STATIC, static_text
 from vitdemo.ui.theme import THEME
-from vitdemo.ui.uploads import Uploads
 from vitdemo.ui.visitors import Visitors
 
 log = logging.getLogger(__name__)
-STYLES = ("style", "giving", "gallery", "attention", "map", "embeddings", "finetune", "export")
-LAST_WORDS = 3.0  # seconds for work that was stopped to say so, and for answers to be fetched
-CLOSING = 1  # seconds for connections to end
+STYLES = (
+    "page/style",
+    "components/gallery_upload",
+    "classify/gallery",
+    "attention/attention",
+    "photo_map/map",
+    "embeddings/embeddings",
+    "finetune/finetune",
+    "export/export",
+)
+FAREWELL_SECONDS = 3.0  # seconds for work that was stopped to say so, and for answers to be fetched
+CLOSE_SECONDS = 1  # seconds for connections to end
+
+
+@dataclass(frozen=True)
+class RunningApp:
+    """The app on the network, and what it is made of."""
+
+    page: gr.Blocks
+    store: ModelStore
+    visitors: Visitors
+    address: str
+
+
+@contextlib.contextmanager
+def running(settings: Settings, leaving: threading.Event) -> Iterator[RunningApp]:
+    """The app, served in the background as long as this context lasts. Its private folder goes at the end.
+
+    Args:
+        leaving: set it once the app is to begin nothing new.
+
+    Raises: UserError where the address can't be listened on.
+    """
+    with scratch.scratch_folder(settings) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # before the components are made, which note it down
+        metrics = Metrics(leaving) if settings.monitor else None
+        store = ModelStore(settings, metrics and metrics.work)
+        visitors = Visitors(store)
+        page = build(settings, store, visitors)
+        try:
+            _, address, _ = launch(page, store, leaving, metrics)
+        except OSError:
+            raise UserError(f"The app can't listen on {settings.host}:{settings.port}: choose another --port, or check --host.") from None
+        try:
+            yield RunningApp(page, store, visitors, address)
+        finally:
+            visitors.close()
+            page.server.config.timeout_graceful_shutdown = CLOSE_SECONDS
+            connections.hang_up(page.server)
+            page.close(verbose=False)
 
 
 def serve(settings: Settings) -> None:
@@ -43,58 +92,45 @@ def serve(settings: Settings) -> None:
     """
     if settings.log_json:
         use_json()
-    with scratch.made(settings) as folder:
-        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # before the components are made, which note it down
-        told, leaving = threading.Event(), threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: told.set())
-        monitor = Monitor(leaving) if settings.monitor else None
-        store = ModelStore(settings, monitor and monitor.work)
-        visitors = Visitors(store)
-        page = build(settings, store, visitors)
-        try:
-            _, address, _ = launch(page, store, leaving, monitor)
-        except OSError:
-            raise UserError(f"The app can't listen on {settings.host}:{settings.port}: choose another --port, or check --host.") from None
-        try:
-            print(f"vitdemo is open at {address}", flush=True)
-            if others := own_addresses(settings.host):
-                port = urlsplit(address).port
-                print("Other machines reach it at", *(f"http://{each}:{port}/" for each in others), flush=True)
-            log.info("open", extra={"address": address})
-            if settings.log_json:
-                take_over("uvicorn", "uvicorn.error", "uvicorn.access")
-            if not settings.auth and not _is_local(settings.host):
-                print(
-                    f"vitdemo: everyone who reaches {settings.host} can use it: --auth USER:PASSWORD asks for a login",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            threading.Thread(target=_tell, args=(store,), name="tell", daemon=True).start()
-            visitors.keep_sweeping()
-            told.wait()
-            leaving.set()
-            log.info("leaving")
-            _drain(page, visitors, settings.drain_seconds)
-        finally:
-            visitors.close()
-            page.server.config.timeout_graceful_shutdown = CLOSING
-            connections.hang_up(page.server)
-            page.close(verbose=False)
+    terminated, leaving = threading.Event(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+    with running(settings, leaving) as app:
+        _announce(app.address, settings)
+        threading.Thread(target=_report_model, args=(app.store,), name="report model", daemon=True).start()
+        app.visitors.keep_sweeping()
+        terminated.wait()
+        leaving.set()
+        log.info("leaving")
+        _drain(app.page, app.visitors, settings.drain_seconds)
 
 
-def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor: Monitor | None = None) -> tuple:
+def _announce(address: str, settings: Settings) -> None:
+    """Say on the terminal where the app is open, and to whom."""
+    print(f"vitdemo is open at {address}", flush=True)
+    if others := own_addresses(settings.host):
+        port = urlsplit(address).port
+        print("Other machines reach it at", *(f"http://{each}:{port}/" for each in others), flush=True)
+    log.info("open", extra={"address": address})
+    if settings.log_json:
+        take_over("uvicorn", "uvicorn.error", "uvicorn.access")
+    if not settings.auth and not _is_local(settings.host):
+        warning = f"vitdemo: everyone who reaches {settings.host} can use it: --auth USER:PASSWORD asks for a login"
+        print(warning, file=sys.stderr, flush=True)
+
+
+def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics: Metrics | None = None) -> tuple:
     """Start the server in the background. Returns what gr.Blocks.launch does.
 
     Args:
         leaving: set once the app begins nothing new.
     """
     settings = store.settings
-    routes = [Uploads(settings).route, *(monitor.routes(page, store) if monitor else [])]
+    routes = [Uploads(settings).route, *(metrics.routes(page, store) if metrics else [])]
     middleware = [
         Middleware(SecurityHeaders),
-        *([Middleware(Counted, monitor=monitor)] if monitor else []),
-        *([Middleware(Logged)] if settings.log_json else []),
-        Middleware(gate.Gate, settings=settings, leaving=leaving, open_to_all=[each.path for each in routes[1:]]),
+        *([Middleware(RequestCounter, metrics=metrics)] if metrics else []),
+        *([Middleware(RequestLog)] if settings.log_json else []),
+        Middleware(gatekeeper.Gatekeeper, settings=settings, leaving=leaving, open_to_all=[each.path for each in routes[1:]]),
     ]
     launched = page.launch(
         server_name=settings.host,
@@ -103,12 +139,12 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
         root_path=settings.root_path or None,
         max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         theme=THEME,
-        css_paths=[WEB / f"{name}.css" for name in STYLES],
-        js=(WEB / "load.js").read_text("utf-8"),
-        app_kwargs={"routes": routes, "middleware": middleware, "exception_handlers": gate.HANDLERS},
+        css_paths=[STATIC / f"{name}.css" for name in STYLES],
+        js=static_text("page/load.js"),
+        app_kwargs={"routes": routes, "middleware": middleware, "exception_handlers": gatekeeper.HANDLERS},
         favicon_path=ASSETS / "icon.svg",
         allowed_paths=[str(ASSETS)],
-        blocked_paths=[os.path.join(get_upload_folder(), each) for each in (scratch.LOCK, *served.HIDDEN)],
+        blocked_paths=[os.path.join(get_upload_folder(), each) for each in (scratch.LOCK_FILE, *served_files.HIDDEN_FOLDERS)],
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
@@ -116,13 +152,13 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, monitor
         ssr_mode=False,
         show_error=False,
         state_session_capacity=1000,
-        max_threads=UNDER_WAY * settings.max_queue,  # Gradio's 40 would all be taken by who waits for galleries
+        max_threads=GRADIO_QUEUE_FACTOR * settings.max_queue,  # Gradio's 40 would all be taken by who waits for galleries
         quiet=True,
         prevent_thread_lock=True,
     )
     connections.install(page.server)
     keep_other_sites_out(page.app)
-    sessions.install(page)
+    gradio_sessions.install(page)
     return launched
 
 
@@ -152,12 +188,12 @@ def _drain(page: gr.Blocks, visitors: Visitors, seconds: float) -> None:
     while (len(queue) or any(queue.active_jobs) or visitors.busy) and time.monotonic() < until:
         time.sleep(0.05)
     visitors.stop()
-    until = time.monotonic() + LAST_WORDS
+    until = time.monotonic() + FAREWELL_SECONDS
     while (len(queue) or any(queue.active_jobs) or any(queue.pending_event_ids_session.values())) and time.monotonic() < until:
         time.sleep(0.05)
 
 
-def _tell(store: ModelStore) -> None:
+def _report_model(store: ModelStore) -> None:
     """Load the operator's model and say in the terminal what came of it. The page is open meanwhile, and stays so without a model."""
     try:
         vit = store.get().result()

@@ -1,4 +1,4 @@
-"""HTML from the templates in web/, every value escaped; pictures as data URIs, so that no visitor's picture lies in a served folder."""
+"""HTML from the templates in static/, every value escaped; pictures as data URIs, so that no visitor's picture lies in a served folder."""
 
 import base64
 import io
@@ -9,12 +9,17 @@ import gradio as gr
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-WEB = Path(__file__).parent / "web"
+STATIC = Path(__file__).parent / "static"
 
 
 def html(template: str, **values) -> str:
-    """Fill web/<template>.html."""
+    """Fill static/<template>.html."""
     return _environment().get_template(f"{template}.html").render(**values)
+
+
+def static_text(*names: str) -> str:
+    """The text of files below static/, one after the other, such as `static_text("components/upload.js")`."""
+    return "\n".join((STATIC / name).read_text("utf-8") for name in names)
 
 
 def panel(value: str = "", elem_id: str | None = None) -> gr.HTML:
@@ -40,4 +45,4 @@ def percent(share: float) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(loader=FileSystemLoader(STATIC), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

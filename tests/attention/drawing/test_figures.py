@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from tests.conftest import noise
-from vitdemo.attention.figures import BAR, GAP, LARGEST_FRAME, all_layers, animation, layer_frames, number, with_bar
-from vitdemo.attention.render import Look, lookup_table, overlay
-from vitdemo.core.preprocessing import Preprocessing
+from tests.support.pictures import noise
+from vitdemo.attention.drawing.figures import BAR, GAP, LARGEST_FRAME, all_layers, animation, layer_frames, number, with_bar
+from vitdemo.attention.drawing.render import OverlayStyle, lookup_table, overlay
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 WHERE = Preprocessing((64, 64), 0.9, "center", "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).geometry((300, 200), (16, 16))
 PHOTO = noise(300, 200)
@@ -35,7 +35,7 @@ def test_a_colour_bar_beside_the_picture():
 
 @pytest.mark.parametrize("span", [None, (0.0, 2.0)])
 def test_all_layers_on_one_sheet(span):
-    look = Look("magma", 1, smooth=False)
+    look = OverlayStyle("magma", 1, smooth=False)
     sheet = all_layers(PHOTO, HEATS, WHERE, look, title="Rollout", side=150, span=span)
     small = PHOTO.resize((150, 100), reducing_gap=2)
     found = np.asarray(sheet)

@@ -10,12 +10,12 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from tests.conftest import noise
-from vitdemo.attention.render import (
+from tests.support.pictures import noise
+from vitdemo.attention.drawing.render import (
     COLOURS,
     DIFFERENCE,
     DIMMED,
-    Look,
+    OverlayStyle,
     crop_pixels,
     even_span,
     lookup_table,
@@ -26,8 +26,8 @@ from vitdemo.attention.render import (
     without_peaks,
 )
 from vitdemo.core.errors import UserError
-from vitdemo.core.geometry import Geometry
-from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.photos.geometry import Geometry
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 CENTRE = Preprocessing((64, 96), 0.8, "center", "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -57,7 +57,7 @@ def test_uniform_maps_grow_lighter_all_the_way():
 def test_every_pixel_has_the_colour_of_its_place(photo, crop_mode, smooth):
     where, heat = geometry(photo, crop_mode), np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     picture = noise(*photo)
-    drawn = np.asarray(overlay(picture, heat, where, Look("viridis", 0.6, smooth)))
+    drawn = np.asarray(overlay(picture, heat, where, OverlayStyle("viridis", 0.6, smooth)))
     low, high = heat.min(), heat.max()
     left, top, right, bottom = crop_pixels(where)
     frame = 4  # pixels of outline, which is drawn over all
@@ -107,7 +107,7 @@ def test_any_size_and_a_tensor():
     photo, heat = noise(90, 60), torch.rand(4, 6)
     small = overlay(photo.resize((45, 30)), heat, geometry((90, 60)))
     assert small.size == (45, 30)
-    big = overlay(photo, heat, geometry((90, 60)), Look(opacity=1))
+    big = overlay(photo, heat, geometry((90, 60)), OverlayStyle(opacity=1))
     bare = np.asarray(small.resize((90, 60))).astype(float) - np.asarray(photo)
     assert bare.std() > 1
     assert big.size == (90, 60)
@@ -115,8 +115,8 @@ def test_any_size_and_a_tensor():
 
 def test_opacity_nothing_and_everything():
     photo, heat, where = noise(96, 64), np.eye(4, 6, dtype=np.float32), geometry((96, 64), "squash", crop_pct=1.0)
-    assert np.array_equal(overlay(photo, heat, where, Look(opacity=0)), photo)  # the whole photo is seen: no dimming, no outline
-    shown = np.asarray(overlay(photo, heat, where, Look("magma", 1, smooth=False)))
+    assert np.array_equal(overlay(photo, heat, where, OverlayStyle(opacity=0)), photo)  # the whole photo is seen: no dimming, no outline
+    shown = np.asarray(overlay(photo, heat, where, OverlayStyle("magma", 1, smooth=False)))
     assert {tuple(each) for each in shown.reshape(-1, 3)} == {tuple(lookup_table("magma")[level]) for level in (0, 255)}
 
 
@@ -125,7 +125,7 @@ def test_spans():
     assert span_of(heat) == (-1, 3)
     assert even_span(heat) == (-3, 3)
     photo, where = noise(96, 64), geometry((96, 64), "squash", crop_pct=1.0)
-    look, flat = Look(DIFFERENCE, 1, smooth=False), np.zeros((4, 6), np.float32)
+    look, flat = OverlayStyle(DIFFERENCE, 1, smooth=False), np.zeros((4, 6), np.float32)
     middle = np.asarray(overlay(photo, flat, where, look, span=(-1, 1)))
     assert (middle == lookup_table(DIFFERENCE)[128]).all()
     assert (np.asarray(overlay(photo, flat, where, look)) == lookup_table(DIFFERENCE)[0]).all()  # one value alone: no division by 0
@@ -165,7 +165,7 @@ def test_a_photo_that_is_mostly_not_seen():
 )
 def test_a_look_that_is_none(arguments, said):
     with pytest.raises(UserError) as refused:
-        Look(**arguments)
+        OverlayStyle(**arguments)
     assert str(refused.value) == said
 
 

@@ -6,10 +6,10 @@ import dataclasses
 import pytest
 import torch
 
-from tests.small_vits import KINDS, images, size_of, small_vit
-from vitdemo.attention.ablation import ablate, without_heads
+from tests.support.small_vits import KINDS, images, size_of, small_vit
+from vitdemo.attention.methods.ablation import ablate, without_heads
 from vitdemo.core.errors import UserError
-from vitdemo.core.trace import trace
+from vitdemo.core.inference.trace import trace
 
 HEADS = [(1, 2), (3, 0), (3, 1)]
 

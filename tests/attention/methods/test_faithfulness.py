@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import noise
-from tests.small_vits import images, small_vit
-from vitdemo.attention.faithfulness import (
+from tests.support.pictures import noise
+from tests.support.small_vits import images, small_vit
+from vitdemo.attention.methods.faithfulness import (
     FILLS,
     Curve,
     agreement,
@@ -22,7 +22,7 @@ from vitdemo.attention.faithfulness import (
     random_heat,
 )
 from vitdemo.core.errors import UserError
-from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 SQUASH = Preprocessing((64, 96), 1.0, "squash", "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.5))
 

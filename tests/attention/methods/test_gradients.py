@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from tests.small_vits import images, small_vit
-from vitdemo.attention.gradients import attention_gradient, check_target, find_target
+from tests.support.small_vits import images, small_vit
+from vitdemo.attention.methods.gradients import attention_gradient, check_target, find_target
 from vitdemo.core.errors import UserError
-from vitdemo.core.labels import Label
+from vitdemo.core.models.labels import Label
 
 NAMES = ("tabby, tabby cat", "crane", "Crane", "Egyptian cat", "tub, vat", "bathtub, tub", "007", "n01234567 x")
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import noise
-from tests.small_vits import KINDS, images, size_of, small_vit
-from vitdemo.attention import heads, maps
+from tests.support.pictures import noise
+from tests.support.small_vits import KINDS, images, size_of, small_vit
+from vitdemo.attention.methods import heads, maps
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items
-from vitdemo.core.photos import open_photo
-from vitdemo.core.trace_cache import run_trace
+from vitdemo.core.inference.trace_cache import run_trace
+from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.photo import open_photo
 
 
 @pytest.fixture(scope="module", params=KINDS)

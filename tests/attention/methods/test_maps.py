@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import noise
-from tests.small_vits import KINDS, images, size_of, small_vit, unfused_vit
-from vitdemo.attention import maps
-from vitdemo.attention.gradients import attention_gradient
+from tests.support.pictures import noise
+from tests.support.small_vits import KINDS, images, size_of, small_vit, unfused_vit
+from vitdemo.attention.methods import maps
+from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.core.errors import UserError
-from vitdemo.core.trace import trace
-from vitdemo.core.trace_cache import run_trace
+from vitdemo.core.inference.trace import trace
+from vitdemo.core.inference.trace_cache import run_trace
 
 TARGET = 5
 

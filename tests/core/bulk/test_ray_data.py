@@ -12,9 +12,10 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from tests.conftest import ROOT, noise
+from tests.support.apps import ROOT
+from tests.support.pictures import noise
 from vitdemo.cli import main
-from vitdemo.core.ray_session import ray_session
+from vitdemo.core.bulk.ray_session import ray_session
 
 ray = pytest.importorskip("ray")
 TOLERANCE = 1e-4
@@ -114,18 +115,18 @@ def test_embed_gives_the_local_rows(cluster, model, given, tmp_path, cache_dir):
 @pytest.mark.parametrize(("layer", "pool"), [("final", "cls"), (1, "cls"), (3, "patches")])
 def test_what_an_actor_does(cluster, vit, model, given, tmp_path, cache_dir, layer, pool):
     """In this process, which costs no start-up."""
-    from vitdemo.core import ray_data
+    from vitdemo.core.bulk import ray_data
+    from vitdemo.core.bulk.parquet import ParquetDataset
+    from vitdemo.core.bulk.stages import ActorPool
     from vitdemo.core.config import Settings
-    from vitdemo.core.gallery import find_items
-    from vitdemo.core.parts import Parts
-    from vitdemo.core.stages import Stage
-    from vitdemo.embeddings.ray import Embedding
+    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.embeddings.ray import EmbeddingTask
 
-    parts = Parts(str(tmp_path / "out"))
+    parts = ParquetDataset(str(tmp_path / "out"))
     parts.begin({})
     settings = Settings(device="cpu")
     decode = {"preprocessing": vit.preprocessing, "settings": settings}
-    actor = ray_data._Model(Embedding(layer, pool), ray.put(vit), settings, parts.place, Stage(1), decode)
+    actor = ray_data._Model(EmbeddingTask(layer, pool), ray.put(vit), settings, parts.place, ActorPool(1), decode)
     (told,) = actor(pa.Table.from_pylist(ray_data._rows_of(find_items(given)), ray_data._PLACES)).to_pylist()
     assert (told["photos"], len(told["errors"])) == (25, 3)
     theirs = tmp_path / "out.parquet"

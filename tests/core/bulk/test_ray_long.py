@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, TINY, noise
-from tests.test_core_ray_data import assert_same, rows
+from tests.core.bulk.test_ray_data import assert_same, rows
+from tests.support.apps import ROOT, TINY
+from tests.support.pictures import noise
 from vitdemo.cli import main
 
 pytest.importorskip("ray")

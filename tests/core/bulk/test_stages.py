@@ -2,28 +2,28 @@
 
 import pytest
 
+from vitdemo.core.bulk.stages import ActorPool, Pipeline, check_stages, stages_for
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.stages import Stage, Stages, check_stages, stages_for
 
 
 @pytest.mark.parametrize(
     ("cpus", "gpus", "asked", "decode", "model"),
     [
-        (1, 0, "", Stage(0), Stage(1)),
-        (2, 0, "", Stage(0), Stage(2)),
-        (64, 0, "", Stage(0), Stage(64)),
-        (8, 0, "model.cpus=2", Stage(0), Stage(3, 2)),
-        (8, 0, "model.actors=2", Stage(0), Stage(2)),
-        (8, 0, "decode.actors=3,model.actors=2", Stage(3), Stage(2)),
-        (16, 1, "", Stage(15), Stage(1, gpus=1)),
-        (32, 4, "model.gpus=0.5", Stage(24), Stage(8, gpus=0.5)),
-        (16, 1, "decode.actors=0,model.cpus=8", Stage(0), Stage(1, 8, 1)),
-        (16, 1, "model.gpus=0", Stage(0), Stage(16)),
+        (1, 0, "", ActorPool(0), ActorPool(1)),
+        (2, 0, "", ActorPool(0), ActorPool(2)),
+        (64, 0, "", ActorPool(0), ActorPool(64)),
+        (8, 0, "model.cpus=2", ActorPool(0), ActorPool(3, 2)),
+        (8, 0, "model.actors=2", ActorPool(0), ActorPool(2)),
+        (8, 0, "decode.actors=3,model.actors=2", ActorPool(3), ActorPool(2)),
+        (16, 1, "", ActorPool(15), ActorPool(1, gpus=1)),
+        (32, 4, "model.gpus=0.5", ActorPool(24), ActorPool(8, gpus=0.5)),
+        (16, 1, "decode.actors=0,model.cpus=8", ActorPool(0), ActorPool(1, 8, 1)),
+        (16, 1, "model.gpus=0", ActorPool(0), ActorPool(16)),
     ],
 )
 def test_what_a_cluster_does(cpus, gpus, asked, decode, model):
     stages = stages_for(cpus, gpus, check_stages(asked))
-    assert stages == Stages(decode, model)
+    assert stages == Pipeline(decode, model)
     assert sum(each.actors * each.cpus for each in (stages.decode, stages.model)) < cpus
 
 

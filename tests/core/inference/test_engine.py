@@ -8,8 +8,8 @@ import weakref
 import pytest
 import torch
 
-from vitdemo.core.engine import Engine, choose_device
 from vitdemo.core.errors import UserError
+from vitdemo.core.inference.engine import Engine, choose_device
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def test_short_work_overtakes_long_work_that_waits():
 
 
 def test_long_work_holds_back_while_short_work_is_coming_but_not_for_ever(engine, monkeypatch):
-    monkeypatch.setattr("vitdemo.core.line.HOLD_BACK", 60)
-    monkeypatch.setattr("vitdemo.core.line.SHORT_FIRST", 1e9)
+    monkeypatch.setattr("vitdemo.core.inference.work_queue.MAX_HOLD_SECONDS", 60)
+    monkeypatch.setattr("vitdemo.core.inference.work_queue.SHORT_FIRST_FACTOR", 1e9)
     done = []
     gallery = threading.Thread(target=lambda: list(engine.map(done.append, range(3))))
     with engine.coming():
@@ -140,7 +140,7 @@ def test_long_work_holds_back_while_short_work_is_coming_but_not_for_ever(engine
         assert done == ["short"]
     gallery.join(60)
     assert sorted(map(str, done)) == ["0", "1", "2", "short"]
-    monkeypatch.setattr("vitdemo.core.line.HOLD_BACK", 0.01)
+    monkeypatch.setattr("vitdemo.core.inference.work_queue.MAX_HOLD_SECONDS", 0.01)
     with engine.coming():
         assert list(engine.map(lambda number: number, range(3))) == [0, 1, 2]
 
@@ -148,7 +148,7 @@ def test_long_work_holds_back_while_short_work_is_coming_but_not_for_ever(engine
 @pytest.mark.parametrize("preparing", [0, 0.05])
 def test_long_work_has_its_share_where_short_work_never_ends(preparing, monkeypatch):
     """Whether it waits for the model or is still being prepared; and between two turns of long work there is short work."""
-    monkeypatch.setattr("vitdemo.core.line.HOLD_BACK", 60)
+    monkeypatch.setattr("vitdemo.core.inference.work_queue.MAX_HOLD_SECONDS", 60)
     engine, begun, over = Engine(torch.device("cpu")), [], threading.Event()
 
     def work(kind: str, seconds: float) -> None:

@@ -9,11 +9,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from tests.conftest import TINY
-from vitdemo.core import models
+from tests.support.apps import TINY
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.store import RETRY_AFTER, ModelStore
+from vitdemo.core.inference.model_store import RETRY_SECONDS, ModelStore
+from vitdemo.core.models import loader
 
 SMALL, SMALL32 = "vit_small_patch16_224.augreg_in21k_ft_in1k", "vit_small_patch32_224.augreg_in21k_ft_in1k"  # 88 and 92 MB
 DEIT = "deit3_small_patch16_224.fb_in22k_ft_in1k"  # 88 MB
@@ -112,7 +112,7 @@ def test_a_failed_load_says_why_and_is_tried_again_later(hub_cache):
     with pytest.raises(UserError, match="model hub is switched off"):
         first.result(60)
     assert ours.get(DEIT) is first
-    first.ended = time.monotonic() - RETRY_AFTER - 1
+    first.ended = time.monotonic() - RETRY_SECONDS - 1
     assert ours.get(DEIT) is not first
 
 
@@ -122,7 +122,7 @@ def test_auto_without_a_way_to_the_weights_is_the_demo_model():
 
 
 def test_a_copy_without_the_demo_model_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "ASSETS", tmp_path)
+    monkeypatch.setattr(loader, "ASSETS", tmp_path)
     with pytest.raises(UserError, match=r"connect and try again, or start with --checkpoint FILE\.safetensors"):
         store(model="auto").get().result(60)
 

@@ -5,9 +5,9 @@ import threading
 import pytest
 import torch
 
-from tests.small_vits import KINDS, images, size_of, small_vit
-from vitdemo.core.hooks import hooked
-from vitdemo.core.trace import trace
+from tests.support.small_vits import KINDS, images, size_of, small_vit
+from vitdemo.core.inference.module_hooks import hooked
+from vitdemo.core.inference.trace import trace
 
 
 def hooks_on(module: torch.nn.Module) -> int:

@@ -5,13 +5,13 @@ import timm
 import torch
 from PIL import Image
 
-from tests.conftest import TINY
-from tests.small_vits import KINDS, PREFIX, images, size_of, small_vit, timms_attention, unfused_vit
+from tests.support.apps import TINY
+from tests.support.small_vits import KINDS, PREFIX, images, size_of, small_vit, timms_attention, unfused_vit
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items
-from vitdemo.core.models import Vit
-from vitdemo.core.trace import bytes_needed, check_room, trace, trace_batch
-from vitdemo.core.trace_cache import run_trace
+from vitdemo.core.inference.trace import bytes_needed, check_room, trace, trace_batch
+from vitdemo.core.inference.trace_cache import run_trace
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.gallery import find_items
 
 
 @pytest.mark.parametrize("grid", [(4, 4), (3, 6)], ids=["square", "wide"])

@@ -7,12 +7,12 @@ import threading
 import pytest
 import torch
 
-from tests.conftest import noise
-from tests.small_vits import small_vit
-from vitdemo.core import trace_cache
+from tests.support.pictures import noise
+from tests.support.small_vits import small_vit
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import Photo
-from vitdemo.core.trace_cache import TraceCache
+from vitdemo.core.inference import trace_cache
+from vitdemo.core.inference.trace_cache import TraceCache
+from vitdemo.core.photos.photo import Photo
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.small_vits import KINDS, images, size_of, small_vit, timms_attention, unfused_vit
-from vitdemo.core.twin import maps_of, unfused
+from tests.support.small_vits import KINDS, images, size_of, small_vit, timms_attention, unfused_vit
+from vitdemo.core.inference.unfused import maps_of, unfused
 
 
 @pytest.mark.parametrize("kind", KINDS)

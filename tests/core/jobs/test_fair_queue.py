@@ -6,18 +6,18 @@ from collections import Counter
 
 import pytest
 
-from vitdemo.core.fair_line import FairLine
+from vitdemo.core.jobs.fair_queue import FairQueue
 
 
-def line_of(words: str, most: int = 100) -> FairLine[str]:
+def line_of(words: str, most: int = 100) -> FairQueue[str]:
     """Things a1, b1, a2 … of the callers a, b …"""
-    line = FairLine(most)
+    line = FairQueue(most)
     for word in words.split():
         assert line.join(word, word[0]) is None
     return line
 
 
-def all_of(line: FairLine[str]) -> list[str]:
+def all_of(line: FairQueue[str]) -> list[str]:
     return [line.take() for _ in range(len(line))]
 
 
@@ -66,7 +66,7 @@ def test_what_is_removed_waits_no_more():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_nobody_is_passed_over_and_nothing_is_lost(seed):
-    chance, line, waiting, numbers = random.Random(seed), FairLine(12), [], itertools.count()
+    chance, line, waiting, numbers = random.Random(seed), FairQueue(12), [], itertools.count()
     for _ in range(500):
         deed = chance.random()
         if deed < 0.5:
@@ -74,7 +74,7 @@ def test_nobody_is_passed_over_and_nothing_is_lost(seed):
             gone = line.join(thing, thing[0])
             waiting.append(thing)
             if gone:
-                counted = Counter(caller for caller, _ in waiting)
+                counted = Counter(client for client, _ in waiting)
                 assert counted[gone[0]] == max(counted.values())
                 waiting.remove(gone)
         elif deed < 0.9 and waiting:

@@ -8,24 +8,24 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.apps import ROOT
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.fair_line import CROWDED
-from vitdemo.core.jobs import ENTRY, GONE, Jobs
-from vitdemo.core.priority import NICE
+from vitdemo.core.jobs.fair_queue import CROWDED
+from vitdemo.core.jobs.jobs import ENTRY, JOB_DIED, Jobs
+from vitdemo.core.niceness import NICE_STEPS
 
 CHILD = """
 import sys, time
-from vitdemo.core.jobs import announce, attend
-attend()
+from vitdemo.core.jobs.jobs import emit_event, stop_with_parent
+stop_with_parent()
 for number in range(int(sys.argv[1])):
-    announce({"number": number})
+    emit_event({"number": number})
 try:
     if len(sys.argv) > 2:
         exec(sys.argv[2])
 except KeyboardInterrupt:
-    announce({"kept": True})
+    emit_event({"kept": True})
     sys.exit(130)
 """
 FOREVER = "while True: time.sleep(0.05)"
@@ -70,18 +70,18 @@ def test_one_at_a_time_and_each_knows_its_place(jobs, tmp_path):
 
 
 def test_callers_take_turns_and_who_has_most_gives_way(jobs, tmp_path):
-    first, second, third = (jobs.start(["1", FOREVER], tmp_path / name, caller="10.0.0.9") for name in "abc")
+    first, second, third = (jobs.start(["1", FOREVER], tmp_path / name, client="10.0.0.9") for name in "abc")
     until(lambda: first.events())
-    other = jobs.start(["1", FOREVER], tmp_path / "d", caller="10.0.0.7")
+    other = jobs.start(["1", FOREVER], tmp_path / "d", client="10.0.0.7")
     until(lambda: third.over)
     assert (third.state, third.error, third.events()) == ("failed", CROWDED, [])
     assert [jobs.place(each) for each in (first, second, other)] == [0, 1, 2]
     with pytest.raises(UserError, match="The app is busy: 2 long jobs are waiting"):
-        jobs.start(["1"], tmp_path / "e", caller="10.0.0.9")
+        jobs.start(["1"], tmp_path / "e", client="10.0.0.9")
     assert not (tmp_path / "e").exists()
     jobs.stop(first)
     until(lambda: second.events())
-    last = jobs.start(["1", FOREVER], tmp_path / "f", caller="10.0.0.9")
+    last = jobs.start(["1", FOREVER], tmp_path / "f", client="10.0.0.9")
     assert [jobs.place(each) for each in (second, other, last)] == [0, 1, 2]
     for job in (second, other, last):
         jobs.stop(job)
@@ -119,8 +119,8 @@ def test_a_child_of_an_app_in_the_background_stops_as_well(jobs, tmp_path):
 
 
 def test_a_child_that_does_not_listen_is_killed(jobs, tmp_path, monkeypatch):
-    monkeypatch.setattr("vitdemo.core.jobs.GRACE", 0.2)
-    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); announce({})"
+    monkeypatch.setattr("vitdemo.core.jobs.jobs.GRACE_SECONDS", 0.2)
+    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); emit_event({})"
     job = jobs.start(["0", f"{deaf}\n{FOREVER}"], tmp_path)
     until(lambda: job.events())
     jobs.stop(job)
@@ -139,33 +139,33 @@ def test_what_a_killed_child_has_left_is_cleared_before_the_end(jobs, tmp_path):
 
 def test_the_operators_checkpoint_is_no_childs(jobs, tmp_path, monkeypatch):
     monkeypatch.setenv("VITDEMO_CHECKPOINT", "weights.safetensors")
-    job = jobs.start(["0", "import os; announce({'there': 'VITDEMO_CHECKPOINT' in os.environ})"], tmp_path)
+    job = jobs.start(["0", "import os; emit_event({'there': 'VITDEMO_CHECKPOINT' in os.environ})"], tmp_path)
     until(lambda: job.over)
     assert job.events() == [{"there": False}]
 
 
 def test_a_sentence_on_the_way_out_is_the_error(jobs, tmp_path):
-    job = jobs.start(["0", "announce({'kind': 'error', 'text': 'That is too small.'}); sys.exit(1)"], tmp_path)
+    job = jobs.start(["0", "emit_event({'kind': 'error', 'text': 'That is too small.'}); sys.exit(1)"], tmp_path)
     until(lambda: job.over)
     assert (job.state, job.error) == ("failed", "That is too small.")
 
 
 def test_a_job_that_takes_too_much_room_ends_with_the_sentence(jobs, tmp_path, monkeypatch):
-    monkeypatch.setattr("vitdemo.core.jobs.LOOK_EVERY", 0.1)
+    monkeypatch.setattr("vitdemo.core.jobs.jobs.ROOM_CHECK_SECONDS", 0.1)
 
     def check_room() -> None:
         if (tmp_path / "large").exists():
             raise UserError("This would take too much.")
 
-    job = jobs.start(["0", f"open('large', 'w').close(); announce({{}})\n{FOREVER}"], tmp_path, check_room=check_room)
+    job = jobs.start(["0", f"open('large', 'w').close(); emit_event({{}})\n{FOREVER}"], tmp_path, check_room=check_room)
     until(lambda: job.over)
     assert (job.state, job.error) == ("failed", "This would take too much.")
 
 
 def test_children_stand_back(jobs, tmp_path):
-    job = jobs.start(["0", "import os; announce({'nice': os.nice(0)})"], tmp_path)
+    job = jobs.start(["0", "import os; emit_event({'nice': os.nice(0)})"], tmp_path)
     until(lambda: job.over)
-    assert job.events() == [{"nice": os.nice(0) + NICE}]
+    assert job.events() == [{"nice": os.nice(0) + NICE_STEPS}]
 
 
 def test_a_death_is_told_and_the_next_one_goes_on(jobs, tmp_path):
@@ -173,7 +173,7 @@ def test_a_death_is_told_and_the_next_one_goes_on(jobs, tmp_path):
     until(lambda: job.events())
     os.kill(job.process.pid, signal.SIGKILL)
     until(lambda: behind.over)
-    assert (job.state, job.error, behind.state) == ("failed", GONE, "done")
+    assert (job.state, job.error, behind.state) == ("failed", JOB_DIED, "done")
 
 
 def test_a_job_is_found_again(jobs, tmp_path):
@@ -184,7 +184,7 @@ def test_a_job_is_found_again(jobs, tmp_path):
     later = Jobs(Settings())
     found, lost = later.find(tmp_path / "a"), later.find(tmp_path / "b")
     assert (found.state, found.command, found.events()) == ("done", ("1",), [{"number": 0}])
-    assert (lost.state, lost.error) == ("failed", GONE)
+    assert (lost.state, lost.error) == ("failed", JOB_DIED)
     assert later.find(tmp_path / "c") is None
 
 
@@ -203,7 +203,7 @@ def test_a_folder_has_one_job_at_a_time(jobs, tmp_path):
 def test_no_child_outlives_the_app(tmp_path):
     """The app is killed, and the child notices."""
     app = (
-        "import sys, time; from pathlib import Path; from vitdemo.core.config import Settings; from vitdemo.core.jobs import Jobs;"
+        "import sys, time; from pathlib import Path; from vitdemo.core.config import Settings; from vitdemo.core.jobs.jobs import Jobs;"
         f"job = Jobs(Settings(), (sys.executable, '-c', {CHILD!r})).start(['1', {FOREVER!r}], Path(sys.argv[1]));"
         "\nwhile not job.events(): time.sleep(0.02)\nprint(job.process.pid, flush=True); time.sleep(600)"
     )

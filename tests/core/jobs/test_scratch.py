@@ -7,15 +7,15 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT
-from vitdemo.core import scratch
+from tests.support.apps import ROOT
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.scratch import FULL, LOCK, Scratch, made
+from vitdemo.core.jobs import scratch
+from vitdemo.core.jobs.scratch import LOCK_FILE, NO_ROOM, Scratch, scratch_folder
 
 
 def test_it_is_private_and_goes_at_the_end(tmp_path):
-    with made(Settings(temp_dir=tmp_path / "new")) as folder:
+    with scratch_folder(Settings(temp_dir=tmp_path / "new")) as folder:
         assert folder.parent == tmp_path / "new"
         assert folder.stat().st_mode & 0o077 == 0
         (folder / "deep").mkdir()
@@ -25,8 +25,8 @@ def test_it_is_private_and_goes_at_the_end(tmp_path):
 
 def test_what_a_killed_app_left_goes_at_the_next_start_and_a_living_one_keeps_its_own(tmp_path):
     script = (
-        "import sys, time; from pathlib import Path; from vitdemo.core.config import Settings; from vitdemo.core.scratch import made\n"
-        "with made(Settings(temp_dir=Path(sys.argv[1]))) as folder:\n"
+        "import sys, time; from pathlib import Path; from vitdemo.core.config import Settings; from vitdemo.core.jobs.scratch import scratch_folder\n"
+        "with scratch_folder(Settings(temp_dir=Path(sys.argv[1]))) as folder:\n"
         "    (folder / 'photo').write_text('x'); print(folder, flush=True); time.sleep(600)"
     )
     apps = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -36,7 +36,7 @@ def test_what_a_killed_app_left_goes_at_the_next_start_and_a_living_one_keeps_it
     (tmp_path / "vitdemo-app-link").symlink_to(living)
     (tmp_path / "mine").mkdir()
     assert killed.is_dir()
-    with made(Settings(temp_dir=tmp_path)) as own:
+    with scratch_folder(Settings(temp_dir=tmp_path)) as own:
         assert {each.name for each in tmp_path.iterdir()} == {living.name, own.name, "vitdemo-app-link", "mine"}
         assert (living / "photo").is_file()
     apps[1].kill()
@@ -47,7 +47,7 @@ def test_a_folder_without_a_lock_is_left_alone_while_it_may_be_new(tmp_path):
     (new := tmp_path / "vitdemo-app-new").mkdir()
     (old := tmp_path / "vitdemo-app-old").mkdir()
     os.utime(old, (time.time() - 100,) * 2)
-    with made(Settings(temp_dir=tmp_path)):
+    with scratch_folder(Settings(temp_dir=tmp_path)):
         assert (new.is_dir(), old.is_dir()) == (True, False)
 
 
@@ -59,7 +59,7 @@ def test_the_limit_counts_everything_and_says_so_in_a_sentence(tmp_path):
     own.check(53 << 20)
     with pytest.raises(UserError) as refusal:
         own.check(54 << 20)
-    assert str(refusal.value) == FULL
+    assert str(refusal.value) == NO_ROOM
 
 
 def test_empty_files_count_as_well(tmp_path):
@@ -85,13 +85,13 @@ def test_what_nobody_has_touched_goes(tmp_path):
         for each in (path, path.parent)[: 1 if path.parent == tmp_path else 2]:
             os.utime(each, (time.time() - age,) * 2)
 
-    for name, age in (("old", 301), ("new", 299), ("folder/old", 301), ("used/old", 301), (LOCK, 1000)):
+    for name, age in (("old", 301), ("new", 299), ("folder/old", 301), ("used/old", 301), (LOCK_FILE, 1000)):
         put(name, age)
     (tmp_path / "used" / "new").write_text("y")
     (tmp_path / "link").symlink_to("/")
     os.utime(tmp_path / "link", (0, 0), follow_symlinks=False)
     Scratch(tmp_path, Settings(upload_minutes=5)).sweep()
-    assert sorted(each.name for each in tmp_path.iterdir()) == [LOCK, "new", "used"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [LOCK_FILE, "new", "used"]
 
 
 def test_the_longest_untouched_goes_where_room_runs_short(tmp_path):
@@ -156,9 +156,9 @@ def test_what_was_promised_counts_until_it_is_there_however_often_one_looks(tmp_
 
 
 def test_however_long_a_look_takes_the_next_one_comes_soon(tmp_path, monkeypatch):
-    monkeypatch.setattr(scratch, "SELDOM", 1_000_000)
-    monkeypatch.setattr(scratch, "SOONEST", 0)
-    monkeypatch.setattr(scratch, "LATEST", 0.1)
+    monkeypatch.setattr(scratch, "LOOK_INTERVAL_FACTOR", 1_000_000)
+    monkeypatch.setattr(scratch, "MIN_LOOK_SECONDS", 0)
+    monkeypatch.setattr(scratch, "MAX_LOOK_SECONDS", 0.1)
     own = Scratch(tmp_path, Settings())
     assert own.taken() == 0
     (tmp_path / "new").write_bytes(bytes(1 << 20))

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from vitdemo.core import workspace
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.workspace import GONE, Workspaces, inside, size_of
+from vitdemo.core.jobs import workspace
+from vitdemo.core.jobs.workspace import NOT_HERE, Workspaces, inside, size_of
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_a_folder_is_found_by_its_id_alone(spaces, tmp_path):
     for id in (None, 3, "", ".", "..", "x" * 32, "../" + "x" * 32, f"{one.name}/", "y" * 32, one.name[:-1], "ä" * 32, "a\0" * 16):
         with pytest.raises(UserError) as refusal:
             spaces.get(id)
-        assert str(refusal.value) == GONE
+        assert str(refusal.value) == NOT_HERE
 
 
 def test_a_folder_is_no_other_user_s(spaces):

@@ -5,9 +5,9 @@ import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from vitdemo.core import models
-from vitdemo.core.catalogue import CATALOGUE, find
 from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL
+from vitdemo.core.models import loader
+from vitdemo.core.models.catalogue import CATALOGUE, find
 
 ON_THE_HUB = [each for each in CATALOGUE if each.name != DEMO_MODEL]
 
@@ -31,7 +31,7 @@ def test_weights_are_on_the_hub_as_safetensors(entry):
 
 
 def test_the_demo_entry_is_true():
-    entry, model = find(DEMO_MODEL), models.skeleton(DEMO_MODEL)
+    entry, model = find(DEMO_MODEL), loader.skeleton(DEMO_MODEL)
     assert sum(each.numel() for each in model.parameters()) / 1e6 == pytest.approx(entry.millions, abs=0.1)
     assert model.num_classes == entry.classes
 

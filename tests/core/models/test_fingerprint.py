@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import torch
 
-from tests.small_vits import small_vit
-from vitdemo.core.fingerprint import fingerprint, key_of
+from tests.support.small_vits import small_vit
+from vitdemo.core.models.fingerprint import fingerprint, key_of
 
 
 def test_the_key_follows_weights_architecture_preprocessing_and_precision():

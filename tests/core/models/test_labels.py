@@ -1,6 +1,6 @@
 """Labels: ImageNet's names as they are published, a bundle's own, and none for a backbone."""
 
-from vitdemo.core.labels import Label, labels_of
+from vitdemo.core.models.labels import Label, labels_of
 
 
 def test_imagenet_1k_known_answers():

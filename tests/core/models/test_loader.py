@@ -16,19 +16,20 @@ from safetensors.torch import load_file, save_file
 from timm.models import VisionTransformer
 from timm.models import vision_transformer as timm_vit
 
-from tests.conftest import TINY, noise
-from vitdemo.core import models
+from tests.support.apps import TINY
+from tests.support.pictures import noise
 from vitdemo.core.config import DEFAULT_MODEL, Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.core.weights import HubUnreachable, Progress
+from vitdemo.core.models import loader
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.models.weights import HubUnreachable, LoadProgress
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 CPU = torch.device("cpu")
 
 
 def load(name: str, checkpoint: Path | None = None) -> Vit:
-    return models.load(name, Settings(model=name, checkpoint=checkpoint), CPU, lambda _: None)
+    return loader.load(name, Settings(model=name, checkpoint=checkpoint), CPU, lambda _: None)
 
 
 def refusal(name: str, checkpoint: Path | None = None) -> str:
@@ -92,7 +93,7 @@ def test_other_image_size_is_timms(real_tiny, tiny_checkpoint, size):
 
 
 def test_vit_b_16_is_timms(batch):
-    if not models.is_cached(DEFAULT_MODEL):
+    if not loader.is_cached(DEFAULT_MODEL):
         pytest.skip(f"{DEFAULT_MODEL} is not in the hub cache on this machine")
     vit, reference = load(DEFAULT_MODEL), timm.create_model(DEFAULT_MODEL, pretrained=True).eval()
     assert vit.parameters == 86_567_656
@@ -105,15 +106,15 @@ def test_vit_b_16_is_timms(batch):
 
 def test_progress_is_told(tiny_checkpoint):
     told = []
-    models.load(TINY, Settings(model=TINY, checkpoint=tiny_checkpoint), CPU, told.append)
-    assert told == [Progress("load")]
+    loader.load(TINY, Settings(model=TINY, checkpoint=tiny_checkpoint), CPU, told.append)
+    assert told == [LoadProgress("load")]
 
 
 def test_checkpoint_is_for_the_operators_model_alone(tiny_checkpoint, monkeypatch, tmp_path):
     """Another name has its own weights to find, even where the operator's file would fit."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(HubUnreachable):
-        models.load("vit_tiny_patch16_384.augreg_in21k_ft_in1k", Settings(model=TINY, checkpoint=tiny_checkpoint), CPU, lambda _: None)
+        loader.load("vit_tiny_patch16_384.augreg_in21k_ft_in1k", Settings(model=TINY, checkpoint=tiny_checkpoint), CPU, lambda _: None)
 
 
 # Bundles
@@ -378,7 +379,7 @@ def test_unknown_name_with_a_suggestion(name, suggested):
     found = re.search(r"\(perhaps (\S+)\?\)", said)
     assert found
     assert re.fullmatch(suggested, found[1])
-    assert isinstance(models.skeleton(found[1]), VisionTransformer)
+    assert isinstance(loader.skeleton(found[1]), VisionTransformer)
 
 
 @pytest.mark.parametrize(
@@ -421,12 +422,12 @@ def test_other_architectures(name):
 
 
 def test_skeleton_takes_no_memory():
-    module = models.skeleton("vit_large_patch16_224")
+    module = loader.skeleton("vit_large_patch16_224")
     assert {each.device.type for each in module.state_dict().values()} == {"meta"}
     assert sum(each.numel() for each in module.parameters()) == 304_326_632
 
 
 def test_skeleton_gives_shapes_without_weights():
     """The position embedding that any input size needs is interpolated; its grid is timm's."""
-    assert models.skeleton("vit_small_patch14_dinov2").patch_embed.grid_size == (37, 37)
-    assert np.prod(models.skeleton(TINY).patch_embed.grid_size) == 196
+    assert loader.skeleton("vit_small_patch14_dinov2").patch_embed.grid_size == (37, 37)
+    assert np.prod(loader.skeleton(TINY).patch_embed.grid_size) == 196

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.familiarity import FILE, Familiarity
+from vitdemo.core.models.ood import FILE_NAME, OodDetector
 
 WIDTH, CLASSES = 6, 3
 
@@ -22,7 +22,7 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_distance_is_mahalanobis(data):
     features, targets = data
-    familiarity = Familiarity.fit(features, targets, features, 0.9)
+    familiarity = OodDetector.fit(features, targets, features, 0.9)
     x, y = features.double().numpy(), targets.numpy()
     means = np.stack([x[y == label].mean(0) for label in range(CLASSES)])
     covariance = (x - means[y]).T @ (x - means[y]) / len(x)
@@ -34,42 +34,42 @@ def test_distance_is_mahalanobis(data):
 
 def test_the_limit_keeps_the_share_asked_for(data):
     features, targets = data
-    familiarity = Familiarity.fit(features, targets, features[:400], 0.9)
+    familiarity = OodDetector.fit(features, targets, features[:400], 0.9)
     assert (familiarity.distance(features[:400]) <= familiarity.limit).float().mean().item() == pytest.approx(0.9, abs=0.005)
     assert (familiarity.distance(features * 0 + 100) > familiarity.limit).all()
 
 
 def test_saved_and_loaded(data, tmp_path):
     features, targets = data
-    familiarity = Familiarity.fit(features, targets, features, 0.9)
-    assert Familiarity.load(tmp_path) is None
+    familiarity = OodDetector.fit(features, targets, features, 0.9)
+    assert OodDetector.load(tmp_path) is None
     familiarity.save(tmp_path)
-    again = Familiarity.load(tmp_path)
+    again = OodDetector.load(tmp_path)
     assert torch.equal(again.distance(features), familiarity.distance(features))
     assert again.limit == pytest.approx(familiarity.limit)
-    (tmp_path / FILE).write_bytes(b"something else")
+    (tmp_path / FILE_NAME).write_bytes(b"something else")
     with pytest.raises(UserError, match="export the model again, or remove that file"):
-        Familiarity.load(tmp_path)
+        OodDetector.load(tmp_path)
 
 
 def test_a_bundle_with_statistics_says_what_it_does_not_know(bundle, tmp_path, engine, settings):
     """Through the real model: statistics of one kind of picture, then that kind and another."""
     import shutil
 
-    from tests.conftest import noise
+    from tests.support.pictures import noise
     from vitdemo.classify.photo import classify
-    from vitdemo.core import models
+    from vitdemo.core.models import loader
 
     folder = tmp_path / "bundle"
     shutil.copytree(bundle, folder)
-    plain = models.load(f"local-dir:{folder}", settings, torch.device("cpu"), lambda _: None)
+    plain = loader.load(f"local-dir:{folder}", settings, torch.device("cpu"), lambda _: None)
     known = torch.stack([plain.preprocessing(noise(224, 224, seed)) for seed in range(24)])
     with torch.inference_mode():
         logits, features = plain.logits_and_features(known)
         assert torch.equal(logits, plain.logits(known))
         assert torch.equal(plain.module.head(features), logits)
-    Familiarity.fit(features, torch.zeros(24, dtype=torch.long), features, 1.0).save(folder)
-    vit = models.load(f"local-dir:{folder}", settings, torch.device("cpu"), lambda _: None)
+    OodDetector.fit(features, torch.zeros(24, dtype=torch.long), features, 1.0).save(folder)
+    vit = loader.load(f"local-dir:{folder}", settings, torch.device("cpu"), lambda _: None)
     assert classify(noise(224, 224, 3), vit, engine).unfamiliar is False
     assert classify(noise(2, 2).resize((224, 224)), vit, engine).unfamiliar is True
     assert classify(noise(224, 224), plain, engine).unfamiliar is None

@@ -17,14 +17,14 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import ROOT, TINY
-from tests.hub import Hub
+from tests.support.apps import ROOT, TINY
+from tests.support.hub import Hub
 
 REPO = f"timm/{TINY}"
 
 FETCH = """
 import json, sys, time
-from vitdemo.core import weights
+from vitdemo.core.models import weights
 seen, begin = [], time.monotonic()
 try:
     path = weights.fetch(sys.argv[1], "model.safetensors", timeout=float(sys.argv[2]), on_progress=seen.append)
@@ -179,7 +179,7 @@ def test_a_download_that_is_no_model_is_said_and_not_kept(environ, hub, picture,
 
 
 def test_read_safetensors_gives_the_file_s_tensors(model_file):
-    from vitdemo.core.weights import read_safetensors
+    from vitdemo.core.models.weights import read_safetensors
 
     ours, theirs = read_safetensors(model_file), load_file(model_file)
     assert ours.keys() == theirs.keys()

@@ -8,8 +8,8 @@ import timm.data
 import torch
 from PIL import Image
 
-from vitdemo.core.geometry import Geometry, centred
-from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.photos.geometry import Geometry, centred
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 BASE = 1000  # a coordinate picture's values start here, so that padding, which is 0, can't be taken for a coordinate
 

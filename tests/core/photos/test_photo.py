@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, noise
+from tests.support.apps import ROOT
+from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import Photo, open_photo, shown_name
+from vitdemo.core.photos.photo import Photo, open_photo, shown_name
 
 WHITE = "Transparent parts are shown on white."
 FRAMES = "This file has several frames or pages: the first one is used."
@@ -330,7 +331,7 @@ OPEN_AND_MEASURE = """
 import resource, sys
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import open_photo
+from vitdemo.core.photos.photo import open_photo
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     print(open_photo(sys.argv[1], Settings()).image.size)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.core.config import Settings
-from vitdemo.core.gallery import Item, find_items
-from vitdemo.core.photos import Photo, id_of
-from vitdemo.core.stream import Ready, batches, photos_ahead
+from vitdemo.core.photos.gallery import Item, find_items
+from vitdemo.core.photos.photo import Photo, id_of
+from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
 
 
 @pytest.fixture
@@ -111,8 +111,8 @@ def test_batches_count_only_what_the_model_sees(folder):
 
 def test_thousands_that_the_model_need_not_see_come_bit_by_bit():
     def ready():
-        yield Ready(0, None, made="a")
-        yield from (Ready(index, None, first=0) for index in range(1, 1000))
+        yield PreparedPhoto(0, None, made="a")
+        yield from (PreparedPhoto(index, None, first=0) for index in range(1, 1000))
 
     parts = list(batches(ready(), 4))
     assert [each.index for part in parts for each in part] == list(range(1000))

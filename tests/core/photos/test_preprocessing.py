@@ -11,9 +11,9 @@ import timm.data
 import torch
 from PIL import Image
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
-from vitdemo.core.preprocessing import CROP_MODES, INTERPOLATIONS, STATISTICS, Preprocessing, _resize_inside_crop, check_size
+from vitdemo.core.photos.preprocessing import CROP_MODES, INTERPOLATIONS, STATISTICS, Preprocessing, _resize_inside_crop, check_size
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZES = [(1, 1), (1, 3), (2, 1), (5, 2), (224, 224), (225, 224), (640, 427), (427, 640), (1000, 80), (31, 997), (1, 40), (1, 300), (400, 1)]

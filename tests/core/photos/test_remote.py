@@ -6,11 +6,11 @@ import zipfile
 import fsspec
 import pytest
 
-from tests.conftest import noise
-from vitdemo.core import remote
+from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items
+from vitdemo.core.photos import remote
+from vitdemo.core.photos.gallery import find_items
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def test_files_that_can_not_be_read(bucket, monkeypatch):
 
 
 def test_a_network_that_stumbles_is_asked_again(bucket, monkeypatch):
-    monkeypatch.setattr(remote, "PAUSE", 0)
-    real, failures = remote.filesystem, [ConnectionResetError("reset")] * (remote.TRIES - 1)
+    monkeypatch.setattr(remote, "RETRY_SECONDS", 0)
+    real, failures = remote.filesystem, [ConnectionResetError("reset")] * (remote.MAX_TRIES - 1)
 
     def stumbling(url):
         if failures:
@@ -109,7 +109,7 @@ def test_a_network_that_stumbles_is_asked_again(bucket, monkeypatch):
     (item,) = find_items(["memory://bucket/a.jpg"])
     monkeypatch.setattr(remote, "filesystem", stumbling)
     assert item.read(Settings()) == b"a"
-    failures[:] = [ConnectionResetError("reset")] * remote.TRIES
+    failures[:] = [ConnectionResetError("reset")] * remote.MAX_TRIES
     with pytest.raises(UserError, match=r"“a.jpg” can't be read from there \(reset\): check memory:///bucket/a.jpg, and try again."):
         item.read(Settings())
 

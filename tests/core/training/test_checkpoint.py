@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vitdemo.core import checkpoint
 from vitdemo.core.errors import UserError
+from vitdemo.core.training import checkpoint
 
 
 def test_there_and_back(tmp_path):

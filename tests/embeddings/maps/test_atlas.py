@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from vitdemo.core.errors import UserError
-from vitdemo.embeddings import atlas
-from vitdemo.embeddings.atlas import MapOptions, draw, find_clusters, name_clusters
+from vitdemo.embeddings.maps import atlas
+from vitdemo.embeddings.maps.atlas import MapOptions, draw, find_clusters, name_clusters
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vitdemo.core.errors import UserError
-from vitdemo.embeddings.atlas import MapOptions
-from vitdemo.embeddings.nearest import nearest
+from vitdemo.embeddings.maps.atlas import MapOptions
+from vitdemo.embeddings.maps.nearest import nearest
 
 pytest.importorskip("faiss")
 GROUPS, WIDTH = 6, 24
@@ -16,7 +16,7 @@ GROUPS, WIDTH = 6, 24
 @pytest.fixture(scope="module", autouse=True)
 def compiled(cache_dir):
     """umap's compiled code is kept for all tests."""
-    from vitdemo.embeddings.mapper import keep_compiled
+    from vitdemo.embeddings.maps.mapper import keep_compiled
 
     keep_compiled(cache_dir / "compiled")
 
@@ -30,7 +30,7 @@ def points(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "correlation"])
 def test_neighbours_are_the_exact_ones(metric):
-    from vitdemo.embeddings.large import Neighbours
+    from vitdemo.embeddings.maps.large import Neighbours
 
     vectors, _ = points(700)
     vectors[5] = vectors[4]  # twins
@@ -42,7 +42,7 @@ def test_neighbours_are_the_exact_ones(metric):
 
 
 def test_among_many_rows_nearly_all_are_found():
-    from vitdemo.embeddings.large import Neighbours
+    from vitdemo.embeddings.maps.large import Neighbours
 
     vectors, _ = points(4000)
     indices, _ = Neighbours(vectors, exact=1000).of_itself(vectors, 10)
@@ -52,7 +52,7 @@ def test_among_many_rows_nearly_all_are_found():
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_the_others_come_to_lie_among_their_like(dimensions):
-    from vitdemo.embeddings.large import draw_sampled
+    from vitdemo.embeddings.maps.large import draw_sampled
 
     vectors, group = points(1500)
     told = []
@@ -77,7 +77,7 @@ def test_the_others_come_to_lie_among_their_like(dimensions):
 
 
 def test_without_faiss(monkeypatch):
-    from vitdemo.embeddings.large import Neighbours
+    from vitdemo.embeddings.maps.large import Neighbours
 
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UserError, match=r"needs FAISS, which is not installed: pip install -r requirements-scale.txt"):

@@ -10,10 +10,10 @@ import pytest
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.embeddings.atlas import Atlas, MapOptions
-from vitdemo.embeddings.mapper import Mapper
-from vitdemo.embeddings.progress import Progress
-from vitdemo.embeddings.scores import LayerScore, score_layer
+from vitdemo.embeddings.maps.atlas import Atlas, MapOptions
+from vitdemo.embeddings.maps.mapper import Mapper
+from vitdemo.embeddings.maps.scores import LayerScore, score_layer
+from vitdemo.embeddings.progress import WorkProgress
 
 
 def grouped(rows: int = 150, groups: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ def test_steps_are_told(mapper):
     vectors, _ = grouped(400)
     *steps, found = mapper.map(vectors, MapOptions())
     assert isinstance(found, Atlas)
-    assert all(isinstance(step, Progress) for step in steps)
+    assert all(isinstance(step, WorkProgress) for step in steps)
     phases = [step.phase for step in steps if step.phase not in ("waiting", "starting")]
     assert list(dict.fromkeys(phases)) == ["neighbours", "map", "clusters"]
     epochs = [step.done for step in steps if step.phase == "map"]

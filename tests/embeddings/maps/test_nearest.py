@@ -5,8 +5,8 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from vitdemo.core.errors import UserError
-from vitdemo.embeddings import nearest as module
-from vitdemo.embeddings.nearest import METRICS, distance_blocks, near_duplicates, nearest, outliers, remoteness, similarities
+from vitdemo.embeddings.maps import nearest as module
+from vitdemo.embeddings.maps.nearest import METRICS, distance_blocks, near_duplicates, nearest, outliers, remoteness, similarities
 
 
 @pytest.fixture

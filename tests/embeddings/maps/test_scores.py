@@ -7,8 +7,8 @@ from sklearn.metrics import silhouette_score
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from vitdemo.embeddings import nearest
-from vitdemo.embeddings.scores import LayerScore, best, knn_accuracy, score_layer, silhouette, trustworthiness
+from vitdemo.embeddings.maps import nearest
+from vitdemo.embeddings.maps.scores import LayerScore, best, knn_accuracy, score_layer, silhouette, trustworthiness
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_silhouette_is_sklearns(gallery):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("rows", [3, 4, 20, 60])
 def test_trustworthiness_is_sklearns(gallery, rows, metric, monkeypatch):
-    monkeypatch.setattr(nearest, "BLOCK", 16)
+    monkeypatch.setattr(nearest, "DISTANCE_BLOCK_ROWS", 16)
     vectors = gallery[0][:rows]
     positions = np.random.default_rng(2).normal(size=(rows, 2)) + vectors[:, :2]
     expected = sklearns_trust(vectors, positions, n_neighbors=min(15, (rows - 1) // 2), metric=metric)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.small_vits import KINDS, PREFIX, images, size_of, small_vit
+from tests.support.small_vits import KINDS, PREFIX, images, size_of, small_vit
 from vitdemo.core.errors import UserError
-from vitdemo.embeddings.vectors import FINAL, all_layers, check_layer, check_pool, layers_of, patch_tokens, pools_of
+from vitdemo.embeddings.vectors.extract import FINAL, all_layers, check_layer, check_pool, layers_of, patch_tokens, pools_of
 
 NO_CLS = {kind for kind in KINDS if kind.startswith("no CLS") or kind == "norms after"}
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.conftest import noise
-from tests.small_vits import small_vit
+from tests.support.pictures import noise
+from tests.support.small_vits import small_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import Item, find_items
-from vitdemo.core.photos import id_of
-from vitdemo.embeddings.gallery import Embedding
+from vitdemo.core.photos.gallery import Item, find_items
+from vitdemo.core.photos.photo import id_of
+from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def counted(engine, monkeypatch) -> list[int]:
     return sizes
 
 
-def embed(items, vit, engine, settings, **options) -> Embedding:
-    gallery = Embedding(items, vit, engine, settings, **options)
+def embed(items, vit, engine, settings, **options) -> EmbeddingGallery:
+    gallery = EmbeddingGallery(items, vit, engine, settings, **options)
     for _ in gallery.work():
         pass
     return gallery
@@ -77,7 +77,7 @@ def test_every_file_has_its_row(folder, engine, settings, counted):
 
 
 def test_progress_tells_all(folder, engine, settings):
-    gallery = Embedding(find_items([folder]), small_vit(), engine, settings)
+    gallery = EmbeddingGallery(find_items([folder]), small_vit(), engine, settings)
     steps = list(gallery.work())
     assert {each.phase for each in steps} == {"photos"}
     assert [each.done for each in steps] == sorted(each.done for each in steps)
@@ -113,10 +113,12 @@ def test_what_is_new_is_computed_alone(folder, engine, settings, counted):
 def test_known_photos_are_not_decoded(folder, engine, settings, monkeypatch):
     embed(find_items([folder]), small_vit(), engine, settings)
     decoded = []
-    from vitdemo.core import stream
+    from vitdemo.core.photos import prefetch
 
-    decode = stream.decode
-    monkeypatch.setattr(stream, "decode", lambda data, shown, *rest, **more: (decoded.append(shown), decode(data, shown, *rest, **more))[1])
+    decode = prefetch.decode
+    monkeypatch.setattr(
+        prefetch, "decode", lambda data, shown, *rest, **more: (decoded.append(shown), decode(data, shown, *rest, **more))[1]
+    )
     embed(find_items([folder]), small_vit(), engine, settings)
     assert set(decoded) <= {"04b.png"}
 
@@ -131,7 +133,7 @@ def test_another_model_or_preprocessing_has_its_own(folder, engine, settings, co
 
 
 def test_a_stop_keeps_what_is_done(folder, engine, settings, counted):
-    gallery = Embedding(find_items([folder]), small_vit(), engine, settings)
+    gallery = EmbeddingGallery(find_items([folder]), small_vit(), engine, settings)
     for step in gallery.work():
         if step.done:
             gallery.work().close()
@@ -189,7 +191,7 @@ def test_no_files_and_only_bad_ones(tmp_path, engine, settings):
 
 
 def test_a_full_disk(folder, engine, settings, monkeypatch):
-    gallery = Embedding(find_items([folder]), small_vit(), engine, settings)
+    gallery = EmbeddingGallery(find_items([folder]), small_vit(), engine, settings)
     monkeypatch.setattr(gallery._table, "_file", open("/dev/full", "r+b", buffering=0))  # noqa: SIM115
     with pytest.raises(UserError, match="can't be written to disk"):
         list(gallery.work())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
-from vitdemo.embeddings.patches import correspondence, patch_colours
+from vitdemo.embeddings.vectors.patches import correspondence, patch_colours
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_every_pets_animal_stands_out(shared, real_tiny, engine):
     """On real photos the foreground is the animal far more often than chance would have it."""
     from PIL import Image
 
-    from vitdemo.embeddings.vectors import patch_tokens
+    from vitdemo.embeddings.vectors.extract import patch_tokens
 
     names = sorted(path.stem for path in (shared / "data" / "pets" / "masks").glob("*.png"))[:24]
     photos = [Image.open(shared / "data" / "pets" / "images" / f"{name}.jpg").convert("RGB") for name in names]

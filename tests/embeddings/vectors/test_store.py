@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
-from vitdemo.embeddings.store import Record, VectorStore
+from tests.support.apps import ROOT
+from vitdemo.embeddings.vectors.store import Record, VectorStore
 
 SHAPE = (4, 2, 48)
 FILE = 4 + 4 * 4 * 2 * 48 + 8 * 5  # bytes
@@ -110,7 +110,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from vitdemo.embeddings.store import Record, VectorStore
+from vitdemo.embeddings.vectors.store import Record, VectorStore
 kept = VectorStore(Path(sys.argv[1]), "key", (4, 2, 48), 5, 10)
 for turn in range(2000):
     number = turn % 5

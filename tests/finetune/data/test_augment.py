@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from tests.conftest import noise
-from vitdemo.core.photos import Photo
-from vitdemo.finetune.augment import VARIATIONS, varied
+from tests.support.pictures import noise
+from vitdemo.core.photos.photo import Photo
+from vitdemo.finetune.data.augment import VARIATIONS, varied
 
 
 @pytest.fixture(scope="module")

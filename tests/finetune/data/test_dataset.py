@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import Item
-from vitdemo.finetune.dataset import TEST, TRAIN, VALIDATION, Sample, chosen, empty_folders, place, settle
+from vitdemo.core.photos.gallery import Item
+from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION, Sample, chosen, empty_folders, place, settle
 
 
 def items(*names: str) -> list[Item]:

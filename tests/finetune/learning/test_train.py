@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -15,33 +14,23 @@ from PIL import Image
 from safetensors.torch import load_file
 from timm.layers import DropPath
 
-from vitdemo.core import models
+from tests.support.pictures import paint
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.gallery import find_items
-from vitdemo.finetune import bundle, train
-from vitdemo.finetune.blocks import Blocks
-from vitdemo.finetune.dataset import Sample, place, settle
-from vitdemo.finetune.features import Features
-from vitdemo.finetune.head import Features as Known
-from vitdemo.finetune.head import Head, balanced
+from vitdemo.core.models import loader
+from vitdemo.core.photos.gallery import find_items
+from vitdemo.finetune.learning import bundle
+from vitdemo.finetune.data.dataset import Sample, place, settle
+from vitdemo.finetune.data.features import LabelledFeatures
+from vitdemo.finetune.learning import train
+from vitdemo.finetune.learning.blocks import Blocks
+from vitdemo.finetune.learning.head import Head, balanced
+from vitdemo.finetune.learning.head import LabelledFeatures as Known
+from vitdemo.finetune.learning.train import finetune
 from vitdemo.finetune.recipe import Recipe
-from vitdemo.finetune.train import finetune
 
-COLOURS = {"blue": (60, 80, 190), "green": (70, 170, 80), "red": (200, 60, 60)}
 QUICK = Recipe(head_epochs=6, head_lr=0.05)
 BLOCKS = Recipe(unfreeze="2", head_epochs=2, epochs=3, batch_size=4, accumulate=2, ema=0.9, patience=0, augment="standard")
-
-
-def paint(folder: Path, count: int, seed: int) -> Path:
-    """Noise in three colours, one folder each."""
-    dice = np.random.default_rng(seed)
-    for label, colour in COLOURS.items():
-        (folder / label).mkdir(parents=True)
-        for number in range(count):
-            pixels = np.clip(dice.normal(colour, 40, (24, 24, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / label / f"{number}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +44,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def fresh(bundle):
     """The small ViT for one test alone."""
-    return lambda: models.load(f"local-dir:{bundle}", Settings(), torch.device("cpu"), lambda _: None)
+    return lambda: loader.load(f"local-dir:{bundle}", Settings(), torch.device("cpu"), lambda _: None)
 
 
 @pytest.fixture
@@ -91,7 +80,7 @@ def test_the_head_learns_and_the_bundle_is_timm_s(start, tmp_path, folder, vit):
             probabilities = theirs(transform(Image.open(row["photo"]).convert("RGB"))[None]).softmax(-1)[0]
         assert row["taken"] == data["classes"][probabilities.argmax()]
         assert row["probability"] == pytest.approx(probabilities.max().item(), abs=1e-4)
-    ours = models.load(f"local-dir:{tmp_path / 'out'}", Settings(), torch.device("cpu"), lambda _: None)
+    ours = loader.load(f"local-dir:{tmp_path / 'out'}", Settings(), torch.device("cpu"), lambda _: None)
     assert [each.name for each in ours.labels] == ["blue", "green", "red"]
     assert ours.preprocessing == vit.preprocessing
     assert json.loads((tmp_path / "out" / "report.json").read_text())["accuracy"] == report["accuracy"]
@@ -99,7 +88,7 @@ def test_the_head_learns_and_the_bundle_is_timm_s(start, tmp_path, folder, vit):
 
 def test_features_are_computed_once(start, tmp_path, monkeypatch):
     list(start(QUICK, tmp_path))
-    monkeypatch.setattr("vitdemo.finetune.features.run_over", lambda network, samples, *_: iter(()) if not samples else 1 / 0)
+    monkeypatch.setattr("vitdemo.finetune.data.features.run_over", lambda network, samples, *_: iter(()) if not samples else 1 / 0)
     events = list(start(replace(QUICK, head_lr=0.01), tmp_path))
     assert of_kind(events, "note")[0]["text"].endswith("it begins anew.")
     assert of_kind(events, "report")
@@ -188,7 +177,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(start, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         real(state, path)
 
-    monkeypatch.setattr("vitdemo.core.checkpoint.save", save)
+    monkeypatch.setattr("vitdemo.core.training.checkpoint.save", save)
     with pytest.raises(UserError, match=r"can't be written \(No space left on device\): make room and start again"):
         list(start(QUICK, tmp_path))
     assert of_kind(list(start(QUICK, tmp_path)), "resumed")[0]["epoch"] == 2
@@ -370,7 +359,7 @@ def test_views_are_learned_from_as_well(start, tmp_path):
 
 def test_half_a_feature_file_is_no_loss(tmp_path):
     (tmp_path / "f.safetensors").write_bytes(b"half")
-    assert Features(tmp_path / "f.safetensors", "key").rows == {}
+    assert LabelledFeatures(tmp_path / "f.safetensors", "key").rows == {}
 
 
 def test_a_bundle_is_written_whole_or_not_at_all(vit, tmp_path, monkeypatch):
@@ -388,7 +377,7 @@ def test_samples_carry_what_was_read(fresh, engine, folder, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no photo")
     samples.append(Sample(find_items([broken])[0], "red"))
-    cache, vit = Features(tmp_path / "f.safetensors", "key"), fresh()
+    cache, vit = LabelledFeatures(tmp_path / "f.safetensors", "key"), fresh()
     found = dict(
         pair for part in cache.compute(vit, samples, lambda photo: vit.preprocessing(photo.image), engine, Settings()) for pair in part
     )

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from tests.conftest import finished
+from tests.support.waiting import finished
 from vitdemo.core.errors import UserError
-from vitdemo.ui import bodies
-from vitdemo.ui.bodies import LARGE_AT_ONCE, SMALL, STREAMED, Body, Measure, listing
+from vitdemo.ui.server import body_limits
+from vitdemo.ui.server.body_limits import MAX_LARGE_BODIES, SMALL_BYTES, STREAMED, BodyLimit, BoundedBody, file_list_limit
 
 
 class Caller:
@@ -25,7 +25,7 @@ class Caller:
         return {"type": "http.request", "body": self.pieces.pop(0), "more_body": not self.ends or bool(self.pieces)}
 
 
-async def read(body: Body) -> bytes:
+async def read(body: BoundedBody) -> bytes:
     found, more = b"", True
     while more:
         message = await body.receive()
@@ -33,11 +33,11 @@ async def read(body: Body) -> bytes:
     return found
 
 
-def status_of(measure: Measure, *pieces: bytes, **more) -> int:
+def status_of(measure: BodyLimit, *pieces: bytes, **more) -> int:
     """What a body is refused with; 0 where it is read to its end."""
 
     async def ask() -> int:
-        body = Body(Caller(*pieces, **more).receive, measure, asyncio.Semaphore(LARGE_AT_ONCE))
+        body = BoundedBody(Caller(*pieces, **more).receive, measure, asyncio.Semaphore(MAX_LARGE_BODIES))
         try:
             assert await read(body) == b"".join(pieces)
         except UserError:
@@ -48,16 +48,16 @@ def status_of(measure: Measure, *pieces: bytes, **more) -> int:
 
 
 def test_a_body_is_as_large_as_its_route_needs():
-    assert status_of(Measure(), bytes(SMALL)) == 0
-    assert status_of(Measure(), bytes(SMALL), b"x") == 413
-    assert status_of(listing(5000), *[bytes(1 << 20)] * 3) == 0
-    assert status_of(listing(5000), *[bytes(1 << 20)] * 4) == 413
+    assert status_of(BodyLimit(), bytes(SMALL_BYTES)) == 0
+    assert status_of(BodyLimit(), bytes(SMALL_BYTES), b"x") == 413
+    assert status_of(file_list_limit(5000), *[bytes(1 << 20)] * 3) == 0
+    assert status_of(file_list_limit(5000), *[bytes(1 << 20)] * 4) == 413
     assert status_of(STREAMED, *[bytes(1 << 20)] * 4) == 0
 
 
 @pytest.mark.parametrize("bomb", [b"[0]," * 90_000, b"[" * 90_000, b'{"":' * 90_000, b"0," * 90_000])
 def test_what_takes_long_to_parse_is_refused_unparsed(bomb):
-    assert status_of(listing(5000), bomb) == 413
+    assert status_of(file_list_limit(5000), bomb) == 413
 
 
 @pytest.mark.parametrize(
@@ -76,24 +76,24 @@ def test_what_takes_long_to_parse_is_refused_unparsed(bomb):
     ],
 )
 def test_a_whole_gallery_is_taken(photo):
-    assert status_of(listing(5000), json.dumps({"data": [[photo] * 5000]}).encode()) == 0
+    assert status_of(file_list_limit(5000), json.dumps({"data": [[photo] * 5000]}).encode()) == 0
 
 
 def test_who_stops_sending_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(bodies, "STALL", 0.1)
-    for measure in (Measure(), STREAMED):
+    monkeypatch.setattr(body_limits, "STALL_SECONDS", 0.1)
+    for measure in (BodyLimit(), STREAMED):
         assert status_of(measure, b"{", ends=False) == 408
-    assert status_of(Measure(), *[b"x"] * 20, pause=0.02) == 408  # drop by drop
+    assert status_of(BodyLimit(), *[b"x"] * 20, pause=0.02) == 408  # drop by drop
     assert status_of(STREAMED, *[b"x"] * 20, pause=0.02) == 0  # a slow upload is still one
 
 
 def test_an_answer_may_take_longer_than_a_question(monkeypatch):
-    monkeypatch.setattr(bodies, "STALL", 0.05)
+    monkeypatch.setattr(body_limits, "STALL_SECONDS", 0.05)
 
     async def ask() -> dict:
-        body = Body((caller := Caller(b"{}")).receive, Measure(), asyncio.Semaphore(1))
+        body = BoundedBody((client := Caller(b"{}")).receive, BodyLimit(), asyncio.Semaphore(1))
         assert await read(body) == b"{}"
-        asyncio.get_running_loop().call_later(0.2, caller.leaves.set)
+        asyncio.get_running_loop().call_later(0.2, client.leaves.set)
         return await body.receive()
 
     assert finished(ask())["type"] == "http.disconnect"
@@ -101,11 +101,11 @@ def test_an_answer_may_take_longer_than_a_question(monkeypatch):
 
 def test_large_bodies_come_in_turn_and_small_ones_pass_them():
     async def ask() -> None:
-        turns, large = asyncio.Semaphore(1), bytes(SMALL + 1)
-        held = Body(Caller(large, ends=False).receive, listing(5000), turns)
+        turns, large = asyncio.Semaphore(1), bytes(SMALL_BYTES + 1)
+        held = BoundedBody(Caller(large, ends=False).receive, file_list_limit(5000), turns)
         await held.receive()
-        other = asyncio.create_task(read(Body(Caller(large).receive, listing(5000), turns)))
-        assert await read(Body(Caller(b"{}").receive, listing(5000), turns)) == b"{}"
+        other = asyncio.create_task(read(BoundedBody(Caller(large).receive, file_list_limit(5000), turns)))
+        assert await read(BoundedBody(Caller(b"{}").receive, file_list_limit(5000), turns)) == b"{}"
         assert not other.done()
         held.close()
         assert await other == large
@@ -116,7 +116,7 @@ def test_large_bodies_come_in_turn_and_small_ones_pass_them():
 
 def test_a_body_that_was_looked_at_is_read_as_if_it_came_then():
     async def ask() -> None:
-        body = Body(Caller(b'{"a"', b": 1}").receive, Measure(), asyncio.Semaphore(1))
+        body = BoundedBody(Caller(b'{"a"', b": 1}").receive, BodyLimit(), asyncio.Semaphore(1))
         assert await body.whole() == b'{"a": 1}'
         assert await read(body) == b'{"a": 1}'
 

@@ -9,8 +9,8 @@ import pytest
 import uvicorn
 from gradio.http_server import Server
 
-from vitdemo.ui import connections
-from vitdemo.ui.connections import Punctual, Seldom
+from vitdemo.ui.server import connections
+from vitdemo.ui.server.connections import RateLimitFilter, TimedProtocol
 
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -28,7 +28,7 @@ async def answer(scope, receive, send) -> None:
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(connections, "HEAD", 0.5)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
     server = Server(uvicorn.Config(answer, port=0, lifespan="off", log_level="warning", timeout_graceful_shutdown=1))
     server.run_in_thread()
     connections.install(server)
@@ -96,8 +96,8 @@ def test_an_answer_may_take_longer_and_another_question_may_follow(server):
 
 
 def test_who_has_waited_longest_makes_room(server, monkeypatch):
-    monkeypatch.setattr(connections, "HEAD", 60)
-    monkeypatch.setattr(Punctual, "most", 10)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 60)
+    monkeypatch.setattr(TimedProtocol, "most", 10)
     stream = connect(server, b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
     assert stream.recv(1)
     stream.recv(1000)
@@ -115,7 +115,7 @@ def test_who_has_waited_longest_makes_room(server, monkeypatch):
 
 
 def test_one_machine_can_not_take_all_connections(server, monkeypatch):
-    monkeypatch.setattr(Punctual, "most", 10)
+    monkeypatch.setattr(TimedProtocol, "most", 10)
     stream = b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
     early = connect(server, stream, "127.0.0.7")
     streams = []
@@ -152,19 +152,19 @@ def test_as_many_files_as_the_system_allows():
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (400, before[1]))
         connections.install(uvicorn.Server(uvicorn.Config(answer)))
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(before[1], connections.FILES)
-        assert Punctual.most == connections.MOST
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(before[1], connections.MAX_OPEN_FILES)
+        assert TimedProtocol.most == connections.MAX_CONNECTIONS
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_the_want_of_sockets_is_told_once_a_minute(monkeypatch):
-    seldom = Seldom()
+    seldom = RateLimitFilter()
     told = [
         logging.LogRecord("asyncio", logging.ERROR, "x.py", 1, text, (), None) for text in ("socket.accept() out of system resource", "x")
     ]
     assert [seldom.filter(told[0]) for _ in range(1000)].count(True) == 1
     assert seldom.filter(told[1])
-    monkeypatch.setattr(connections, "REPEATED", 0)
-    seldom = Seldom()
+    monkeypatch.setattr(connections, "REPEAT_SECONDS", 0)
+    seldom = RateLimitFilter()
     assert [seldom.filter(told[0]) for _ in range(3)] == [True] * 3

@@ -1,6 +1,5 @@
 """What the server answers at all, before and after login; what it takes in; and what one visitor gets of another's."""
 
-import http.client
 import json
 import re
 import socket
@@ -12,57 +11,32 @@ from types import SimpleNamespace
 import pytest
 from starlette.requests import HTTPConnection, Request
 
+from tests.support.apps import app_in_process
+from tests.support.http import EDGE, UPLOAD, ask, form, half_sent, lying_about, upload
+from tests.support.waiting import until
 from vitdemo.core.config import Settings
-from vitdemo.core.store import ModelStore
-from vitdemo.ui import gate
-from vitdemo.ui.gate import SENTENCES
-
-UPLOAD = "/gradio_api/upload"
-EDGE = "vitdemo"
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.ui.server import gatekeeper
+from vitdemo.ui.server.gatekeeper import SENTENCES
 
 
 @pytest.fixture(scope="module")
-def small(start_app, bundle, tmp_path_factory):
-    """An app with little room, whose folder we can look into."""
+def small(bundle, tmp_path_factory):
+    """An app in this process with little room, whose folder we can look into."""
     home = tmp_path_factory.mktemp("small")
-    flags = ("--max-upload-mb", "1", "--max-zip-mb", "2", "--temp-mb", "64", "--temp-dir", str(home))
-    server = start_app("--model", f"local-dir:{bundle}", *flags)
-    server.home = home
-    yield server
-    server.stop()
+    with app_in_process(Settings(model=f"local-dir:{bundle}", port=0, max_upload_mb=1, max_zip_mb=2, temp_mb=64, temp_dir=home)) as client:
+        client.home = home
+        yield client
 
 
 @pytest.fixture(scope="module")
-def guarded(start_app, bundle):
-    server = start_app("--model", f"local-dir:{bundle}", "--auth", "ada:love:lace", "--monitor")
-    yield server
-    server.stop()
-
-
-def ask(server, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes, dict]:
-    """Status, body and headers of an answer; the body of an endless one is left."""
-    where = urllib.parse.urlsplit(server.url)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
-    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-    answer = connection.getresponse()
-    stream = answer.getheader("content-type", "").startswith("text/event-stream")
-    found = answer.status, b"" if stream else answer.read(), dict(answer.getheaders())
-    connection.close()
-    return found
-
-
-def form(*files: tuple[str, bytes], field: bytes = b"") -> bytes:
-    head = f'--{EDGE}\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\n'
-    parts = [(head % name).encode() + data + b"\r\n" for name, data in files]
-    if field:
-        parts.append(f'--{EDGE}\r\nContent-Disposition: form-data; name="note"\r\n\r\n'.encode() + field + b"\r\n")
-    return b"".join(parts) + f"--{EDGE}--\r\n".encode()
-
-
-def upload(server, *files: tuple[str, bytes], host: str = "10.0.0.9", **more) -> tuple[int, str]:
-    headers = {"Content_Type": f"multipart/form-data; boundary={EDGE}", "X_Forwarded_For": host}
-    status, body, _ = ask(server, "POST", UPLOAD, form(*files, **more), **headers)
-    return status, body.decode()
+def guarded(bundle, tmp_path_factory):
+    """An app in this process that asks for a login."""
+    settings = Settings(
+        model=f"local-dir:{bundle}", port=0, auth="ada:love:lace", monitor=True, temp_dir=tmp_path_factory.mktemp("guarded")
+    )
+    with app_in_process(settings) as client:
+        yield client
 
 
 def everything() -> list[tuple[str, str]]:
@@ -137,12 +111,6 @@ def test_odd_names_stay_in_their_folder(small, name):
     assert ".." not in path.split("/")
 
 
-def lying_about(server) -> list:
-    """Files in the app's folder that are in no folder of their own."""
-    (folder,) = server.home.iterdir()
-    return [each.name for each in folder.iterdir() if each.is_file() and each.name != ".in-use"]
-
-
 def test_what_is_too_large_leaves_nothing(small):
     status, text = upload(small, ("fine.png", b"x"), ("big.png", bytes(1_100_000)))
     assert (status, text) == (413, "“big.png” is larger than 1 MB: leave it out, or save a smaller copy of it.")
@@ -176,13 +144,6 @@ def test_a_browser_that_disappears_in_the_middle_of_an_upload_leaves_nothing(sma
     assert upload(small, ("a.png", b"x"))[0] == 200
 
 
-def until(condition, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(("mine", "others", "crowds"), [(0, 8, False), (5, 0, False), (6, 0, True), (6, 9, True), (5, 9, False)])
 def test_nobody_has_more_than_three_quarters_of_the_places(mine, others, crowds):
     """Of 8 places and a line before them."""
@@ -194,7 +155,7 @@ def test_nobody_has_more_than_three_quarters_of_the_places(mine, others, crowds)
     places = [[each] for each in events[:8]] + [None] * (8 - len(events[:8]))
     queue = SimpleNamespace(active_jobs=places, event_queue_per_concurrency_id={"x": SimpleNamespace(queue=events[8:])})
     app = SimpleNamespace(get_blocks=lambda: SimpleNamespace(_queue=queue))
-    assert gate._crowds(HTTPConnection({"type": "http", "client": ("10.0.0.9", 2), "app": app})) == crowds
+    assert gatekeeper._crowds(HTTPConnection({"type": "http", "client": ("10.0.0.9", 2), "app": app})) == crowds
 
 
 def test_a_folder_that_is_full_takes_no_more_and_says_so(small):
@@ -252,14 +213,6 @@ def test_nothing_is_written_outside_the_private_folder(start_app, bundle, tmp_pa
         assert sorted(each.name for each in system.iterdir()) == before
         broken.close()
     server.stop()
-
-
-def half_sent(server, path: str, body: bytes, length: int, kind: str = "application/json") -> socket.socket:
-    """A connection on which less of a request has come than it says."""
-    where = urllib.parse.urlsplit(server.url)
-    connection = socket.create_connection((where.hostname, where.port), timeout=30)
-    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n".encode() + body)
-    return connection
 
 
 def test_bodies_that_never_end_keep_nobody_from_being_answered(app):

@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from tests.test_fuzz import Visitor
-from tests.test_ui_gate import until
-from vitdemo.ui.log import JsonLines
+from tests.support.http import Visitor
+from tests.support.waiting import until
+from vitdemo.ui.server.json_log import JsonFormatter
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_an_exception_is_its_type_and_its_place():
             "vitdemo.x", logging.ERROR, "x.py", 3, "fault %s", ("secret",), (type(error), error, error.__traceback__)
         )
     record.fault = "abc123"
-    line = json.loads(JsonLines().format(record))
+    line = json.loads(JsonFormatter().format(record))
     assert (line["event"], line["fault"], line["exception"], line["level"]) == ("fault %s", "abc123", "ValueError", "error")
     assert line["at"][0].startswith("test_ui_log.py ")
     assert "secret" not in json.dumps(line)
@@ -63,4 +63,4 @@ def test_an_exception_is_its_type_and_its_place():
 
 def test_others_messages_are_left_out():
     record = logging.LogRecord("uvicorn.error", logging.WARNING, "server.py", 7, "secret", (), None)
-    assert json.loads(JsonLines().format(record))["event"] == "uvicorn.error, server 7"
+    assert json.loads(JsonFormatter().format(record))["event"] == "uvicorn.error, server 7"

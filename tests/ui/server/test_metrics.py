@@ -8,8 +8,8 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import ask
-from vitdemo.ui.headers import HEADERS
+from tests.support.apps import ask_by_client
+from vitdemo.ui.server.security_headers import HEADERS
 
 CLASSIFY = """
 import json, sys
@@ -40,7 +40,7 @@ def test_requests_and_the_models_work_are_counted_without_anything_a_visitor_gav
     mine = tmp_path / "my secret photo.png"
     mine.write_bytes(picture.read_bytes())
     before = figures(watched)
-    ask(CLASSIFY, watched, str(mine))
+    ask_by_client(CLASSIFY, watched, str(mine))
     after = figures(watched)
     work = ("vitdemo_model_seconds_count", (("kind", "short"),))
     assert after[work] - before.get(work, 0) == 1

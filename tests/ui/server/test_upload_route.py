@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
-from tests.conftest import finished
-from tests.test_ui_gate import EDGE, UPLOAD, form
-from vitdemo.core import scratch as rooms
+from tests.support.http import EDGE, UPLOAD, form
+from tests.support.waiting import finished
 from vitdemo.core.config import Settings
-from vitdemo.ui import uploads
-from vitdemo.ui.served import scratch
-from vitdemo.ui.uploads import CROWDED, STALLED, Uploads
+from vitdemo.core.jobs import scratch as rooms
+from vitdemo.ui.server import upload_route
+from vitdemo.ui.server.served_files import scratch_of
+from vitdemo.ui.server.upload_route import STALLED, UPLOADS_CROWDED, Uploads
 
 SETTINGS = Settings(max_upload_mb=1, max_zip_mb=2, temp_mb=64)
 
@@ -59,7 +59,7 @@ def send(
 
 
 def test_a_promise_of_much_takes_nothing_from_others(folder, monkeypatch):
-    monkeypatch.setattr(uploads, "STALL", 0.2)
+    monkeypatch.setattr(upload_route, "STALL_SECONDS", 0.2)
     other = put(folder / "other", 30, 1000)
     assert send(length=10**15, ended=False) == (413, "This is more than the 64 MB that may be sent at once: send fewer or smaller files.")
     assert send(form(("a.png", b"x"))[:50], length=60 << 20, ended=False) == (408, STALLED)
@@ -67,9 +67,9 @@ def test_a_promise_of_much_takes_nothing_from_others(folder, monkeypatch):
 
 
 def test_what_has_no_stated_length_counts_as_it_arrives(folder, monkeypatch):
-    monkeypatch.setattr(rooms, "SOONEST", 60)  # seconds without a look
+    monkeypatch.setattr(rooms, "MIN_LOOK_SECONDS", 60)  # seconds without a look
     other = put(folder / "other", 40, 100)
-    scratch(SETTINGS).check()
+    scratch_of(SETTINGS).check()
     body = form(*((f"{number}.zip", os.urandom(2_000_000)) for number in range(30)))
     status, text = send(*(body[start : start + 65536] for start in range(0, len(body), 65536)))
     assert (status, text) == (507, "The server has no room for more files just now: try again in a few minutes.")
@@ -81,18 +81,18 @@ def test_one_machine_can_not_fill_the_room_for_all(folder, monkeypatch):
     door, photo = Uploads(SETTINGS), form(("a.zip", os.urandom(1_900_000)))
     statuses = [send(photo, door=door) for _ in range(40)]
     assert {status for status, _ in statuses[:25]} == {200}  # three quarters
-    assert set(statuses[26:]) == {(507, CROWDED)}
+    assert set(statuses[26:]) == {(507, UPLOADS_CROWDED)}
     assert send(photo, door=door, host="10.0.0.7")[0] == 200
     for each in folder.rglob("*"):  # asked for again and again, they can't go
         os.utime(each)
     clock = time.time() + 500
-    monkeypatch.setattr(uploads.time, "time", lambda: clock)
-    assert send(photo, door=door) == (507, CROWDED)
+    monkeypatch.setattr(upload_route.time, "time", lambda: clock)
+    assert send(photo, door=door) == (507, UPLOADS_CROWDED)
     assert sum(each.is_dir() for each in folder.iterdir()) < 28
 
 
 def test_a_body_that_stalls_or_trickles_is_given_up_and_leaves_nothing(folder, monkeypatch):
-    monkeypatch.setattr(uploads, "STALL", 1)
+    monkeypatch.setattr(upload_route, "STALL_SECONDS", 1)
     body = form(("a.png", bytes(200_000)))
     assert send(body[:1000], ended=False) == (408, STALLED)
     assert send(*(body[at : at + 1] for at in range(100)), ended=False, during=lambda: time.sleep(0.02)) == (408, STALLED)

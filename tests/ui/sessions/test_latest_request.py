@@ -1,10 +1,10 @@
 """Whose turn it is, and what the page shows."""
 
-from vitdemo.ui.turns import Turns
+from vitdemo.ui.sessions.latest_request import LatestRequest
 
 
 def test_a_newer_request_takes_the_turn():
-    turns = Turns()
+    turns = LatestRequest()
     first = turns.take("a")
     assert first()
     second, other = turns.take("a"), turns.take("b")
@@ -14,7 +14,7 @@ def test_a_newer_request_takes_the_turn():
 
 
 def test_what_is_shown_counts_until_something_else_is_asked():
-    turns = Turns()
+    turns = LatestRequest()
     assert not turns.shows("a", "photo")
     turns.take("a")
     turns.answered("a", "photo")

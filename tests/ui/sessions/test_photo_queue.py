@@ -5,13 +5,13 @@ import threading
 
 import pytest
 
-from tests.conftest import finished
+from tests.support.waiting import finished
 from vitdemo.core.errors import UserError
-from vitdemo.core.fair_line import CROWDED
-from vitdemo.ui.desk import AT_ONCE, Desk
+from vitdemo.core.jobs.fair_queue import CROWDED
+from vitdemo.ui.sessions.photo_queue import WORKERS, PhotoQueue
 
 
-async def busy(desk: Desk, go: threading.Event, many: int = AT_ONCE) -> list:
+async def busy(photo_queue: PhotoQueue, go: threading.Event, many: int = WORKERS) -> list:
     """Work that goes on until it may end."""
     begun = threading.Semaphore(0)
 
@@ -19,7 +19,7 @@ async def busy(desk: Desk, go: threading.Event, many: int = AT_ONCE) -> list:
         begun.release()
         assert go.wait(60)
 
-    places = [desk.take(work) for _ in range(many)]
+    places = [photo_queue.take(work) for _ in range(many)]
     for _ in places:
         assert await asyncio.to_thread(begun.acquire, timeout=60)
     return places
@@ -27,18 +27,18 @@ async def busy(desk: Desk, go: threading.Event, many: int = AT_ONCE) -> list:
 
 def test_places_in_line_and_its_end():
     async def visit() -> None:
-        desk, go = Desk(3), threading.Event()
-        working = await busy(desk, go)
-        waiting = [desk.take(lambda number=number: number) for number in range(3)]
-        assert [place.before for place in (*working, *waiting)] == [0] * AT_ONCE + [0, 1, 2]
+        photo_queue, go = PhotoQueue(3), threading.Event()
+        working = await busy(photo_queue, go)
+        waiting = [photo_queue.take(lambda number=number: number) for number in range(3)]
+        assert [place.before for place in (*working, *waiting)] == [0] * WORKERS + [0, 1, 2]
         assert [place.words for place in waiting] == ["Looking at the photo …"] * 2 + ["2 photos are before yours …"]
         with pytest.raises(UserError) as refusal:
-            desk.take(lambda: None)
+            photo_queue.take(lambda: None)
         assert str(refusal.value) == "The app is busy: 3 photos are waiting before yours. Try again in a minute."
         waiting[0].result.cancel()
         await asyncio.sleep(0.01)
         assert waiting[2].before == 1
-        last = desk.take(lambda: "last")
+        last = photo_queue.take(lambda: "last")
         go.set()
         assert [await place.result for place in (*waiting[1:], last)] == [1, 2, "last"]
 
@@ -47,16 +47,16 @@ def test_places_in_line_and_its_end():
 
 def test_callers_take_turns_and_who_has_most_gives_way():
     async def visit() -> None:
-        desk, go, end, order = Desk(3), threading.Event(), threading.Event(), []
-        working = await busy(desk, end, AT_ONCE - 1) + await busy(desk, go, 1)  # one goes on, in order
-        many = [desk.take(lambda number=number: order.append(f"many {number}"), "10.0.0.9") for number in range(3)]
-        one = desk.take(lambda: order.append("one"), "10.0.0.7")
+        photo_queue, go, end, order = PhotoQueue(3), threading.Event(), threading.Event(), []
+        working = await busy(photo_queue, end, WORKERS - 1) + await busy(photo_queue, go, 1)  # one goes on, in order
+        many = [photo_queue.take(lambda number=number: order.append(f"many {number}"), "10.0.0.9") for number in range(3)]
+        one = photo_queue.take(lambda: order.append("one"), "10.0.0.7")
         assert [place.before for place in (many[0], one, many[1])] == [0, 1, 2]
         with pytest.raises(UserError) as crowded:
             await many[2].result
         assert str(crowded.value) == CROWDED
         with pytest.raises(UserError, match="3 photos are waiting before yours"):
-            desk.take(lambda: None, "10.0.0.9")
+            photo_queue.take(lambda: None, "10.0.0.9")
         go.set()
         await asyncio.gather(*(place.result for place in (*many[:2], one)))
         end.set()
@@ -68,24 +68,24 @@ def test_callers_take_turns_and_who_has_most_gives_way():
 
 def test_a_fault_is_its_callers():
     async def visit() -> None:
-        desk = Desk(3)
+        photo_queue = PhotoQueue(3)
         with pytest.raises(ZeroDivisionError):
-            await desk.take(lambda: 1 / 0).result
-        assert await desk.take(lambda: "going on").result == "going on"
+            await photo_queue.take(lambda: 1 / 0).result
+        assert await photo_queue.take(lambda: "going on").result == "going on"
 
     finished(visit())
 
 
 def test_all_workers_are_there_again_after_many_have_come_and_gone():
     async def visit() -> None:
-        desk = Desk(1000)
-        places = [desk.take(lambda number=number: number) for number in range(300)]
+        photo_queue = PhotoQueue(1000)
+        places = [photo_queue.take(lambda number=number: number) for number in range(300)]
         for place in places[::3]:
             place.result.cancel()
         kept = [place for number, place in enumerate(places) if number % 3]
         assert await asyncio.gather(*(place.result for place in kept)) == [number for number in range(300) if number % 3]
         go = threading.Event()
-        working = await busy(desk, go)
+        working = await busy(photo_queue, go)
         go.set()
         await asyncio.gather(*(place.result for place in working))
 

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from vitdemo.attention.render import Look, Span, lookup_table, overlay, span_of
-from vitdemo.core.geometry import Geometry
+from vitdemo.attention.drawing.render import OverlayStyle, Span, lookup_table, overlay, span_of
+from vitdemo.core.photos.geometry import Geometry
 
 GAP = 12  # pixels
 BAR = 20  # pixels, the colour bar's width
@@ -29,7 +29,7 @@ def all_layers(
     photo: Image.Image,
     heats: np.ndarray,
     geometry: Geometry,
-    look: Look | None = None,
+    look: OverlayStyle | None = None,
     *,
     title: str = "",
     first_layer: int = 1,
@@ -47,7 +47,7 @@ def all_layers(
         side: the longer side of each picture, pixels.
         span: the values that the ends of the colour map stand for in all layers; else each layer has its own, which stands above it.
     """
-    look, heats = look or Look(), np.asarray(heats, np.float32)
+    look, heats = look or OverlayStyle(), np.asarray(heats, np.float32)
     pictures = _pictures(photo, heats, geometry, look, side, span)
     width, height = pictures[0].size
     titles = [f"layer {first_layer + index}" for index in range(len(heats))]
@@ -71,10 +71,16 @@ def all_layers(
 
 
 def layer_frames(
-    photo: Image.Image, heats: np.ndarray, geometry: Geometry, look: Look | None = None, *, first_layer: int = 1, span: Span | None = None
+    photo: Image.Image,
+    heats: np.ndarray,
+    geometry: Geometry,
+    look: OverlayStyle | None = None,
+    *,
+    first_layer: int = 1,
+    span: Span | None = None,
 ) -> list[Image.Image]:
     """One picture for each layer, (layers, rows, columns), numbered and with its colour bar. Arguments as `all_layers`."""
-    look, heats = look or Look(), np.asarray(heats, np.float32)
+    look, heats = look or OverlayStyle(), np.asarray(heats, np.float32)
     frames = []
     for index, picture in enumerate(_pictures(photo, heats, geometry, look, LARGEST_FRAME, span)):
         frame = Image.new("RGB", (picture.width, picture.height + TEXT + GAP), PAPER)
@@ -111,7 +117,9 @@ def _with_bar(image: Image.Image, colours: str, ends: Sequence[str]) -> Image.Im
     return sheet
 
 
-def _pictures(photo: Image.Image, heats: np.ndarray, geometry: Geometry, look: Look, side: int, span: Span | None) -> list[Image.Image]:
+def _pictures(
+    photo: Image.Image, heats: np.ndarray, geometry: Geometry, look: OverlayStyle, side: int, span: Span | None
+) -> list[Image.Image]:
     scale = min(1, side / max(photo.size))
     small = photo.resize([max(1, round(each * scale)) for each in photo.size], reducing_gap=2)
     return [overlay(small, heat, geometry, look, span=span) for heat in heats]

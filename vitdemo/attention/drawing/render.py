@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.geometry import Geometry
+from vitdemo.core.photos.geometry import Geometry
 
 COLOURS = ("inferno", "viridis", "magma", "cividis")
 """Perceptually uniform: as even to the eye as the numbers are."""
@@ -26,7 +26,7 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Look:
+class OverlayStyle:
     """How a map is drawn.
 
     Attributes:
@@ -75,7 +75,9 @@ def without_peaks(heats: np.ndarray) -> np.ndarray:
     return np.minimum(heats, flat[..., int(ORDINARY * (flat.shape[-1] - 1)), None, None])
 
 
-def overlay(photo: Image.Image, heat: np.ndarray, geometry: Geometry, look: Look | None = None, *, span: Span | None = None) -> Image.Image:
+def overlay(
+    photo: Image.Image, heat: np.ndarray, geometry: Geometry, look: OverlayStyle | None = None, *, span: Span | None = None
+) -> Image.Image:
     """The photo under its map, what the model did not see dimmed, and the crop outlined.
 
     Args:
@@ -84,7 +86,7 @@ def overlay(photo: Image.Image, heat: np.ndarray, geometry: Geometry, look: Look
         geometry: how the original became the model's input.
         span: the values that the ends of the colour map stand for; the heat's own by default.
     """
-    look, heat = look or Look(), np.asarray(heat, np.float32)
+    look, heat = look or OverlayStyle(), np.asarray(heat, np.float32)
     (low, high), geometry = span or span_of(heat), replace(geometry, photo=photo.size)
     if heat.shape != geometry.grid:
         raise ValueError(f"a heat of {heat.shape} on a grid of {geometry.grid}")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from timm.layers import Attention
 
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.hooks import Hook, hooked
-from vitdemo.core.labels import Label
-from vitdemo.core.models import Vit
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.inference.module_hooks import Hook, hooked
+from vitdemo.core.models.labels import Label
+from vitdemo.core.models.vit import Vit
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ from PIL import Image
 from torch.nn.functional import avg_pool2d
 from torchvision.transforms.functional import gaussian_blur
 
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.core.trace import Heat
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.inference.trace import Heat
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 Fill = Literal["grey", "blur", "mean"]
 FILLS: tuple[Fill, ...] = ("grey", "blur", "mean")
 STEPS = 7  # 28 patches of 14×14 at a time
-CHUNK = 16  # masked photos in one pass, so that other people's photos come in between
+ERASE_BATCH = 16  # masked photos in one pass, so that other people's photos come in between
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class MaskAgreement:
     """A map beside a mask.
 
     Attributes:
@@ -96,7 +96,7 @@ def erase_curve(
         (logits,), _ = engine.forward(lambda images: (vit.logits(images),), cover(tensor, filled, part))
         return logits.softmax(-1)[:, target].tolist()
 
-    probabilities = list(chain.from_iterable(engine.map(look, covers.split(CHUNK))))
+    probabilities = list(chain.from_iterable(engine.map(look, covers.split(ERASE_BATCH))))
     return Curve(tuple(erased), tuple(probabilities[: len(erased)]), tuple(probabilities[len(erased) :]))
 
 
@@ -154,11 +154,11 @@ def mask_shares(mask: Image.Image, preprocessing: Preprocessing, grid: tuple[int
     return avg_pool2d(pixels[None], [side // count for side, count in zip(pixels.shape, grid, strict=True)])[0]
 
 
-def agreement(heat: Heat, shares: torch.Tensor) -> Agreement:
+def agreement(heat: Heat, shares: torch.Tensor) -> MaskAgreement:
     """How well a map fits a mask, given the share of each patch that the mask covers; both (rows, columns)."""
     hot, covered, mass = heat > heat.mean(), shares > 0.5, heat.clamp(min=0)
     either, total = int((hot | covered).sum()), float(mass.sum())
-    return Agreement(
+    return MaskAgreement(
         hit=bool(covered.flatten()[heat.argmax()]),
         overlap=int((hot & covered).sum()) / either if either else 0.0,
         mass=float((mass * shares).sum()) / total if total else 0.0,

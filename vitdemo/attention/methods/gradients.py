@@ -4,10 +4,10 @@ import difflib
 
 import torch
 
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
-from vitdemo.core.twin import maps_of, unfused
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.inference.unfused import maps_of, unfused
+from vitdemo.core.models.vit import Vit
 
 
 def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int) -> torch.Tensor:

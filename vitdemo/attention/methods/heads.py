@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from vitdemo.attention.maps import Fusion, check_layer, layer_attention
-from vitdemo.core.engine import Engine
+from vitdemo.attention.methods.maps import Fusion, check_layer, layer_attention
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
-from vitdemo.core.trace import Heat, Trace
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.inference.trace import Heat, Trace
+from vitdemo.core.models.vit import Vit
 
 FINE = 600  # tokens up to which a page is sent two bytes for each link: twelve layers are 0.9 MB at 197 tokens, and 8.6 MB at 600
 OUTLIER = 2.0  # times the median norm; in ViT-Ti/16 the longest ordinary patch is 1.5 of it, the artefacts 25 to 40

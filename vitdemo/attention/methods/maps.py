@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.trace import Heat, Trace
+from vitdemo.core.inference.trace import Heat, Trace
 
 Fusion = Literal["mean", "max", "min"]
 FUSIONS: dict[Fusion, Callable[[torch.Tensor], torch.Tensor]] = {

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitdemo.core.bulk.stages import check_stages, stages_for
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.stages import check_stages, stages_for
-from vitdemo.core.terminal import CLEAR, progress
+from vitdemo.core.terminal import CLEAR, progress_line
 
 if TYPE_CHECKING:
-    from vitdemo.core.models import Vit
-    from vitdemo.core.parts import Parts
-    from vitdemo.core.ray_data import Step, Task
+    from vitdemo.core.bulk.parquet import ParquetDataset
+    from vitdemo.core.bulk.ray_data import PartReport, Task
+    from vitdemo.core.models.vit import Vit
 
 ENGINES = ("local", "ray")
-SAY_EVERY = 30  # seconds between lines of progress where nobody watches a terminal
+REPORT_SECONDS = 30  # seconds between lines of progress where nobody watches a terminal
 
 
 def add_flags(command: argparse.ArgumentParser) -> None:
@@ -51,14 +51,14 @@ def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Tas
 
     Raises: UserError where nothing could be done.
     """
-    from vitdemo.core.ray_session import ray_session
-    from vitdemo.core.remote import is_url
+    from vitdemo.core.bulk.ray_session import ray_session
+    from vitdemo.core.photos.remote import is_url
 
     settings, asked = Settings.read(flags), check_stages(flags.stages)
     place = flags.output if is_url(flags.output) else str(Path(flags.output).absolute())
     begin = time.monotonic()
     with ray_session("--engine ray", flags.address):
-        from vitdemo.core import ray_data
+        from vitdemo.core.bulk import ray_data
 
         items, vit = _found(flags.paths), _loaded(settings)
         task, about = prepare(vit, settings)
@@ -68,7 +68,7 @@ def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Tas
             return 0
         stages = stages_for(*ray_data.free_resources(), asked)
         print(f"Ray: {stages}", file=sys.stderr)
-        told = _Telling(len(missing), begin)
+        told = _ProgressReport(len(missing), begin)
         try:
             for step in ray_data.run(task, missing, vit, settings, parts, stages):
                 told.tell(step)
@@ -80,7 +80,7 @@ def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Tas
 
 
 def _found(paths: list[str]) -> list:
-    from vitdemo.core.gallery import find_items
+    from vitdemo.core.photos.gallery import find_items
 
     items = find_items(paths)
     if not items:
@@ -92,22 +92,22 @@ def _loaded(settings: Settings) -> "Vit":
     """The model on the CPU, from where it goes to the actors."""
     from dataclasses import replace
 
-    from vitdemo.core.store import ModelStore
+    from vitdemo.core.inference.model_store import ModelStore
 
     vit = ModelStore(replace(settings, device="cpu", precision="fp32")).get().result()
     print(f"{vit.name}, weights from {vit.source}", file=sys.stderr)
     return vit
 
 
-def _missing(place: str, about: dict, items: list) -> "tuple[Parts, list]":
+def _missing(place: str, about: dict, items: list) -> "tuple[ParquetDataset, list]":
     """The folder of answers, and the files whose answers are not in it."""
-    from vitdemo.core.outputs import plain
-    from vitdemo.core.parts import Parts
+    from vitdemo.core.bulk.parquet import ParquetDataset
+    from vitdemo.core.outputs import as_utf8
 
-    parts = Parts(place)
+    parts = ParquetDataset(place)
     there, missing = parts.begin(about), []
     for item in items:
-        if there[name := plain(item.name)]:
+        if there[name := as_utf8(item.name)]:
             there[name] -= 1
         else:
             missing.append(item)
@@ -116,7 +116,7 @@ def _missing(place: str, about: dict, items: list) -> "tuple[Parts, list]":
     return parts, missing
 
 
-class _Telling:
+class _ProgressReport:
     """What is said while parts come in. Speed counts from when the first part was begun: what it took to start stands by itself."""
 
     def __init__(self, total: int, begin: float):
@@ -125,7 +125,7 @@ class _Telling:
         self._memory: dict[str, list[float]] = {}  # of each actor, after each of its parts
         self._follow = sys.stderr.isatty()
 
-    def tell(self, step: "Step") -> None:
+    def tell(self, step: "PartReport") -> None:
         now = time.monotonic()
         self._first = self._first or now - step.seconds
         self.done += step.photos
@@ -133,10 +133,10 @@ class _Telling:
         self._memory.setdefault(step.actor, []).append(step.memory_mb)
         for each in step.errors:
             print(f"{CLEAR if self._follow else ''}vitdemo: {each}", file=sys.stderr)
-        line = progress(self.done, self._total, now - self._first)
+        line = progress_line(self.done, self._total, now - self._first)
         if self._follow:
             print(f"\r{line}", end="" if self.done < self._total else "\n", file=sys.stderr, flush=True)
-        elif now - self._said > SAY_EVERY:
+        elif now - self._said > REPORT_SECONDS:
             self._said = now
             print(line, file=sys.stderr, flush=True)
 

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.remote import filesystem
+from vitdemo.core.photos.remote import filesystem
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,7 @@ ABOUT = "_about.json"
 PART, UNFINISHED = "part-", ".part-"
 
 
-class Parts:
+class ParquetDataset:
     """A folder of parts.
 
     Args:

@@ -21,22 +21,22 @@ import ray.data
 import torch
 from PIL import Image
 
+from vitdemo.core.bulk.parquet import ParquetDataset
+from vitdemo.core.bulk.ray_session import said_last
+from vitdemo.core.bulk.stages import ActorPool, Pipeline
 from vitdemo.core.config import Settings
-from vitdemo.core.engine import Engine, choose_device
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import Item, zip_items
+from vitdemo.core.inference.engine import Engine, choose_device
 from vitdemo.core.memory import give_back_freed_memory, own_mb
-from vitdemo.core.models import Vit
-from vitdemo.core.parts import Parts
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.core.ray_session import said_last
-from vitdemo.core.stages import Stage, Stages
-from vitdemo.core.stream import photos_ahead
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.gallery import Item, zip_items
+from vitdemo.core.photos.prefetch import photos_ahead
+from vitdemo.core.photos.preprocessing import Preprocessing
 
-CHUNK = 256  # most photos of a part: 40 MB of crops, which is what an actor holds at a time
-FEWEST = 16  # photos of a part, or its overheads outweigh them
-PARTS_EACH = 16  # that every actor gets at least, so that none waits long for another at the end
-RELEASE = 5  # seconds that Ray may take to release what ended work had
+MAX_PART_PHOTOS = 256  # most photos of a part: 40 MB of crops, which is what an actor holds at a time
+MIN_PART_PHOTOS = 16  # photos of a part, or its overheads outweigh them
+MIN_PARTS_PER_ACTOR = 16  # that every actor gets at least, so that none waits long for another at the end
+RELEASE_SECONDS = 5  # seconds that Ray may take to release what ended work had
 REMOTE_READERS = 8  # photos asked for at a time over a network
 
 Outputs = tuple[torch.Tensor, ...]
@@ -44,7 +44,7 @@ Outputs = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class Output:
     """One file, and what the network gave for it or why there is nothing."""
 
     item: Item
@@ -59,12 +59,12 @@ class Task(Protocol):
     def network(self, vit: Vit) -> Callable[[torch.Tensor], Outputs]:
         """What `Engine.forward` runs."""
 
-    def table(self, vit: Vit, looked: Sequence[Looked]) -> pa.Table:
+    def table(self, vit: Vit, looked: Sequence[Output]) -> pa.Table:
         """The rows to write, one for each file."""
 
 
 @dataclass(frozen=True)
-class Step:
+class PartReport:
     """One part that is written.
 
     Attributes:
@@ -82,7 +82,7 @@ class Step:
     memory_mb: float
 
 
-def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: Parts, stages: Stages) -> Iterator[Step]:
+def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: ParquetDataset, stages: Pipeline) -> Iterator[PartReport]:
     """Take all files through the model. What is written stays, whatever ends the work.
 
     Args:
@@ -95,7 +95,7 @@ def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: 
     context.enable_progress_bars = context.print_on_execution_start = False  # the command has progress of its own
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says of an error is raised as well
     rows = _rows_of(items)
-    size = max(FEWEST, min(CHUNK, -(-len(items) // (PARTS_EACH * stages.model.actors))))
+    size = max(MIN_PART_PHOTOS, min(MAX_PART_PHOTOS, -(-len(items) // (MIN_PARTS_PER_ACTOR * stages.model.actors))))
     photos = ray.data.from_arrow([pa.Table.from_pylist(rows[at : at + size], _PLACES) for at in range(0, len(rows), size)])
     kept = ray.put(vit)
     decode = {"preprocessing": vit.preprocessing, "settings": settings}
@@ -107,14 +107,14 @@ def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: 
     try:
         for batch in photos.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
-                yield Step(row["photos"], tuple(row["errors"]), row["seconds"], row["actor"], row["memory_mb"])
+                yield PartReport(row["photos"], tuple(row["errors"]), row["seconds"], row["actor"], row["memory_mb"])
     except ray.exceptions.RayError as error:
         raise UserError(f"Ray has given up: {said_last(error)} What is written stays, and the same command goes on from there.") from error
 
 
 def free_resources() -> tuple[float, float]:
     """CPUs and GPUs of the cluster that nobody has taken; those of work that has just ended are waited for."""
-    deadline = time.monotonic() + RELEASE
+    deadline = time.monotonic() + RELEASE_SECONDS
     while True:
         free, total = ray.available_resources(), ray.cluster_resources()
         if time.monotonic() > deadline or all(free.get(each, 0) == total.get(each, 0) for each in ("CPU", "GPU")):
@@ -122,7 +122,7 @@ def free_resources() -> tuple[float, float]:
         time.sleep(0.1)
 
 
-def _shape(stage: Stage, arguments: dict) -> dict:
+def _shape(stage: ActorPool, arguments: dict) -> dict:
     return {
         "fn_constructor_kwargs": arguments,
         "compute": ray.data.ActorPoolStrategy(size=stage.actors),
@@ -200,7 +200,7 @@ class _Decode:
 class _Model:
     """An actor that asks the model and writes; with `decode`, it reads and decodes as well."""
 
-    def __init__(self, task: Task, vit: "ray.ObjectRef", settings: Settings, parts: str, stage: Stage, decode: dict | None):
+    def __init__(self, task: Task, vit: "ray.ObjectRef", settings: Settings, parts: str, stage: ActorPool, decode: dict | None):
         give_back_freed_memory()
         threads = max(1, round(stage.cpus))
         torch.set_num_threads(threads)
@@ -210,7 +210,7 @@ class _Model:
         self._vit = replace(vit, module=vit.module.to(device), device=device)
         self._engine = Engine(device, settings.precision)
         self._size = self._engine.batch_size(self._vit, settings.batch_size)
-        self._task, self._network, self._parts = task, task.network(self._vit), Parts(parts)
+        self._task, self._network, self._parts = task, task.network(self._vit), ParquetDataset(parts)
         self._decode = _Decode(**decode, cpus=threads) if decode else None
         self._name = f"{ray.util.get_node_ip_address()} {os.getpid()}"
 
@@ -220,7 +220,7 @@ class _Model:
         crops = [row.pop("crop") for row in rows]
         outputs = iter(self._outputs([each for each in crops if each is not None]))
         looked = [
-            Looked(_item_of(row | {"member": -1}), row["sha256"], None if crop is None else next(outputs), row["error"])
+            Output(_item_of(row | {"member": -1}), row["sha256"], None if crop is None else next(outputs), row["error"])
             for row, crop in zip(rows, crops, strict=True)
         ]
         table = self._task.table(self._vit, looked)
@@ -247,6 +247,6 @@ class _Model:
             yield from zip(*found, strict=True)
 
 
-def _name_of(looked: Sequence[Looked]) -> str:
+def _name_of(looked: Sequence[Output]) -> str:
     """A part's name, the same when an actor that was killed does it again: that part then takes the place of the first."""
     return hashlib.sha256(b"\0".join(os.fsencode(each.item.name) for each in looked)).hexdigest()[:24]

@@ -16,7 +16,7 @@ from vitdemo.core.errors import UserError
 NEEDED = "needs Ray, which is not installed: pip install -r requirements-scale.txt"
 OBJECTS = 512 << 20  # bytes of shared memory for what travels between processes: the model, and crops on their way
 REACHED_WITHIN = 5  # seconds in which a cluster must answer
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ _SETTING = re.compile(r"(decode(?=\.[ac])|model)\.(actors|cpus|gpus)=(\d+(?:\.\d
 
 
 @dataclass(frozen=True)
-class Stage:
+class ActorPool:
     """So many actors, each of which takes so many CPUs and GPUs; no actors where another stage does this one's work."""
 
     actors: int
@@ -28,11 +28,11 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Stages:
+class Pipeline:
     """All of bulk work."""
 
-    decode: Stage
-    model: Stage
+    decode: ActorPool
+    model: ActorPool
 
     def __str__(self) -> str:
         return f"model: {self.model}" + (f"; decode: {self.decode}" if self.decode.actors else ", which decode for themselves")
@@ -53,15 +53,15 @@ def check_stages(asked: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def stages_for(cpus: float, gpus: float, asked: dict[str, dict[str, float]]) -> Stages:
+def stages_for(cpus: float, gpus: float, asked: dict[str, dict[str, float]]) -> Pipeline:
     """What a cluster of so many free CPUs and GPUs is to do, as asked and else by default.
 
     Together the actors take less than all CPUs, as a cluster all of whose CPUs are held does nothing else.
 
     Raises: UserError for more than there is.
     """
-    model = Stage(**({"actors": 0, "gpus": 1 if gpus else 0} | asked["model"]))
-    decode = Stage(**({"actors": 0} | asked["decode"]))
+    model = ActorPool(**({"actors": 0, "gpus": 1 if gpus else 0} | asked["model"]))
+    decode = ActorPool(**({"actors": 0} | asked["decode"]))
     if "actors" not in asked["model"]:
         most = gpus // model.gpus if model.gpus else _most(cpus, model.cpus)
         model = replace(model, actors=int(max(1, most)))
@@ -73,7 +73,7 @@ def stages_for(cpus: float, gpus: float, asked: dict[str, dict[str, float]]) -> 
         raise UserError(f"--stages takes {taken:g} CPUs, and the cluster has {cpus:g}, one of which stays free: ask for fewer actors.")
     if model.actors * model.gpus > gpus:
         raise UserError(f"--stages takes {model.actors * model.gpus:g} GPUs, and the cluster has {gpus:g}: ask for fewer actors.")
-    return Stages(decode, model)
+    return Pipeline(decode, model)
 
 
 def _most(cpus: float, each: float) -> int:

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import torch
 
-from vitdemo.core.classifier import Classifier
 from vitdemo.core.errors import UserError
-from vitdemo.core.line import Gate, Line, Piece, answers_of
-from vitdemo.core.models import Vit
+from vitdemo.core.inference.work_queue import PriorityLock, WorkItem, WorkQueue, run_items
+from vitdemo.core.models.classifier import Classifier
+from vitdemo.core.models.vit import Vit
 
 S, T = TypeVar("S"), TypeVar("T")
 Outputs = tuple[torch.Tensor, ...]
@@ -23,8 +23,8 @@ Network = Callable[[torch.Tensor], Outputs]
 Observe = Callable[[str, float, float], None]
 """Is told of every piece of work: "short" or "long", and the seconds for which it waited and ran."""
 UNKNOWN_MEMORY = 4e9  # bytes taken to be free where the system doesn't say
-MOST_LANES = 8  # batches at a time on a CPU
-TOGETHER = 8  # single photos that go through the model at once
+MAX_LANES = 8  # batches at a time on a CPU
+MAX_MERGED_PHOTOS = 8  # single photos that go through the model at once
 LAYER_WIDTHS = 24  # numbers alive per token and unit of width during a forward pass: 4 in and out of the MLP, 3 for q, k, v, and copies
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -66,12 +66,12 @@ class Engine:
             raise UserError(f"Precision {precision} needs a CUDA device, and this is {device.type}: leave --precision out.")
         self.device = device
         cores = torch.get_num_threads()
-        self.lanes = min(cores, MOST_LANES) if device.type == "cpu" else 1
+        self.lanes = min(cores, MAX_LANES) if device.type == "cpu" else 1
         self._dtype = _DTYPES.get(precision)
         self._observe = observe or (lambda *_: None)
-        self._gate = Gate()
+        self._gate = PriorityLock()
         self._most = most
-        self._short, self._long = Line(), Line()
+        self._short, self._long = WorkQueue(), WorkQueue()
         ready = threading.Barrier(self.lanes + 1)
         for lane in range(self.lanes):
             self._start(
@@ -85,7 +85,7 @@ class Engine:
 
         Raises: whatever `work` raises; UserError where the device's memory is not enough, or too many wait already.
         """
-        return self._wait_in_line(Piece(work))
+        return self._wait_in_line(WorkItem(work))
 
     def map(self, work: Callable[[S], T], pieces: Iterable[S]) -> Iterator[T]:
         """Long work: each piece's result, in order. Pieces are asked for as they are needed, a few ahead of the results.
@@ -95,7 +95,7 @@ class Engine:
         waiting: deque[Future] = deque()
         try:
             for piece in pieces:
-                waiting.append(self._long.join(Piece(partial(work, piece))))
+                waiting.append(self._long.join(WorkItem(partial(work, piece))))
                 if len(waiting) > self.lanes:  # one more than runs, so that no lane waits for the caller
                     yield waiting.popleft().result()
             while waiting:
@@ -167,9 +167,9 @@ class Engine:
 
     def _pass(self, what: str, network: Network, model: Classifier, batch: torch.Tensor) -> tuple[Outputs, float]:
         """A short forward pass, together with those of the same kind that wait when its turn comes."""
-        piece = Piece(lambda: self.forward(network, batch), (what, model, batch.shape[1:]), batch)
+        piece = WorkItem(lambda: self.forward(network, batch), (what, model, batch.shape[1:]), batch)
 
-        def together(pieces: list[Piece]) -> list[tuple[Outputs, float]]:
+        def together(pieces: list[WorkItem]) -> list[tuple[Outputs, float]]:
             outputs, seconds = self.forward(network, torch.cat([each.batch for each in pieces]))
             parts = zip(*(each.split([len(piece.batch) for piece in pieces]) for each in outputs), strict=True)
             return [(part, seconds) for part in parts]
@@ -177,7 +177,7 @@ class Engine:
         piece.together = together
         return self._wait_in_line(piece)
 
-    def _wait_in_line(self, piece: Piece):
+    def _wait_in_line(self, piece: WorkItem):
         if self._most is not None and (waiting := len(self._short)) >= self._most:
             raise UserError(f"The app is busy: {waiting} requests are waiting before yours. Try again in a minute.")
         return self._short.join(piece).result()
@@ -191,8 +191,8 @@ class Engine:
         except (AttributeError, OSError, ValueError):  # not on every system
             return UNKNOWN_MEMORY
 
-    def _start(self, name: str, line: Line, gate: Callable, ready: threading.Barrier, threads: int) -> None:
-        kind, most = ("short", TOGETHER) if line is self._short else ("long", 1)
+    def _start(self, name: str, line: WorkQueue, gate: Callable, ready: threading.Barrier, threads: int) -> None:
+        kind, most = ("short", MAX_MERGED_PHOTOS) if line is self._short else ("long", 1)
 
         def serve() -> None:
             torch.set_num_threads(threads)
@@ -203,7 +203,7 @@ class Engine:
                 with gate():
                     pieces = [each for each in line.take(most) if each.future.set_running_or_notify_cancel()]
                     begin = time.perf_counter()
-                    answers = answers_of(pieces)
+                    answers = run_items(pieces)
                     ran = time.perf_counter() - begin
                 for each, (result, error) in zip(pieces, answers, strict=True):
                     self._observe(kind, begin - each.handed_in, ran)

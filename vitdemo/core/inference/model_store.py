@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitdemo.core import catalogue
 from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.models import catalogue
 
 if TYPE_CHECKING:  # torch and timm are imported by the loading thread, so that the page opens without waiting for them
-    from vitdemo.core.engine import Engine, Observe
-    from vitdemo.core.models import Vit
-    from vitdemo.core.weights import Progress
+    from vitdemo.core.inference.engine import Engine, Observe
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.models.weights import LoadProgress
 
-RETRY_AFTER = 10  # seconds for which a failed load answers with the same sentence before it is tried again
+RETRY_SECONDS = 10  # seconds for which a failed load answers with the same sentence before it is tried again
 AUTO_OFFLINE = (
     "ViT-B/16 is not on this machine yet and the model hub can't be reached: connect and try again, "
     "or start with --checkpoint FILE.safetensors (the README's “Offline” says where to get it)."
@@ -44,7 +44,7 @@ class Loading:
     """
 
     name: str
-    progress: "Progress | None" = None
+    progress: "LoadProgress | None" = None
     vit: "Vit | None" = None
     error: Exception | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -88,7 +88,7 @@ class ModelStore:
     def engine(self) -> "Engine":
         """The engine, made on first use. Raises: UserError where the device or precision can't be had."""
         _import_first()
-        from vitdemo.core.engine import Engine, choose_device
+        from vitdemo.core.inference.engine import Engine, choose_device
 
         with self._engine_lock:
             if self._engine is None:
@@ -114,7 +114,7 @@ class ModelStore:
             same = (key for key, each in self._models.items() if each.vit and each.vit.name == name)
             name = next(same, name)  # one copy serves `auto`, a name without its tag, and the full name
             loading = self._models.get(name)
-            if loading is None or (loading.error and now - loading.ended > RETRY_AFTER):
+            if loading is None or (loading.error and now - loading.ended > RETRY_SECONDS):
                 loading = self._models[name] = Loading(name)
                 threading.Thread(target=self._load, args=(loading,), name=f"load {name}", daemon=True).start()
             for other in self._models.values():
@@ -168,7 +168,7 @@ class ModelStore:
         return name
 
     def _load(self, loading: Loading) -> None:
-        def report(progress: "Progress") -> None:
+        def report(progress: "LoadProgress") -> None:
             loading.progress = progress
 
         try:
@@ -183,22 +183,22 @@ class ModelStore:
         loading.done.set()
 
     def _load_auto(self, loading: Loading, report) -> "Vit":
-        from vitdemo.core import models
-        from vitdemo.core.weights import HubUnreachable
+        from vitdemo.core.models import loader
+        from vitdemo.core.models.weights import HubUnreachable
 
         try:
             return self._load_named(DEFAULT_MODEL, loading, report)
         except HubUnreachable:
-            if not models.bundle_folder(DEMO_MODEL).is_dir():
+            if not loader.bundle_folder(DEMO_MODEL).is_dir():
                 raise UserError(AUTO_OFFLINE) from None
             return self._load_named(DEMO_MODEL, loading, report)
 
     def _load_named(self, name: str, loading: Loading, report) -> "Vit":
-        from vitdemo.core import models
+        from vitdemo.core.models import loader
 
         engine, name = self.engine, self.place_of(name)
-        self._make_room(sum(4 * each.numel() for each in models.skeleton(name).parameters()), loading)
-        return models.load(name, self.settings, engine.device, report)
+        self._make_room(sum(4 * each.numel() for each in loader.skeleton(name).parameters()), loading)
+        return loader.load(name, self.settings, engine.device, report)
 
     def _make_room(self, wanted: int, coming: Loading) -> None:
         """Reserve `wanted` bytes for a model, dropping models that nobody holds, the longest unused first, until they fit."""

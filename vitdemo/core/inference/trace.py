@@ -10,9 +10,9 @@ import torch
 from timm.layers import Attention
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.hooks import Hook, hooked
-from vitdemo.core.models import Vit
-from vitdemo.core.twin import attention_layers, maps_of, unfused
+from vitdemo.core.inference.module_hooks import Hook, hooked
+from vitdemo.core.inference.unfused import attention_layers, maps_of, unfused
+from vitdemo.core.models.vit import Vit
 
 Heat = torch.Tensor
 """(rows, columns) float32 on the patch grid."""

@@ -8,11 +8,11 @@ from concurrent.futures import Future
 
 import torch
 
-from vitdemo.core.engine import Engine
-from vitdemo.core.models import Vit
-from vitdemo.core.photos import Photo
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.core.trace import Trace, check_room, trace
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.inference.trace import Trace, check_room, trace
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.photo import Photo
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 Key = tuple[str, "weakref.ref[Vit]", Preprocessing]
 

@@ -8,7 +8,7 @@ from timm.layers import Attention
 from timm.models.vision_transformer import ParallelScalingBlock, VisionTransformer
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.hooks import hooked
+from vitdemo.core.inference.module_hooks import hooked
 
 
 def unfused(module: VisionTransformer) -> VisionTransformer:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-HOLD_BACK = 2.0  # seconds for which long work lets short work go first that has still to be prepared
-SHORT_FIRST = 4.0  # times as long as its last piece took, for which long work lets short work go first
-BRIEF = 0.05  # seconds that a piece of long work counts for at least
+MAX_HOLD_SECONDS = 2.0  # seconds for which long work lets short work go first that has still to be prepared
+SHORT_FIRST_FACTOR = 4.0  # times as long as its last piece took, for which long work lets short work go first
+MIN_LONG_SECONDS = 0.05  # seconds that a piece of long work counts for at least
 
 
 @dataclass(eq=False)
-class Piece:
+class WorkItem:
     """Work that waits.
 
     Attributes:
@@ -28,22 +28,22 @@ class Piece:
     work: Callable[[], Any]
     kind: tuple | None = None
     batch: torch.Tensor | None = None
-    together: "Callable[[list[Piece]], list] | None" = None
+    together: "Callable[[list[WorkItem]], list] | None" = None
     future: Future = field(default_factory=Future)
     handed_in: float = field(default_factory=time.perf_counter)
 
 
-class Line:
+class WorkQueue:
     """Pieces in the order in which they came."""
 
     def __init__(self):
-        self._pieces: list[Piece] = []
+        self._pieces: list[WorkItem] = []
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._pieces)
 
-    def join(self, piece: Piece) -> Future:
+    def join(self, piece: WorkItem) -> Future:
         with self._changed:
             self._pieces.append(piece)
             self._changed.notify()
@@ -54,7 +54,7 @@ class Line:
         with self._changed:
             self._changed.wait_for(lambda: self._pieces)
 
-    def take(self, most: int) -> list[Piece]:
+    def take(self, most: int) -> list[WorkItem]:
         """The first piece, with those that may run with it, up to so many images."""
         with self._changed:
             if not self._pieces:
@@ -70,7 +70,7 @@ class Line:
             return taken
 
 
-class Gate:
+class PriorityLock:
     """Long pieces run beside each other, a short one alone, and short ones first.
 
     Long pieces don't begin while a short one waits, or soon will. But where that never ends, they begin all the same, one for each lane,
@@ -82,7 +82,7 @@ class Gate:
         self._long = self._short = self._coming = 0
         self._running = False  # a short piece
         self._waiting = self._granted = 0  # long pieces, and how many of them may begin although short ones wait
-        self._long_took = BRIEF
+        self._long_took = MIN_LONG_SECONDS
 
     @contextmanager
     def coming(self) -> Iterator[None]:
@@ -101,9 +101,9 @@ class Gate:
         """For a long piece."""
         with self._changed:
             self._waiting += 1
-            patience = SHORT_FIRST * self._long_took
+            patience = SHORT_FIRST_FACTOR * self._long_took
             until = time.monotonic() + patience
-            self._changed.wait_for(lambda: self._granted or not (self._short or self._coming), min(HOLD_BACK, patience))
+            self._changed.wait_for(lambda: self._granted or not (self._short or self._coming), min(MAX_HOLD_SECONDS, patience))
             if not self._changed.wait_for(lambda: self._granted or not self._short, max(0, until - time.monotonic())):
                 self._granted = self._waiting
                 self._changed.notify_all()
@@ -117,7 +117,7 @@ class Gate:
         finally:
             with self._changed:
                 self._long -= 1
-                self._long_took = max(BRIEF, time.monotonic() - begin)
+                self._long_took = max(MIN_LONG_SECONDS, time.monotonic() - begin)
                 self._changed.notify_all()
 
     @contextmanager
@@ -136,13 +136,13 @@ class Gate:
                 self._changed.notify_all()
 
 
-def answers_of(pieces: list[Piece]) -> list[tuple[Any, BaseException | None]]:
+def run_items(pieces: list[WorkItem]) -> list[tuple[Any, BaseException | None]]:
     """What each piece gave, or its error. What fails together is tried apart, so that one fault stays its own."""
     if len(pieces) > 1:
         try:
             return [(result, None) for result in pieces[0].together(pieces)]
         except Exception:
-            return [answer for each in pieces for answer in answers_of([each])]
+            return [answer for each in pieces for answer in run_items([each])]
     try:
         return [(each.work(), None) for each in pieces]
     except BaseException as error:

@@ -8,7 +8,7 @@ T = TypeVar("T")
 CROWDED = "The app is busy, and most of what waits comes from your network: ask for less at a time."
 
 
-class FairLine(Generic[T]):
+class FairQueue(Generic[T]):
     """What waits. The first of each caller's things in turn goes next (round robin); among a caller's own the order is theirs.
 
     Args:
@@ -26,7 +26,7 @@ class FairLine(Generic[T]):
         """Caller by caller."""
         return (thing for things in self._of.values() for thing in things)
 
-    def join(self, thing: T, caller: str) -> T | None:
+    def join(self, thing: T, client: str) -> T | None:
         """Queue up.
 
         Returns: what has to give way, where the line is full: the last thing of the caller who has the most. That is the newcomer itself
@@ -35,35 +35,35 @@ class FairLine(Generic[T]):
         gone = None
         if len(self) >= self._most:
             crowd = max(self._of.values(), key=len)
-            if len(crowd) <= len(self._of.get(caller, ())) + 1:
+            if len(crowd) <= len(self._of.get(client, ())) + 1:
                 return thing
             gone = crowd.pop()
-        self._of.setdefault(caller, deque()).append(thing)
+        self._of.setdefault(client, deque()).append(thing)
         return gone
 
     def take(self) -> T:
         """The next. Its caller's turn comes again after all others'. Raises: StopIteration where nothing waits."""
-        caller = next(iter(self._of))
-        things = self._of.pop(caller)
+        client = next(iter(self._of))
+        things = self._of.pop(client)
         taken = things.popleft()
         if things:
-            self._of[caller] = things
+            self._of[client] = things
         return taken
 
     def remove(self, thing: T) -> None:
         """It does not wait any more. Nothing happens where it did not."""
-        for caller, things in self._of.items():
+        for client, things in self._of.items():
             if thing in things:
                 things.remove(thing)
                 if not things:
-                    del self._of[caller]
+                    del self._of[client]
                 return
 
     def before(self, thing: T) -> int:
         """How many would be taken before it, if no one else came."""
-        callers = list(self._of.values())
-        for turn, things in enumerate(callers):
+        clients = list(self._of.values())
+        for turn, things in enumerate(clients):
             if thing in things:
                 own = things.index(thing)
-                return own + sum(min(len(each), own + (other < turn)) for other, each in enumerate(callers) if other != turn)
+                return own + sum(min(len(each), own + (other < turn)) for other, each in enumerate(clients) if other != turn)
         return 0

@@ -21,41 +21,41 @@ from pathlib import Path
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.fair_line import CROWDED, FairLine
+from vitdemo.core.jobs.fair_queue import CROWDED, FairQueue
+from vitdemo.core.niceness import lower_priority
 from vitdemo.core.outputs import unwritable
-from vitdemo.core.priority import step_back
 
 ENTRY = (sys.executable, "-m", "vitdemo")
-ROOT = Path(__file__).parents[2]
-VARIABLE = "VITDEMO_EVENTS"  # tells a child which file its events go to
-CHECKPOINT = "VITDEMO_CHECKPOINT"  # the operator's model's: a child's may be another one, and its flags say all of it
+ROOT = Path(__file__).parents[3]
+EVENTS_VARIABLE = "VITDEMO_EVENTS"  # tells a child which file its events go to
+CHECKPOINT_VARIABLE = "VITDEMO_CHECKPOINT"  # the operator's model's: a child's may be another one, and its flags say all of it
 EVENTS, ERRORS, STATE = "events.jsonl", "errors.txt", "job.json"
-OVER = ("done", "stopped", "failed")
-GRACE = 30.0  # seconds that a child has to put its things in order once it is asked to stop
-LOOK_EVERY = 2.0  # seconds between two looks at the room that a job takes
-AT_ONCE = 1  # jobs at work; the others wait in line
+FINAL_STATES = ("done", "stopped", "failed")
+GRACE_SECONDS = 30.0  # seconds that a child has to put its things in order once it is asked to stop
+ROOM_CHECK_SECONDS = 2.0  # seconds between two looks at the room that a job takes
+MAX_RUNNING = 1  # jobs at work; the others wait in line
 log = logging.getLogger(__name__)
-GONE = "The work ended before it was done, perhaps for want of memory: start it again."
+JOB_DIED = "The work ended before it was done, perhaps for want of memory: start it again."
 
 
-def announce(event: dict) -> None:
+def emit_event(event: dict) -> None:
     """In a child: tell whoever follows the job. Does nothing where the command was given by a person.
 
     An event of kind `error` has in its `text` the sentence that the command ends with.
     """
-    if path := os.environ.get(VARIABLE):
+    if path := os.environ.get(EVENTS_VARIABLE):
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
 
 
-def attend() -> None:
+def stop_with_parent() -> None:
     """In a child: leave the cores to short work, and stop as if by Ctrl-C once the standard input closes.
 
     Does nothing where the command was given by a person.
     """
-    if VARIABLE not in os.environ:
+    if EVENTS_VARIABLE not in os.environ:
         return
-    step_back()
+    lower_priority()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # an app begun in a script's background hands on that it is ignored
 
     def listen() -> None:
@@ -96,7 +96,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        return self.state in OVER
+        return self.state in FINAL_STATES
 
     def events(self, start: int = 0) -> list[dict]:
         """What the child has told, from number `start` on."""
@@ -114,7 +114,7 @@ class Jobs:
         self.settings = settings
         self._entry = tuple(entry)
         self._jobs: dict[Path, Job] = {}
-        self._line: FairLine[Job] = FairLine(settings.max_jobs)
+        self._line: FairQueue[Job] = FairQueue(settings.max_jobs)
         self._at_work: set[Job] = set()
         self._changed = threading.Condition()
 
@@ -124,7 +124,7 @@ class Jobs:
         folder: Path,
         tidy: Callable[[], None] | None = None,
         check_room: Callable[[], None] = lambda: None,
-        caller: str = "",
+        client: str = "",
     ) -> Job:
         """Begin, or queue up. A folder that holds an earlier job's work gets a new one, which may go on from there.
 
@@ -134,7 +134,7 @@ class Jobs:
         with self._changed:
             if (other := self._jobs.get(job.folder)) and not other.over:
                 raise UserError("This is being worked on already: wait for it, or stop it first.")
-            if (gone := self._line.join(job, caller)) is job:
+            if (gone := self._line.join(job, client)) is job:
                 raise UserError(f"The app is busy: {self.waiting} long jobs are waiting. Try again in a few minutes.")
             if gone:
                 gone.crowded_out = True
@@ -165,7 +165,7 @@ class Jobs:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         if not job.over:
-            job.state, job.error = "failed", GONE
+            job.state, job.error = "failed", JOB_DIED
         return job
 
     def place(self, job: Job) -> int:
@@ -220,14 +220,14 @@ class Jobs:
 
     def _admit(self) -> None:
         """Let the next one begin, where none is at work."""
-        while self._line and len(self._at_work) < AT_ONCE:
+        while self._line and len(self._at_work) < MAX_RUNNING:
             self._at_work.add(self._line.take())
         self._changed.notify_all()
 
     def _run(self, job: Job) -> int:
         """Run the child to its end. Returns its exit status."""
-        environ = {name: value for name, value in os.environ.items() if name != CHECKPOINT}
-        environ |= {VARIABLE: str(job.folder / EVENTS), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        environ = {name: value for name, value in os.environ.items() if name != CHECKPOINT_VARIABLE}
+        environ |= {EVENTS_VARIABLE: str(job.folder / EVENTS), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         with (job.folder / ERRORS).open("wb") as errors:
             job.process = subprocess.Popen(
                 [*self._entry, *job.command],
@@ -246,10 +246,10 @@ class Jobs:
                 if job.stopping.wait(0.1):
                     process.stdin.close()
                     try:
-                        process.wait(GRACE)
+                        process.wait(GRACE_SECONDS)
                     except subprocess.TimeoutExpired:
                         process.kill()
-                elif time.monotonic() - looked > LOOK_EVERY:
+                elif time.monotonic() - looked > ROOM_CHECK_SECONDS:
                     looked = time.monotonic()
                     try:
                         job.check_room()
@@ -273,4 +273,4 @@ def _last_words(job: Job) -> str:
     log.error(
         "job %s ended with status %s: %s", job.command[:1], job.process.returncode, (job.folder / ERRORS).read_text("utf-8", "replace")
     )
-    return GONE
+    return JOB_DIED

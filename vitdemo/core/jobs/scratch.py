@@ -19,7 +19,7 @@ from stat import S_ISDIR
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.workspace import files_in
+from vitdemo.core.jobs.workspace import files_in
 
 try:
     import fcntl
@@ -27,24 +27,24 @@ except ImportError:  # Windows: nothing is swept there at a start
     fcntl = None
 
 PREFIX = "vitdemo-app-"
-LOCK = ".in-use"
-YOUNG = 60  # seconds for which a folder without a lock may be one that is just being made
-BLOCK = 4096  # bytes that a file takes beside its contents, so that empty ones count as well
-LEAST = 600  # seconds for which everything is kept, however little room there is
-SELDOM = 50  # times as long as a look takes, until the next one,
-SOONEST, LATEST = 1, 10  # though not sooner and not later than after so many seconds
-RESERVE = 64 << 20  # bytes of the disk that are left to others
-FULL = "The server has no room for more files just now: try again in a few minutes."
+LOCK_FILE = ".in-use"
+NEW_FOLDER_SECONDS = 60  # seconds for which a folder without a lock may be one that is just being made
+FILE_OVERHEAD_BYTES = 4096  # bytes that a file takes beside its contents, so that empty ones count as well
+MIN_AGE_SECONDS = 600  # seconds for which everything is kept, however little room there is
+LOOK_INTERVAL_FACTOR = 50  # times as long as a look takes, until the next one,
+MIN_LOOK_SECONDS, MAX_LOOK_SECONDS = 1, 10  # though not sooner and not later than after so many seconds
+DISK_RESERVE_BYTES = 64 << 20  # bytes of the disk that are left to others
+NO_ROOM = "The server has no room for more files just now: try again in a few minutes."
 
 
 @contextmanager
-def made(settings: Settings) -> Iterator[Path]:
+def scratch_folder(settings: Settings) -> Iterator[Path]:
     """A new folder below `--temp-dir`, or the system's temporary folder, that goes at the end; those of killed apps go at the beginning."""
     parent = settings.temp_dir or Path(tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
     _remove_left_behind(parent)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
-    with (folder / LOCK).open("w") as lock:
+    with (folder / LOCK_FILE).open("w") as lock:
         if fcntl:
             fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -62,17 +62,17 @@ def _remove_left_behind(parent: Path) -> None:
 
 def _in_use(folder: Path) -> bool:
     try:
-        with (folder / LOCK).open() as lock:
+        with (folder / LOCK_FILE).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return False
     except FileNotFoundError:
-        return time.time() - folder.stat().st_mtime < YOUNG
+        return time.time() - folder.stat().st_mtime < NEW_FOLDER_SECONDS
     except OSError:
         return True
 
 
 @dataclass(frozen=True, order=True)
-class _Thing:
+class _Piece:
     """What goes in one piece: its last change, its bytes, where it lies."""
 
     newest: float
@@ -96,7 +96,7 @@ class Scratch:
     def __init__(self, folder: Path, settings: Settings, shared: Collection[str] = ()):
         self.folder, self._settings, self._shared = folder, settings, shared
         self._lock = threading.Lock()
-        self._things: list[_Thing] = []  # as of the latest look
+        self._things: list[_Piece] = []  # as of the latest look
         self._taken, self._promised, self._next = 0, 0, float("-inf")
 
     def taken(self) -> int:
@@ -141,24 +141,24 @@ class Scratch:
             free = shutil.disk_usage(self.folder).free
         except OSError:
             free = 0
-        return max(coming + RESERVE - free, self._taken + coming - (self._settings.temp_mb << 20))
+        return max(coming + DISK_RESERVE_BYTES - free, self._taken + coming - (self._settings.temp_mb << 20))
 
-    def _longest_untouched(self, short: int) -> list[_Thing]:
+    def _longest_untouched(self, short: int) -> list[_Piece]:
         """What has to go, so that a tenth of all is free as well, and this is not to be done for every file.
 
         Raises: UserError where it would not be enough.
         """
-        oldest, wanted, going = time.time() - LEAST, short + (self._settings.temp_mb << 20) // 10, []
+        oldest, wanted, going = time.time() - MIN_AGE_SECONDS, short + (self._settings.temp_mb << 20) // 10, []
         for thing in sorted(self._things):
             if wanted <= 0 or thing.newest > oldest:
                 break
             going.append(thing)
             wanted -= thing.bytes
         if sum(each.bytes for each in going) < short:
-            raise UserError(FULL)
+            raise UserError(NO_ROOM)
         return going
 
-    def _remove(self, going: list[_Thing]) -> None:
+    def _remove(self, going: list[_Piece]) -> None:
         for thing in going:
             with contextlib.suppress(OSError):
                 folder = thing.path.is_dir() and not thing.path.is_symlink()
@@ -176,9 +176,9 @@ class Scratch:
         begin = time.monotonic()
         found = [_thing(path) for path in self._paths()]
         self._taken = self._promised + sum(each.bytes for each in found)
-        self._things = [each for each in found if each.path.name != LOCK]
+        self._things = [each for each in found if each.path.name != LOCK_FILE]
         now = time.monotonic()
-        self._next = now + min(max(SOONEST, SELDOM * (now - begin)), LATEST)
+        self._next = now + min(max(MIN_LOOK_SECONDS, LOOK_INTERVAL_FACTOR * (now - begin)), MAX_LOOK_SECONDS)
 
     def _paths(self) -> Iterator[Path]:
         with contextlib.suppress(OSError):
@@ -190,14 +190,14 @@ class Scratch:
                     yield path
 
 
-def _thing(path: Path) -> _Thing:
+def _thing(path: Path) -> _Piece:
     """What is gone meanwhile has no bytes, and is as new as can be."""
     try:
         stat = path.lstat()
     except OSError:
-        return _Thing(math.inf, 0, path)
+        return _Piece(math.inf, 0, path)
     files = [*files_in(path)] if S_ISDIR(stat.st_mode) else [stat]
-    return _Thing(max(each.st_mtime for each in (stat, *files)), sum(_on_disk(each) + BLOCK for each in files), path)
+    return _Piece(max(each.st_mtime for each in (stat, *files)), sum(_on_disk(each) + FILE_OVERHEAD_BYTES for each in files), path)
 
 
 def _on_disk(file: os.stat_result) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 
-GONE = "This is not here any more: begin again."
+NOT_HERE = "This is not here any more: begin again."
 
 
 class Workspaces:
@@ -41,7 +41,7 @@ class Workspaces:
         """
         folder = self.root / id if isinstance(id, str) and re.fullmatch(r"[\w-]{32}", id, re.ASCII) else None
         if folder is None or folder.is_symlink() or not folder.is_dir():
-            raise UserError(GONE)
+            raise UserError(NOT_HERE)
         os.utime(folder)
         return folder
 
@@ -84,5 +84,5 @@ def inside(folder: Path, name: str) -> Path:
     """
     path = (folder / name.replace("\0", "")).resolve()
     if "\0" in name or not path.is_relative_to(folder.resolve()) or not path.is_file():
-        raise UserError(GONE)
+        raise UserError(NOT_HERE)
     return path

@@ -4,8 +4,8 @@ from typing import Protocol
 
 import torch
 
-from vitdemo.core.labels import Label
-from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.models.labels import Label
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 
 class Classifier(Protocol):

@@ -4,8 +4,8 @@ import hashlib
 import weakref
 from dataclasses import astuple
 
-from vitdemo.core.models import Vit
-from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 FORMAT = 1
 _fingerprints: "weakref.WeakKeyDictionary[Vit, bytes]" = weakref.WeakKeyDictionary()

@@ -47,11 +47,11 @@ def classes_named(labels: Iterable[Label]) -> dict[str, frozenset[int]]:
     named: dict[str, set[int]] = {}
     for label in labels:
         for name in {label.name, *label.name.split(","), label.synset} - {""}:
-            named.setdefault(plain(name), set()).add(label.index)
+            named.setdefault(normalise_name(name), set()).add(label.index)
     return {name: frozenset(indices) for name, indices in named.items()}
 
 
-def plain(name: str) -> str:
+def normalise_name(name: str) -> str:
     """A name without what differs between spellings of it."""
     return " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
 

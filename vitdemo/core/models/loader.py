@@ -3,7 +3,6 @@
 import difflib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import timm
@@ -12,59 +11,17 @@ from timm.layers import PatchEmbed
 from timm.models import is_model
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
-from vitdemo.core import weights
 from vitdemo.core.config import ASSETS, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.familiarity import Familiarity
-from vitdemo.core.labels import Label, labels_of
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.core.weights import OnProgress, Progress
+from vitdemo.core.models import weights
+from vitdemo.core.models.labels import labels_of
+from vitdemo.core.models.ood import OodDetector
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.models.weights import LoadProgress, OnProgress
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 LOCAL_DIR = "local-dir:"
 PATCHES = "patch_embed.proj.weight"
-
-
-@dataclass(frozen=True, eq=False)
-class Vit:
-    """A loaded model with its own preprocessing.
-
-    Attributes:
-        name: timm's name with its tag, or the folder's name of a bundle.
-        module: the network, in eval mode, frozen, on `device`.
-        labels: one per class; empty for a feature backbone.
-        preprocessing: the model's own.
-        source: where the weights came from, for people to read.
-        parameters: how many numbers it has.
-        familiarity: the statistics of its training classes, where its bundle brings them.
-    """
-
-    name: str
-    module: VisionTransformer
-    labels: tuple[Label, ...]
-    preprocessing: Preprocessing
-    source: str
-    device: torch.device
-    parameters: int
-    familiarity: Familiarity | None = None
-
-    @property
-    def bytes(self) -> int:
-        return sum(each.numel() * each.element_size() for each in self.module.parameters())
-
-    @property
-    def patch(self) -> tuple[int, int]:
-        """Width and height of a patch, in pixels."""
-        height, width = self.module.patch_embed.patch_size
-        return width, height
-
-    def logits(self, batch: torch.Tensor) -> torch.Tensor:
-        """(images, 3, height, width) → (images, classes)."""
-        return self.module(batch)
-
-    def logits_and_features(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(images, 3, height, width) → (images, classes) and what goes into the head, (images, width), in one pass."""
-        tokens = self.module.forward_features(batch)
-        return self.module.forward_head(tokens), self.module.forward_head(tokens, pre_logits=True)
 
 
 def load(name: str, settings: Settings, device: torch.device, on_progress: OnProgress) -> Vit:
@@ -84,7 +41,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     labels = labels_of(module.num_classes, config)
     if not folder and labels and not labels[0].synset:
         labels = ()  # a registered model whose outputs have no names, such as CLIP's image tower, gives features
-    on_progress(Progress("load"))
+    on_progress(LoadProgress("load"))
     try:
         state = fit(weights.read_safetensors(path), module, path.name)
     except UserError:
@@ -101,7 +58,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         source=source,
         device=device,
         parameters=sum(each.numel() for each in module.parameters()),
-        familiarity=Familiarity.load(folder) if folder else None,
+        familiarity=OodDetector.load(folder) if folder else None,
     )
 
 

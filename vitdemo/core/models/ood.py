@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from vitdemo.core.errors import UserError
 
-FILE = "familiarity.safetensors"
+FILE_NAME = "familiarity.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
-class Familiarity:
+class OodDetector:
     """The training classes' statistics.
 
     Attributes:
@@ -31,7 +31,7 @@ class Familiarity:
     limit: float
 
     @classmethod
-    def fit(cls, features: torch.Tensor, targets: torch.Tensor, fresh: torch.Tensor, share: float) -> "Familiarity":
+    def fit(cls, features: torch.Tensor, targets: torch.Tensor, fresh: torch.Tensor, share: float) -> "OodDetector":
         """Statistics of `features` (N, width) with class indices `targets` (N,), and the limit that `share` of `fresh` (M, width) keep."""
         means = torch.stack([features[targets == label].mean(0) for label in range(int(targets.max()) + 1)])
         spread = features - means[targets]
@@ -48,19 +48,19 @@ class Familiarity:
     def save(self, folder: Path) -> None:
         save_file(
             {"means": self.means.contiguous(), "whitening": self.whitening.contiguous(), "limit": torch.tensor(self.limit)},
-            folder / FILE,
+            folder / FILE_NAME,
         )
 
     @classmethod
-    def load(cls, folder: Path) -> "Familiarity | None":
+    def load(cls, folder: Path) -> "OodDetector | None":
         """The statistics in a bundle's folder; None if it has none.
 
         Raises: UserError where the file can't be used.
         """
-        if not (folder / FILE).is_file():
+        if not (folder / FILE_NAME).is_file():
             return None
         try:
-            state = load_file(folder / FILE)
+            state = load_file(folder / FILE_NAME)
             return cls(state["means"], state["whitening"], state["limit"].item())
         except (SafetensorError, KeyError, ValueError, RuntimeError, OSError):
-            raise UserError(f"{folder / FILE} can't be used: export the model again, or remove that file.") from None
+            raise UserError(f"{folder / FILE_NAME} can't be used: export the model again, or remove that file.") from None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from vitdemo.core.labels import Label
+from vitdemo.core.models.labels import Label
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from vitdemo.core.errors import UserError
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".tar")
-ATTEMPTS = 3  # times in a row that a download may break off without a byte gained
+MAX_ATTEMPTS = 3  # times in a row that a download may break off without a byte gained
 constants.DOWNLOAD_CHUNK_SIZE = 1 << 20  # what a break loses and how often progress is told; huggingface_hub's own is ten times as much
 
 
@@ -40,7 +40,7 @@ class HubUnreachable(UserError):
 
 
 @dataclass(frozen=True)
-class Progress:
+class LoadProgress:
     """How far a model is on its way: `stage` is contact, download or load; `done` and `total` are bytes, 0 where they are not known."""
 
     stage: str
@@ -48,7 +48,7 @@ class Progress:
     total: int = 0
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[LoadProgress], None]
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -83,11 +83,11 @@ def fetch(repo: str, filename: str, *, timeout: float, on_progress: OnProgress) 
 
     Raises: HubUnreachable where there is no way to the hub; UserError for everything else that went wrong.
     """
-    on_progress(Progress("contact"))
+    on_progress(LoadProgress("contact"))
     _first_contact(repo, filename, timeout)
     arrived = fruitless = 0
 
-    def count(progress: Progress) -> None:
+    def count(progress: LoadProgress) -> None:
         nonlocal arrived
         arrived = progress.done
         on_progress(progress)
@@ -99,7 +99,7 @@ def fetch(repo: str, filename: str, *, timeout: float, on_progress: OnProgress) 
             break
         except (httpx.HTTPError, HfHubHTTPError, OSError) as error:
             fruitless = 0 if arrived > before else fruitless + 1
-            if fruitless == ATTEMPTS or getattr(error, "errno", None):  # a full disk or missing rights won't mend themselves
+            if fruitless == MAX_ATTEMPTS or getattr(error, "errno", None):  # a full disk or missing rights won't mend themselves
                 raise UserError(
                     f"The download of {repo} broke off ({_one_line(error)}): try again, it goes on from where it stopped."
                 ) from None
@@ -147,7 +147,7 @@ def _reporting(on_progress: OnProgress) -> type[tqdm]:
 
         def update(self, n: float | None = 1) -> bool | None:
             self.bytes += n or 0
-            on_progress(Progress("download", int(self.bytes), int(self.total or 0)))
+            on_progress(LoadProgress("download", int(self.bytes), int(self.total or 0)))
             return super().update(n)
 
     return Bar

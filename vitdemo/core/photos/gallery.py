@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vitdemo.core import remote
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import SUFFIXES, read, read_from, shown_name
+from vitdemo.core.photos import remote
+from vitdemo.core.photos.photo import SUFFIXES, read, read_from, shown_name
 
-BOMB = 100  # times its own size that a zip of photos, which hardly shrink, may unpack to
-DEEPEST = 8  # folders kept of a name
-LARGEST_INDEX = 16_000_000  # bytes of an uploaded zip's list of entries, which comes to six times that in memory: over 100,000 names
-PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack all they have at once, whatever size the entry claims
+MAX_ZIP_RATIO = 100  # times its own size that a zip of photos, which hardly shrink, may unpack to
+MAX_FOLDER_DEPTH = 8  # folders kept of a name
+MAX_ZIP_INDEX_BYTES = 16_000_000  # bytes of an uploaded zip's list of entries, which comes to six times that in memory: over 100,000 names
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack all they have at once, whatever size the entry claims
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Item:
             return read(self.path, self.shown, settings)
         if self.member.flag_bits & 1:
             raise UserError(f"“{self.shown}” is locked with a password: unpack the zip and give the photos.")
-        if self.member.compress_type not in PACKED:
+        if self.member.compress_type not in ZIP_METHODS:
             raise UserError(f"“{self.shown}” is packed by a method that isn't read here: make an ordinary zip.")
         try:
             with self.archive.open(self.member) as file:
@@ -116,7 +116,7 @@ def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, com
     for name, path in files:
         name = clean_name(name)
         if name.lower().endswith(".zip"):
-            more = zip_items(path, name, LARGEST_INDEX)
+            more = zip_items(path, name, MAX_ZIP_INDEX_BYTES)
         else:
             more = [Item(path, name, PurePosixPath(name).parent.name)] if "/" not in name or _is_photo(name) else []
         count += len(more)
@@ -132,7 +132,7 @@ def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, com
     return sorted(found, key=lambda item: item.name)
 
 
-def evenly(items: list[Item], most: int) -> list[Item]:
+def spread_evenly(items: list[Item], most: int) -> list[Item]:
     """At most so many, from all over the list: galleries are sorted by folder."""
     return [items[index * len(items) // most] for index in range(most)] if len(items) > most else items
 
@@ -140,7 +140,7 @@ def evenly(items: list[Item], most: int) -> list[Item]:
 def clean_name(name: str) -> str:
     """A visitor's name for a file as one line: no way up, no drive, no odd characters, the last few folders."""
     parts = [shown_name(part, 120) for part in name.replace("\\", "/").split("/") if part.strip() not in ("", ".", "..")]
-    return "/".join(parts[-1 - DEEPEST :]) or "unnamed"
+    return "/".join(parts[-1 - MAX_FOLDER_DEPTH :]) or "unnamed"
 
 
 def _in_folder(path: Path) -> Iterator[Item]:
@@ -157,7 +157,7 @@ def _in_folder(path: Path) -> Iterator[Item]:
                     yield Item(file, str(file), file.absolute().parent.name)
 
 
-class _AtRest:
+class _LazyFile:
     """A file that is open only while something is read from it: zips hold no file open, however many there are.
 
     Args:
@@ -183,7 +183,7 @@ class _AtRest:
         there = max(0, self._size - self._at)
         size = there if size is None or size < 0 else min(size, there)
         if size > self.largest:
-            raise _TooLarge
+            raise _IndexTooLarge
         with self._path.open("rb", buffering=0) as file:
             file.seek(self._at)
             data = file.read(size)
@@ -191,7 +191,7 @@ class _AtRest:
         return data
 
 
-class _TooLarge(Exception):
+class _IndexTooLarge(Exception):
     pass
 
 
@@ -206,11 +206,11 @@ def zip_items(path: Path, name: str, largest_index: float = math.inf) -> list[It
     """
     shown = shown_name(PurePosixPath(name).name)
     try:
-        file = _AtRest(path, largest_index)
+        file = _LazyFile(path, largest_index)
         archive = zipfile.ZipFile(file)  # reads the index in one piece
     except FileNotFoundError:
         raise UserError(f"“{shown}” is not there: check its name, or add it again.") from None
-    except _TooLarge:
+    except _IndexTooLarge:
         raise UserError(f"“{shown}” lists far more files than a zip of photos does: give the photos themselves.") from None
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         raise UserError(f"“{shown}” is damaged or no zip: make it again.") from None
@@ -218,8 +218,10 @@ def zip_items(path: Path, name: str, largest_index: float = math.inf) -> list[It
     members = [each for each in archive.infolist() if _is_photo(clean_name(each.filename)) and not each.is_dir()]
     archive.filelist.clear()  # what is no photo needn't be remembered
     archive.NameToInfo.clear()
-    if sum(each.file_size for each in members) > BOMB * path.stat().st_size:
-        raise UserError(f"“{shown}” unpacks to more than {BOMB} times its size, which no zip of photos does: give the photos themselves.")
+    if sum(each.file_size for each in members) > MAX_ZIP_RATIO * path.stat().st_size:
+        raise UserError(
+            f"“{shown}” unpacks to more than {MAX_ZIP_RATIO} times its size, which no zip of photos does: give the photos themselves."
+        )
     items = []
     for number, each in enumerate(members):
         inside = clean_name(each.filename)

@@ -13,17 +13,17 @@ from typing import Generic, TypeVar
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import Item
-from vitdemo.core.photos import Photo, decode, id_of
-from vitdemo.core.priority import step_back
+from vitdemo.core.niceness import lower_priority
+from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.photo import Photo, decode, id_of
 
 T = TypeVar("T")
-MOST_WORKERS = 16
-LONGEST_RUN = 4  # times the batch size: files in a batch, with those that the model needn't see
+MAX_WORKERS = 16
+MAX_RUN_BATCHES = 4  # times the batch size: files in a batch, with those that the model needn't see
 
 
 @dataclass(frozen=True)
-class Ready(Generic[T]):
+class PreparedPhoto(Generic[T]):
     """One file of a gallery, ready for the model, or the reason why not.
 
     Attributes:
@@ -50,7 +50,7 @@ def photos_ahead(
     ahead: int,
     workers: int | None = None,
     known: Callable[[str], T | None] = lambda id: None,
-) -> Iterator[Ready[T]]:
+) -> Iterator[PreparedPhoto[T]]:
     """Every file in order. A file whose bytes came before is not decoded again.
 
     Args:
@@ -61,12 +61,12 @@ def photos_ahead(
 
     Closing the iterator stops the workers.
     """
-    desk = _Desk()
+    duplicates = _DuplicateIndex()
     failed: set[int] = set()
-    pool = ThreadPoolExecutor(workers or min(os.cpu_count() or 1, MOST_WORKERS), "decode", step_back)
-    waiting: deque[Future[Ready[T]]] = deque()
+    pool = ThreadPoolExecutor(workers or min(os.cpu_count() or 1, MAX_WORKERS), "decode", lower_priority)
+    waiting: deque[Future[PreparedPhoto[T]]] = deque()
 
-    def take() -> Ready[T]:
+    def take() -> PreparedPhoto[T]:
         ready = waiting.popleft().result()
         if ready.first in failed:  # said of the other file by its name, so it is said again by this one's
             ready = _make(ready.index, ready.item, prepare, settings, known)
@@ -76,7 +76,7 @@ def photos_ahead(
 
     try:
         for index, item in enumerate(items):
-            waiting.append(pool.submit(_make, index, item, prepare, settings, known, desk))
+            waiting.append(pool.submit(_make, index, item, prepare, settings, known, duplicates))
             if len(waiting) >= ahead:
                 yield take()
         while waiting:
@@ -85,7 +85,7 @@ def photos_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def batches(ready: Iterable[Ready[T]], size: int) -> Iterator[list[Ready[T]]]:
+def batches(ready: Iterable[PreparedPhoto[T]], size: int) -> Iterator[list[PreparedPhoto[T]]]:
     """Runs of files with at most `size` among them for the model; errors and duplicates stay in their places.
 
     A run of nothing else ends as well, or thousands of them would be no progress, and no time to stop.
@@ -94,14 +94,14 @@ def batches(ready: Iterable[Ready[T]], size: int) -> Iterator[list[Ready[T]]]:
     for each in ready:
         batch.append(each)
         new += each.made is not None
-        if new == size or len(batch) == LONGEST_RUN * size:
+        if new == size or len(batch) == MAX_RUN_BATCHES * size:
             yield batch
             batch, new = [], 0
     if batch:
         yield batch
 
 
-class _Desk:
+class _DuplicateIndex:
     """Says which file was the first with its bytes. Files are registered in order, so that the first is the first of the gallery."""
 
     def __init__(self):
@@ -124,8 +124,8 @@ def _make(
     prepare: Callable[[Photo], T],
     settings: Settings,
     known: Callable[[str], T | None],
-    desk: _Desk | None = None,
-) -> Ready[T]:
+    duplicates: _DuplicateIndex | None = None,
+) -> PreparedPhoto[T]:
     id, error = None, None
     try:
         data = item.read(settings)
@@ -133,13 +133,13 @@ def _make(
     except UserError as reason:
         error = str(reason)
     finally:  # whatever happened, or those behind wait for ever
-        first = desk.register(index, id) if desk else index
+        first = duplicates.register(index, id) if duplicates else index
     if error:
-        return Ready(index, item, error=error)
+        return PreparedPhoto(index, item, error=error)
     if first != index:
-        return Ready(index, item, id, first=first)
+        return PreparedPhoto(index, item, id, first=first)
     try:
         made = known(id)
-        return Ready(index, item, id, prepare(decode(data, item.shown, settings, id=id)) if made is None else made)
+        return PreparedPhoto(index, item, id, prepare(decode(data, item.shown, settings, id=id)) if made is None else made)
     except UserError as reason:
-        return Ready(index, item, id, error=str(reason))
+        return PreparedPhoto(index, item, id, error=str(reason))

@@ -23,7 +23,7 @@ from timm.data.transforms import str_to_pil_interp
 from torchvision.transforms import Compose
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.geometry import Geometry, centred
+from vitdemo.core.photos.geometry import Geometry, centred
 
 CROP_MODES = ("center", "squash", "border")
 INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")

@@ -12,14 +12,14 @@ from pathlib import Path, PurePosixPath
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import read_from, shown_name
+from vitdemo.core.photos.photo import read_from, shown_name
 
-TRIES, PAUSE = 3, 0.5  # times that a file is asked for, and seconds before the second time, twice as many before the third
+MAX_TRIES, RETRY_SECONDS = 3, 0.5  # times that a file is asked for, and seconds before the second time, twice as many before the third
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://|[a-zA-Z0-9+.-]+::")
 
 
 @dataclass(frozen=True)
-class Found:
+class RemotePhoto:
     """One photo.
 
     Attributes:
@@ -38,7 +38,7 @@ def is_url(given: str | Path) -> bool:
     return isinstance(given, str) and _URL.match(given) is not None
 
 
-def photos_at(url: str, is_photo: Callable[[str], bool]) -> Iterator[Found]:
+def photos_at(url: str, is_photo: Callable[[str], bool]) -> Iterator[RemotePhoto]:
     """The photo at a URL, or those in the folder, pattern or zip that it names, sorted.
 
     Args:
@@ -48,9 +48,9 @@ def photos_at(url: str, is_photo: Callable[[str], bool]) -> Iterator[Found]:
     """
     if "::" not in url and url.lower().endswith(".zip"):
         for each in photos_at(f"zip://**::{url}", is_photo):
-            yield Found(each.url, f"{url}/{each.url.removeprefix('zip://').removesuffix(f'::{url}')}", True)
+            yield RemotePhoto(each.url, f"{url}/{each.url.removeprefix('zip://').removesuffix(f'::{url}')}", True)
         return
-    with _in_words(url):
+    with _as_user_error(url):
         fs, path = filesystem(url)
         pattern = any(each in path for each in "*?[")
         alone = not pattern and fs.isfile(path)
@@ -62,12 +62,12 @@ def photos_at(url: str, is_photo: Callable[[str], bool]) -> Iterator[Found]:
     for each in paths:
         if alone or is_photo(each.removeprefix(root) if root else PurePosixPath(each).name):
             whole = f"{fs.unstrip_protocol(each)}{chain}"
-            yield Found(whole, whole, not alone)
+            yield RemotePhoto(whole, whole, not alone)
 
 
 def read(url: str, shown: str, settings: Settings) -> bytes:
     """A file's bytes. Raises: UserError where they can't be had, or are none or too many."""
-    for number in range(TRIES):
+    for number in range(MAX_TRIES):
         try:
             fs, path = filesystem(url)
             with fs.open(path, "rb") as file:
@@ -77,9 +77,9 @@ def read(url: str, shown: str, settings: Settings) -> bytes:
         except FileNotFoundError:
             raise UserError(f"“{shown}” is not there any more: check {url}.") from None
         except Exception as error:  # each of fsspec's many filesystems has errors of its own
-            if number == TRIES - 1:
+            if number == MAX_TRIES - 1:
                 raise UserError(f"“{shown}” can't be read from there ({_reason(error)}): check {url}, and try again.") from None
-            time.sleep(PAUSE * 2**number)
+            time.sleep(RETRY_SECONDS * 2**number)
     raise AssertionError
 
 
@@ -96,7 +96,7 @@ def filesystem(url: str) -> tuple:
 
 
 @contextmanager
-def _in_words(url: str) -> Iterator[None]:
+def _as_user_error(url: str) -> Iterator[None]:
     try:
         yield
     except UserError:

@@ -12,7 +12,7 @@ import torch.distributed as group
 
 
 @contextmanager
-def joined(folder: Path) -> Iterator[tuple[Path, int | None]]:
+def process_group(folder: Path) -> Iterator[tuple[Path, int | None]]:
     """Join the other processes, if there are any. Gives the folder to write to, and this process's place, or None alone.
 
     The first process writes to `folder`. The others write to a copy that goes at the end, and go on from what the first one had.

@@ -16,14 +16,14 @@ from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from vitdemo.core import checkpoint
+from vitdemo.core.training import checkpoint
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainerConfig:
     """How to train.
 
     Attributes:
@@ -61,7 +61,7 @@ class Update:
 class Trainer:
     """Trains `model`, which is in place on its device."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, loss: Loss):
+    def __init__(self, model: nn.Module, recipe: TrainerConfig, loss: Loss):
         self.model, self.recipe, self.loss = model, recipe, loss
         self.device = next(model.parameters()).device
         self.optimizer = create_optimizer_v2(

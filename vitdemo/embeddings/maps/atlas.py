@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vitdemo.core.errors import UserError
-from vitdemo.embeddings.nearest import METRICS, nearest, prepared
-from vitdemo.embeddings.progress import Clock, Progress
-from vitdemo.embeddings.scores import trustworthiness
+from vitdemo.embeddings.maps.nearest import METRICS, nearest, prepared
+from vitdemo.embeddings.maps.scores import trustworthiness
+from vitdemo.embeddings.progress import Clock, WorkProgress
 
 if TYPE_CHECKING:
     import umap
 
-FEWEST = 5  # rows from which on UMAP and HDBSCAN have something to work with
+MIN_ROWS = 5  # rows from which on UMAP and HDBSCAN have something to work with
 EPOCHS = 300  # of a new map; UMAP's own 500 take longer and gain nothing in trustworthiness
 CHAINED_EPOCHS, CHAINED_RATE = 50, 0.25  # of one that goes on from another: at UMAP's rate of 1 points move further and are trusted less
 NOISE = -1
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[WorkProgress], None]
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ def draw(vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = No
     if start is not None and start.shape != (len(vectors), options.dimensions):
         start = None
     start = None if start is None else start[first]
-    if len(distinct) < FEWEST:
+    if len(distinct) < MIN_ROWS:
         positions = _spread(prepared(distinct, options.metric), options.dimensions)
     else:
         positions = _umap(distinct, options, start, on_progress)
     if start is not None:
         positions = _laid_onto(start, positions)
-    on_progress(Progress("clusters", 0, 1))
+    on_progress(WorkProgress("clusters", 0, 1))
     clusters, membership = find_clusters(positions)
     trust = trustworthiness(distinct, positions, options.metric)
     return Atlas(positions[back], clusters[back], membership[back], trust, options)
@@ -109,11 +109,11 @@ def find_clusters(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns: (n,) int32 clusters, −1 for noise, the largest first, and (n,) float32 membership, 0 … 1.
     """
-    if len(positions) < FEWEST:
+    if len(positions) < MIN_ROWS:
         return np.full(len(positions), NOISE, np.int32), np.zeros(len(positions), np.float32)
     from sklearn.cluster import HDBSCAN
 
-    smallest = max(FEWEST, round(len(positions) ** 0.5 / 3))
+    smallest = max(MIN_ROWS, round(len(positions) ** 0.5 / 3))
     found = HDBSCAN(min_cluster_size=smallest, copy=True).fit(positions)
     sizes = np.bincount(found.labels_[found.labels_ != NOISE], minlength=1)
     place = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
@@ -154,7 +154,7 @@ def _spread(rows: np.ndarray, dimensions: int) -> np.ndarray:
 
 
 def _umap(rows: np.ndarray, options: MapOptions, start: np.ndarray | None, on_progress: OnProgress) -> np.ndarray:
-    on_progress(Progress("neighbours", 0, 1))
+    on_progress(WorkProgress("neighbours", 0, 1))
     count = min(options.neighbours, len(rows) - 1)
     indices, distances = nearest(rows, count - 1, options.metric)
     indices = np.hstack([np.arange(len(rows), dtype=np.int32)[:, None], indices])  # UMAP counts a row as its own first neighbour
@@ -181,7 +181,7 @@ def fitted(
     Args:
         indices, distances: (n, neighbours), each row its own first neighbour.
     """
-    on_progress(Progress("map", 0, epochs))
+    on_progress(WorkProgress("map", 0, epochs))
     import umap
 
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # it prints what it is about to do

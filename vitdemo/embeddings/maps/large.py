@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from vitdemo.core.errors import UserError
-from vitdemo.embeddings.atlas import Atlas, MapOptions, OnProgress, find_clusters, fitted
-from vitdemo.embeddings.nearest import prepared
-from vitdemo.embeddings.progress import Clock, Progress
-from vitdemo.embeddings.scores import trustworthiness
+from vitdemo.embeddings.maps.atlas import Atlas, MapOptions, OnProgress, find_clusters, fitted
+from vitdemo.embeddings.maps.nearest import prepared
+from vitdemo.embeddings.maps.scores import trustworthiness
+from vitdemo.embeddings.progress import Clock, WorkProgress
 
-SAMPLE = 20_000  # rows that UMAP is fitted to, unless asked otherwise
-EXACT = 20_000  # rows up to which every distance is looked at
+DEFAULT_SAMPLE_ROWS = 20_000  # rows that UMAP is fitted to, unless asked otherwise
+MAX_EXACT_ROWS = 20_000  # rows up to which every distance is looked at
 LISTS_SEARCHED = 32
 PLACED_AT_A_TIME = 20_000  # rows
 PLACED_EPOCHS = 30  # UMAP's own number for many rows
@@ -51,7 +51,7 @@ class Neighbours:
 
     _angular_trees = False  # read by UMAP, which takes this for an index of its own
 
-    def __init__(self, vectors: np.ndarray, metric: str = "cosine", *, exact: int = EXACT):
+    def __init__(self, vectors: np.ndarray, metric: str = "cosine", *, exact: int = MAX_EXACT_ROWS):
         try:
             import faiss
         except ImportError:
@@ -82,7 +82,9 @@ class Neighbours:
         return indices[~own].reshape(-1, k), distances[~own].reshape(-1, k)
 
 
-def draw_sampled(vectors: np.ndarray, options: MapOptions, sample: int = SAMPLE, on_progress: OnProgress = lambda _: None) -> LargeAtlas:
+def draw_sampled(
+    vectors: np.ndarray, options: MapOptions, sample: int = DEFAULT_SAMPLE_ROWS, on_progress: OnProgress = lambda _: None
+) -> LargeAtlas:
     """The map of any number of vectors.
 
     Args:
@@ -93,8 +95,8 @@ def draw_sampled(vectors: np.ndarray, options: MapOptions, sample: int = SAMPLE,
     sampled = np.zeros(count, bool)
     sampled[np.random.default_rng(options.seed).permutation(count)[:sample]] = True
     rows = np.ascontiguousarray(vectors[sampled], np.float32)
-    on_progress(Progress("neighbours", 0, 1))
-    index = Neighbours(rows, options.metric, exact=max(EXACT, sample))
+    on_progress(WorkProgress("neighbours", 0, 1))
+    index = Neighbours(rows, options.metric, exact=max(MAX_EXACT_ROWS, sample))
     near = min(options.neighbours, len(rows) - 1)
     indices, distances = index.of_itself(rows, near - 1)
     selves = np.arange(len(rows), dtype=np.int32)[:, None]  # UMAP counts a row as its own first neighbour
@@ -104,7 +106,7 @@ def draw_sampled(vectors: np.ndarray, options: MapOptions, sample: int = SAMPLE,
     positions = np.empty((count, options.dimensions), np.float32)
     positions[sampled] = fit.embedding_
     _place(fit, index, vectors, np.flatnonzero(~sampled), positions, on_progress)
-    on_progress(Progress("clusters", 0, 1))
+    on_progress(WorkProgress("clusters", 0, 1))
     clusters, membership = _clusters(positions, sampled)
     judged = np.sort(np.random.default_rng(options.seed).permutation(count)[:JUDGED])
     trust = trustworthiness(vectors[judged], positions[judged], options.metric)

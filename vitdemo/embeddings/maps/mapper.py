@@ -21,14 +21,14 @@ import numpy as np
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.priority import step_back
-from vitdemo.embeddings.atlas import Atlas, MapOptions, OnProgress, draw
-from vitdemo.embeddings.progress import Progress
-from vitdemo.embeddings.scores import LayerScore, score_layer
+from vitdemo.core.niceness import lower_priority
+from vitdemo.embeddings.maps.atlas import Atlas, MapOptions, OnProgress, draw
+from vitdemo.embeddings.maps.scores import LayerScore, score_layer
+from vitdemo.embeddings.progress import WorkProgress
 
 LOOKS = 0.2  # seconds between looks at the child, and so between a Stop and its taking effect
-STARTING = Progress("starting", 0, 1)
-WAITING = Progress("waiting", 0, 1)
+STARTING = WorkProgress("starting", 0, 1)
+WAITING = WorkProgress("waiting", 0, 1)
 BROKEN = "The map's process has ended by itself, perhaps for want of memory: try again, or with fewer photos."
 log = logging.getLogger(__name__)
 
@@ -58,19 +58,19 @@ class Mapper:
             for _ in self._ready():
                 pass
 
-    def map(self, vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = None) -> Iterator[Progress | Atlas]:
+    def map(self, vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = None) -> Iterator[WorkProgress | Atlas]:
         """Steps, and last the Atlas; arguments as of `draw`. Closing the iterator kills the child, and another is started.
 
         Raises: UserError for a map that takes too long, or whose process has died.
         """
         return self._ask("map", vectors, options, start)
 
-    def scores(self, layers: Sequence[tuple[int | str, np.ndarray]], labels: Sequence[str]) -> Iterator[Progress | LayerScore]:
+    def scores(self, layers: Sequence[tuple[int | str, np.ndarray]], labels: Sequence[str]) -> Iterator[WorkProgress | LayerScore]:
         """Each layer's score as it is done, with steps between; arguments as of `score_layer`. Raises: as `map`."""
         for number, (layer, vectors) in enumerate(layers):
-            yield Progress("scores", number, len(layers))
+            yield WorkProgress("scores", number, len(layers))
             yield from (each for each in self._ask("score", layer, vectors, labels) if isinstance(each, LayerScore))
-        yield Progress("scores", len(layers), len(layers))
+        yield WorkProgress("scores", len(layers), len(layers))
 
     def close(self) -> None:
         """End the child. Work under way fails."""
@@ -113,7 +113,7 @@ class Mapper:
             self._turn.release()
         yield value
 
-    def _ready(self) -> Iterator[Progress]:
+    def _ready(self) -> Iterator[WorkProgress]:
         """Wait for the child. One that dies on the way has thrown damaged compiled code away, and the next makes it anew.
 
         Returns: the child.
@@ -183,7 +183,7 @@ class _Child:
 def _serve(pipe: Connection, cache: Path) -> None:
     """What the child does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
-    step_back()
+    lower_priority()
     try:
         keep_compiled(cache)
         for dimensions in (2, 3):  # compiled apart

@@ -7,7 +7,7 @@ import numpy as np
 from vitdemo.core.errors import UserError
 
 METRICS = ("cosine", "euclidean", "correlation")
-BLOCK = 512  # rows of a distance matrix held at a time
+DISTANCE_BLOCK_ROWS = 512  # rows of a distance matrix held at a time
 # Cosine similarity of `final` from which two photos count as the same picture. ViT-Tiny, real photos: 0.97 and more for mirrored ones, 0.86
 # to 0.98 for ones saved anew, halved or cropped, and at most 0.86 between 200 different ones.
 NEAR_DUPLICATE = 0.9
@@ -41,14 +41,14 @@ def distance_blocks(vectors: np.ndarray, metric: str) -> Iterator[tuple[int, np.
     """The distance matrix, some rows at a time: the first row's number and (rows, n) distances, which are the caller's to change."""
     rows = prepared(vectors, metric)
     squares = np.einsum("nd,nd->n", rows, rows) if metric == "euclidean" else None
-    for first in range(0, len(rows), BLOCK):
-        block = rows[first : first + BLOCK] @ rows.T  # (rows, n)
+    for first in range(0, len(rows), DISTANCE_BLOCK_ROWS):
+        block = rows[first : first + DISTANCE_BLOCK_ROWS] @ rows.T  # (rows, n)
         if squares is None:
             np.subtract(1, block, out=block)
         else:
             block *= -2
             block += squares
-            block += squares[first : first + BLOCK, None]
+            block += squares[first : first + DISTANCE_BLOCK_ROWS, None]
         np.maximum(block, 0, out=block)  # rounding
         if squares is not None:
             np.sqrt(block, out=block)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitdemo.embeddings.nearest import distance_blocks, nearest, prepared
+from vitdemo.embeddings.maps.nearest import distance_blocks, nearest, prepared
 
 NEIGHBOURS = 5  # that vote on a photo's label
 MAP_NEIGHBOURS = 15  # of a point whose faith to the vectors is tested

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import torch
 
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.vit import Vit
 
 Layer = int | str
 FINAL = "final"

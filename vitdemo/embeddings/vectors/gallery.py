@@ -14,24 +14,24 @@ import numpy as np
 import torch
 
 from vitdemo.core.config import Settings
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.fingerprint import key_of
-from vitdemo.core.gallery import Item
-from vitdemo.core.models import Vit
-from vitdemo.core.photos import Photo, thumbnail
-from vitdemo.core.predictions import Prediction
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.core.stream import Ready, batches, photos_ahead
-from vitdemo.embeddings.progress import Clock, Progress
-from vitdemo.embeddings.store import TOP, Record, VectorStore
-from vitdemo.embeddings.vectors import Layer, all_layers, layers_of, pools_of
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.fingerprint import key_of
+from vitdemo.core.models.predictions import Prediction
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.photo import Photo, thumbnail
+from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
+from vitdemo.core.photos.preprocessing import Preprocessing
+from vitdemo.embeddings.progress import Clock, WorkProgress
+from vitdemo.embeddings.vectors.extract import Layer, all_layers, layers_of, pools_of
+from vitdemo.embeddings.vectors.store import KEPT_PREDICTIONS, Record, VectorStore
 
-THUMBNAIL = 96  # pixels wide
+THUMBNAIL_WIDTH = 96  # pixels wide
 
 
 @dataclass(frozen=True)
-class Row:
+class EmbeddingRow:
     """One file's outcome.
 
     Attributes:
@@ -60,7 +60,7 @@ def not_finite(item: Item) -> str:
     return f"The model gives no finite numbers for “{item.shown}”: its weights may be damaged."
 
 
-class Embedding:
+class EmbeddingGallery:
     """A gallery's vectors, of all layers and poolings. They lie in a file that goes with this object: 5,000 photos of ViT-B take 400 MB,
     and one layer of them 15.
 
@@ -87,12 +87,12 @@ class Embedding:
         folder: Path | None = None,
     ):
         self.model, self.layers, self.pools = vit.name, layers_of(vit), pools_of(vit)
-        self.rows: list[Row] = []
+        self.rows: list[EmbeddingRow] = []
         self.total = len(items)
         self._table = _Table(len(self.layers), len(self.pools), self.total, vit.module.embed_dim, settings, folder)
         self._steps = self._embed(items, vit, engine, settings, preprocessing or vit.preprocessing, thumbnails)
 
-    def work(self) -> Iterator[Progress]:
+    def work(self) -> Iterator[WorkProgress]:
         """Take the photos through the model, or go on with them. Closing the iterator stops the work; what is done stays.
 
         Raises: UserError where the device has too little memory, or the disk too little room.
@@ -105,7 +105,7 @@ class Embedding:
         return self._table.bytes
 
     @property
-    def done(self) -> list[Row]:
+    def done(self) -> list[EmbeddingRow]:
         """The rows that have vectors, in order."""
         return [row for row in self.rows[:] if row.at is not None]
 
@@ -116,29 +116,31 @@ class Embedding:
 
     def _embed(
         self, items: Sequence[Item], vit: Vit, engine: Engine, settings: Settings, preprocessing: Preprocessing, thumbnails: bool
-    ) -> Iterator[Progress]:
+    ) -> Iterator[WorkProgress]:
         clock = Clock("photos", self.total)
         yield clock.at(0)
         shape = len(self.layers), len(self.pools), vit.module.embed_dim
         key = key_of(vit, preprocessing, settings.precision) if settings.vector_cache_mb else ""
-        store = VectorStore(settings.cache_folder / "vectors", key, shape, min(TOP, len(vit.labels)), settings.vector_cache_mb)
+        store = VectorStore(settings.cache_folder / "vectors", key, shape, min(KEPT_PREDICTIONS, len(vit.labels)), settings.vector_cache_mb)
         network, size = all_layers(vit), engine.batch_size(vit, settings.batch_size)
 
         def prepare(photo: Photo) -> _Made:
             record, crop = store.get(photo.id), preprocessing.crop(photo.image)
-            return _Made(record, None if record else preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL) if thumbnails else None)
+            return _Made(
+                record, None if record else preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL_WIDTH) if thumbnails else None
+            )
 
         def known(id: str) -> _Made | None:
             return _Made(record) if (record := store.get(id)) else None
 
-        def look(batch: list[Ready[_Made]]) -> tuple[list[Ready[_Made]], list[Record]]:
+        def look(batch: list[PreparedPhoto[_Made]]) -> tuple[list[PreparedPhoto[_Made]], list[Record]]:
             inputs = [each.made.input for each in batch if each.made and each.made.input is not None]
             if not inputs:
                 return batch, []
             (logits, vectors), _ = engine.forward(network, torch.stack(inputs))
             return batch, [_record(*each, len(vit.labels)) for each in zip(vectors, logits, strict=True)]
 
-        firsts: dict[int, Row] = {}
+        firsts: dict[int, EmbeddingRow] = {}
         places = 0
         with (
             closing(
@@ -150,7 +152,7 @@ class Embedding:
                 fresh = iter(records)
                 rows, found = [], []
                 for each in batch:
-                    row = Row(each.item.name, each.item.folder, each.id, each.error)
+                    row = EmbeddingRow(each.item.name, each.item.folder, each.id, each.error)
                     if each.first is not None:
                         first = firsts[each.first]
                         row = replace(first, path=row.path, folder=row.folder, duplicate_of=first.path)
@@ -186,7 +188,7 @@ class _Made:
 
 
 def _record(vectors: torch.Tensor, logits: torch.Tensor, classes: int) -> Record:
-    probabilities, indices = logits[:classes].softmax(-1).topk(min(TOP, classes))
+    probabilities, indices = logits[:classes].softmax(-1).topk(min(KEPT_PREDICTIONS, classes))
     return Record(vectors.numpy(), indices.int().numpy(), probabilities.numpy())
 
 

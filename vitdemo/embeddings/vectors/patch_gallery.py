@@ -7,18 +7,18 @@ import numpy as np
 import torch
 
 from vitdemo.core.config import Settings
-from vitdemo.core.engine import Engine
-from vitdemo.core.gallery import Item
-from vitdemo.core.models import Vit
-from vitdemo.core.photos import Photo
-from vitdemo.core.stream import Ready, batches, photos_ahead
-from vitdemo.embeddings.gallery import Row, not_finite
-from vitdemo.embeddings.vectors import Layer, patches_after
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.photo import Photo
+from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
+from vitdemo.embeddings.vectors.extract import Layer, patches_after
+from vitdemo.embeddings.vectors.gallery import EmbeddingRow, not_finite
 
 
 def patch_gallery(
     items: Sequence[Item], vit: Vit, engine: Engine, settings: Settings, layer: Layer
-) -> Iterator[tuple[Row, np.ndarray | None]]:
+) -> Iterator[tuple[EmbeddingRow, np.ndarray | None]]:
     """One row for each file, in order, with its tokens, (patches, width) float32. An error has none; nor has a duplicate, whose row's `at`
     says which of the photos that had some it is the same as. Closing the iterator stops the work.
 
@@ -29,11 +29,11 @@ def patch_gallery(
     def prepare(photo: Photo) -> torch.Tensor:
         return vit.preprocessing(photo.image)
 
-    def look(batch: list[Ready[torch.Tensor]]) -> tuple[list[Ready[torch.Tensor]], Iterator[torch.Tensor]]:
+    def look(batch: list[PreparedPhoto[torch.Tensor]]) -> tuple[list[PreparedPhoto[torch.Tensor]], Iterator[torch.Tensor]]:
         inputs = [each.made for each in batch if each.made is not None]
         return batch, iter(engine.forward(network, torch.stack(inputs))[0][0].flatten(1, 2) if inputs else ())
 
-    firsts: dict[int, Row] = {}
+    firsts: dict[int, EmbeddingRow] = {}
     count = 0
     with (
         closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2))) as ready,
@@ -44,14 +44,14 @@ def patch_gallery(
                 path, folder = each.item.name, each.item.folder
                 if each.first is not None:
                     first = firsts[each.first]
-                    yield Row(path, folder, each.id, first.error, duplicate_of=first.path, at=first.at), None
+                    yield EmbeddingRow(path, folder, each.id, first.error, duplicate_of=first.path, at=first.at), None
                     continue
-                row, tokens = Row(path, folder, each.id, each.error), None
+                row, tokens = EmbeddingRow(path, folder, each.id, each.error), None
                 if each.made is not None:
                     tokens = next(outputs).numpy()
                     if np.isfinite(tokens).all():
-                        row, count = Row(path, folder, each.id, at=count), count + 1
+                        row, count = EmbeddingRow(path, folder, each.id, at=count), count + 1
                     else:
-                        row, tokens = Row(path, folder, each.id, not_finite(each.item)), None
+                        row, tokens = EmbeddingRow(path, folder, each.id, not_finite(each.item)), None
                     firsts[each.index] = row
                 yield row, tokens

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-TOP = 5  # predictions kept of a photo
+KEPT_PREDICTIONS = 5  # predictions kept of a photo
 TRIMMED_TO = 0.9  # share of the limit that stays after the oldest records went
 SUFFIX = ".vectors"
 log = logging.getLogger(__name__)

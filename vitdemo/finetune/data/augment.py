@@ -13,8 +13,8 @@ from PIL import Image
 from timm.data.transforms import str_to_pil_interp
 from torchvision.transforms import functional
 
-from vitdemo.core.photos import Photo
-from vitdemo.core.preprocessing import Preprocessing
+from vitdemo.core.photos.photo import Photo
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 RATIO = (3 / 4, 4 / 3)  # width to height of a crop
 

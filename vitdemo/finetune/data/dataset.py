@@ -11,11 +11,11 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import Item
-from vitdemo.core.photos import shown_name
+from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.photo import shown_name
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
-FOLDERS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION, "test": TEST}
+SPLIT_FOLDERS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION, "test": TEST}
 UNEVEN = 3  # times as many photos in one class as in another, from which it is said
 NAMED = 3  # files or classes that a sentence names
 
@@ -79,11 +79,11 @@ def place(items: Sequence[Item], root: Path | None = None, changes: Mapping[str,
     folders = [PurePath(item.name).relative_to(root).parts[:-1] if root else PurePath(item.name).parts[:-1] for item in items]
     while folders and all(folders) and len({each[0] for each in folders}) == 1 and any(len(each) > 1 for each in folders):
         folders = [each[1:] for each in folders]
-    divided = any(each and FOLDERS.get(each[0].casefold()) == TRAIN for each in folders)
+    divided = any(each and SPLIT_FOLDERS.get(each[0].casefold()) == TRAIN for each in folders)
     samples, loose, deep, unknown = [], [], set(), set()
     spelling: dict[str, str] = {}
     for item, parts in zip(items, folders, strict=True):
-        split = FOLDERS.get(parts[0].casefold(), "") if divided and parts else ""
+        split = SPLIT_FOLDERS.get(parts[0].casefold(), "") if divided and parts else ""
         if divided and parts and not split:
             unknown.add(parts[0])
             continue
@@ -164,7 +164,7 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
 def empty_folders(root: Path) -> list[str]:
     """A sentence for the class folders that hold nothing at all."""
     found = [each for each in sorted(root.iterdir()) if each.is_dir() and not each.name.startswith(".")]
-    if any(FOLDERS.get(each.name.casefold()) for each in found):
+    if any(SPLIT_FOLDERS.get(each.name.casefold()) for each in found):
         found = [inner for each in found for inner in sorted(each.iterdir()) if inner.is_dir() and not inner.name.startswith(".")]
     empty = [shown_name(each.name) for each in found if not any(each.iterdir())]
     return [f"{_named(empty)} is an empty folder: left out."] if empty else []

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from vitdemo.core import checkpoint
 from vitdemo.core.config import Settings
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
-from vitdemo.core.photos import Photo, id_of
-from vitdemo.core.stream import Ready, batches, photos_ahead
-from vitdemo.finetune.dataset import Sample
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.photo import Photo, id_of
+from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
+from vitdemo.core.training import checkpoint
+from vitdemo.finetune.data.dataset import Sample
 
 SAVE_EVERY = 20  # seconds
 Network = Callable[[torch.Tensor], torch.Tensor]
@@ -29,10 +29,10 @@ def features_of(module: torch.nn.Module) -> Network:
 
 def run_over(
     network: Network, samples: Sequence[Sample], prepare: Callable[[Photo], torch.Tensor], engine: Engine, settings: Settings, size: int
-) -> Iterator[tuple[list[Ready], torch.Tensor]]:
+) -> Iterator[tuple[list[PreparedPhoto], torch.Tensor]]:
     """Run a network over photos. Yields runs of files, and its outputs for those of them that could be read, (B, …)."""
 
-    def look(batch: list[Ready]) -> tuple[list[Ready], torch.Tensor]:
+    def look(batch: list[PreparedPhoto]) -> tuple[list[PreparedPhoto], torch.Tensor]:
         inputs = [each.made for each in batch if each.made is not None]
         return batch, engine.forward(lambda images: (network(images),), torch.stack(inputs))[0][0] if inputs else torch.empty(0)
 
@@ -44,7 +44,7 @@ def run_over(
         yield from looked
 
 
-class Features:
+class FeatureCache:
     """Features by photo, kept in a file. The file is good for one model, preprocessing and variation; another one's is passed over."""
 
     def __init__(self, path: Path, key: str):

@@ -11,18 +11,18 @@ import torch
 from timm.layers import DropPath
 from torch import nn
 
-from vitdemo.core import training
 from vitdemo.core.config import Settings
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UsageError
-from vitdemo.core.hooks import hooked
-from vitdemo.core.models import Vit
-from vitdemo.core.stream import batches, photos_ahead
-from vitdemo.core.training import Trainer, share_of
-from vitdemo.finetune import head
-from vitdemo.finetune.augment import varied
-from vitdemo.finetune.dataset import Sample
-from vitdemo.finetune.features import run_over
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.inference.module_hooks import hooked
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.prefetch import batches, photos_ahead
+from vitdemo.core.training import trainer
+from vitdemo.core.training.trainer import Trainer, share_of
+from vitdemo.finetune.data.augment import varied
+from vitdemo.finetune.data.dataset import Sample
+from vitdemo.finetune.data.features import run_over
+from vitdemo.finetune.learning import head
 from vitdemo.finetune.recipe import UPDATE, Recipe
 
 TELL_EVERY = 0.5  # seconds
@@ -67,7 +67,7 @@ class Blocks:
         steps = recipe.epochs * self.updates
         self.trainer = Trainer(
             self.module,
-            training.Recipe(
+            trainer.TrainerConfig(
                 steps=steps,
                 lr=recipe.lr,
                 warmup=int(recipe.warmup * steps),

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from vitdemo.core import training
-from vitdemo.core.training import Trainer
+from vitdemo.core.training import trainer
+from vitdemo.core.training.trainer import Trainer
 from vitdemo.finetune.recipe import Recipe
-from vitdemo.finetune.scores import Scores, score
+from vitdemo.finetune.scores import ClassifierScores, score
 
 BATCH = 64  # photos an update
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class LabelledFeatures:
     """Features (N, width) with their class indices (N,)."""
 
     inputs: torch.Tensor
@@ -26,10 +26,10 @@ class Features:
 class Head:
     """A linear classifier of standardised features, trained an epoch at a time."""
 
-    def __init__(self, train: Features, validation: Features, classes: int, recipe: Recipe, weight: torch.Tensor | None):
+    def __init__(self, train: LabelledFeatures, validation: LabelledFeatures, classes: int, recipe: Recipe, weight: torch.Tensor | None):
         self.mean, self.std = train.inputs.mean(0), train.inputs.std(0).clamp(min=1e-6)
-        self.train = Features(self._standard(train.inputs), train.targets)
-        self.validation = Features(self._standard(validation.inputs), validation.targets)
+        self.train = LabelledFeatures(self._standard(train.inputs), train.targets)
+        self.validation = LabelledFeatures(self._standard(validation.inputs), validation.targets)
         self.recipe = recipe
         linear = nn.Linear(train.inputs.shape[1], classes)
         nn.init.zeros_(linear.weight)
@@ -37,7 +37,7 @@ class Head:
         steps = recipe.head_epochs * math.ceil(len(train.inputs) / BATCH)
         self.trainer = Trainer(
             linear,
-            training.Recipe(
+            trainer.TrainerConfig(
                 steps=steps,
                 lr=recipe.head_lr,
                 warmup=int(recipe.warmup * steps),
@@ -47,7 +47,7 @@ class Head:
             nn.CrossEntropyLoss(weight=weight, label_smoothing=recipe.label_smoothing),
         )
 
-    def epoch(self, number: int) -> tuple[float, Scores, torch.Tensor]:
+    def epoch(self, number: int) -> tuple[float, ClassifierScores, torch.Tensor]:
         """Learn from every photo once. Returns the mean loss, the scores on validation photos and their logits."""
         dice = torch.Generator().manual_seed(self.recipe.seed * 10_007 + number)
         losses = []

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from vitdemo.finetune.scores import Scores
+from vitdemo.finetune.scores import ClassifierScores
 
 
 @dataclass
@@ -29,7 +29,7 @@ class State:
     seconds: float = 0.0
     ended: str = ""
 
-    def better(self, scores: Scores, stage: str, epoch: int) -> bool:
+    def better(self, scores: ClassifierScores, stage: str, epoch: int) -> bool:
         """Whether this epoch is the best so far, and note it: the higher macro-F1, of equals the lower loss."""
         if (scores.macro_f1, -scores.loss) <= (self.best["macro_f1"], -self.best["loss"]):
             return False

@@ -17,25 +17,25 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from vitdemo.core import checkpoint
 from vitdemo.core.config import Settings
-from vitdemo.core.engine import Engine
 from vitdemo.core.errors import UserError
-from vitdemo.core.models import Vit
+from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.vit import Vit
 from vitdemo.core.outputs import read_json, write_json
-from vitdemo.finetune import bundle, head, report
-from vitdemo.finetune.augment import varied
-from vitdemo.finetune.blocks import Blocks, answers, check_depth, precision_on
-from vitdemo.finetune.dataset import TEST, TRAIN, VALIDATION, Sample, settle
-from vitdemo.finetune.features import Features, fingerprint
-from vitdemo.finetune.head import Head, balanced
+from vitdemo.core.training import checkpoint
+from vitdemo.finetune.data.augment import varied
+from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION, Sample, settle
+from vitdemo.finetune.data.features import FeatureCache, fingerprint
+from vitdemo.finetune.learning import bundle, head, report
+from vitdemo.finetune.learning.blocks import Blocks, answers, check_depth, precision_on
+from vitdemo.finetune.learning.head import Head, balanced
+from vitdemo.finetune.learning.state import State
 from vitdemo.finetune.recipe import Recipe
-from vitdemo.finetune.scores import Scores, score
-from vitdemo.finetune.state import State
+from vitdemo.finetune.scores import ClassifierScores, score
 
 COLLAPSED = 0.5  # share of the head's macro-F1 below which the blocks have forgotten what they knew
 DEFAULT = Recipe()
-SHOWN = 8  # validation photos whose guesses are told as it learns
+SHOWN_GUESSES = 8  # validation photos whose guesses are told as it learns
 
 
 def finetune(
@@ -52,7 +52,7 @@ def finetune(
         history), `note` (text), and at the end `report` (what report.json holds).
     Raises: UserError with the remedy for photos, recipes and folders that won't do.
     """
-    yield from Run(vit, engine, recipe, folder, settings).events(samples, notes)
+    yield from FinetuneRun(vit, engine, recipe, folder, settings).events(samples, notes)
 
 
 def check_folder(folder: Path) -> None:
@@ -63,7 +63,7 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"{folder} holds other files: choose an empty folder, or one that a fine-tuning was in.")
 
 
-class Run:
+class FinetuneRun:
     """One fine-tuning, from its photos to its report."""
 
     def __init__(self, vit: Vit, engine: Engine, recipe: Recipe, folder: Path, settings: Settings):
@@ -78,7 +78,7 @@ class Run:
         check_folder(self.folder)
         with self._kept():
             (self.folder / "run").mkdir(parents=True, exist_ok=True)
-        self.cache = Features(self.folder / "run" / "features.safetensors", self.model)
+        self.cache = FeatureCache(self.folder / "run" / "features.safetensors", self.model)
         samples = yield from self._embed(self.cache, samples, "none")
         self.data = settle(samples, share=self.recipe.validation, seed=self.recipe.seed, notes=notes)
         yield {"kind": "data", "classes": self.data.classes, "counts": self.data.counts(), "notes": self.data.notes}
@@ -95,7 +95,7 @@ class Run:
         yield {"kind": "note", "text": "Asking it about the photos it has not learned from …"}
         yield {"kind": "report"} | self._finish()
 
-    def _embed(self, cache: Features, samples: Sequence[Sample], augment: str, *seed: int) -> Iterator[dict]:
+    def _embed(self, cache: FeatureCache, samples: Sequence[Sample], augment: str, *seed: int) -> Iterator[dict]:
         """Compute features. Returns the samples with their ids."""
         found, done, begin, told = list(samples), 0, time.monotonic(), 0.0
         prepare = varied(self.vit.preprocessing, augment, *seed)
@@ -135,13 +135,13 @@ class Run:
         inputs, targets = self.cache.of(self.train), self.targets[TRAIN]
         for view in range(1, recipe.views + 1):
             name = self.folder / "run" / f"view-{view}.safetensors"
-            cache = Features(name, f"{self.model} {recipe.augment} {recipe.seed} {view}")
+            cache = FeatureCache(name, f"{self.model} {recipe.augment} {recipe.seed} {view}")
             yield {"kind": "note", "text": f"Variation {view} of {recipe.views} of each photo"}
             yield from self._embed(cache, self.train, recipe.augment, recipe.seed, view)
             inputs, targets = torch.cat([inputs, cache.of(self.train)]), torch.cat([targets, self.targets[TRAIN]])
-        validation = head.Features(self.cache.of(self.validation), self.targets[VALIDATION])
+        validation = head.LabelledFeatures(self.cache.of(self.validation), self.targets[VALIDATION])
         torch.manual_seed(recipe.seed)
-        stage = Head(head.Features(inputs, targets), validation, classes, recipe, self.weight)
+        stage = Head(head.LabelledFeatures(inputs, targets), validation, classes, recipe, self.weight)
         if state.epoch:
             stage.trainer.load(self.last)
         while state.epoch < recipe.head_epochs:
@@ -221,7 +221,7 @@ class Run:
 
     def _report(self, split: str, logits: torch.Tensor, *, finished: bool = False) -> dict:
         samples, state = self.data.of(split), self.state
-        known = head.Features(self.cache.of(self.train), self.targets[TRAIN])
+        known = head.LabelledFeatures(self.cache.of(self.train), self.targets[TRAIN])
         made = {
             "finished": finished,
             "model": self.vit.name,
@@ -244,7 +244,7 @@ class Run:
         stage: str,
         of: int,
         loss: float,
-        scores: Scores,
+        scores: ClassifierScores,
         logits: torch.Tensor,
         rates: dict[str, float],
         speed: float,
@@ -267,7 +267,7 @@ class Run:
             "best": state.best["stage"] == stage and state.best["epoch"] == state.epoch,
         }
         state.history.append(event)
-        return event | {"guesses": report.guesses(self.data, self.validation, logits, _spread(len(self.validation), SHOWN))}
+        return event | {"guesses": report.guesses(self.data, self.validation, logits, _spread(len(self.validation), SHOWN_GUESSES))}
 
     def _save(self, trainer) -> None:
         """Write down everything needed to go on from here."""

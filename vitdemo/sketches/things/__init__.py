@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.things import animals, garden, home, pocket, sky, travel, unseen
 
-THINGS: dict[str, Callable[[Pen, Dice], None]] = {
+THINGS: dict[str, Callable[[Pen, StableRng], None]] = {
     "house": garden.house,
     "tree": garden.tree,
     "flower": garden.flower,

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import Colour, darker, lighter
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, mirrored, moved, polar, rounded, smooth
 
 
-def fish(pen: Pen, dice: Dice) -> None:
+def fish(pen: Pen, dice: StableRng) -> None:
     """A fish from the side, with a fan or a forked tail; striped, pale-bellied, scaled or plain."""
     p, high, kind = pen.palette, dice.uniform(0.34, 0.6), dice.choice(["fan", "fork", "fan"])
     tail = {
@@ -66,7 +66,7 @@ def _eye(pen: Pen, x: float, y: float, radius: float) -> None:
     pen.spot(circle(x + 0.36 * radius, y - 0.22 * radius, 0.2 * radius), fill=pen.palette.light)
 
 
-def cat(pen: Pen, dice: Dice) -> None:
+def cat(pen: Pen, dice: StableRng) -> None:
     """A cat: its face, sitting or standing."""
     kind, scale = dice.choice(["face", "sitting", "sitting", "standing"]), 1.0
     pen.turn = 20
@@ -94,7 +94,7 @@ def cat(pen: Pen, dice: Dice) -> None:
     _cat_head(pen, dice, at=at, scale=scale)
 
 
-def _cat_head(pen: Pen, dice: Dice, *, at: tuple[float, float], scale: float) -> None:
+def _cat_head(pen: Pen, dice: StableRng, *, at: tuple[float, float], scale: float) -> None:
     p, ear = pen.palette, dice.uniform(0.75, 0.98)
 
     def put(outline: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ def _cat_head(pen: Pen, dice: Dice, *, at: tuple[float, float], scale: float) ->
     _cat_face(pen, dice, put, scale, skin=p.main)
 
 
-def _cat_face(pen: Pen, dice: Dice, put: Callable[[np.ndarray], np.ndarray], scale: float, *, skin: Colour) -> None:
+def _cat_face(pen: Pen, dice: StableRng, put: Callable[[np.ndarray], np.ndarray], scale: float, *, skin: Colour) -> None:
     p, kind = pen.palette, dice.choice(["round", "round", "asleep", "dots"])
     for x in (-0.34, 0.34):
         if kind == "round":
@@ -133,7 +133,7 @@ def _cat_face(pen: Pen, dice: Dice, put: Callable[[np.ndarray], np.ndarray], sca
         pen.mark(*whiskers, width=0.03 * scale, fill=p.bold)
 
 
-def butterfly(pen: Pen, dice: Dice) -> None:
+def butterfly(pen: Pen, dice: StableRng) -> None:
     """A butterfly with its wings spread, alike on both sides."""
     pen.turn = 70
     p, wide, high = pen.palette, dice.uniform(0.82, 1.0), dice.uniform(0.65, 0.85)

@@ -1,12 +1,12 @@
 """The friendly face that some things wear."""
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import Colour, mix
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.shapes import arc, circle
 
 
-def face(pen: Pen, dice: Dice, *, x: float, y: float, width: float, skin: Colour) -> None:
+def face(pen: Pen, dice: StableRng, *, x: float, y: float, width: float, skin: Colour) -> None:
     """Two eyes, a smile and perhaps rosy cheeks, `width` from eye to eye."""
     ink = pen.palette.on(skin)
     asleep = dice.chance(0.3)

@@ -1,12 +1,12 @@
 """What stands outside: house, tree, flower, mushroom."""
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import darker, lighter
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, moved, polar, rotated, rounded, smooth
 
 
-def house(pen: Pen, dice: Dice) -> None:
+def house(pen: Pen, dice: StableRng) -> None:
     """A house with a gable, hip or barn roof, a door and windows; perhaps a chimney."""
     pen.turn = 12
     p, wide, tall = pen.palette, dice.uniform(0.55, 0.9), dice.uniform(0.55, 0.95)
@@ -33,7 +33,7 @@ def house(pen: Pen, dice: Dice) -> None:
     _door_and_windows(pen, dice, wide=wide, tall=tall)
 
 
-def _door_and_windows(pen: Pen, dice: Dice, *, wide: float, tall: float) -> None:
+def _door_and_windows(pen: Pen, dice: StableRng, *, wide: float, tall: float) -> None:
     p, half, top = pen.palette, dice.uniform(0.14, 0.19), tall - min(dice.uniform(0.45, 0.58), tall - 0.12)
     at = dice.choice([0, 0, -0.55, 0.55]) * wide
     corner = dice.choice([0.03, half, half])
@@ -59,7 +59,7 @@ def _door_and_windows(pen: Pen, dice: Dice, *, wide: float, tall: float) -> None
             pen.mark(line((x, y - side), (x, y + side)), line((x - side, y), (x + side, y)), width=0.03)
 
 
-def tree(pen: Pen, dice: Dice) -> None:
+def tree(pen: Pen, dice: StableRng) -> None:
     """A tree: a cloud of leaves, a round crown, a pine in tiers or a poplar; perhaps with fruit."""
     pen.turn = 15
     p, kind = pen.palette, dice.choice(["cloud", "cloud", "round", "pine", "poplar"])
@@ -96,7 +96,7 @@ def tree(pen: Pen, dice: Dice) -> None:
             pen.spot(circle(*polar(0, -0.4, dice.uniform(0.15, 0.36), 360 * i / count), 0.065), fill=p.third)
 
 
-def flower(pen: Pen, dice: Dice) -> None:
+def flower(pen: Pen, dice: StableRng) -> None:
     """A flower on a stem with leaves: petals around a heart, or a tulip."""
     p, bend, reach = pen.palette, dice.uniform(-0.15, 0.15), dice.uniform(0.98, 1.2)
     stem = curve([(0, 0), (bend, 0.5), (0, reach)])
@@ -124,7 +124,7 @@ def flower(pen: Pen, dice: Dice) -> None:
         pen.spot(*(circle(*polar(0, 0, 0.55 * heart, 72 * i), 0.035) for i in range(5)), fill=p.on(p.second))
 
 
-def _tulip(pen: Pen, dice: Dice) -> None:
+def _tulip(pen: Pen, dice: StableRng) -> None:
     p, wide = pen.palette, dice.uniform(0.3, 0.4)
     for side in (-1, 1):
         pen.area(
@@ -134,7 +134,7 @@ def _tulip(pen: Pen, dice: Dice) -> None:
     pen.area(smooth(both_sides([(0, -0.66), (0.62 * wide, -0.3), (0.6 * wide, 0), (0, 0.14)])), fill=lighter(p.main, 0.22))
 
 
-def mushroom(pen: Pen, dice: Dice) -> None:
+def mushroom(pen: Pen, dice: StableRng) -> None:
     """A toadstool; perhaps a smaller one beside it, perhaps grass."""
     p = pen.palette
     if dice.chance(0.3):
@@ -145,7 +145,7 @@ def mushroom(pen: Pen, dice: Dice) -> None:
         pen.mark(*blades, width=0.05, fill=p.bold)
 
 
-def _toadstool(pen: Pen, dice: Dice, *, x: float, y: float, scale: float) -> None:
+def _toadstool(pen: Pen, dice: StableRng, *, x: float, y: float, scale: float) -> None:
     p, half, tall = pen.palette, dice.uniform(0.17, 0.26), dice.uniform(0.65, 0.85)
     wide, high = dice.uniform(0.62, 0.8), dice.uniform(0.5, 0.85)
     stem = smooth(both_sides([(half * 0.85, -0.1), (half * 0.9, 0.3), (half * 1.3, tall - 0.1), (half * 0.9, tall), (0.01, tall + 0.02)]))

@@ -2,13 +2,13 @@
 
 import math
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import darker, lighter
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.shapes import box, circle, curve, line, rounded, smooth
 
 
-def cup(pen: Pen, dice: Dice) -> None:
+def cup(pen: Pen, dice: StableRng) -> None:
     """A cup with a handle: a mug, or a teacup on its saucer; perhaps steaming."""
     pen.turn = 15
     p, wide, tall = pen.palette, dice.uniform(0.5, 0.66), dice.uniform(0.62, 1.0)
@@ -63,7 +63,7 @@ def cup(pen: Pen, dice: Dice) -> None:
             pen.mark(curve([(x + lean * math.sin(1.2 + 1.1 * i), -0.22 - 0.065 * i) for i in range(8)]), width=0.06, fill=p.bold)
 
 
-def lamp(pen: Pen, dice: Dice) -> None:
+def lamp(pen: Pen, dice: StableRng) -> None:
     """A lamp: with a shade, for the table or the floor, or jointed, for a desk."""
     kind = dice.choice(["table", "table", "desk", "floor"])
     if kind == "desk":
@@ -73,7 +73,7 @@ def lamp(pen: Pen, dice: Dice) -> None:
         _shaded_lamp(pen, dice, tall=dice.uniform(0.75, 1.0) if kind == "table" else dice.uniform(1.35, 1.7), floor=kind == "floor")
 
 
-def _shaded_lamp(pen: Pen, dice: Dice, *, tall: float, floor: bool) -> None:
+def _shaded_lamp(pen: Pen, dice: StableRng, *, tall: float, floor: bool) -> None:
     p, top, low, high = pen.palette, dice.uniform(0.2, 0.34), dice.uniform(0.5, 0.66), dice.uniform(0.5, 0.68)
     if dice.chance(0.5):
         x = 0.5 * low
@@ -123,7 +123,7 @@ def _shaded_lamp(pen: Pen, dice: Dice, *, tall: float, floor: bool) -> None:
     pen.area(rounded([(-top, -high), (top, -high), (low, 0), (-low, 0)], 0.05), fill=p.main, decor=decor)
 
 
-def _desk_lamp(pen: Pen, dice: Dice) -> None:
+def _desk_lamp(pen: Pen, dice: StableRng) -> None:
     p = pen.palette
     elbow, neck = (-0.5, dice.uniform(-0.1, 0.05)), (0.2, dice.uniform(-0.75, -0.6))
     pen.bar(line((-0.05, 0.75), elbow, neck), width=0.08, fill=p.second)
@@ -146,7 +146,7 @@ def _desk_lamp(pen: Pen, dice: Dice) -> None:
     pen.area(circle(*neck, 0.07), fill=p.third)
 
 
-def chair(pen: Pen, dice: Dice) -> None:
+def chair(pen: Pen, dice: StableRng) -> None:
     """A chair with a back of slats, spindles or one panel, or an armchair."""
     pen.turn = 14
     if dice.chance(0.25):
@@ -181,7 +181,7 @@ def chair(pen: Pen, dice: Dice) -> None:
     pen.area(box(-wide - 0.07, deep - 0.02, wide + 0.07, deep + 0.09, corner=0.05), fill=darker(p.third, 0.2))
 
 
-def _armchair(pen: Pen, dice: Dice) -> None:
+def _armchair(pen: Pen, dice: StableRng) -> None:
     p, wide = pen.palette, dice.uniform(0.6, 0.72)
     for x in (-0.75 * wide, 0.75 * wide):
         pen.bar(line((x, 0.6), (x * 1.08, 0.85)), width=0.11, fill=p.third)

@@ -4,14 +4,14 @@ import itertools
 
 import numpy as np
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import darker
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.shapes import arc, box, circle, curve, line, polar, rotated, rounded, smooth
 from vitdemo.sketches.things.face import face
 
 
-def umbrella(pen: Pen, dice: Dice) -> None:
+def umbrella(pen: Pen, dice: StableRng) -> None:
     """An open umbrella with a hooked handle; its panels two-coloured, dotted or plain."""
     pen.turn = 35
     p, high, count = pen.palette, dice.uniform(0.72, 0.95), dice.choice([3, 4, 4, 5, 6])
@@ -52,7 +52,7 @@ def _panel(left: float, right: float, high: float) -> list[tuple[float, float]]:
     return down + up
 
 
-def key(pen: Pen, dice: Dice) -> None:
+def key(pen: Pen, dice: StableRng) -> None:
     """A key with a ring, clover, heart or square for its bow, and two or three teeth."""
     pen.turn = 180
     p, radius, width, kind = (
@@ -83,7 +83,7 @@ def key(pen: Pen, dice: Dice) -> None:
     pen.piece(areas=areas, bars=[(np.asarray(path), wide) for path, wide in bars], fill=fill)
 
 
-def clock(pen: Pen, dice: Dice) -> None:
+def clock(pen: Pen, dice: StableRng) -> None:
     """A clock with marks and hands: an alarm clock with bells, a wall clock, a square one, or one for the mantelpiece."""
     pen.turn = 18
     p, kind, rim = pen.palette, dice.choice(["alarm", "alarm", "wall", "square", "mantel"]), dice.uniform(0.1, 0.16)

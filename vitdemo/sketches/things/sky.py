@@ -2,7 +2,7 @@
 
 import math
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import darker, lighter, mix
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.shapes import arc, box, circle, curve, line, polar, rotated, rounded, smooth
@@ -10,7 +10,7 @@ from vitdemo.sketches.shapes import star as star_shape
 from vitdemo.sketches.things.face import face
 
 
-def star(pen: Pen, dice: Dice) -> None:
+def star(pen: Pen, dice: StableRng) -> None:
     """A star with five or six tips; plain, faceted, dotted or with a face."""
     p, tips = pen.palette, dice.choice([5, 5, 5, 5, 6])
     inner = dice.uniform(0.46, 0.58) if tips == 5 else dice.uniform(0.52, 0.6)
@@ -30,7 +30,7 @@ def star(pen: Pen, dice: Dice) -> None:
         face(pen, dice, x=0, y=-0.02, width=dice.uniform(0.36, 0.46), skin=p.main)
 
 
-def moon(pen: Pen, dice: Dice) -> None:
+def moon(pen: Pen, dice: StableRng) -> None:
     """A crescent: a disc less another one, further to the right."""
     pen.turn = 40
     p, bite, radius = pen.palette, dice.uniform(0.42, 0.68), dice.uniform(0.78, 0.92)
@@ -60,7 +60,7 @@ def moon(pen: Pen, dice: Dice) -> None:
         pen.spot(circle(x - 0.1, 0.14, 0.1), fill=mix(p.main, p.third, 0.6))
 
 
-def sun(pen: Pen, dice: Dice) -> None:
+def sun(pen: Pen, dice: StableRng) -> None:
     """A sun: a disc and its rays, which are triangles, bars, drops or waves."""
     p, count, kind = (
         pen.palette,
@@ -95,7 +95,7 @@ def sun(pen: Pen, dice: Dice) -> None:
         pen.mark(coil, width=0.07, fill=darker(p.main, 0.3))
 
 
-def heart(pen: Pen, dice: Dice) -> None:
+def heart(pen: Pen, dice: StableRng) -> None:
     """A heart; plain, striped, dotted, patched or with a face."""
     pen.turn = 35
     p, wide, low, dip = pen.palette, dice.uniform(0.88, 1.0), dice.uniform(0.85, 1.1), dice.uniform(-0.5, -0.38)

@@ -1,12 +1,12 @@
 """What takes one somewhere: sailboat, car, aeroplane, bicycle."""
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import darker, lighter
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, moved, polar, rounded, smooth
 
 
-def sailboat(pen: Pen, dice: Dice) -> None:
+def sailboat(pen: Pen, dice: StableRng) -> None:
     """A boat with a mast and one sail, two, or a square one."""
     pen.turn = 18
     p, tall, wide, rig = pen.palette, dice.uniform(0.95, 1.35), dice.uniform(0.72, 0.95), dice.choice(["sloop", "sloop", "main", "square"])
@@ -51,7 +51,7 @@ def _sail(top: tuple[float, float], foot: tuple[float, float], clew: tuple[float
     return rounded([*leech[:-1:3].tolist(), clew, foot], 0.04)
 
 
-def car(pen: Pen, dice: Dice) -> None:
+def car(pen: Pen, dice: StableRng) -> None:
     """A car from the side: a hatchback, a saloon, a beetle or a van."""
     pen.turn = 15
     p, kind, roof = pen.palette, dice.choice(["hatchback", "saloon", "beetle", "van"]), dice.uniform(0.42, 0.55)
@@ -88,7 +88,7 @@ def car(pen: Pen, dice: Dice) -> None:
         pen.spot(circle(x, low, 0.2 * radius), fill=p.on(p.second))
 
 
-def aeroplane(pen: Pen, dice: Dice) -> None:
+def aeroplane(pen: Pen, dice: StableRng) -> None:
     """An aeroplane, from the side or from above."""
     if dice.chance(0.4):
         _from_above(pen, dice)
@@ -121,7 +121,7 @@ def aeroplane(pen: Pen, dice: Dice) -> None:
         pen.area(circle(1.06, 0.03, 0.08), fill=p.second)
 
 
-def _from_above(pen: Pen, dice: Dice) -> None:
+def _from_above(pen: Pen, dice: StableRng) -> None:
     pen.turn = 180
     p, half, sweep, span = pen.palette, dice.uniform(0.13, 0.18), dice.uniform(0.0, 0.45), dice.uniform(0.85, 1.1)
     chord = dice.uniform(0.3, 0.4)
@@ -137,7 +137,7 @@ def _from_above(pen: Pen, dice: Dice) -> None:
         pen.mark(line((0, 0.55), (0, 0.95)), width=0.06)
 
 
-def bicycle(pen: Pen, dice: Dice) -> None:
+def bicycle(pen: Pen, dice: StableRng) -> None:
     """A bicycle from the side, with handlebars for town or for racing."""
     pen.turn = 14
     p, radius, tyre = pen.palette, dice.uniform(0.36, 0.44), dice.uniform(0.055, 0.085)

@@ -1,12 +1,12 @@
 """What the demo model is never shown, for teaching it something new: anchor, snowman, guitar."""
 
-from vitdemo.sketches.dice import Dice
+from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import darker, lighter
 from vitdemo.sketches.pen import Pen
 from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, polar, rounded, smooth
 
 
-def anchor(pen: Pen, dice: Dice) -> None:
+def anchor(pen: Pen, dice: StableRng) -> None:
     """An anchor: ring, stock, shank and two flukes; perhaps with a rope."""
     p, width, wide = pen.palette, dice.uniform(0.13, 0.18), dice.uniform(0.6, 0.75)
     top, low = dice.uniform(-0.75, -0.65), 0.85
@@ -26,7 +26,7 @@ def anchor(pen: Pen, dice: Dice) -> None:
         pen.bar(rope, width=0.07, fill=p.second)
 
 
-def snowman(pen: Pen, dice: Dice) -> None:
+def snowman(pen: Pen, dice: StableRng) -> None:
     """A snowman of two balls or three, with a hat or a cap."""
     pen.turn = 12
     p, three = pen.palette, dice.chance(0.5)
@@ -68,7 +68,7 @@ def snowman(pen: Pen, dice: Dice) -> None:
         pen.area(box(-0.88 * radius, top - 0.05, 0.88 * radius, top + 0.1, corner=0.06), fill=p.second)
 
 
-def guitar(pen: Pen, dice: Dice) -> None:
+def guitar(pen: Pen, dice: StableRng) -> None:
     """A guitar, acoustic or electric."""
     pen.turn = 60
     p, low, top = pen.palette, dice.uniform(0.46, 0.56), dice.uniform(-1.25, -1.0)

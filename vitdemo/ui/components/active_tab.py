@@ -9,7 +9,7 @@ import gradio as gr
 
 
 @dataclass(frozen=True)
-class Opened:
+class ActiveTab:
     """One tab's view of it.
 
     Attributes:

@@ -4,11 +4,11 @@ import gradio as gr
 from PIL import Image
 
 from vitdemo.core.config import ASSETS
-from vitdemo.ui.guard import told
-from vitdemo.ui.render import WEB, data_uri, html
+from vitdemo.ui.errors import event_payload
+from vitdemo.ui.templating import data_uri, html, static_text
 
 FOLDER = ASSETS / "examples"
-THUMBNAIL = 112  # pixels
+THUMBNAIL_PIXELS = 112  # pixels
 
 
 def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Or try a drawing:") -> None:
@@ -16,19 +16,19 @@ def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Or try a draw
     files = {path.stem: path for path in sorted(FOLDER.glob("*.jpg"))}
     pictures = [(name, data_uri(_thumbnail(path), "JPEG")) for name, path in files.items()]
     row = gr.HTML(
-        html("examples", pictures=pictures, lead=lead),
+        html("components/examples", pictures=pictures, lead=lead),
         elem_id=elem_id,
         apply_default_css=False,
-        js_on_load=(WEB / "examples.js").read_text("utf-8"),
+        js_on_load=static_text("components/examples.js"),
     )
 
     def choose(event: gr.EventData) -> str:
-        return str(files[told(event)["name"]]) if told(event).get("name") in files else gr.skip()
+        return str(files[event_payload(event)["name"]]) if event_payload(event).get("name") in files else gr.skip()
 
     row.select(choose, None, photo, trigger_mode="multiple", queue=False, show_progress="hidden", api_visibility="private")
 
 
 def _thumbnail(path) -> Image.Image:
     with Image.open(path) as image:
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
         return image.convert("RGB")

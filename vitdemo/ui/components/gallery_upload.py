@@ -14,31 +14,31 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import SUFFIXES
-from vitdemo.core.store import ModelStore
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.guard import answering, sentence, told
-from vitdemo.ui.model_header import ModelHeader
-from vitdemo.ui.render import WEB, html
-from vitdemo.ui.run import Run
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.photos.photo import SUFFIXES
+from vitdemo.ui.components.model_picker import ModelPicker
+from vitdemo.ui.errors import errors_as_answer, event_payload, user_message
+from vitdemo.ui.server.client import client_of
+from vitdemo.ui.sessions.gallery_job import GalleryJob
+from vitdemo.ui.templating import html, static_text
 
 if TYPE_CHECKING:
-    from vitdemo.core.gallery import Item
+    from vitdemo.core.photos.gallery import Item
 
-EXAMPLE = ASSETS / "examples" / "gallery"
+SAMPLE_GALLERY = ASSETS / "examples" / "gallery"
 
 
 def build(
     elem_id: str,
     store: ModelStore,
-    header: ModelHeader,
+    header: ModelPicker,
     *,
     lead: str,
     command: str,
     markup: str,
     scripts: list[str],
     functions: list[Callable[[dict], dict]],
-    start: Callable[[list["Item"], str, str, str], Run],
+    start: Callable[[list["Item"], str, str, str], GalleryJob],
     attach: Callable[[object, str], None],
 ) -> gr.HTML:
     """Lay out the panel and wire it.
@@ -47,34 +47,34 @@ def build(
         lead: why one might give photos here.
         command: of `python -m vitdemo`, that takes more of them.
         markup: what stands below, as HTML.
-        scripts: files of web/ that bring `follow`, `tell` and `heard` (giving.js says what they are).
+        scripts: files of static/ that bring `follow`, `tell` and `heard` (gallery_upload.js says what they are).
         functions: what the scripts may call, each with one object.
         start: begin with a gallery, given a model's name, the visitor and the caller.
         attach: find one again by its id after a reload, which makes of its visitor another one.
     """
     panel = gr.HTML(
         {"limits": limits(store.settings, command)},
-        html_template=html("giving", lead=lead) + markup,
-        js_on_load="\n".join((WEB / name).read_text("utf-8") for name in ("upload.js", "giving.js", *scripts)),
+        html_template=html("components/gallery_upload", lead=lead) + markup,
+        js_on_load=static_text("components/upload.js", "components/gallery_upload.js", *scripts),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes=["giving"],
-        server_functions=[answering(each) for each in functions],
+        server_functions=[errors_as_answer(each) for each in functions],
     )
 
     def begin(model: str, request: gr.Request, event: gr.EventData) -> dict:
         """Begin with what was uploaded. Answers the gallery's id, or what is wrong."""
-        number = told(event).get("request")
+        number = event_payload(event).get("request")
         try:
             store.allowed(model)
-            items = _items(told(event).get("files"), store, command)
-            return {"run": start(items, model, request.session_hash or "", caller_of(request)).id, "request": number}
+            items = _items(event_payload(event).get("files"), store, command)
+            return {"run": start(items, model, request.session_hash or "", client_of(request)).id, "request": number}
         except Exception as error:
-            return {"error": sentence(error), "request": number}
+            return {"error": user_message(error), "request": number}
 
     def come_back(request: gr.Request, event: gr.EventData) -> None:
         with contextlib.suppress(UserError):  # one that is gone is said when it is asked for its progress
-            attach(told(event).get("run"), request.session_hash or "")
+            attach(event_payload(event).get("run"), request.session_hash or "")
 
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple", "queue": False}
     panel.upload(begin, header.picker, panel, **quiet)
@@ -94,10 +94,10 @@ def limits(settings: Settings, command: str) -> dict:
 
 
 def _items(files: Any, store: ModelStore, command: str) -> list["Item"]:
-    from vitdemo.core.gallery import find_items, uploaded_items
+    from vitdemo.core.photos.gallery import find_items, uploaded_items
 
     if files == "examples":
-        return [replace(item, name=item.path.relative_to(EXAMPLE).as_posix()) for item in find_items([EXAMPLE])]
+        return [replace(item, name=item.path.relative_to(SAMPLE_GALLERY).as_posix()) for item in find_items([SAMPLE_GALLERY])]
     return uploaded_items(uploads_of(files), store.settings, command=command)
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from vitdemo.core.errors import UserError
-from vitdemo.ui.render import html, panel
+from vitdemo.ui.templating import html, panel
 
 if TYPE_CHECKING:  # imported with the first model: the page opens without torch
-    from vitdemo.core.models import Vit
-    from vitdemo.core.preprocessing import Preprocessing
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.preprocessing import Preprocessing
 
 OWN = "model's own"
 MODES = {"centre": "center", "squash": "squash", "border": "border"}
@@ -32,7 +32,7 @@ CALLED = {
 
 
 @dataclass(frozen=True)
-class RecipePanel:
+class PreprocessingPanel:
     """The five controls in the order `overridden` takes their values, the button that sets them back, and the note below them."""
 
     controls: list[gr.Dropdown]
@@ -44,7 +44,7 @@ class RecipePanel:
         return self.controls[0]
 
 
-def build() -> RecipePanel:
+def build() -> PreprocessingPanel:
     """Lay out the accordion."""
     with gr.Accordion("Preprocessing", open=False, elem_id="preprocessing"):
         with gr.Row():
@@ -57,7 +57,7 @@ def build() -> RecipePanel:
             ]
         about = panel()
         reset = gr.Button("Back to the model's own", size="sm", elem_id="reset")
-    return RecipePanel(controls, reset, about)
+    return PreprocessingPanel(controls, reset, about)
 
 
 def fit_sizes(vit: "Vit", values: tuple[str, ...], largest: int) -> tuple[dict, tuple[str, ...]]:
@@ -72,7 +72,7 @@ def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocess
 
     Raises: UserError for a value the model does not allow.
     """
-    from vitdemo.core.preprocessing import INTERPOLATIONS, STATISTICS, check_size
+    from vitdemo.core.photos.preprocessing import INTERPOLATIONS, STATISTICS, check_size
 
     size, crop_pct, crop_mode, interpolation, statistics = values
     changes = {}
@@ -96,7 +96,13 @@ def about(preprocessing: "Preprocessing", own: "Preprocessing") -> str:
     """HTML: the model's own recipe, and a warning with its reasons where another one is in use."""
     changed = [name for name in preprocessing.differences(own) if name in CALLED]
     mode = next(word for word, value in MODES.items() if value == own.crop_mode)
-    return html("warning", own=own, mode=mode, changed=[CALLED[name] for name in changed], reasons=[REASONS[name] for name in changed])
+    return html(
+        "components/preprocessing",
+        own=own,
+        mode=mode,
+        changed=[CALLED[name] for name in changed],
+        reasons=[REASONS[name] for name in changed],
+    )
 
 
 def _sizes(patch: int, largest: int) -> list[str]:

@@ -8,15 +8,15 @@ from starlette.types import Message, Receive
 
 from vitdemo.core.errors import UserError
 
-SMALL = 64 << 10  # bytes of a request that brings no list of files
-LARGEST, FOR_EACH_PHOTO = 1 << 20, 600  # bytes of one that may, and more for each photo that a gallery may have
-PARTS, PARTS_OF_A_PHOTO = 10_000, 12  # commas and opening brackets in it: JSON takes its time by these
-STALL = 60.0  # seconds
-LARGE_AT_ONCE = 16  # bodies over SMALL on their way at a time; the others wait
+SMALL_BYTES = 64 << 10  # bytes of a request that brings no list of files
+LIST_BYTES, BYTES_PER_PHOTO = 1 << 20, 600  # bytes of one that may, and more for each photo that a gallery may have
+LIST_PARTS, PARTS_PER_PHOTO = 10_000, 12  # commas and opening brackets in it: JSON takes its time by these
+STALL_SECONDS = 60.0  # seconds
+MAX_LARGE_BODIES = 16  # bodies over SMALL on their way at a time; the others wait
 
 
 @dataclass(frozen=True)
-class Measure:
+class BodyLimit:
     """What the body of a request may be.
 
     Attributes:
@@ -25,20 +25,20 @@ class Measure:
         kept: it is held in memory, so that all of it has to come within STALL seconds; else each piece of it.
     """
 
-    size: float = SMALL
+    size: float = SMALL_BYTES
     parts: float = math.inf
     kept: bool = True
 
 
-def listing(photos: int) -> Measure:
+def file_list_limit(photos: int) -> BodyLimit:
     """For a request that may name so many files."""
-    return Measure(LARGEST + FOR_EACH_PHOTO * photos, PARTS + PARTS_OF_A_PHOTO * photos)
+    return BodyLimit(LIST_BYTES + BYTES_PER_PHOTO * photos, LIST_PARTS + PARTS_PER_PHOTO * photos)
 
 
-STREAMED = Measure(math.inf, kept=False)  # whoever reads it counts for themselves
+STREAMED = BodyLimit(math.inf, kept=False)  # whoever reads it counts for themselves
 
 
-class Body:
+class BoundedBody:
     """The body of one request.
 
     Args:
@@ -48,9 +48,9 @@ class Body:
         refused: the status to answer with, once it is more than it may be; else 0.
     """
 
-    def __init__(self, receive: Receive, measure: Measure, turns: asyncio.Semaphore):
-        self._receive, self._measure, self._turns = receive, measure, turns
-        self._until = asyncio.get_running_loop().time() + STALL
+    def __init__(self, receive: Receive, measure: BodyLimit, latest: asyncio.Semaphore):
+        self._receive, self._measure, self._latest = receive, measure, latest
+        self._until = asyncio.get_running_loop().time() + STALL_SECONDS
         self._size = self._parts = self.refused = 0
         self._large = self._over = False
         self._whole: Message | None = None
@@ -80,7 +80,7 @@ class Body:
             self.close()
             raise UserError("The request was refused.")
         if not self._measure.kept:
-            self._until = asyncio.get_running_loop().time() + STALL
+            self._until = asyncio.get_running_loop().time() + STALL_SECONDS
         if not message.get("more_body"):
             self._over = True
             self.close()
@@ -90,7 +90,7 @@ class Body:
         """No more of it is read."""
         if self._large:
             self._large = False
-            self._turns.release()
+            self._latest.release()
 
     async def _count(self, data: bytes) -> None:
         self._size += len(data)
@@ -98,6 +98,6 @@ class Body:
             self._parts += data.count(b",") + data.count(b"[") + data.count(b"{")
         if self._size > self._measure.size or self._parts > self._measure.parts:
             self.refused = 413
-        elif self._measure.kept and self._size > SMALL and not self._large:
-            await self._turns.acquire()
+        elif self._measure.kept and self._size > SMALL_BYTES and not self._large:
+            await self._latest.acquire()
             self._large = True

@@ -5,15 +5,15 @@ import ipaddress
 import gradio as gr
 from starlette.requests import HTTPConnection
 
-NETWORK = 64  # bits of an IPv6 address that are given to one household, or more
+IPV6_PREFIX = 64  # bits of an IPv6 address that are given to one household, or more
 
 
-def caller_of(request: HTTPConnection | gr.Request) -> str:
+def client_of(request: HTTPConnection | gr.Request) -> str:
     """The address that a request comes from: of IPv6, its network. A proxy in front has to hand it on (X-Forwarded-For)."""
-    return machine_of(request.client.host) if request.client else ""
+    return client_of_host(request.client.host) if request.client else ""
 
 
-def machine_of(host: str) -> str:
+def client_of_host(host: str) -> str:
     """Whose address this is."""
     try:
         address = ipaddress.ip_address(host)
@@ -23,4 +23,4 @@ def machine_of(host: str) -> str:
         return str(address)
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((int(address), NETWORK), strict=False))
+    return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))

@@ -8,36 +8,36 @@ from collections import Counter
 from uvicorn import Server
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from vitdemo.ui.callers import machine_of
+from vitdemo.ui.server.client import client_of_host
 
 try:
     import resource
 except ImportError:  # Windows has no such limit
     resource = None
 
-MOST = 1000  # connections, and at most half as many as files may be open
-FILES = 1 << 16  # that the process may have open, if the system allows so many
-HEAD = 20.0  # seconds for a request's first lines
-KEEP_ALIVE = 75  # seconds for which a connection stays open for another request: longer than callers and proxies count on
-REPEATED = 60.0  # seconds for which the want of sockets is not told again
+MAX_CONNECTIONS = 1000  # connections, and at most half as many as files may be open
+MAX_OPEN_FILES = 1 << 16  # that the process may have open, if the system allows so many
+HEAD_SECONDS = 20.0  # seconds for a request's first lines
+KEEP_ALIVE_SECONDS = 75  # seconds for which a connection stays open for another request: longer than callers and proxies count on
+REPEAT_SECONDS = 60.0  # seconds for which the want of sockets is not told again
 
 
-class Punctual(AutoHTTPProtocol):
+class TimedProtocol(AutoHTTPProtocol):
     """A connection that is closed where a request's head does not come in time, or where others need its place."""
 
-    most = MOST
+    most = MAX_CONNECTIONS
 
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
-        self.machine = machine_of(self.client[0]) if self.client else ""
-        self._due = self.loop.call_later(HEAD, transport.close)
+        self.machine = client_of_host(self.client[0]) if self.client else ""
+        self._due = self.loop.call_later(HEAD_SECONDS, transport.close)
         self.idle_since = time.monotonic()
         if len(self.connections) > self.most:
             gone = self._to_go()
             gone.idle_since = None
             gone.transport.abort()
 
-    def _to_go(self) -> "Punctual":
+    def _to_go(self) -> "TimedProtocol":
         """The connection that makes room for this one: an idle one of the machine that has the most of those, or else one at work of the
         machine that has the most of all. It is this one where its own machine has as many.
         """
@@ -53,7 +53,7 @@ class Punctual(AutoHTTPProtocol):
         if self.cycle and not self.cycle.response_complete:
             self._due, self.idle_since = self._due and self._due.cancel(), None
         elif not self._due:
-            self._due = self.loop.call_later(HEAD, self.transport.close)
+            self._due = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -66,7 +66,7 @@ class Punctual(AutoHTTPProtocol):
             self._due.cancel()
 
 
-class Seldom(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """Lets the complaint that sockets have run out through once a minute: asyncio makes it thousands of times a second."""
 
     def __init__(self):
@@ -78,23 +78,23 @@ class Seldom(logging.Filter):
             return True
         passes = time.monotonic() >= self._next
         if passes:
-            self._next = time.monotonic() + REPEATED
+            self._next = time.monotonic() + REPEAT_SECONDS
         return passes
 
 
 def install(server: Server) -> None:
     """Have a running server keep to this, and let the process open as many files as it may."""
-    logging.getLogger("asyncio").addFilter(Seldom())
+    logging.getLogger("asyncio").addFilter(RateLimitFilter())
     if resource:
         files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
         if files != resource.RLIM_INFINITY and files < wanted:
             with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
                 files = wanted
-        Punctual.most = MOST if files == resource.RLIM_INFINITY else min(MOST, files // 2)
-    server.config.timeout_keep_alive = KEEP_ALIVE
-    server.config.http_protocol_class = Punctual
+        TimedProtocol.most = MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)
+    server.config.timeout_keep_alive = KEEP_ALIVE_SECONDS
+    server.config.http_protocol_class = TimedProtocol
 
 
 def hang_up(server: Server) -> None:

@@ -19,31 +19,31 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.core.config import Settings
-from vitdemo.core.fair_line import CROWDED
-from vitdemo.ui.bodies import LARGE_AT_ONCE, STREAMED, Body, Measure, listing
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.guard import LEAVING, NOT_UNDERSTOOD, refusal
-from vitdemo.ui.login import is_logged_in
+from vitdemo.core.jobs.fair_queue import CROWDED
+from vitdemo.ui.errors import LEAVING, NOT_UNDERSTOOD, error_message
+from vitdemo.ui.server.auth import is_logged_in
+from vitdemo.ui.server.body_limits import MAX_LARGE_BODIES, STREAMED, BodyLimit, BoundedBody, file_list_limit
+from vitdemo.ui.server.client import client_of
 
 API = "/gradio_api"
-OPEN = (
+PUBLIC_PATHS = (
     r"|login|logout|favicon\.ico|theme\.css|manifest\.json|robots\.txt|(static|assets|svelte)/.+"
     r"|gradio_api/(login_check|startup-events|theme\.css)"
 )
-CALL = r"queue/join|(run|api|call|call/v2)/[^/]+"
-INSIDE = (  # a file by its path, never by an address: Gradio would fetch it
-    rf"config|gradio_api/(info|app_id|user|upload|cancel|reset|component_server|queue/(data|status)|heartbeat/[^/]+|{CALL}"
+CALL_PATHS = r"queue/join|(run|api|call|call/v2)/[^/]+"
+PRIVATE_PATHS = (  # a file by its path, never by an address: Gradio would fetch it
+    rf"config|gradio_api/(info|app_id|user|upload|cancel|reset|component_server|queue/(data|status)|heartbeat/[^/]+|{CALL_PATHS}"
     r"|file[=/](?![\s\w+.-]{2,}:).+|call/(v2/)?[^/]+/[^/]+)"
 )
-UPLOAD = re.compile(f"{API}/upload/?")
-FORM = re.compile(f"({API}/upload|/login)/?")  # what takes a form; the rest is asked in JSON
-LISTING = re.compile(f"{API}/(component_server|{CALL})/?")  # what may name files
-WORK = re.compile(f"{API}/(upload|{CALL})/?")  # what begins something new
-FUNCTION = re.compile(f"{API}/component_server/?")
-BEGIN = ("give", "teach")  # functions of the page's parts that do so as well
-AMPLE = 0.75  # share of the places for requests under way that one caller may have
+UPLOAD_PATH = re.compile(f"{API}/upload/?")
+FORM_PATHS = re.compile(f"({API}/upload|/login)/?")  # what takes a form; the rest is asked in JSON
+FILE_LIST_PATHS = re.compile(f"{API}/(component_server|{CALL_PATHS})/?")  # what may name files
+STARTING_PATHS = re.compile(f"{API}/(upload|{CALL_PATHS})/?")  # what begins something new
+FUNCTION_PATH = re.compile(f"{API}/component_server/?")
+STARTING_FUNCTIONS = ("give", "teach")  # functions of the page's parts that do so as well
+MAX_CLIENT_SHARE = 0.75  # share of the places for requests under way that one caller may have
 NOTHING_HERE = "There is nothing here, or not any more: reload the page."
-FOREIGN = "Another site's page sent this: open the app by its own address. A proxy has to pass on the Host that was asked for."
+FOREIGN_ORIGIN = "Another site's page sent this: open the app by its own address. A proxy has to pass on the Host that was asked for."
 SENTENCES = {
     400: NOT_UNDERSTOOD,
     401: "Log in first: reload the page.",
@@ -57,7 +57,7 @@ SENTENCES = {
 }
 
 
-class Gate:
+class Gatekeeper:
     """Stands before Gradio's routes.
 
     Args:
@@ -67,10 +67,10 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: Settings, leaving: threading.Event, open_to_all: Sequence[str] = ()):
         self._app, self._leaving = app, leaving
-        self._open = re.compile(f"/({'|'.join((OPEN, *(re.escape(each[1:]) for each in open_to_all)))})/?")
-        self._inside = re.compile(f"/({INSIDE})/?")
-        self._listing = listing(settings.max_gallery)
-        self._turns = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._open = re.compile(f"/({'|'.join((PUBLIC_PATHS, *(re.escape(each[1:]) for each in open_to_all)))})/?")
+        self._inside = re.compile(f"/({PRIVATE_PATHS})/?")
+        self._listing = file_list_limit(settings.max_gallery)
+        self._latest = asyncio.Semaphore(MAX_LARGE_BODIES)
         self._host = _host(settings.root_path)  # where that is a whole address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +81,7 @@ class Gate:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if answered := self._refusal(scope, path):
             return await answered(scope, receive, send)
-        begun, body = False, Body(receive, self._measure(path), self._turns)
+        begun, body = False, BoundedBody(receive, self._measure(path), self._latest)
 
         async def send_unless_refused(message: Message) -> None:
             nonlocal begun
@@ -90,38 +90,38 @@ class Gate:
                 await send(message)
 
         try:
-            if self._leaving.is_set() and FUNCTION.fullmatch(path) and _begins(await body.whole()):
-                return await answer(200, LEAVING)(scope, receive, send)  # the page reads no other status
+            if self._leaving.is_set() and FUNCTION_PATH.fullmatch(path) and _begins(await body.whole()):
+                return await error_response(200, LEAVING)(scope, receive, send)  # the page reads no other status
             await self._app(scope, body.receive, send_unless_refused)
         except Exception as error:
             if begun:  # a stream: Gradio ends one that nobody waits for by an exception
                 await send({"type": "http.response.body", "body": b""})
             elif not body.refused:
-                text = refusal(error)
-                await answer(400 if text == NOT_UNDERSTOOD else 500, text)(scope, receive, send)
+                text = error_message(error)
+                await error_response(400 if text == NOT_UNDERSTOOD else 500, text)(scope, receive, send)
         finally:
             body.close()
         if body.refused and not begun:
-            await answer(body.refused)(scope, receive, send)
+            await error_response(body.refused)(scope, receive, send)
 
     def _refusal(self, scope: Scope, path: str) -> Response | None:
         connection = HTTPConnection(scope)
         if not self._open.fullmatch(path):
             if not self._inside.fullmatch(path):
-                return answer(404)
+                return error_response(404)
             if not is_logged_in(connection):
-                return answer(401)
+                return error_response(401)
         if scope["method"] in ("GET", "HEAD"):
             return None
         if self._is_foreign(connection.headers):
-            return answer(403, FOREIGN)
+            return error_response(403, FOREIGN_ORIGIN)
         kind = connection.headers.get("content-type")
-        if kind and kind.split(";")[0].strip().lower() != "application/json" and not FORM.fullmatch(path):
-            return answer(415)
-        if self._leaving.is_set() and WORK.fullmatch(path):
-            return answer(503, LEAVING)
-        if WORK.fullmatch(path) and not UPLOAD.fullmatch(path) and _crowds(connection):
-            return answer(429, CROWDED)
+        if kind and kind.split(";")[0].strip().lower() != "application/json" and not FORM_PATHS.fullmatch(path):
+            return error_response(415)
+        if self._leaving.is_set() and STARTING_PATHS.fullmatch(path):
+            return error_response(503, LEAVING)
+        if STARTING_PATHS.fullmatch(path) and not UPLOAD_PATH.fullmatch(path) and _crowds(connection):
+            return error_response(429, CROWDED)
         return None
 
     def _is_foreign(self, headers: Headers) -> bool:
@@ -130,8 +130,8 @@ class Gate:
         named = ",".join((headers.get("host", ""), headers.get("x-forwarded-host", ""))).split(",")
         return origin is not None and _host(origin) not in {self._host, *(_host(f"//{each.strip()}") for each in named)} - {""}
 
-    def _measure(self, path: str) -> Measure:
-        return STREAMED if UPLOAD.fullmatch(path) else self._listing if LISTING.fullmatch(path) else Measure()
+    def _measure(self, path: str) -> BodyLimit:
+        return STREAMED if UPLOAD_PATH.fullmatch(path) else self._listing if FILE_LIST_PATHS.fullmatch(path) else BodyLimit()
 
 
 def _host(address: str) -> str:
@@ -144,37 +144,37 @@ def _host(address: str) -> str:
 
 def _crowds(connection: HTTPConnection) -> bool:
     """Whether so much of what Gradio has under way is this caller's that others might find no place."""
-    queue, caller = connection.app.get_blocks()._queue, caller_of(connection)
-    most = AMPLE * len(queue.active_jobs)
+    queue, client = connection.app.get_blocks()._queue, client_of(connection)
+    most = MAX_CLIENT_SHARE * len(queue.active_jobs)
     under_way = [each for job in queue.active_jobs if job for each in job]
     under_way += [each for waiting in queue.event_queue_per_concurrency_id.values() for each in waiting.queue]
-    return len(under_way) >= most and sum(caller_of(each.request) == caller for each in under_way) >= most
+    return len(under_way) >= most and sum(client_of(each.request) == client for each in under_way) >= most
 
 
 def _begins(body: bytes) -> bool:
     """Whether this asks for a function that begins something new."""
     try:
-        return json.loads(body)["fn_name"] in BEGIN
+        return json.loads(body)["fn_name"] in STARTING_FUNCTIONS
     except (ValueError, LookupError, TypeError, RecursionError):
         return False
 
 
-def answer(status: int, text: str | None = None) -> Response:
+def error_response(status: int, text: str | None = None) -> Response:
     """One sentence, where Gradio's page and its clients look for it."""
     text = text or SENTENCES.get(status, SENTENCES[400])
     return JSONResponse({"detail": text, "error": text}, status)
 
 
-async def refuse(request: Request, error: Exception) -> Response:
+async def handle_http_error(request: Request, error: Exception) -> Response:
     """A handler for HTTPException and RequestValidationError: neither repeats what was sent, nor says where things lie."""
     if isinstance(error, RequestValidationError):
-        return answer(422)
+        return error_response(422)
     if request.url.path.rstrip("/").endswith("/login") and error.status_code == 400:
-        return answer(400, "This is not the right name and password: try again.")
+        return error_response(400, "This is not the right name and password: try again.")
     if error.status_code == 503 and "full" in str(error.detail):
         waiting = request.app.get_blocks()._queue
-        return answer(429, f"The app is busy: {len(waiting)} requests are waiting before yours. Try again in a minute.")
-    return answer(error.status_code)
+        return error_response(429, f"The app is busy: {len(waiting)} requests are waiting before yours. Try again in a minute.")
+    return error_response(error.status_code)
 
 
-HANDLERS = {HTTPException: refuse, RequestValidationError: refuse}
+HANDLERS = {HTTPException: handle_http_error, RequestValidationError: handle_http_error}

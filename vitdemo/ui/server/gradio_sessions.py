@@ -16,8 +16,8 @@ from gradio.components import State
 from gradio.queueing import Queue
 from gradio.state_holder import SessionState, StateHolder
 
-MOST = 500  # sessions whose answers have been fetched, or never were
-LEFT = 0.8  # share of them that stays when there are more
+MAX_MAILBOXES = 500  # sessions whose answers have been fetched, or never were
+KEPT_SHARE = 0.8  # share of them that stays when there are more
 
 
 class Session(SessionState):
@@ -67,12 +67,12 @@ class Mailboxes(OrderedDict):
 
     def __setitem__(self, session_id: str, messages: Any) -> None:
         super().__setitem__(session_id, messages)
-        if len(self) <= MOST:
+        if len(self) <= MAX_MAILBOXES:
             return
         waiting = {event.session_hash for event in list(self._queue.event_ids_to_events.values())}
-        if len(self) - len(waiting) > MOST:
+        if len(self) - len(waiting) > MAX_MAILBOXES:
             idle = [each for each in self if each not in waiting and each != session_id]
-            for each in idle[: len(idle) - int(LEFT * MOST)]:
+            for each in idle[: len(idle) - int(KEPT_SHARE * MAX_MAILBOXES)]:
                 del self[each]
                 self._queue.pending_event_ids_session.pop(each, None)
 

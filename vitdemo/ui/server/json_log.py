@@ -15,12 +15,12 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-FIELDS = ("fault", "kind", "state", "photos", "method", "route", "status", "seconds", "waited", "model", "device", "address", "error")
+HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+LOG_FIELDS = ("fault", "kind", "state", "photos", "method", "route", "status", "seconds", "waited", "model", "device", "address", "error")
 log = logging.getLogger(__name__)
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """A record as one line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -29,7 +29,7 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.msg if ours else f"{record.name}, {record.module} {record.lineno}",
-            **{name: getattr(record, name) for name in FIELDS if hasattr(record, name)},
+            **{name: getattr(record, name) for name in LOG_FIELDS if hasattr(record, name)},
         }
         if record.exc_info and record.exc_info[1]:
             kind, _, trace = record.exc_info
@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
 def use_json() -> None:
     """From now on, write the whole process's log so."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("vitdemo").setLevel(logging.INFO)
     threading.excepthook = lambda raised: log.error("a thread has failed", exc_info=raised[:3])
@@ -56,7 +56,7 @@ def take_over(*names: str) -> None:
         each.propagate = True
 
 
-class Logged:
+class RequestLog:
     """Writes a line for every request, when it has been answered."""
 
     def __init__(self, app: ASGIApp):
@@ -76,7 +76,7 @@ class Logged:
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            method = scope["method"] if scope["method"] in METHODS else "other"  # it may be any word
+            method = scope["method"] if scope["method"] in HTTP_METHODS else "other"  # it may be any word
             told = {"method": method, "route": route_of(scope), "status": status, "seconds": round(time.perf_counter() - begin, 3)}
             log.info("request", extra=told)
 

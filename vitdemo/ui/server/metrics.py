@@ -13,13 +13,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo import __version__
-from vitdemo.core.store import ModelStore
-from vitdemo.ui.log import route_of
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.ui.server.json_log import route_of
 
-SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)  # upper ends of the histograms' buckets
+BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)  # upper ends of the histograms' buckets
 
 
-class Monitor:
+class Metrics:
     """The figures, and the routes that give them.
 
     Args:
@@ -34,15 +34,15 @@ class Monitor:
         for each in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             registry.register(each)
         self.requests = Counter("vitdemo_requests", "Answered requests", ("route", "status"), registry=registry)
-        self.seconds = Histogram("vitdemo_request_seconds", "Time to the end of the answer", ("route",), buckets=SECONDS, registry=registry)
-        self._waited = Histogram("vitdemo_model_wait_seconds", "Time before the model", ("kind",), buckets=SECONDS, registry=registry)
-        self._ran = Histogram("vitdemo_model_seconds", "Time in the model", ("kind",), buckets=SECONDS, registry=registry)
+        self.seconds = Histogram("vitdemo_request_seconds", "Time to the end of the answer", ("route",), buckets=BUCKETS, registry=registry)
+        self._waited = Histogram("vitdemo_model_wait_seconds", "Time before the model", ("kind",), buckets=BUCKETS, registry=registry)
+        self._ran = Histogram("vitdemo_model_seconds", "Time in the model", ("kind",), buckets=BUCKETS, registry=registry)
         self._queue = Gauge("vitdemo_queue_length", "Requests that wait for their turn", registry=registry)
 
     def routes(self, page: gr.Blocks, store: ModelStore) -> list[Route]:
         """`/health` and `/metrics` of this page."""
         self._queue.set_function(lambda: len(page._queue))  # Gradio tells it nowhere else
-        return [Route("/health", partial(self._health, store)), Route("/metrics", self._metrics)]
+        return [Route("/health", partial(self._health, store)), Route("/metrics", self._export)]
 
     def work(self, kind: str, waited: float, ran: float) -> None:
         """Note a piece of the model's work: short or long, and its seconds before and in the model."""
@@ -56,15 +56,15 @@ class Monitor:
         leaving = self._leaving.is_set()
         return JSONResponse({"model": model, "leaving": leaving, "version": __version__}, 503 if leaving or model == "failed" else 200)
 
-    def _metrics(self, request: Request) -> Response:
+    def _export(self, request: Request) -> Response:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 
-class Counted:
+class RequestCounter:
     """Counts every answer and how long it took."""
 
-    def __init__(self, app: ASGIApp, monitor: Monitor):
-        self._app, self._monitor = app, monitor
+    def __init__(self, app: ASGIApp, metrics: Metrics):
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,5 +81,5 @@ class Counted:
             await self._app(scope, receive, send_and_note)
         finally:
             route = route_of(scope)
-            self._monitor.requests.labels(route, status).inc()
-            self._monitor.seconds.labels(route).observe(time.perf_counter() - begin)
+            self._metrics.requests.labels(route, status).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - begin)

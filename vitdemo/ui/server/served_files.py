@@ -10,20 +10,20 @@ from gradio.utils import get_upload_folder
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.scratch import Scratch
+from vitdemo.core.jobs.scratch import Scratch
 
-HIDDEN = ("lessons", "exports")  # folders in it that are never served, with a folder for each visitor
-RECENT = 60  # seconds: sweeps come more often
+HIDDEN_FOLDERS = ("lessons", "exports")  # folders in it that are never served, with a folder for each visitor
+RECENT_SECONDS = 60  # seconds: sweeps come more often
 
 
-def scratch(settings: Settings) -> Scratch:
+def scratch_of(settings: Settings) -> Scratch:
     """The folder, with its limit."""
     return _scratch(get_upload_folder(), settings)
 
 
 def write(folder: Path, name: str, data: bytes, settings: Settings) -> str:
     """Write a file for the page. Returns its path. Raises: UserError where there is no room for it."""
-    scratch(settings).check(len(data))
+    scratch_of(settings).check(len(data))
     path = folder / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,4 +48,4 @@ def touch(paths: Iterable[Path]) -> None:
 
 @lru_cache(maxsize=4)
 def _scratch(folder: str, settings: Settings) -> Scratch:
-    return Scratch(Path(folder), settings, HIDDEN)
+    return Scratch(Path(folder), settings, HIDDEN_FOLDERS)

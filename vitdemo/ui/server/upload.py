@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.utils import is_in_or_equal
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import shown_name
+from vitdemo.core.photos.photo import shown_name
 
 
 @dataclass(frozen=True)

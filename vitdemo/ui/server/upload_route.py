@@ -23,20 +23,20 @@ from starlette.routing import Route
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos import shown_name
-from vitdemo.core.scratch import BLOCK, LEAST
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.login import is_logged_in
-from vitdemo.ui.served import scratch
+from vitdemo.core.jobs.scratch import FILE_OVERHEAD_BYTES, MIN_AGE_SECONDS
+from vitdemo.core.photos.photo import shown_name
+from vitdemo.ui.server.auth import is_logged_in
+from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.served_files import scratch_of
 
-MOST = 60  # files in a request, and fields; the page sends 50
-FIELD = 64 << 10  # bytes of a form's field that is no file
-STALL = 60  # seconds within which so many bytes more must have come:
-PIECE = 64 << 10
-AMPLE = 0.75  # share of the room that anybody may fill; the rest is for those who have less than half of what is there
-AT_ONCE = 4  # pieces written or counted at a time
+MAX_FILES = 60  # files in a request, and fields; the page sends 50
+MAX_FIELD_BYTES = 64 << 10  # bytes of a form's field that is no file
+STALL_SECONDS = 60  # seconds within which so many bytes more must have come:
+PROGRESS_BYTES = 64 << 10
+MAX_CLIENT_SHARE = 0.75  # share of the room that anybody may fill; the rest is for those who have less than half of what is there
+UPLOAD_THREADS = 4  # pieces written or counted at a time
 STALLED = "The upload has come to a halt: check the connection and give the files again."
-CROWDED = "Most of what the server keeps just now comes from your network: wait a few minutes, then send more."
+UPLOADS_CROWDED = "Most of what the server keeps just now comes from your network: wait a few minutes, then send more."
 UNREADABLE = "The upload can't be read: reload the page and give the files again."
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Uploads:
         self._placed: dict[Path, tuple[str, int]] = {}  # file → its caller and bytes
         self._most_placed = 1000  # before those that have gone are forgotten
         self._arriving: Counter[str] = Counter()  # caller → bytes of requests under way
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="upload")  # not those in which others wait
+        self._threads = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="upload")  # not those in which others wait
         self.route = Route(f"{API_PREFIX}/upload", self._receive, methods=["POST"])
 
     async def _receive(self, request: Request) -> Response:
@@ -62,15 +62,15 @@ class Uploads:
         if not is_logged_in(request):
             raise HTTPException(401)
         request.scope["route"] = self.route  # for who counts requests; Starlette does not say it
-        parser, caller = None, caller_of(request)
+        parser, client = None, client_of(request)
         request.state.arrived = 0
         try:
             self._check_size(int(request.headers.get("content-length") or 0))
-            async with asyncio.timeout(STALL) as limit:
+            async with asyncio.timeout(STALL_SECONDS) as limit:
                 parser = _Parser(request, self._counted(request, limit), self._settings)
                 form = await parser.parse()
             files = [each for each in form.getlist("files") if isinstance(each, GradioUploadFile)]
-            return JSONResponse(await self._in_thread(self._place, files, caller))
+            return JSONResponse(await self._in_thread(self._place, files, client))
         except UserError as error:
             return PlainTextResponse(str(error), 413 if isinstance(error, _TooLarge) else 507)
         except TimeoutError:
@@ -82,30 +82,30 @@ class Uploads:
         except (MultiPartException, LookupError, ValueError, AttributeError, AssertionError):
             return PlainTextResponse(UNREADABLE, 400)
         finally:
-            self._arriving[caller] -= request.state.arrived
+            self._arriving[client] -= request.state.arrived
             self._arriving = +self._arriving  # none that have nothing
             if parser:
                 await self._in_thread(parser.discard)
 
     def _check_size(self, bytes: int) -> None:
         """Raises: _TooLarge for a request that can't be honest, or never fits."""
-        most = min(self._settings.temp_mb, MOST * max(self._settings.max_upload_mb, self._settings.max_zip_mb))
+        most = min(self._settings.temp_mb, MAX_FILES * max(self._settings.max_upload_mb, self._settings.max_zip_mb))
         if bytes > most << 20:
             raise _TooLarge(f"This is more than the {most} MB that may be sent at once: send fewer or smaller files.")
 
-    def _check_room(self, bytes: int, caller: str) -> None:
+    def _check_room(self, bytes: int, client: str) -> None:
         """See that there is room for more from this caller. Raises: UserError where there is none, or not for them."""
-        room = scratch(self._settings)
-        if (taken := room.taken() + bytes) > AMPLE * (self._settings.temp_mb << 20) and self._held(caller) > taken / 2:
-            raise UserError(CROWDED)
+        room = scratch_of(self._settings)
+        if (taken := room.taken() + bytes) > MAX_CLIENT_SHARE * (self._settings.temp_mb << 20) and self._held(client) > taken / 2:
+            raise UserError(UPLOADS_CROWDED)
         room.check(bytes)
 
-    def _held(self, caller: str) -> int:
+    def _held(self, client: str) -> int:
         """Bytes of the caller's uploads that can't be removed to make room."""
-        held, oldest = self._arriving[caller], time.time() - LEAST
+        held, oldest = self._arriving[client], time.time() - MIN_AGE_SECONDS
         for path, (whose, bytes) in list(self._placed.items()):
             with contextlib.suppress(FileNotFoundError):
-                held += bytes * (whose == caller and path.stat().st_mtime > oldest)
+                held += bytes * (whose == client and path.stat().st_mtime > oldest)
         return held
 
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> Awaitable[T]:
@@ -113,21 +113,21 @@ class Uploads:
 
     async def _counted(self, request: Request, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
         """The request's body, as long as there is room for it and it goes on."""
-        arrived, noted, caller = 0, 0, caller_of(request)
+        arrived, noted, client = 0, 0, client_of(request)
         async for chunk in request.stream():
             arrived += len(chunk)
             self._check_size(arrived)
-            self._arriving[caller] += len(chunk)
+            self._arriving[client] += len(chunk)
             request.state.arrived = arrived
-            await self._in_thread(self._check_room, len(chunk), caller)
-            if arrived - noted >= PIECE:
+            await self._in_thread(self._check_room, len(chunk), client)
+            if arrived - noted >= PROGRESS_BYTES:
                 noted = arrived
-                limit.reschedule(asyncio.get_running_loop().time() + STALL)
+                limit.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
             yield chunk
 
-    def _place(self, files: list[GradioUploadFile], caller: str) -> list[str]:
+    def _place(self, files: list[GradioUploadFile], client: str) -> list[str]:
         """Move each file to a folder of its own, under the name that it had. Returns their paths."""
-        scratch(self._settings).check(BLOCK * len(files))
+        scratch_of(self._settings).check(FILE_OVERHEAD_BYTES * len(files))
         paths = []
         for file in files:
             name = strip_invalid_filename_characters(Path(file.filename or "").name)
@@ -136,7 +136,7 @@ class Uploads:
             path = folder / (name if name not in ("", ".", "..") else "unnamed")
             Path(file.file.name).rename(path)
             paths.append(str(path))
-            self._placed[path] = caller, file.arrived
+            self._placed[path] = client, file.arrived
         if len(self._placed) > self._most_placed:
             self._placed = {path: placed for path, placed in list(self._placed.items()) if path.exists()}
             self._most_placed = 2 * len(self._placed) + 1000
@@ -158,7 +158,7 @@ class _Parser(GradioMultiPartParser):
             request.headers,
             stream,
             max_files=math.inf,  # counted below, with a sentence of ours
-            max_fields=MOST,
+            max_fields=MAX_FILES,
             upload_dir=get_upload_folder(),
             max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         )
@@ -166,8 +166,8 @@ class _Parser(GradioMultiPartParser):
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
-        if self._current_files > MOST:
-            raise _TooLarge(f"These are more than the {MOST} files that may be sent at once: send a zip of them, or a part at a time.")
+        if self._current_files > MAX_FILES:
+            raise _TooLarge(f"These are more than the {MAX_FILES} files that may be sent at once: send a zip of them, or a part at a time.")
         if (file := self._current_part.file) is not None:
             self._current_part.file = _File(file.file, size=0, filename=file.filename, headers=file.headers)
 
@@ -175,7 +175,7 @@ class _Parser(GradioMultiPartParser):
         part = self._current_part
         if part.file is None:
             part.data += data[start:end]
-            if len(part.data) > FIELD:
+            if len(part.data) > MAX_FIELD_BYTES:
                 raise _TooLarge(UNREADABLE)
             return
         part.file.arrived += end - start

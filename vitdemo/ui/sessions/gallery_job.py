@@ -13,16 +13,16 @@ from gradio.utils import get_upload_folder
 from vitdemo.core.config import Settings
 
 if TYPE_CHECKING:
-    from vitdemo.core.gallery import Item
-    from vitdemo.core.store import Loading
+    from vitdemo.core.inference.model_store import Loading
+    from vitdemo.core.photos.gallery import Item
 
-PATIENCE = 600  # seconds that work may go on with nobody looking while others wait in line,
-GONE = 60  # and with its page closed, unless its visitor comes back to it in another one
-OVER = ("done", "stopped", "failed")
+UNSEEN_SECONDS = 600  # seconds that work may go on with nobody looking while others wait in line,
+CLOSED_SECONDS = 60  # and with its page closed, unless its visitor comes back to it in another one
+FINAL_STATES = ("done", "stopped", "failed")
 
 
 @dataclass(eq=False)
-class Run:
+class GalleryJob:
     """One gallery on its way through a model.
 
     Attributes:
@@ -40,7 +40,7 @@ class Run:
     model: str
     visitor: str
     settings: Settings
-    caller: str = field(default="", kw_only=True)
+    client: str = field(default="", kw_only=True)
     id: str = field(default_factory=lambda: secrets.token_urlsafe(24), kw_only=True)
     state: str = field(default="waiting", kw_only=True)
     error: str = field(default="", kw_only=True)
@@ -61,17 +61,17 @@ class Run:
 
     @property
     def over(self) -> bool:
-        return self.state in OVER
+        return self.state in FINAL_STATES
 
     @property
     def unseen(self) -> bool:
         """Whether nobody looks at it any more, so that it gives way to others."""
-        return self.closed or time.monotonic() - self.seen > PATIENCE
+        return self.closed or time.monotonic() - self.seen > UNSEEN_SECONDS
 
     @property
     def closed(self) -> bool:
         """Whether its page was closed, and no other one has asked for it since."""
-        return self.seen < self.left < time.monotonic() - GONE
+        return self.seen < self.left < time.monotonic() - CLOSED_SECONDS
 
     @property
     def speed(self) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Turns:
+class LatestRequest:
     """Hands out numbers, in order, to each visitor's requests."""
 
     def __init__(self):

@@ -8,26 +8,26 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.fair_line import CROWDED, FairLine
+from vitdemo.core.jobs.fair_queue import CROWDED, FairQueue
 
-AT_ONCE = 4  # photos decoded and prepared at the same time
+WORKERS = 4  # photos decoded and prepared at the same time
 
 
-class Place:
+class Ticket:
     """A place in the line, to be made in the event loop.
 
     Attributes:
         result: comes in the end. Raises: what the work raised; UserError where it had to give way to other callers'.
     """
 
-    def __init__(self, desk: "Desk", work: Callable[[], Any]):
-        self._desk, self.work, self.done = desk, work, Future()
+    def __init__(self, photo_queue: "PhotoQueue", work: Callable[[], Any]):
+        self._photo_queue, self.work, self.done = photo_queue, work, Future()
         self.result = asyncio.wrap_future(self.done)
 
     @property
     def before(self) -> int:
         """How many have still to begin before it."""
-        return self._desk.before(self)
+        return self._photo_queue.before(self)
 
     @property
     def words(self) -> str:
@@ -36,7 +36,7 @@ class Place:
         return f"{before} photos are before yours …" if before > 1 else "Looking at the photo …"
 
 
-class Desk:
+class PhotoQueue:
     """Takes work in.
 
     Args:
@@ -46,20 +46,20 @@ class Desk:
 
     def __init__(self, most: int, coming: Callable[[], AbstractContextManager] = nullcontext):
         self._coming = coming
-        self._line: FairLine[Place] = FairLine(most)
-        self._free = AT_ONCE
+        self._line: FairQueue[Ticket] = FairQueue(most)
+        self._free = WORKERS
         self._lock = threading.Lock()
-        self._workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="desk")
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="desk")
 
-    def take(self, work: Callable[[], Any], caller: str = "") -> Place:
+    def take(self, work: Callable[[], Any], client: str = "") -> Ticket:
         """Queue up, from the event loop. Raises: UserError where too many wait already."""
-        place = Place(self, work)
+        place = Ticket(self, work)
         with self._lock:
             if self._free:
                 self._free -= 1
                 self._workers.submit(self._work, place)
                 return place
-            gone = self._line.join(place, caller)
+            gone = self._line.join(place, client)
             waiting = len(self._line)
         if gone is place:
             raise UserError(f"The app is busy: {waiting} photos are waiting before yours. Try again in a minute.")
@@ -68,16 +68,16 @@ class Desk:
             gone.done.set_exception(UserError(CROWDED))
         return place
 
-    def before(self, place: Place) -> int:
+    def before(self, place: Ticket) -> int:
         """How many have still to begin before it."""
         with self._lock:
             return self._line.before(place)
 
-    def _leave(self, place: Place) -> None:
+    def _leave(self, place: Ticket) -> None:
         with self._lock:
             self._line.remove(place)
 
-    def _work(self, place: Place | None) -> None:
+    def _work(self, place: Ticket | None) -> None:
         """Do this, then what waits, until nothing does."""
         while place:
             if place.done.set_running_or_notify_cancel():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ask
-from vitdemo.attention import maps, render
-from vitdemo.attention.gradients import attention_gradient
-from vitdemo.core.trace import trace
+from tests.support.apps import ask_by_client
+from vitdemo.attention.drawing import render
+from vitdemo.attention.methods import maps
+from vitdemo.attention.methods.gradients import attention_gradient
+from vitdemo.core.inference.trace import trace
 
 CALL = """
 import json, sys
@@ -27,7 +28,7 @@ print(json.dumps(answers))
 
 
 def call(server, path, *asked: dict) -> list[dict]:
-    return ask(CALL, server, str(path), json.dumps(asked))
+    return ask_by_client(CALL, server, str(path), json.dumps(asked))
 
 
 def test_maps_and_files(app, bundle, vit, engine, picture):

@@ -9,28 +9,28 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import noise
-from tests.small_vits import KINDS, small_vit
-from vitdemo.attention import maps
-from vitdemo.attention.gradients import attention_gradient
+from tests.support.pictures import noise
+from tests.support.small_vits import KINDS, small_vit
+from vitdemo.attention.methods import maps
+from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.trace import Trace, trace
-from vitdemo.ui import attention_answers, attention_scenes
-from vitdemo.ui.attention_downloads import download
-from vitdemo.ui.attention_looks import look, pack
-from vitdemo.ui.attention_scenes import Scenes
-from vitdemo.ui.upload import Upload
+from vitdemo.core.inference.trace import Trace, trace
+from vitdemo.ui.server.upload import Upload
+from vitdemo.ui.tabs.attention import routes
+from vitdemo.ui.tabs.attention.downloads import download
+from vitdemo.ui.tabs.attention.page_data import pack, page_data
+from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 
 
 @pytest.fixture
-def scenes(tmp_path, monkeypatch, engine):
+def sessions(tmp_path, monkeypatch, engine):
     """Scenes of a store whose one model is a small ViT."""
-    monkeypatch.setattr(attention_scenes, "get_upload_folder", lambda: str(tmp_path / "uploads"))
+    monkeypatch.setattr("vitdemo.ui.tabs.attention.sessions.get_upload_folder", lambda: str(tmp_path / "uploads"))
     loading = SimpleNamespace(vit=small_vit())
     loading.result = lambda timeout=None: loading.vit
     store = SimpleNamespace(settings=Settings(), engine=engine, get=lambda name, visitor: loading, loading=loading)
-    return Scenes(store)
+    return AttentionSessions(store)
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def upload(tmp_path):
     return Upload(tmp_path / "photo.png", "photo.png")
 
 
-def seen(scenes, upload, vit=None, visitor="v"):
-    vit = vit or scenes.store.loading.vit
-    scenes.store.loading.vit = vit
-    return look(scenes, visitor, "small", vit, upload, vit.preprocessing)
+def seen(sessions, upload, vit=None, visitor="v"):
+    vit = vit or sessions.store.loading.vit
+    sessions.store.loading.vit = vit
+    return page_data(sessions, visitor, "small", vit, upload, vit.preprocessing)
 
 
 def section(told: dict, name: str) -> np.ndarray:
@@ -52,9 +52,9 @@ def section(told: dict, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_numbers_are_the_traces(kind, scenes, upload):
+def test_the_numbers_are_the_traces(kind, sessions, upload):
     vit = small_vit(kind)
-    told = seen(scenes, upload, vit)
+    told = seen(sessions, upload, vit)
     traced = trace(vit, vit.preprocessing(noise(90, 70)))
     cls = maps.cls_attention(traced)
     np.testing.assert_allclose(section(told, "heads"), cls.flatten(), atol=1e-6)
@@ -70,25 +70,25 @@ def test_the_numbers_are_the_traces(kind, scenes, upload):
     assert told["headsOff"] == (kind != "parallel")
 
 
-def test_a_model_without_classes_has_no_answers(scenes, upload):
+def test_a_model_without_classes_has_no_answers(sessions, upload):
     vit = replace(small_vit(), labels=())
-    told = seen(scenes, upload, vit)
+    told = seen(sessions, upload, vit)
     assert (told["top"], told["lens"], told["headsOff"]) == ([], [], False)
-    ask = {each.__name__: each for each in attention_answers.functions(scenes)}
+    ask = {each.__name__: each for each in routes.functions(sessions)}
     assert "gives features, not classes" in ask["relevance"]({"scene": told["scene"], "target": 0})["error"]
     assert ask["classes"]({"scene": told["scene"], "words": "a"}) == {"classes": []}
 
 
-def test_a_model_whose_attention_cannot_be_read(scenes, upload, monkeypatch):
+def test_a_model_whose_attention_cannot_be_read(sessions, upload, monkeypatch):
     vit = small_vit()
     vit.module.blocks[1].attn = torch.nn.Identity()
     with pytest.raises(UserError, match="can't be shown: choose another model"):
-        seen(scenes, upload, vit)
+        seen(sessions, upload, vit)
 
 
-def test_what_the_page_asks_later(scenes, upload, engine):
-    told = seen(scenes, upload)
-    vit, ask = scenes.store.loading.vit, {each.__name__: each for each in attention_answers.functions(scenes)}
+def test_what_the_page_asks_later(sessions, upload, engine):
+    told = seen(sessions, upload)
+    vit, ask = sessions.store.loading.vit, {each.__name__: each for each in routes.functions(sessions)}
     tensor = vit.preprocessing(noise(90, 70))
     answer = ask["relevance"]({"scene": told["scene"], "target": 3})
     traced = trace(vit, tensor)
@@ -108,12 +108,12 @@ def test_what_the_page_asks_later(scenes, upload, engine):
         assert ask[name](None)["error"]
 
 
-def test_what_runs_no_model_takes_the_server_no_time(scenes, upload, monkeypatch):
-    told = seen(scenes, upload)
+def test_what_runs_no_model_takes_the_server_no_time(sessions, upload, monkeypatch):
+    told = seen(sessions, upload)
     attention = torch.rand(12, 12, 197, 197).softmax(-1)  # as large as ViT-B/16's
     large = Trace(torch.rand(8), attention, torch.zeros(12, 197, 8), torch.eye(197)[0], True, 1, (14, 14), (16, 16))
-    monkeypatch.setattr(scenes, "trace", lambda scene, vit: large)
-    ask = {each.__name__: each for each in attention_answers.functions(scenes)}
+    monkeypatch.setattr(sessions, "trace", lambda session, vit: large)
+    ask = {each.__name__: each for each in routes.functions(sessions)}
     for name, asked in {"head": {"head": 7}, "classes": {"words": "a"}}.items():
         took = []
         for _ in range(5):
@@ -124,16 +124,16 @@ def test_what_runs_no_model_takes_the_server_no_time(scenes, upload, monkeypatch
         assert min(took) < 50
 
 
-def test_scenes_come_and_go(scenes, upload):
-    told = [seen(scenes, upload) for _ in range(3)]
+def test_scenes_come_and_go(sessions, upload):
+    told = [seen(sessions, upload) for _ in range(3)]
     with pytest.raises(UserError, match="not here any more"):
-        scenes.get(told[0]["scene"])
-    kept = scenes.get(told[2]["scene"])
+        sessions.get(told[0]["scene"])
+    kept = sessions.get(told[2]["scene"])
     assert kept.folder.is_dir()
-    other = seen(scenes, upload, visitor="w")
-    scenes.leave("v")
+    other = seen(sessions, upload, visitor="w")
+    sessions.leave("v")
     assert not kept.folder.exists()
-    assert scenes.get(other["scene"])
+    assert sessions.get(other["scene"])
 
 
 def test_sections_begin_where_a_page_can_read_them():
@@ -142,10 +142,10 @@ def test_sections_begin_where_a_page_can_read_them():
     assert np.frombuffer(data, np.float32, 2, 4).tolist() == [0, 1]
 
 
-def test_one_file_at_a_time_is_made_of_a_photo(scenes, upload):
+def test_one_file_at_a_time_is_made_of_a_photo(sessions, upload):
     """It takes ten times the photo's pixels in memory, and some seconds."""
-    told = seen(scenes, upload)
-    scene, asked = scenes.get(told["scene"]), {"method": "rollout", "kind": "png"}
-    with scene.drawing, pytest.raises(UserError, match="A file of this photo is being made: wait for it"):
-        download(scenes, scene, asked)
-    assert download(scenes, scene, asked)["path"].endswith("overlay.png")
+    told = seen(sessions, upload)
+    session, asked = sessions.get(told["scene"]), {"method": "rollout", "kind": "png"}
+    with session.drawing, pytest.raises(UserError, match="A file of this photo is being made: wait for it"):
+        download(sessions, session, asked)
+    assert download(sessions, session, asked)["path"].endswith("overlay.png")

@@ -8,9 +8,10 @@ import zipfile
 import pytest
 from PIL import Image
 
-from tests.conftest import ask, noise
+from tests.support.apps import ask_by_client
+from tests.support.pictures import noise
 from vitdemo.classify.photo import classify
-from vitdemo.core.photos import open_photo
+from vitdemo.core.photos.photo import open_photo
 
 CALL = """
 import json, sys
@@ -24,7 +25,7 @@ except Exception as error:
 
 
 def call(server, path, model="", top=5) -> dict:
-    return ask(CALL, server, str(path), model, str(top))
+    return ask_by_client(CALL, server, str(path), model, str(top))
 
 
 def test_classify_answers_as_the_model_does(app, bundle, vit, engine, picture, settings):
@@ -60,7 +61,7 @@ except Exception as error:
 
 
 def call_many(server, *paths) -> dict:
-    return ask(MANY, server, *map(str, paths))
+    return ask_by_client(MANY, server, *map(str, paths))
 
 
 def test_many_photos_at_once(app, bundle, vit, engine, tmp_path):

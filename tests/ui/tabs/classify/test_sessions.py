@@ -7,15 +7,15 @@ import weakref
 
 import pytest
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.fair_line import CROWDED
-from vitdemo.core.gallery import find_items
-from vitdemo.core.store import ModelStore
-from vitdemo.ui.gallery_panel import _poll
-from vitdemo.ui.gallery_runs import GalleryRun, GalleryRuns
-from vitdemo.ui.runs import AT_ONCE
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.jobs.fair_queue import CROWDED
+from vitdemo.core.photos.gallery import find_items
+from vitdemo.ui.sessions.gallery_jobs import MAX_RUNNING
+from vitdemo.ui.tabs.classify.gallery_panel import _poll
+from vitdemo.ui.tabs.classify.sessions import ClassifyJob, ClassifyJobs
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def store(bundle):
 
 
 @pytest.fixture
-def runs(bundle):
-    return GalleryRuns(ModelStore(Settings(model=f"local-dir:{bundle}", max_queue=5)))
+def jobs(bundle):
+    return ClassifyJobs(ModelStore(Settings(model=f"local-dir:{bundle}", max_queue=5)))
 
 
 class Held:
@@ -57,101 +57,101 @@ def wait_for(condition) -> None:
         time.sleep(0.01)
 
 
-def test_a_gallery_runs_to_its_end(runs, items):
-    run = runs.start(items, "", "ann")
-    wait_for(lambda: run.over)
-    assert (run.state, run.error, [row.path for row in run.rows]) == ("done", "", [item.name for item in items])
-    assert runs.get(run.id) is run
-    assert run.speed > 0
+def test_a_gallery_runs_to_its_end(jobs, items):
+    job = jobs.start(items, "", "ann")
+    wait_for(lambda: job.over)
+    assert (job.state, job.error, [row.path for row in job.rows]) == ("done", "", [item.name for item in items])
+    assert jobs.get(job.id) is job
+    assert job.speed > 0
 
 
-def test_two_at_a_time_and_the_others_know_their_place(runs, items):
+def test_two_at_a_time_and_the_others_know_their_place(jobs, items):
     held = [Held(items) for _ in range(4)]
-    started = [runs.start(each, "", f"visitor {number}") for number, each in enumerate(held)]
-    wait_for(lambda: [run.state for run in started] == ["running"] * AT_ONCE + ["waiting"] * 2)
-    assert [runs.place(run) for run in started] == [0, 0, 1, 2]
-    assert "2 other galleries" in runs.said(started[3])
+    started = [jobs.start(each, "", f"visitor {number}") for number, each in enumerate(held)]
+    wait_for(lambda: [job.state for job in started] == ["running"] * MAX_RUNNING + ["waiting"] * 2)
+    assert [jobs.place(job) for job in started] == [0, 0, 1, 2]
+    assert "2 other galleries" in jobs.said(started[3])
     held[1].go.set()
     wait_for(lambda: started[1].over and started[2].state == "running")
     for each in held:
         each.go.set()
-    wait_for(lambda: all(run.state == "done" for run in started))
+    wait_for(lambda: all(job.state == "done" for job in started))
 
 
-def test_a_full_line_is_said(runs, items):
+def test_a_full_line_is_said(jobs, items):
     held = Held(items)
-    started = [runs.start(held, "", f"visitor {number}") for number in range(AT_ONCE + 5)]
+    started = [jobs.start(held, "", f"visitor {number}") for number in range(MAX_RUNNING + 5)]
     with pytest.raises(UserError, match="The app is busy: 5 galleries are waiting"):
-        runs.start(items, "", "late")
+        jobs.start(items, "", "late")
     held.go.set()
-    wait_for(lambda: all(run.over for run in started))
+    wait_for(lambda: all(job.over for job in started))
 
 
-def test_callers_take_turns_and_who_has_most_gives_way(runs, items):
+def test_callers_take_turns_and_who_has_most_gives_way(jobs, items):
     held = Held(items)
-    many = [runs.start(held, "", f"visitor {number}", "10.0.0.9") for number in range(AT_ONCE + 5)]
-    one = runs.start(items, "", "ann", "10.0.0.7")
+    many = [jobs.start(held, "", f"visitor {number}", "10.0.0.9") for number in range(MAX_RUNNING + 5)]
+    one = jobs.start(items, "", "ann", "10.0.0.7")
     wait_for(lambda: many[-1].over)
     assert (many[-1].state, many[-1].error) == ("failed", CROWDED)
-    assert [runs.place(run) for run in (*many[: AT_ONCE + 1], one, many[AT_ONCE + 1])] == [0] * AT_ONCE + [1, 2, 3]
+    assert [jobs.place(job) for job in (*many[: MAX_RUNNING + 1], one, many[MAX_RUNNING + 1])] == [0] * MAX_RUNNING + [1, 2, 3]
     with pytest.raises(UserError, match="The app is busy: 5 galleries are waiting"):
-        runs.start(items, "", "late", "10.0.0.9")
+        jobs.start(items, "", "late", "10.0.0.9")
     held.go.set()
-    wait_for(lambda: one.over and all(run.over for run in many))
-    assert [run.state for run in (one, *many)] == ["done"] * (AT_ONCE + 5) + ["failed"]
+    wait_for(lambda: one.over and all(job.over for job in many))
+    assert [job.state for job in (one, *many)] == ["done"] * (MAX_RUNNING + 5) + ["failed"]
 
 
 @pytest.mark.parametrize("waiting", [True, False])
-def test_one_machine_can_not_fill_the_memory_for_all(runs, items, waiting, monkeypatch):
-    monkeypatch.setattr(runs, "most_rows", 12)
-    early = runs.start(items, "", "", "10.0.0.7")  # three rows each
+def test_one_machine_can_not_fill_the_memory_for_all(jobs, items, waiting, monkeypatch):
+    monkeypatch.setattr(jobs, "most_rows", 12)
+    early = jobs.start(items, "", "", "10.0.0.7")  # three rows each
     wait_for(lambda: early.over)
     held = Held(items)
     if not waiting:
         held.go.set()
     many = []
     for number in range(3):
-        many.append(runs.start(held, "", f"visitor {number}", "10.0.0.9"))
+        many.append(jobs.start(held, "", f"visitor {number}", "10.0.0.9"))
         wait_for(lambda: many[-1].over or waiting)
-    late = runs.start(items, "", "", "10.0.0.8")
+    late = jobs.start(items, "", "", "10.0.0.8")
     gone = many[-1] if waiting else many[0]  # what is at work stays; of what is done the longest unseen goes
-    assert [run for run in (early, *many, late) if run.id not in runs._runs] == [gone]
+    assert [job for job in (early, *many, late) if job.id not in jobs._jobs] == [gone]
     if waiting:
         with pytest.raises(UserError, match="busy with other visitors' photos"):
-            runs.start(held, "", "visitor 4", "10.0.0.9")
+            jobs.start(held, "", "visitor 4", "10.0.0.9")
     else:
-        runs.start(held, "", "visitor 4", "10.0.0.9")
-    assert {early.id, late.id} <= set(runs._runs)
+        jobs.start(held, "", "visitor 4", "10.0.0.9")
+    assert {early.id, late.id} <= set(jobs._jobs)
     held.go.set()
-    wait_for(lambda: late.over and all(run.over for run in many))
+    wait_for(lambda: late.over and all(job.over for job in many))
 
 
-def test_many_small_galleries_count_as_well(runs, items, monkeypatch):
-    monkeypatch.setattr("vitdemo.ui.runs.MOST", 10)
-    early = [runs.start(items, "", "", f"10.0.1.{number}") for number in range(4)]
-    wait_for(lambda: all(run.over for run in early))
+def test_many_small_galleries_count_as_well(jobs, items, monkeypatch):
+    monkeypatch.setattr("vitdemo.ui.sessions.gallery_jobs.MAX_GALLERIES", 10)
+    early = [jobs.start(items, "", "", f"10.0.1.{number}") for number in range(4)]
+    wait_for(lambda: all(job.over for job in early))
     for _ in range(12):
-        run = runs.start(items[:1], "", "", "10.0.0.9")
-        wait_for(lambda run=run: run.over)
-    assert [run.id in runs._runs for run in early] == [True] * 4
-    assert len(runs._runs) == 10
+        job = jobs.start(items[:1], "", "", "10.0.0.9")
+        wait_for(lambda job=job: job.over)
+    assert [job.id in jobs._jobs for job in early] == [True] * 4
+    assert len(jobs._jobs) == 10
 
 
-def test_stop_before_its_turn(runs, items):
+def test_stop_before_its_turn(jobs, items):
     held = Held(items)
-    started = [runs.start(held, "", f"visitor {number}") for number in range(3)]
+    started = [jobs.start(held, "", f"visitor {number}") for number in range(3)]
     started[2].stopping.set()
     wait_for(lambda: started[2].over)
     assert (started[2].state, started[2].rows) == ("stopped", [])
     held.go.set()
-    wait_for(lambda: all(run.over for run in started))
+    wait_for(lambda: all(job.over for job in started))
 
 
-def test_a_visitors_second_gallery_stops_the_first(runs, items):
+def test_a_visitors_second_gallery_stops_the_first(jobs, items):
     held = Held(items)
-    first = runs.start(held, "", "ann")
+    first = jobs.start(held, "", "ann")
     wait_for(lambda: first.state == "running")
-    second = runs.start(items, "", "ann")
+    second = jobs.start(items, "", "ann")
     held.go.set()
     wait_for(lambda: first.over and second.over)
     assert (first.state, len(first.rows)) == ("stopped", 1)
@@ -159,37 +159,37 @@ def test_a_visitors_second_gallery_stops_the_first(runs, items):
 
 
 def test_a_model_that_can_not_be_had_fails_in_words(items):
-    runs = GalleryRuns(ModelStore(Settings(model="local-dir:/nowhere")))
-    run = runs.start(items, "", "ann")
-    wait_for(lambda: run.over)
-    assert run.state == "failed"
-    assert run.error.startswith("There is no folder /nowhere")
+    jobs = ClassifyJobs(ModelStore(Settings(model="local-dir:/nowhere")))
+    job = jobs.start(items, "", "ann")
+    wait_for(lambda: job.over)
+    assert job.state == "failed"
+    assert job.error.startswith("There is no folder /nowhere")
 
 
-def test_ids_can_not_be_guessed_and_old_ones_go(runs, items):
-    run = runs.start(items, "", "ann")
-    assert len(run.id) >= 32
-    for unknown in ("", None, 7, run.id[:-1], [run.id]):
+def test_ids_can_not_be_guessed_and_old_ones_go(jobs, items):
+    job = jobs.start(items, "", "ann")
+    assert len(job.id) >= 32
+    for unknown in ("", None, 7, job.id[:-1], [job.id]):
         with pytest.raises(UserError, match="not here any more"):
-            runs.get(unknown)
-    wait_for(lambda: run.over)
-    run.folder.mkdir(parents=True)
-    run.seen -= 60 * runs.settings.upload_minutes + 1
-    runs.start(items, "", "bob")
+            jobs.get(unknown)
+    wait_for(lambda: job.over)
+    job.folder.mkdir(parents=True)
+    job.seen -= 60 * jobs.settings.upload_minutes + 1
+    jobs.start(items, "", "bob")
     with pytest.raises(UserError, match="not here any more"):
-        runs.get(run.id)
-    assert not run.folder.exists()
+        jobs.get(job.id)
+    assert not job.folder.exists()
 
 
 def test_a_remembered_gallery_keeps_no_model_in_memory(store, items, bundle):
-    runs = GalleryRuns(store)
-    run = runs.start(items, store.settings.model, "me")
-    wait_for(lambda: run.over)
-    assert (run.state, len(run.rows), runs.title(run)) == ("done", 3, bundle.name)
+    jobs = ClassifyJobs(store)
+    job = jobs.start(items, store.settings.model, "me")
+    wait_for(lambda: job.over)
+    assert (job.state, len(job.rows), jobs.title(job)) == ("done", 3, bundle.name)
     module = weakref.ref(store.get().result().module)
     store._models.clear()
     wait_for(lambda: gc.collect() is not None and module() is None)
-    assert runs.get(run.id) is run
+    assert jobs.get(job.id) is job
 
 
 def test_a_gallery_holds_its_model_while_it_works_and_takes_none_from_its_visitor(store, items, monkeypatch):
@@ -205,25 +205,25 @@ def test_a_gallery_holds_its_model_while_it_works_and_takes_none_from_its_visito
     loading.result()
     other = store._models["other"] = type(loading)("other")  # what the visitor has chosen in the header since
     other.holders["me"] = time.monotonic()
-    run = GalleryRuns(store).start(items, store.settings.model, "me")
+    job = ClassifyJobs(store).start(items, store.settings.model, "me")
     assert begun.wait(60)
-    assert list(loading.holders) == [run.id]
+    assert list(loading.holders) == [job.id]
     assert list(other.holders) == ["me"]
     go.set()
-    wait_for(lambda: run.over and not loading.holders)
+    wait_for(lambda: job.over and not loading.holders)
 
 
 def test_a_dropped_gallery_is_forgotten(store, items):
-    runs = GalleryRuns(store)
-    run = runs.start(items, store.settings.model, "")
-    runs.drop(run)
+    jobs = ClassifyJobs(store)
+    job = jobs.start(items, store.settings.model, "")
+    jobs.drop(job)
     with pytest.raises(UserError, match="not here any more"):
-        runs.get(run.id)
-    wait_for(lambda: run.over)
+        jobs.get(job.id)
+    wait_for(lambda: job.over)
 
 
 def test_a_gallery_that_ends_between_two_looks_is_not_over_before_its_last_rows_are_sent(store, items):
-    class Ending(GalleryRun):
+    class Ending(ClassifyJob):
         """Ends as soon as somebody has seen that it runs."""
 
         looks = 0
@@ -237,79 +237,79 @@ def test_a_gallery_that_ends_between_two_looks_is_not_over_before_its_last_rows_
         def state(self, value: str) -> None:
             pass
 
-    runs = GalleryRuns(store)
-    run = Ending(items, store.settings.model, "me", store.settings, 5)
-    runs._runs[run.id] = run
-    assert _poll(runs)({"run": run.id})["state"] == "running"
+    jobs = ClassifyJobs(store)
+    job = Ending(items, store.settings.model, "me", store.settings, 5)
+    jobs._jobs[job.id] = job
+    assert _poll(jobs)({"run": job.id})["state"] == "running"
 
 
 def test_the_longest_unseen_go_where_there_are_too_many_rows(store, items, monkeypatch):
-    runs, kept = GalleryRuns(store), []
-    monkeypatch.setattr(runs, "most_rows", 9)
+    jobs, kept = ClassifyJobs(store), []
+    monkeypatch.setattr(jobs, "most_rows", 9)
     for _ in range(4):  # three rows each
-        kept.append(runs.start(items, store.settings.model, ""))
+        kept.append(jobs.start(items, store.settings.model, ""))
         wait_for(lambda: kept[-1].over)
-    runs.start(items, store.settings.model, "")
-    assert [run.id in runs._runs for run in kept] == [False, False, True, True]
+    jobs.start(items, store.settings.model, "")
+    assert [job.id in jobs._jobs for job in kept] == [False, False, True, True]
 
 
-def given_up(run, how: str) -> None:
+def given_up(job, how: str) -> None:
     """As if its visitor had closed the page a while ago, or looked at something else for long."""
-    run.seen -= 61 if how == "closed" else 601
-    run.left = run.seen + 0.5 if how == "closed" else 0.0
+    job.seen -= 61 if how == "closed" else 601
+    job.left = job.seen + 0.5 if how == "closed" else 0.0
 
 
 @pytest.mark.parametrize("how", ["closed", "not looked at"])
-def test_work_that_nobody_looks_at_ends_where_others_wait_for_it(runs, items, how, monkeypatch):
+def test_work_that_nobody_looks_at_ends_where_others_wait_for_it(jobs, items, how, monkeypatch):
     go = threading.Event()
-    monkeypatch.setattr(runs, "_process", lambda run, vit: run.stopping.wait(60) if run.visitor == "ann" else go.wait(60))
-    first = runs.start(items, "", "ann")
-    second = runs.start(items, "", "bob")
+    monkeypatch.setattr(jobs, "_process", lambda job, vit: job.stopping.wait(60) if job.visitor == "ann" else go.wait(60))
+    first = jobs.start(items, "", "ann")
+    second = jobs.start(items, "", "bob")
     wait_for(lambda: (first.state, second.state) == ("running", "running"))
     given_up(first, how)
-    runs.sweep()
+    jobs.sweep()
     assert not first.stopping.is_set()  # nobody waits
-    third = runs.start(items, "", "eve")
-    runs.sweep()
+    third = jobs.start(items, "", "eve")
+    jobs.sweep()
     wait_for(lambda: (first.state, second.state, third.state) == ("stopped", "running", "running"))
     go.set()
     wait_for(lambda: second.over and third.over)
 
 
-def test_a_page_that_was_closed_and_one_that_comes_back(runs, items):
-    run = runs.start(items, "", "ann")
-    wait_for(lambda: run.over)
-    runs.leave("ann")
-    assert run.left > run.seen
-    runs.attach(run.id, "ann after a reload")
-    assert run.left < run.seen
-    runs.leave("ann")
-    assert run.left < run.seen
-    runs.leave("")
+def test_a_page_that_was_closed_and_one_that_comes_back(jobs, items):
+    job = jobs.start(items, "", "ann")
+    wait_for(lambda: job.over)
+    jobs.leave("ann")
+    assert job.left > job.seen
+    jobs.attach(job.id, "ann after a reload")
+    assert job.left < job.seen
+    jobs.leave("ann")
+    assert job.left < job.seen
+    jobs.leave("")
 
 
 @pytest.mark.parametrize("how", ["closed", "not looked at"])
-def test_a_gallery_that_nobody_looks_at_gives_its_room_to_others(runs, items, how, monkeypatch):
-    monkeypatch.setattr(runs, "most_rows", 9)
-    monkeypatch.setattr(runs, "_process", lambda run, vit: run.stopping.wait(60))
-    started = [runs.start(items, "", f"visitor {number}") for number in range(3)]  # three rows each
+def test_a_gallery_that_nobody_looks_at_gives_its_room_to_others(jobs, items, how, monkeypatch):
+    monkeypatch.setattr(jobs, "most_rows", 9)
+    monkeypatch.setattr(jobs, "_process", lambda job, vit: job.stopping.wait(60))
+    started = [jobs.start(items, "", f"visitor {number}") for number in range(3)]  # three rows each
     with pytest.raises(UserError, match="busy with other visitors' photos"):
-        runs.start(items, "", "late")
+        jobs.start(items, "", "late")
     given_up(started[1], how)
-    runs.start(items, "", "late").stopping.set()
-    assert [run.id in runs._runs for run in started] == [True, False, True]
-    for run in started:
-        run.stopping.set()
-    wait_for(lambda: all(run.over for run in started))
+    jobs.start(items, "", "late").stopping.set()
+    assert [job.id in jobs._jobs for job in started] == [True, False, True]
+    for job in started:
+        job.stopping.set()
+    wait_for(lambda: all(job.over for job in started))
 
 
 def test_where_room_is_short_those_whose_page_was_closed_go_first(store, items, monkeypatch):
-    runs, kept = GalleryRuns(store), []
-    monkeypatch.setattr(runs, "most_rows", 9)
+    jobs, kept = ClassifyJobs(store), []
+    monkeypatch.setattr(jobs, "most_rows", 9)
     for number in range(3):
-        kept.append(runs.start(items, store.settings.model, f"visitor {number}"))
+        kept.append(jobs.start(items, store.settings.model, f"visitor {number}"))
         wait_for(lambda: kept[-1].over)
-    runs.leave("visitor 1")
-    late = runs.start(items, store.settings.model, "")
-    assert [run.id in runs._runs for run in kept] == [True, False, True]
+    jobs.leave("visitor 1")
+    late = jobs.start(items, store.settings.model, "")
+    assert [job.id in jobs._jobs for job in kept] == [True, False, True]
     wait_for(lambda: late.over)

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from tests.conftest import ask, noise
+from tests.support.apps import ask_by_client
+from tests.support.pictures import noise
 from vitdemo.core.config import Settings
-from vitdemo.core.gallery import find_items
-from vitdemo.embeddings.atlas import MapOptions, draw
-from vitdemo.embeddings.gallery import Embedding
+from vitdemo.core.photos.gallery import find_items
+from vitdemo.embeddings.maps.atlas import MapOptions, draw
+from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
 CALL = """
 import json, sys
@@ -36,10 +37,12 @@ def photos(tmp_path_factory) -> list[str]:
 
 
 def test_rows_maps_and_files(app, vit, engine, photos, tmp_path):
-    embedding = Embedding(find_items(photos), vit, engine, Settings(cache_dir=tmp_path))
+    embedding = EmbeddingGallery(find_items(photos), vit, engine, Settings(cache_dir=tmp_path))
     for _ in embedding.work():
         pass
-    plain, mean = ask(CALL, app, json.dumps(photos), json.dumps([{}, {"layer": "2", "pool": "mean", "dimensions": 3, "file": "npz"}]))
+    plain, mean = ask_by_client(
+        CALL, app, json.dumps(photos), json.dumps([{}, {"layer": "2", "pool": "mean", "dimensions": 3, "file": "npz"}])
+    )
     for told, layer, pool, dimensions in ((plain, "final", "cls", 2), (mean, 2, "mean", 3)):
         answer, vectors = told["answer"], embedding.vectors(layer, pool)
         assert (answer["model"], answer["layer"], answer["pool"]) == (vit.name, layer, pool)
@@ -67,10 +70,10 @@ def test_what_is_refused_is_said(app, photos):
         {"file": ["npz"]},
         {"model": "/etc/passwd"},
     ]
-    said = [each["error"] for each in ask(CALL, app, json.dumps(photos[:1]), json.dumps(asked))]
+    said = [each["error"] for each in ask_by_client(CALL, app, json.dumps(photos[:1]), json.dumps(asked))]
     for each, words in zip(
         said, ("layer from 1 to 3", "cls or mean", "2 or 3", "cosine", "file must be", "file must be", "no model of that name"), strict=True
     ):
         assert words in each
-    (none,) = ask(CALL, app, "[]", "[{}]")
+    (none,) = ask_by_client(CALL, app, "[]", "[{}]")
     assert none["error"].endswith("There are no photos: send some.")

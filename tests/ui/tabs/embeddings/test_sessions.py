@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import noise
+from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import uploaded_items
-from vitdemo.core.photos import open_photo
-from vitdemo.core.store import ModelStore
-from vitdemo.embeddings.atlas import MapOptions, draw
-from vitdemo.embeddings.nearest import NEAR_DUPLICATE
-from vitdemo.embeddings.patches import correspondence, patch_colours
-from vitdemo.embeddings.scores import score_layer
-from vitdemo.embeddings.vectors import patch_tokens
-from vitdemo.ui import embedding_answers
-from vitdemo.ui.embedding_answers import map_numbers
-from vitdemo.ui.embedding_downloads import as_script
-from vitdemo.ui.embedding_maps import Drawn, MapKey
-from vitdemo.ui.embedding_runs import EmbeddingRuns
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.photos.gallery import uploaded_items
+from vitdemo.core.photos.photo import open_photo
+from vitdemo.embeddings.maps.atlas import MapOptions, draw
+from vitdemo.embeddings.maps.nearest import NEAR_DUPLICATE
+from vitdemo.embeddings.maps.scores import score_layer
+from vitdemo.embeddings.vectors.extract import patch_tokens
+from vitdemo.embeddings.vectors.patches import correspondence, patch_colours
+from vitdemo.ui.tabs.embeddings import routes
+from vitdemo.ui.tabs.embeddings.downloads import as_script
+from vitdemo.ui.tabs.embeddings.maps import FinishedMap, MapKey
+from vitdemo.ui.tabs.embeddings.page_data import map_numbers
+from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
 
 KEY = {"layer": "final", "pool": "cls", "dimensions": 2, "neighbours": 15, "min_dist": 0.1, "metric": "cosine", "seed": 0}
 EVIL = "c<img src=x onerror=alert(1)><!--.png"
@@ -58,25 +58,25 @@ def files(tmp_path_factory) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def runs(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr("vitdemo.ui.run.get_upload_folder", lambda: str(tmp_path / "uploads"))
-    runs = EmbeddingRuns(ModelStore(Settings(model=f"local-dir:{bundle}", device="cpu", cache_dir=tmp_path / "cache")))
-    runs.mapper = Here()
-    return runs
+def jobs(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitdemo.ui.sessions.gallery_job.get_upload_folder", lambda: str(tmp_path / "uploads"))
+    jobs = EmbeddingJobs(ModelStore(Settings(model=f"local-dir:{bundle}", device="cpu", cache_dir=tmp_path / "cache")))
+    jobs.mapper = Here()
+    return jobs
 
 
 @pytest.fixture
-def run(runs, files):
-    run = runs.start(uploaded_items(files, runs.settings), "", "ann")
-    wait_for(lambda: run.over and run.maps and run.maps.idle)
-    return run
+def job(jobs, files):
+    job = jobs.start(uploaded_items(files, jobs.settings), "", "ann")
+    wait_for(lambda: job.over and job.maps and job.maps.idle)
+    return job
 
 
 @pytest.fixture
-def ask(runs, run):
+def ask(jobs, job):
     """ask("photo", id=3) → what the page is answered."""
-    functions = {each.__name__: each for each in embedding_answers.functions(runs)}
-    return lambda name, **asked: functions[name]({"run": run.id, **KEY, **asked})
+    functions = {each.__name__: each for each in routes.functions(jobs)}
+    return lambda name, **asked: functions[name]({"run": job.id, **KEY, **asked})
 
 
 def wait_for(condition) -> None:
@@ -91,33 +91,33 @@ def numbers(answer: dict) -> dict[str, np.ndarray]:
     return {name: np.frombuffer(data, kind, count, start) for name, (kind, start, count) in answer["sections"].items()}
 
 
-def test_vectors_maps_and_scores_of_all_layers(run, ask):
-    assert (run.state, run.error, run.done) == ("done", "", 6)
+def test_vectors_maps_and_scores_of_all_layers(job, ask):
+    assert (job.state, job.error, job.done) == ("done", "", 6)
     told = ask("poll")
     assert (told["done"], told["total"], told["wrong"]) == (6, 6, 1)
     assert [each["name"] for each in told["errors"]] == ["dogs/broken.png"]
     assert (told["layers"], told["pools"]) == ((1, 2, 3, "final"), ("cls", "mean"))
     for layer in told["layers"]:
-        drawn = run.maps.ask(MapKey(layer, "cls"))
-        assert isinstance(drawn, Drawn)
+        drawn = job.maps.ask(MapKey(layer, "cls"))
+        assert isinstance(drawn, FinishedMap)
         assert drawn.atlas.positions.shape == (5, 2)
-    first = draw(run.embedding.vectors("final"), MapOptions())
+    first = draw(job.embedding.vectors("final"), MapOptions())
     np.testing.assert_array_equal(numbers(ask("map")["map"])["positions"].reshape(5, 2), first.positions)
-    wait_for(lambda: run.maps.idle)
+    wait_for(lambda: job.maps.idle)
     rows = ask("scores")
     assert rows["complete"]
     distinct, labels = [0, 1, 2, 4], ["cats", "cats", "dogs", "dogs"]
     for row in rows["scores"]:
-        score = score_layer(row["layer"], run.embedding.vectors(row["layer"])[distinct], labels)
+        score = score_layer(row["layer"], job.embedding.vectors(row["layer"])[distinct], labels)
         assert (row["accuracy"], row["silhouette"]) == (score.accuracy, score.silhouette)
 
 
-def test_the_page_gets_photos_by_their_numbers_in_the_gallery(run, ask):
+def test_the_page_gets_photos_by_their_numbers_in_the_gallery(job, ask):
     photos = ask("poll")["photos"]
     rows = json.loads(Path(photos["rows"]).read_text("utf-8"))
     assert [(row["id"], row["name"]) for row in rows] == [(number, name) for number, name in enumerate(NAMES) if number != 2]
     assert [row["duplicate"] for row in rows] == [None, None, None, "cats/b.png", None]
-    assert all(row["probability"] == done.predictions[0].probability for row, done in zip(rows, run.maps.rows, strict=True))
+    assert all(row["probability"] == done.predictions[0].probability for row, done in zip(rows, job.maps.rows, strict=True))
     pictures = numbers({"path": photos["thumbnails"], **photos})
     starts = pictures["starts"]
     for place in range(5):
@@ -125,10 +125,10 @@ def test_the_page_gets_photos_by_their_numbers_in_the_gallery(run, ask):
             assert image.width == 96
 
 
-def test_a_photo_with_its_neighbours(runs, run, ask):
+def test_a_photo_with_its_neighbours(jobs, job, ask):
     told = ask("photo", id=3)
     assert (told["name"], told["folder"], told["grid"]) == (f"dogs/{EVIL}", "dogs", (14, 14))
-    vectors = run.embedding.vectors("final")
+    vectors = job.embedding.vectors("final")
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     alike = dict(zip([0, 1, 3, 4, 5], unit @ unit[2], strict=True))
     del alike[3]
@@ -140,11 +140,11 @@ def test_a_photo_with_its_neighbours(runs, run, ask):
     for number in (2, 6, -1, "3", None, True, 1.0):
         with pytest.raises(UserError, match="no such photo"):
             ask("photo", id=number)
-    path = embedding_answers.original(runs, run.id, 5)
-    assert Path(path).read_bytes() == run.items[5].path.read_bytes()
+    path = routes.original(jobs, job.id, 5)
+    assert Path(path).read_bytes() == job.items[5].path.read_bytes()
 
 
-def test_patches_of_several_photos(runs, run, ask, vit, engine, files):
+def test_patches_of_several_photos(jobs, job, ask, vit, engine, files):
     import torch
 
     inputs = torch.stack([vit.preprocessing(open_photo(files[number][1], Settings()).image) for number in (5, 0)])
@@ -192,19 +192,19 @@ def test_a_map_that_can_not_be_drawn_is_said(ask, change, words):
         ask("map", **change)
 
 
-def test_files_of_all_and_of_some(run, ask, tmp_path):
+def test_files_of_all_and_of_some(job, ask, tmp_path):
     path = ask("download", kind="npz")["path"]
     with np.load(path) as arrays:
-        np.testing.assert_array_equal(arrays["embeddings"], run.embedding.vectors("final"))
+        np.testing.assert_array_equal(arrays["embeddings"], job.embedding.vectors("final"))
         assert arrays["paths"].tolist() == [name for name in NAMES if "broken" not in name]
-        np.testing.assert_array_equal(arrays["map"], run.maps.ask(MapKey("final", "cls")).atlas.positions)
+        np.testing.assert_array_equal(arrays["map"], job.maps.ask(MapKey("final", "cls")).atlas.positions)
     path = ask("download", kind="csv", ids=[5, 0, 99])["path"]
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == ["cats/a.png", "dogs/z.png"]
     near = ask("photo", id=5)["neighbours"]
     assert json.loads(rows[1]["neighbours"]) == [NAMES[each["id"]] for each in near]
-    assert float(rows[1]["e1"]) == pytest.approx(run.embedding.vectors("final")[4, 0])
+    assert float(rows[1]["e1"]) == pytest.approx(job.embedding.vectors("final")[4, 0])
     for ids in ([], [2], [99], "all"):
         with pytest.raises(UserError, match="No photos are chosen"):
             ask("download", kind="csv", ids=ids)
@@ -212,7 +212,7 @@ def test_files_of_all_and_of_some(run, ask, tmp_path):
         ask("download", kind="exe")
 
 
-def test_the_page_to_take_away_holds_all_and_no_markup_of_names(run, ask):
+def test_the_page_to_take_away_holds_all_and_no_markup_of_names(job, ask):
     text = Path(ask("download", kind="html")["path"]).read_text("utf-8")
     assert len(re.findall("<script", text)) == 2
     assert len(re.findall("</script", text)) == 2
@@ -226,35 +226,35 @@ def test_the_page_to_take_away_holds_all_and_no_markup_of_names(run, ask):
         assert json.loads(as_script(each)) == each
 
 
-def test_only_who_knows_the_id_is_answered(runs, run, ask):
+def test_only_who_knows_the_id_is_answered(jobs, job, ask):
     for name in ("poll", "stop", "map", "scores", "photo", "colours", "alike", "download"):
-        for unknown in ("", None, 7, run.id[:-1], [run.id]):
+        for unknown in ("", None, 7, job.id[:-1], [job.id]):
             with pytest.raises(UserError, match="not here any more"):
-                ask(name, run=unknown)
+                ask(name, job=unknown)
     with pytest.raises(UserError, match="not here any more"):
-        runs.attach(run.id[:-1], "bob")
+        jobs.attach(job.id[:-1], "bob")
 
 
-def test_a_gallery_goes_when_its_visitor_does(runs, run, ask, monkeypatch):
-    monkeypatch.setattr("vitdemo.ui.run.GONE", 0.05)
+def test_a_gallery_goes_when_its_visitor_does(jobs, job, ask, monkeypatch):
+    monkeypatch.setattr("vitdemo.ui.sessions.gallery_job.CLOSED_SECONDS", 0.05)
     ask("poll")
-    assert run.folder.exists()
-    runs.attach(run.id, "ann after a reload")
-    runs.leave("ann")
+    assert job.folder.exists()
+    jobs.attach(job.id, "ann after a reload")
+    jobs.leave("ann")
     time.sleep(0.15)
-    runs.sweep()
-    assert runs.get(run.id) is run
-    runs.leave("ann after a reload")
+    jobs.sweep()
+    assert jobs.get(job.id) is job
+    jobs.leave("ann after a reload")
     time.sleep(0.15)
-    runs.sweep()
-    assert not run.folder.exists()
-    assert run.id not in runs._runs
-    assert not isinstance(run.maps.ask(MapKey("final", "mean")), Drawn)
-    assert run.maps.idle  # asked for, but drawn no more
+    jobs.sweep()
+    assert not job.folder.exists()
+    assert job.id not in jobs._jobs
+    assert not isinstance(job.maps.ask(MapKey("final", "mean")), FinishedMap)
+    assert job.maps.idle  # asked for, but drawn no more
 
 
-def test_stop_keeps_what_is_through(runs, files):
-    items = uploaded_items([(f"{number}.png", files[0][1]) for number in range(40)], runs.settings)
+def test_stop_keeps_what_is_through(jobs, files):
+    items = uploaded_items([(f"{number}.png", files[0][1]) for number in range(40)], jobs.settings)
 
     class Stopping(list):
         """Asks to stop once some of it is taken."""
@@ -262,60 +262,60 @@ def test_stop_keeps_what_is_through(runs, files):
         def __iter__(self):
             for number, item in enumerate(super().__iter__()):
                 if number == 30:
-                    runs._runs[next(iter(runs._runs))].stopping.set()
+                    jobs._jobs[next(iter(jobs._jobs))].stopping.set()
                 yield item
 
-    run = runs.start(Stopping(items), "", "ann")
-    wait_for(lambda: run.over)
-    assert run.state == "stopped"
-    assert 0 < run.done < 40
-    assert len(run.maps.rows) == run.done
+    job = jobs.start(Stopping(items), "", "ann")
+    wait_for(lambda: job.over)
+    assert job.state == "stopped"
+    assert 0 < job.done < 40
+    assert len(job.maps.rows) == job.done
 
 
-def test_nothing_that_can_be_read_gives_no_map(runs, files):
-    run = runs.start(uploaded_items([files[2]], runs.settings), "", "ann")
-    wait_for(lambda: run.over)
-    assert (run.state, run.maps) == ("done", None)
+def test_nothing_that_can_be_read_gives_no_map(jobs, files):
+    job = jobs.start(uploaded_items([files[2]], jobs.settings), "", "ann")
+    wait_for(lambda: job.over)
+    assert (job.state, job.maps) == ("done", None)
     with pytest.raises(UserError, match="no vectors in this gallery"):
-        run.mapped()
+        job.mapped()
 
 
-def test_the_map_asked_for_last_is_drawn_next_and_stop_gives_it_up(runs, run):
+def test_the_map_asked_for_last_is_drawn_next_and_stop_gives_it_up(jobs, job):
     steps = []
 
     class Slow(Here):
         def map(self, vectors, options, start=None):
-            from vitdemo.embeddings.progress import Progress
+            from vitdemo.embeddings.progress import WorkProgress
 
             steps.append(options.seed)
             try:
                 while options.seed == 1:
-                    yield Progress("map", 5, 10)
+                    yield WorkProgress("map", 5, 10)
                     time.sleep(0.01)
             finally:
                 steps.append("closed")
             yield draw(vectors, options, start)
 
-    run.maps._mapper = Slow()
+    job.maps._mapper = Slow()
     slow, next_ = MapKey(1, "cls", MapOptions(seed=1)), MapKey(1, "cls", MapOptions(seed=2))
-    wait_for(lambda: getattr(run.maps.ask(slow), "phase", "") == "map")
-    run.maps.stop()
-    wait_for(lambda: run.maps.idle)
+    wait_for(lambda: getattr(job.maps.ask(slow), "phase", "") == "map")
+    job.maps.stop()
+    wait_for(lambda: job.maps.idle)
     assert steps == [1, "closed"]
-    assert run.maps.ask(slow) == "The map was stopped: choose a layer or the settings to draw one."
-    wait_for(lambda: isinstance(run.maps.ask(next_), Drawn))
-    assert run.maps.ask(next_).key == next_
+    assert job.maps.ask(slow) == "The map was stopped: choose a layer or the settings to draw one."
+    wait_for(lambda: isinstance(job.maps.ask(next_), FinishedMap))
+    assert job.maps.ask(next_).key == next_
 
 
-def test_a_map_that_fails_is_said_and_tried_again(run):
+def test_a_map_that_fails_is_said_and_tried_again(job):
     class Broken(Here):
         def map(self, vectors, options, start=None):
             raise UserError("The map's process has ended.")
             yield
 
-    run.maps._mapper = Broken()
+    job.maps._mapper = Broken()
     key = MapKey(2, "cls", MapOptions(seed=3))
-    wait_for(lambda: run.maps.ask(key) == "The map's process has ended.")
-    run.maps._mapper = Here()
-    wait_for(lambda: isinstance(run.maps.ask(key), Drawn))
-    assert map_numbers(run.maps.ask(key))["clusters"].tolist() == [-1] * 5
+    wait_for(lambda: job.maps.ask(key) == "The map's process has ended.")
+    job.maps._mapper = Here()
+    wait_for(lambda: isinstance(job.maps.ask(key), FinishedMap))
+    assert map_numbers(job.maps.ask(key))["clusters"].tolist() == [-1] * 5

@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from tests.conftest import ask, noise
+from tests.support.apps import ask_by_client
+from tests.support.pictures import noise
 
 CALL = """
 import json, sys
@@ -51,7 +52,7 @@ def test_a_bundle_comes_back_and_what_is_wrong_is_said(app, vit, archive, tmp_pa
         {"model": "none"},
         {"photos": [bad]},
     ]
-    answered, *refused = ask(CALL, app, json.dumps(calls))
+    answered, *refused = ask_by_client(CALL, app, json.dumps(calls))
     assert isinstance(answered, list), answered
     report, file = answered
     assert report["rows"][0]["agreement"]["agreement"] == 1

@@ -8,27 +8,27 @@ import zipfile
 
 import pytest
 
-from tests.conftest import noise
-from tests.test_core_jobs import FOREVER, until
+from tests.core.jobs.test_jobs import FOREVER, until
+from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items, uploaded_items
-from vitdemo.core.jobs import Jobs
-from vitdemo.core.store import ModelStore
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.jobs.jobs import Jobs
+from vitdemo.core.photos.gallery import find_items, uploaded_items
 from vitdemo.export.plan import Plan
-from vitdemo.ui import export_runs
-from vitdemo.ui.export_order import GONE_MODEL, NO_ROOM, read_plan
-from vitdemo.ui.export_runs import Exports, _plain_name
+from vitdemo.ui.tabs.export import sessions
+from vitdemo.ui.tabs.export.session import GONE_MODEL, NO_ROOM, read_plan
+from vitdemo.ui.tabs.export.sessions import ExportSessions, _plain_name
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from vitdemo.core.jobs import announce, attend
-attend()
+from vitdemo.core.jobs.jobs import emit_event, stop_with_parent
+stop_with_parent()
 place = Path(next(each for each in sys.argv if each.startswith("--output=")).removeprefix("--output="))
 place.parent.mkdir(parents=True)
 (place.parent / ".export-half").mkdir()
-announce({"kind": "step", "stage": "model", "phase": "Loading the model", "done": 0, "total": 0})
+emit_event({"kind": "step", "stage": "model", "phase": "Loading the model", "done": 0, "total": 0})
 """
 WHOLE = """
 (place.parent / ".export-half").rename(place)
@@ -42,27 +42,27 @@ PLAN = Plan("onnx")
 @pytest.fixture
 def make(bundle, tmp_path, monkeypatch):
     """make(what the child does, **settings) → Exports, with the small ViT loaded."""
-    monkeypatch.setattr(export_runs, "get_upload_folder", lambda: str(tmp_path / "uploads"))
+    monkeypatch.setattr(sessions, "get_upload_folder", lambda: str(tmp_path / "uploads"))
     made = []
 
-    def start(script: str = WHOLE, **more) -> Exports:
+    def start(script: str = WHOLE, **more) -> ExportSessions:
         settings = Settings(model=f"local-dir:{bundle}", device="cpu", **more)
         store = ModelStore(settings)
         store.get().result(60)
-        exports = Exports(store, Jobs(settings, (sys.executable, "-c", CHILD + script)))
-        made.append(exports)
-        return exports
+        sessions = ExportSessions(store, Jobs(settings, (sys.executable, "-c", CHILD + script)))
+        made.append(sessions)
+        return sessions
 
     yield start
     for each in made:
         each.jobs.close()
 
 
-def ended(exports: Exports, plan: Plan = PLAN, export=None):
-    export = export or exports.begin()
-    exports.start(export, exports.settings.model, plan)
-    until(lambda: export.job.over)
-    return export
+def ended(sessions: ExportSessions, plan: Plan = PLAN, session=None):
+    session = session or sessions.begin()
+    sessions.start(session, sessions.settings.model, plan)
+    until(lambda: session.job.over)
+    return session
 
 
 @pytest.fixture
@@ -78,56 +78,56 @@ def photos(tmp_path):
 
 
 def test_a_bundle_its_files_and_a_zip(make):
-    exports = make()
-    export = ended(exports)
-    assert export.done
-    assert [name for name, _ in export.files()] == ["model.onnx", "labels.json", "known_answer/photo.png"]
-    packed = exports.pack(export)
-    assert exports.pack(export) == packed
+    sessions = make()
+    session = ended(sessions)
+    assert session.done
+    assert [name for name, _ in session.files()] == ["model.onnx", "labels.json", "known_answer/photo.png"]
+    packed = sessions.pack(session)
+    assert sessions.pack(session) == packed
     with zipfile.ZipFile(packed) as archive:
-        assert {name.partition("/")[0] for name in archive.namelist()} == {export.bundle.name}
-        assert archive.read(f"{export.bundle.name}/known_answer/photo.png") == b"12345"
+        assert {name.partition("/")[0] for name in archive.namelist()} == {session.bundle.name}
+        assert archive.read(f"{session.bundle.name}/known_answer/photo.png") == b"12345"
     for name in ("../../job/events.jsonl", "/etc/passwd", "none", "", "a\0"):
         with pytest.raises(UserError):
-            export.file(name)
+            session.file(name)
 
 
 def test_the_next_one_takes_its_place(make):
-    exports = make()
-    export = ended(exports)
-    first = export.bundle
-    ended(exports, Plan("onnx", "fp16"), export)
-    assert export.bundle.name.endswith("-onnx-fp16")
+    sessions = make()
+    session = ended(sessions)
+    first = session.bundle
+    ended(sessions, Plan("onnx", "fp16"), session)
+    assert session.bundle.name.endswith("-onnx-fp16")
     assert not first.exists()
-    assert len(list(export.folder.glob("bundle-*"))) == 1
+    assert len(list(session.folder.glob("bundle-*"))) == 1
 
 
 def test_what_the_child_is_asked(make, photos, bundle):
-    exports = make()
-    export = exports.begin()
-    exports.give(export, "photos", photos)
-    exports.give(export, "calibration", photos)
+    sessions = make()
+    session = sessions.begin()
+    sessions.give(session, "photos", photos)
+    sessions.give(session, "calibration", photos)
     plan = Plan("onnx", "int8", baked=True, extras=("features",), kits=("fastapi",), prefer="smallest")
-    ended(exports, plan, export)
-    command = export.job.command
+    ended(sessions, plan, session)
+    command = session.job.command
     assert command[:4] == ("export", "--format=onnx", "--precision=int8", "--prefer=smallest")
     for flag in ("--bake-preprocessing", "--with=features", "--serve=fastapi", f"--model=local-dir:{bundle}", "--compare-photos=200"):
         assert flag in command
-    assert f"--photos={export.folder}/photos.zip" in command
-    assert f"--calibrate={export.folder}/calibration.zip" in command
-    ended(exports, Plan("onnx", "fp32"), export)
-    assert not any(each.startswith("--calibrate") for each in export.job.command)
+    assert f"--photos={session.folder}/photos.zip" in command
+    assert f"--calibrate={session.folder}/calibration.zip" in command
+    ended(sessions, Plan("onnx", "fp32"), session)
+    assert not any(each.startswith("--calibrate") for each in session.job.command)
 
 
 def test_a_visitors_own_model_and_the_operators_checkpoint(make, bundle, tmp_path):
-    exports = make()
-    exports.store.add("own:x", bundle)
-    exports.store.get("own:x").result(60)
-    export = exports.begin()
-    exports.start(export, "own:x", PLAN)
-    assert f"--model=local-dir:{bundle}" in export.job.command
-    assert export.model == "own:x"
-    until(lambda: export.job.over)
+    sessions = make()
+    sessions.store.add("own:x", bundle)
+    sessions.store.get("own:x").result(60)
+    session = sessions.begin()
+    sessions.start(session, "own:x", PLAN)
+    assert f"--model=local-dir:{bundle}" in session.job.command
+    assert session.model == "own:x"
+    until(lambda: session.job.over)
     weights = tmp_path / "w.safetensors"
     store = ModelStore(Settings(model="vit_tiny_patch16_224", checkpoint=weights))
     assert store.flags_of("vit_tiny_patch16_224") == ["--model=vit_tiny_patch16_224", f"--checkpoint={weights.resolve()}"]
@@ -135,80 +135,82 @@ def test_a_visitors_own_model_and_the_operators_checkpoint(make, bundle, tmp_pat
 
 
 def test_photos_keep_their_folders_and_lose_their_names(make, photos):
-    exports = make()
-    export = exports.begin()
-    exports.give(export, "photos", photos)
-    assert export.given["photos"].photos == 4
-    assert export.given["photos"].folders == 2
-    kept = find_items([export.photos("photos")])
+    sessions = make()
+    session = sessions.begin()
+    sessions.give(session, "photos", photos)
+    assert session.given["photos"].photos == 4
+    assert session.given["photos"].folders == 2
+    kept = find_items([session.photos("photos")])
     assert sorted({item.folder for item in kept}) == sorted({item.folder for item in photos})
-    assert {path.name for path in export.folder.iterdir()} == {"photos.zip"}
-    exports.take_back(export, "photos")
-    assert list(export.folder.iterdir()) == []
+    assert {path.name for path in session.folder.iterdir()} == {"photos.zip"}
+    sessions.take_back(session, "photos")
+    assert list(session.folder.iterdir()) == []
 
 
 def test_of_many_photos_some_of_every_part_are_kept(make, tmp_path):
     noise(40, 30).save(tmp_path / "p.png")
     items = uploaded_items([(f"{folder}/{number}.png", tmp_path / "p.png") for folder in "abcd" for number in range(10)], Settings())
-    exports = make(compare_photos=8)
-    export = exports.begin()
-    exports.give(export, "photos", items)
-    assert export.given["photos"].used == 8
-    assert [item.folder for item in find_items([export.photos("photos")])] == [*"aabbccdd"]
+    sessions = make(compare_photos=8)
+    session = sessions.begin()
+    sessions.give(session, "photos", items)
+    assert session.given["photos"].used == 8
+    assert [item.folder for item in find_items([session.photos("photos")])] == [*"aabbccdd"]
 
 
 def test_photos_that_will_not_do(make, tmp_path):
-    exports = make(workspace_mb=16)
-    export = exports.begin()
+    sessions = make(workspace_mb=16)
+    session = sessions.begin()
     (tmp_path / "bad.png").write_bytes(b"no photo")
     with pytest.raises(UserError, match=r"“bad\.png” is not a photo"):
-        exports.give(export, "photos", uploaded_items([("bad.png", tmp_path / "bad.png")], exports.settings))
+        sessions.give(session, "photos", uploaded_items([("bad.png", tmp_path / "bad.png")], sessions.settings))
     noise(40, 30).save(tmp_path / "big.png")
     with (tmp_path / "big.png").open("ab") as file:
         file.write(bytes(9 << 20))
     with pytest.raises(UserError, match="These photos take more than the 16 MB"):
-        exports.give(export, "photos", uploaded_items([(f"{number}.png", tmp_path / "big.png") for number in range(2)], exports.settings))
-    assert export.given == {}
-    assert list(export.folder.iterdir()) == []
+        sessions.give(
+            session, "photos", uploaded_items([(f"{number}.png", tmp_path / "big.png") for number in range(2)], sessions.settings)
+        )
+    assert session.given == {}
+    assert list(session.folder.iterdir()) == []
 
 
 def test_too_large_for_a_visitor_is_said_before_the_work(make):
-    exports = make(workspace_mb=16)
-    export = ended(exports)
-    object.__setattr__(exports.store.get().result(1), "parameters", 5_000_000)
+    sessions = make(workspace_mb=16)
+    session = ended(sessions)
+    object.__setattr__(sessions.store.get().result(1), "parameters", 5_000_000)
     with pytest.raises(UserError, match="The bundle would take more than the 16 MB that one visitor may keep here: choose a smaller model"):
-        exports.start(export, exports.settings.model, PLAN)
-    assert export.done  # the earlier one stays
+        sessions.start(session, sessions.settings.model, PLAN)
+    assert session.done  # the earlier one stays
 
 
 @pytest.mark.parametrize("kill", [False, True])
 def test_stop_or_death_leaves_nothing_half_written(kill, make):
-    exports = make(FOREVER)
-    export = exports.begin()
-    exports.start(export, exports.settings.model, PLAN)
-    until(lambda: export.job.events())
+    sessions = make(FOREVER)
+    session = sessions.begin()
+    sessions.start(session, sessions.settings.model, PLAN)
+    until(lambda: session.job.events())
     with pytest.raises(UserError, match="An export is at work here"):
-        exports.start(export, exports.settings.model, PLAN)
+        sessions.start(session, sessions.settings.model, PLAN)
     if kill:
-        os.kill(export.job.process.pid, signal.SIGKILL)
+        os.kill(session.job.process.pid, signal.SIGKILL)
     else:
-        exports.jobs.stop(export.job)
-    until(lambda: export.job.over)
-    assert export.job.state == ("failed" if kill else "stopped")
-    assert not export.done
-    assert [path.name for path in export.folder.rglob("*") if path.is_dir() and path.name.startswith(".")] == []
+        sessions.jobs.stop(session.job)
+    until(lambda: session.job.over)
+    assert session.job.state == ("failed" if kill else "stopped")
+    assert not session.done
+    assert [path.name for path in session.folder.rglob("*") if path.is_dir() and path.name.startswith(".")] == []
     with pytest.raises(UserError, match="There is no bundle yet"):
-        exports.pack(export)
+        sessions.pack(session)
 
 
 def test_two_at_once_wait_in_line(make):
-    exports = make(FOREVER)
-    first, second = exports.begin(), exports.begin()
+    sessions = make(FOREVER)
+    first, second = sessions.begin(), sessions.begin()
     for each in (first, second):
-        exports.start(each, exports.settings.model, PLAN)
+        sessions.start(each, sessions.settings.model, PLAN)
     until(lambda: first.job.events())
-    assert (second.job.state, exports.jobs.place(second.job)) == ("waiting", 1)
-    exports.jobs.stop(first.job)
+    assert (second.job.state, sessions.jobs.place(second.job)) == ("waiting", 1)
+    sessions.jobs.stop(first.job)
     until(lambda: second.job.events())
 
 
@@ -227,25 +229,25 @@ def test_two_at_once_wait_in_line(make):
     ],
 )
 def test_what_went_wrong_is_told_without_paths(said, told, make):
-    exports = make(
-        "text = " + repr(said) + ".replace('{folder}', str(place.parent.parent)); announce({'kind': 'error', 'text': text}); sys.exit(1)"
+    sessions = make(
+        "text = " + repr(said) + ".replace('{folder}', str(place.parent.parent)); emit_event({'kind': 'error', 'text': text}); sys.exit(1)"
     )
-    export = ended(exports)
-    assert (export.job.state, export.error) == ("failed", told)
+    session = ended(sessions)
+    assert (session.job.state, session.error) == ("failed", told)
 
 
 def test_ids_are_unguessable_and_folders_go_in_time(make):
-    exports = make(upload_minutes=5)
-    old, busy = exports.begin(), exports.begin()
+    sessions = make(upload_minutes=5)
+    old, busy = sessions.begin(), sessions.begin()
     assert len(old.id) == 32
-    exports.start(busy, exports.settings.model, PLAN)
+    sessions.start(busy, sessions.settings.model, PLAN)
     for each in (old, busy):
         os.utime(each.folder, (time.time() - 301,) * 2)
     with pytest.raises(UserError, match="not here any more"):
-        exports.get("x" * 32)
-    exports.begin()
+        sessions.get("x" * 32)
+    sessions.begin()
     with pytest.raises(UserError, match="not here any more"):
-        exports.get(old.id)
+        sessions.get(old.id)
     assert not old.folder.exists()
     until(lambda: busy.job.over)
 

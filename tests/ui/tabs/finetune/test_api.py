@@ -7,15 +7,15 @@ import zipfile
 import pytest
 import timm
 
-from tests.conftest import ask
-from tests.test_finetune_train import paint
+from tests.support.apps import ask_by_client
+from tests.support.pictures import paint
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import find_items
-from vitdemo.core.jobs import Job, Jobs
-from vitdemo.core.store import ModelStore
-from vitdemo.ui.finetune_lesson import changes_of
-from vitdemo.ui.finetune_runs import Lessons, Replaces
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.jobs.jobs import Job, Jobs
+from vitdemo.core.photos.gallery import find_items
+from vitdemo.ui.tabs.finetune.session import changes_of
+from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions, ReplacesSession
 
 CALL = """
 import json, sys
@@ -53,7 +53,7 @@ def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
         (three, {"settings": {"lr": "ten"}}),
         (three, {"model": "none"}),
     ]
-    answered, *refused = ask(CALL, app, json.dumps(calls))
+    answered, *refused = ask_by_client(CALL, app, json.dumps(calls))
     assert isinstance(answered, list), answered
     report, file = answered
     assert report["classes"] == ["blue", "green", "red"]
@@ -92,41 +92,41 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     photos = find_items([paint(tmp_path / "colours", 3, 0)])
     of = {label: [item for item in photos if item.folder == label] for label in ("red", "blue", "green")}
     settings = Settings(model="demo", max_gallery=8)
-    lessons = Lessons(ModelStore(settings), Jobs(settings))
+    sessions = FinetuneSessions(ModelStore(settings), Jobs(settings))
 
     def teach(id, label, items):
-        lesson = lessons.teach(id, label, items)
-        while lesson.state == "reading":
+        session = sessions.teach(id, label, items)
+        while session.state == "reading":
             time.sleep(0.01)
-        return lesson
+        return session
 
-    lesson = teach("no such lesson", " red ", of["red"])
+    session = teach("no such lesson", " red ", of["red"])
     with pytest.raises(UserError, match="is the only class so far"):
-        lesson.data()
-    assert teach(lesson.id, "cold", of["blue"]) is lesson
-    assert lesson.data().classes == ("cold", "red")
-    assert len(lesson.data().samples) == 6
-    assert len({id for id, _, _ in lesson.read.values()}) == 6
+        session.data()
+    assert teach(session.id, "cold", of["blue"]) is session
+    assert session.data().classes == ("cold", "red")
+    assert len(session.data().samples) == 6
+    assert len({id for id, _, _ in session.read.values()}) == 6
     for id, label, items, words in (
-        (lesson.id, "", of["red"], "a name first"),
-        (lesson.id, 3, of["red"], "a name first"),
-        (lesson.id, "more", of["green"], "more than 8 photos"),
+        (session.id, "", of["red"], "a name first"),
+        (session.id, 3, of["red"], "a name first"),
+        (session.id, "more", of["green"], "more than 8 photos"),
     ):
         with pytest.raises(UserError, match=words):
-            lessons.teach(id, label, items)
-    lesson.job = Job(tmp_path, ("finetune",), "running")
+            sessions.teach(id, label, items)
+    session.job = Job(tmp_path, ("finetune",), "running")
     with pytest.raises(UserError, match="Fine-tune is at work"):
-        lessons.teach(lesson.id, "cold", of["blue"])
-    lesson.job = None
-    lesson.changes = {"cold": "", "red": "warm"}
-    teach(lesson.id, "Cold", of["blue"])  # left out before, and wanted again
-    assert lesson.classes == {"cold", "warm"}
-    teach(lesson.id, "cool", of["blue"])  # the same photos under another name move there
-    assert (lesson.data().classes, len(lesson.items)) == (("cool", "warm"), 6)
-    given = lessons.give(photos)  # by its folders
-    with pytest.raises(Replaces, match="Send once more to begin anew"):
-        lessons.teach(given.id, "red", of["red"])
-    assert lessons.teach(given.id, "red", of["red"], anew=True) is not given
+        sessions.teach(session.id, "cold", of["blue"])
+    session.job = None
+    session.changes = {"cold": "", "red": "warm"}
+    teach(session.id, "Cold", of["blue"])  # left out before, and wanted again
+    assert session.classes == {"cold", "warm"}
+    teach(session.id, "cool", of["blue"])  # the same photos under another name move there
+    assert (session.data().classes, len(session.items)) == (("cool", "warm"), 6)
+    given = sessions.give(photos)  # by its folders
+    with pytest.raises(ReplacesSession, match="Send once more to begin anew"):
+        sessions.teach(given.id, "red", of["red"])
+    assert sessions.teach(given.id, "red", of["red"], anew=True) is not given
 
 
 def test_new_names_for_classes_add_up():

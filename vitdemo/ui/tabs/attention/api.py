@@ -9,19 +9,19 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from vitdemo.core.errors import UserError
-from vitdemo.ui import served
-from vitdemo.ui.attention_scenes import Scenes
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.desk import Desk
-from vitdemo.ui.guard import sentence
-from vitdemo.ui.model_header import arrived
-from vitdemo.ui.upload import Upload, upload_of
+from vitdemo.ui.errors import user_message
+from vitdemo.ui.server import served_files
+from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.upload import Upload, upload_of
+from vitdemo.ui.sessions.model_loading import arrived
+from vitdemo.ui.sessions.photo_queue import PhotoQueue
+from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 
 if TYPE_CHECKING:
-    from vitdemo.core.models import Vit
+    from vitdemo.core.models.vit import Vit
 
 
-def build(scenes: Scenes, desk: Desk) -> None:
+def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
     """Register `/attention`."""
     with gr.Row(visible=False):
         inputs = [
@@ -67,30 +67,30 @@ def build(scenes: Scenes, desk: Desk) -> None:
                 raise UserError("There is no photo: send one.")
             head = head if method == "cls" else fusion if method == "rollout" else "mean"
             asked = {"method": method, "layer": layer or None, "head": head or "mean", "discard": discard, "start_layer": start_layer or 1}
-            vit = await arrived(scenes.store, model, request.session_hash or "")
-            answer = desk.take(lambda: _answer(scenes, upload, model, vit, asked, target, other, file), caller_of(request))
+            vit = await arrived(sessions.store, model, request.session_hash or "")
+            answer = photo_queue.take(lambda: _answer(sessions, upload, model, vit, asked, target, other, file), client_of(request))
             return await answer.result
         except Exception as error:
-            raise gr.Error(sentence(error), print_exception=False) from None
+            raise gr.Error(user_message(error), print_exception=False) from None
 
     trigger.click(endpoint, inputs, outputs, api_name="attention", concurrency_limit=None, preprocess=False)
 
 
 def _answer(
-    scenes: Scenes, upload: Upload, model: str, vit: "Vit", asked: dict[str, Any], target: str, other: str, kind: str
+    sessions: AttentionSessions, upload: Upload, model: str, vit: "Vit", asked: dict[str, Any], target: str, other: str, kind: str
 ) -> tuple[dict, str | None]:
     from vitdemo.attention import question as questions  # imports torch, which the model has brought by now
-    from vitdemo.attention.gradients import find_target
-    from vitdemo.attention.render import Look
+    from vitdemo.attention.drawing.render import OverlayStyle
+    from vitdemo.attention.methods.gradients import find_target
     from vitdemo.attention.snippet import snippet
-    from vitdemo.core.photos import open_photo
-    from vitdemo.core.trace import check_room
-    from vitdemo.ui.attention_downloads import KINDS, drawing, file_of, weights_of
-    from vitdemo.ui.attention_looks import class_row
+    from vitdemo.core.inference.trace import check_room
+    from vitdemo.core.photos.photo import open_photo
+    from vitdemo.ui.tabs.attention.downloads import KINDS, drawing, file_of, weights_of
+    from vitdemo.ui.tabs.attention.page_data import class_row
 
     if asked["method"] not in questions.METHODS or asked["method"] in questions.OF_A_PATCH:
         raise UserError("method must be cls, rollout, relevance or gradient-rollout.")
-    store, question = scenes.store, questions.Question.read(asked)
+    store, question = sessions.store, questions.Question.read(asked)
     if kind and (str(kind) not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
     if question.method in questions.OF_A_CLASS:
@@ -100,7 +100,7 @@ def _answer(
     check_room(vit, preprocessing.size, store.settings.trace_cache_mb)
     photo = open_photo(upload.path, store.settings, name=upload.name)
     tensor, geometry = preprocessing(photo.image), preprocessing.geometry(photo.image.size, vit.patch)
-    trace = scenes.traces.get_input(photo.id, lambda: tensor, vit, store.engine, preprocessing)
+    trace = sessions.traces.get_input(photo.id, lambda: tensor, vit, store.engine, preprocessing)
     heats = questions.heats(question, trace, questions.gradient_of(vit, store.engine, tensor))
     heat, words = heats[question.place(trace)], questions.title(question, trace, vit)
     try:
@@ -123,5 +123,5 @@ def _answer(
     if not kind:
         return answer, None
     with drawing(geometry):
-        data = file_of(kind, question, heats, trace, geometry, photo, Look(), words, bool(vit.labels))
-    return answer, served.write(Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}"), KINDS[kind], data, store.settings)
+        data = file_of(kind, question, heats, trace, geometry, photo, OverlayStyle(), words, bool(vit.labels))
+    return answer, served_files.write(Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}"), KINDS[kind], data, store.settings)

@@ -9,51 +9,51 @@ from typing import TYPE_CHECKING, Any
 from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.memory import Budget
-from vitdemo.ui.attention_scenes import Scene, Scenes
+from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
 
 if TYPE_CHECKING:
     import torch
 
+    from vitdemo.attention.drawing.render import OverlayStyle
     from vitdemo.attention.question import Question
-    from vitdemo.attention.render import Look
-    from vitdemo.core.geometry import Geometry
-    from vitdemo.core.models import Vit
-    from vitdemo.core.photos import Photo
-    from vitdemo.core.trace import Trace
+    from vitdemo.core.inference.trace import Trace
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.geometry import Geometry
+    from vitdemo.core.photos.photo import Photo
 
 KINDS = {"png": "overlay.png", "layers": "layers.png", "gif": "layers.gif", "webp": "layers.webp", "npz": "maps.npz", "python": ""}
 
 _drawing = Budget(64_000_000, most=8)  # pixels drawn on at the same time: each takes ten bytes and more meanwhile
 
 
-def download(scenes: Scenes, scene: Scene, asked: dict) -> dict:
+def download(sessions: AttentionSessions, session: AttentionSession, asked: dict) -> dict:
     """A file of one of KINDS for the map on show, or its snippet. Returns: {path, name} or {text}.
 
     Raises: UserError also where one of this scene's is being made, or too many are.
     """
     import torch
 
+    from vitdemo.attention.drawing.render import without_peaks
     from vitdemo.attention.question import Question, title
-    from vitdemo.attention.render import without_peaks
     from vitdemo.attention.snippet import snippet
 
     question, kind = Question.read(asked), str(asked.get("kind"))
     if kind not in KINDS:
         raise UserError(f"There is no such download: choose {', '.join(KINDS)}.")
-    vit = scenes.vit(scene)
-    trace = scenes.trace(scene, vit)
+    vit = sessions.vit(session)
+    trace = sessions.trace(session, vit)
     if kind == "python":
-        weights = weights_of(scene.model, vit, scenes.store.settings)
-        return {"text": snippet(question, trace, vit, scene.preprocessing, photo=scene.upload.name, **weights)}
-    heats = scenes.heats(scene, vit, question)
+        weights = weights_of(session.model, vit, sessions.store.settings)
+        return {"text": snippet(question, trace, vit, session.preprocessing, photo=session.upload.name, **weights)}
+    heats = sessions.heats(session, vit, question)
     if asked.get("even") and question.other is None and kind != "npz":
         heats = torch.from_numpy(without_peaks(heats.numpy()))
-    look, words = look_of(asked), title(question, trace, vit)
-    with _alone(scene), drawing(scene.geometry):
-        photo = scenes.photo(scene) if kind != "npz" else None
-        data = file_of(kind, question, heats, trace, scene.geometry, photo, look, words, bool(vit.labels))
-    stem = scene.upload.name.rsplit(".", 1)[0]
-    return {"path": scene.write(KINDS[kind], data), "name": f"{stem}-{question.method}-{KINDS[kind]}"}
+    look, words = style_of(asked), title(question, trace, vit)
+    with _alone(session), drawing(session.geometry):
+        photo = sessions.photo(session) if kind != "npz" else None
+        data = file_of(kind, question, heats, trace, session.geometry, photo, look, words, bool(vit.labels))
+    stem = session.upload.name.rsplit(".", 1)[0]
+    return {"path": session.write(KINDS[kind], data), "name": f"{stem}-{question.method}-{KINDS[kind]}"}
 
 
 def drawing(geometry: "Geometry") -> AbstractContextManager[None]:
@@ -62,13 +62,13 @@ def drawing(geometry: "Geometry") -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _alone(scene: Scene) -> Iterator[None]:
-    if not scene.drawing.acquire(blocking=False):
+def _alone(session: AttentionSession) -> Iterator[None]:
+    if not session.drawing.acquire(blocking=False):
         raise UserError("A file of this photo is being made: wait for it, then ask again.")
     try:
         yield
     finally:
-        scene.drawing.release()
+        session.drawing.release()
 
 
 def file_of(
@@ -78,7 +78,7 @@ def file_of(
     trace: "Trace",
     geometry: "Geometry",
     photo: "Photo | None",
-    look: "Look",
+    look: "OverlayStyle",
     words: str,
     classes: bool,
 ) -> bytes:
@@ -93,7 +93,8 @@ def file_of(
     """
     import numpy as np
 
-    from vitdemo.attention import figures, maps, render
+    from vitdemo.attention.drawing import figures, render
+    from vitdemo.attention.methods import maps
 
     place, signed = question.place(trace), question.other is not None
     file = io.BytesIO()
@@ -115,15 +116,15 @@ def file_of(
     return file.getvalue()
 
 
-def look_of(asked: dict[str, Any]) -> "Look":
+def style_of(asked: dict[str, Any]) -> "OverlayStyle":
     """How the map is drawn on the page. Raises: UserError for what can't be drawn."""
-    from vitdemo.attention.render import DIFFERENCE, Look
+    from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
 
     opacity = asked.get("opacity", 0.6)
     if isinstance(opacity, bool) or not isinstance(opacity, int | float):
         raise UserError("The opacity must be a number from 0 to 1.")
     colours = DIFFERENCE if asked.get("other") is not None else str(asked.get("colours", "inferno"))
-    return Look(colours, float(opacity), bool(asked.get("smooth", True)))
+    return OverlayStyle(colours, float(opacity), bool(asked.get("smooth", True)))
 
 
 def weights_of(model: str, vit: "Vit", settings: Settings) -> dict[str, Any]:

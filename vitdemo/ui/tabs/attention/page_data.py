@@ -6,38 +6,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from vitdemo.core.store import ModelStore
-from vitdemo.ui import model_header
-from vitdemo.ui.attention_scenes import Scene, Scenes
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.packing import pack
-from vitdemo.ui.upload import Upload
+from vitdemo.ui.server.upload import Upload
+from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
 
 if TYPE_CHECKING:
-    from vitdemo.core.geometry import Geometry
-    from vitdemo.core.models import Vit
-    from vitdemo.core.preprocessing import Preprocessing
-    from vitdemo.core.trace import Trace
+    from vitdemo.core.inference.trace import Trace
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.geometry import Geometry
+    from vitdemo.core.photos.preprocessing import Preprocessing
 
-LONGEST = 1200  # pixels of the longer side of the photo on the page
-SLENDER = 3  # a photo this many times longer than wide is shown around its crop only
-TOP = 5
+MAX_PIXELS = 1200  # pixels of the longer side of the photo on the page
+MAX_ASPECT = 3  # a photo this many times longer than wide is shown around its crop only
+TOP_CLASSES = 5
 
 
-def look(scenes: Scenes, visitor: str, model: str, vit: "Vit", upload: Upload, preprocessing: "Preprocessing") -> dict:
+def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit", upload: Upload, preprocessing: "Preprocessing") -> dict:
     """Open the photo, run the model once, and lay everything down that the page needs to go on by itself.
 
     Returns: what the page's script is told. Raises: UserError for a bad file, or a model whose attention can't be read.
     """
-    from vitdemo.attention.render import COLOURS, DIFFERENCE, lookup_table, unseen_note
-    from vitdemo.core.photos import open_photo
-    from vitdemo.core.trace import check_room
+    from vitdemo.attention.drawing.render import COLOURS, DIFFERENCE, lookup_table, unseen_note
+    from vitdemo.core.inference.trace import check_room
+    from vitdemo.core.photos.photo import open_photo
 
-    store = scenes.store
+    store = sessions.store
     check_room(vit, preprocessing.size, store.settings.trace_cache_mb)  # refuses before anything is decoded
     photo = open_photo(upload.path, store.settings, name=upload.name)
     geometry = preprocessing.geometry(photo.image.size, vit.patch)
-    scene = Scene(visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry, store.settings)
-    trace = scenes.trace(scene, vit)
+    session = AttentionSession(visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry, store.settings)
+    trace = sessions.trace(session, vit)
     tables = {f"colours-{name}": lookup_table(name) for name in (*COLOURS, DIFFERENCE)}
     maps, sections = pack(numbers_of(trace) | tables)
     window = window_of(geometry)
@@ -47,13 +47,13 @@ def look(scenes: Scenes, visitor: str, model: str, vit: "Vit", upload: Upload, p
     )
     told = {
         "state": "ready",
-        "scene": scene.id,
+        "scene": session.id,
         "name": photo.name,
-        "model": model_header.title_of(vit.name),
+        "model": title_of(vit.name),
         "notes": [note for note in (*photo.notes, unseen_note(geometry), part) if note],
-        "maps": scene.write("maps.bin", maps),
+        "maps": session.write("maps.bin", maps),
         "sections": sections,
-        "photo": scene.write("photo.jpg", _jpeg(shown)),
+        "photo": session.write("photo.jpg", _jpeg(shown)),
         "geometry": placed(geometry, window),
         "layers": trace.layers,
         "heads": trace.heads,
@@ -64,13 +64,13 @@ def look(scenes: Scenes, visitor: str, model: str, vit: "Vit", upload: Upload, p
         "headsOff": _separable(vit),
         **_answers(store, vit, trace),
     }
-    scenes.keep(scene)
+    sessions.keep(session)
     return told
 
 
 def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
     """What the page draws without asking again, by name: the CLS maps of all heads, rollout, what heads are like, and any patch's row."""
-    from vitdemo.attention import heads, maps
+    from vitdemo.attention.methods import heads, maps
 
     return {
         "heads": maps.cls_attention(trace).flatten(2).numpy(),  # (L, H, P)
@@ -83,7 +83,7 @@ def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
 
 def head_numbers(trace: "Trace", head: int | str) -> dict[str, np.ndarray]:
     """One head's attention in every layer, or all heads' as one, for the page to hover over: (L, N, N) levels, and each row's ends."""
-    from vitdemo.attention.heads import head_levels
+    from vitdemo.attention.methods.heads import head_levels
 
     found = head_levels(trace, head)
     return {"links": found.levels.numpy(), "low": found.low.numpy(), "scale": found.scale.numpy()}
@@ -94,7 +94,7 @@ def window_of(geometry: "Geometry") -> tuple[int, int, int, int]:
     much on either side.
     """
     width, height = geometry.photo
-    if max(width, height) <= SLENDER * min(width, height):
+    if max(width, height) <= MAX_ASPECT * min(width, height):
         return 0, 0, width, height
     left, top, right, bottom = geometry.box
     across, down = right - left, bottom - top
@@ -128,11 +128,11 @@ def class_row(vit: "Vit", index: int, probability: float) -> dict[str, Any]:
 
 def _answers(store: ModelStore, vit: "Vit", trace: "Trace") -> dict[str, Any]:
     """The top classes, and the leading class after each layer; empty for a model without classes."""
-    from vitdemo.attention.heads import logit_lens
+    from vitdemo.attention.methods.heads import logit_lens
 
     if not vit.labels:
         return {"top": [], "lens": []}
-    values, indices = trace.logits.softmax(-1).topk(min(TOP, len(vit.labels)))
+    values, indices = trace.logits.softmax(-1).topk(min(TOP_CLASSES, len(vit.labels)))
     lens = logit_lens(trace, vit, store.engine).softmax(-1).max(-1)
     return {
         "top": [class_row(vit, index, value) for index, value in zip(indices.tolist(), values.tolist(), strict=True)],
@@ -148,7 +148,7 @@ def _separable(vit: "Vit") -> bool:
 
 
 def _shrunk(image: Image.Image) -> Image.Image:
-    scale = min(1, LONGEST / max(image.size))
+    scale = min(1, MAX_PIXELS / max(image.size))
     return image if scale == 1 else image.resize([max(1, round(each * scale)) for each in image.size], reducing_gap=2)
 
 

@@ -5,18 +5,18 @@ import asyncio
 import gradio as gr
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.store import ModelStore
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.desk import Desk
-from vitdemo.ui.gallery_runs import GalleryRuns
-from vitdemo.ui.guard import LEAVING, sentence
-from vitdemo.ui.model_header import arrived
-from vitdemo.ui.upload import upload_of
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.ui.errors import LEAVING, user_message
+from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.upload import upload_of
+from vitdemo.ui.sessions.model_loading import arrived
+from vitdemo.ui.sessions.photo_queue import PhotoQueue
+from vitdemo.ui.tabs.classify.sessions import ClassifyJobs
 
-TICK = 0.2  # seconds between two looks at a gallery at work
+POLL_SECONDS = 0.2  # seconds between two looks at a gallery at work
 
 
-def build(store: ModelStore, runs: GalleryRuns, desk: Desk) -> None:
+def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> None:
     """Register `/classify`."""
     with gr.Row(visible=False):
         inputs = [
@@ -40,40 +40,40 @@ def build(store: ModelStore, runs: GalleryRuns, desk: Desk) -> None:
                 raise UserError("top must be a whole number from 1 to 1000.")
             if photos:
                 uploads = [upload_of(each, gallery) for each in photos]
-                return await _gallery([each for each in uploads if each], model, int(top), caller_of(request))
+                return await _gallery([each for each in uploads if each], model, int(top), client_of(request))
             if (upload := upload_of(photo, component)) is None:
                 raise UserError("There is no photo: send one.")
             visitor = request.session_hash or ""
             vit = await arrived(store, model, visitor)
-            return await desk.take(lambda: _one(upload, vit, int(top)), caller_of(request)).result
+            return await photo_queue.take(lambda: _one(upload, vit, int(top)), client_of(request)).result
         except Exception as error:
-            raise gr.Error(sentence(error), print_exception=False) from None
+            raise gr.Error(user_message(error), print_exception=False) from None
 
     def _one(upload, vit, top: int) -> dict:
         from vitdemo.classify.photo import classify  # imports torch, which the model has brought by now
-        from vitdemo.core.photos import open_photo
+        from vitdemo.core.photos.photo import open_photo
 
         opened = open_photo(upload.path, store.settings, name=upload.name)
         result = classify(opened.image, vit, store.engine, top=top)
         return {"model": vit.name, "seconds": result.seconds, "predictions": [each.as_row() for each in result.predictions]}
 
-    async def _gallery(uploads, model: str, top: int, caller: str) -> dict:
-        from vitdemo.core.gallery import uploaded_items
+    async def _gallery(uploads, model: str, top: int, client: str) -> dict:
+        from vitdemo.core.photos.gallery import uploaded_items
 
         files = [(upload.name, upload.path) for upload in uploads]
         items = await asyncio.to_thread(
             uploaded_items, files, store.settings
         )  # zips take their time, and other visitors are served by this thread
-        run = runs.start(items, store.allowed(model or None), "", caller, top=max(top, 5), thumbnails=False)
+        job = jobs.start(items, store.allowed(model or None), "", client, top=max(top, 5), thumbnails=False)
         try:
-            while not runs.get(run.id).over:  # asked for, since somebody waits for it
-                await asyncio.sleep(TICK)
+            while not jobs.get(job.id).over:  # asked for, since somebody waits for it
+                await asyncio.sleep(POLL_SECONDS)
         finally:  # a caller that has gone needs no answer, and nobody else can ask for it
-            runs.drop(run)
-        if run.state != "done":
-            raise UserError(run.error or LEAVING)
-        rows = await asyncio.to_thread(lambda: [_row(row.first(top)) for row in run.rows])
-        return {"model": run.titled, "seconds": run.ended - run.began, "rows": rows}
+            jobs.drop(job)
+        if job.state != "done":
+            raise UserError(job.error or LEAVING)
+        rows = await asyncio.to_thread(lambda: [_row(row.first(top)) for row in job.rows])
+        return {"model": job.titled, "seconds": job.ended - job.began, "rows": rows}
 
     trigger.click(endpoint, inputs, answer, api_name="classify", concurrency_limit=None, preprocess=False)
 

@@ -6,58 +6,58 @@ The page's script asks for new rows while the gallery runs, and draws the table.
 import base64
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.store import ModelStore
-from vitdemo.ui import giving
-from vitdemo.ui.gallery_runs import GalleryRun, GalleryRuns
-from vitdemo.ui.model_header import ModelHeader
-from vitdemo.ui.render import WEB, data_uri, html, percent
-from vitdemo.ui.run import OVER
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.ui.components import gallery_upload
+from vitdemo.ui.components.model_picker import ModelPicker
+from vitdemo.ui.sessions.gallery_job import FINAL_STATES
+from vitdemo.ui.tabs.classify.sessions import ClassifyJob, ClassifyJobs
+from vitdemo.ui.templating import data_uri, html, percent, static_text
 
-PART = 400  # rows sent at a time
-LONGEST = 480  # pixels of an opened photo's longer side
+ROWS_PER_POLL = 400  # rows sent at a time
+MAX_PIXELS = 480  # pixels of an opened photo's longer side
 
 
-def build(store: ModelStore, header: ModelHeader, runs: GalleryRuns) -> None:
+def build(store: ModelStore, header: ModelPicker, jobs: ClassifyJobs) -> None:
     """Lay out the panel and wire it."""
-    giving.build(
+    gallery_upload.build(
         "gallery",
         store,
         header,
         lead="Folders named like classes give accuracy as well.",
         command="classify",
-        markup=(WEB / "gallery.html").read_text("utf-8"),
-        scripts=["gallery.js"],
-        functions=[_poll(runs), _stop(runs), _detail(runs), _download(runs)],
-        start=runs.start,
-        attach=runs.attach,
+        markup=static_text("classify/gallery.html"),
+        scripts=["classify/gallery.js"],
+        functions=[_poll(jobs), _stop(jobs), _detail(jobs), _download(jobs)],
+        start=jobs.start,
+        attach=jobs.attach,
     )
 
 
-def _poll(runs: GalleryRuns):
+def _poll(jobs: ClassifyJobs):
     def poll(asked: dict) -> dict:
         """How far a gallery is, and its rows from number `start` on."""
-        run = runs.get(asked.get("run"))
-        state = run.state  # before the rows are counted, so that none is missed at the end
-        over = state in OVER
+        job = jobs.get(asked.get("run"))
+        state = job.state  # before the rows are counted, so that none is missed at the end
+        over = state in FINAL_STATES
         start = asked.get("start") if isinstance(asked.get("start"), int) else 0
-        rows = run.rows[max(0, start) : max(0, start) + PART]
+        rows = job.rows[max(0, start) : max(0, start) + ROWS_PER_POLL]
         done = max(0, start) + len(rows)
         return {
-            "state": state if not over or done == len(run.rows) else "running",
-            "text": run.error or runs.said(run),
-            "model": runs.title(run),
-            "total": len(run.items),
-            "done": run.done,
-            "wrong": sum(row.error is not None for row in run.rows),
-            "speed": run.speed,
-            "rows": [_row(row, run) for row in rows],
-            "scores": _scores(run) if over and done == len(run.rows) else None,
+            "state": state if not over or done == len(job.rows) else "running",
+            "text": job.error or jobs.said(job),
+            "model": jobs.title(job),
+            "total": len(job.items),
+            "done": job.done,
+            "wrong": sum(row.error is not None for row in job.rows),
+            "speed": job.speed,
+            "rows": [_row(row, job) for row in rows],
+            "scores": _scores(job) if over and done == len(job.rows) else None,
         }
 
     return poll
 
 
-def _row(row, run: GalleryRun) -> dict:
+def _row(row, job: ClassifyJob) -> dict:
     answer = {"path": row.path, "folder": row.folder}
     if row.error:
         return answer | {"error": row.error}
@@ -67,68 +67,68 @@ def _row(row, run: GalleryRun) -> dict:
         "label": best.label.name.split(",")[0],
         "probability": best.probability,
         "percent": percent(best.probability),
-        "right": run.right(row),
+        "right": job.right(row),
         "duplicate": row.duplicate_of,
         "unfamiliar": bool(row.unfamiliar),
         "thumbnail": base64.b64encode(row.thumbnail).decode(),
     }
 
 
-def _scores(run: GalleryRun) -> str | None:
+def _scores(job: ClassifyJob) -> str | None:
     """Accuracy and confusion as HTML."""
-    if run.scores is None:
+    if job.scores is None:
         return None
-    from vitdemo.core.labels import plain
+    from vitdemo.core.models.labels import normalise_name
 
-    classes = {folder: sorted(run.named[plain(folder)]) for folder in run.scores.folders}
-    return html("scores", scores=run.scores, classes=classes, percent=percent)
+    classes = {folder: sorted(job.named[normalise_name(folder)]) for folder in job.scores.folders}
+    return html("classify/scores", scores=job.scores, classes=classes, percent=percent)
 
 
-def _stop(runs: GalleryRuns):
+def _stop(jobs: ClassifyJobs):
     def stop(asked: dict) -> dict:
         """Keep what is done and do no more."""
-        runs.get(asked.get("run")).stopping.set()
+        jobs.get(asked.get("run")).stopping.set()
         return {}
 
     return stop
 
 
-def _detail(runs: GalleryRuns):
+def _detail(jobs: ClassifyJobs):
     def detail(asked: dict) -> dict:
         """One photo at a readable size with all its classes, as HTML."""
-        from vitdemo.core.photos import decode
+        from vitdemo.core.photos.photo import decode
 
-        run, index = runs.get(asked.get("run")), asked.get("index")
-        if not isinstance(index, int) or not 0 <= index < len(run.rows) or run.rows[index].error:
+        job, index = jobs.get(asked.get("run")), asked.get("index")
+        if not isinstance(index, int) or not 0 <= index < len(job.rows) or job.rows[index].error:
             raise UserError("There is no such photo in this gallery.")
-        row, item, settings = run.rows[index], run.items[index], runs.settings
+        row, item, settings = job.rows[index], job.items[index], jobs.settings
         photo = decode(item.read(settings), item.shown, settings, id=row.sha256)
-        photo.image.thumbnail((LONGEST, LONGEST))
+        photo.image.thumbnail((MAX_PIXELS, MAX_PIXELS))
         predictions = html(
-            "predictions",
+            "classify/predictions",
             predictions=row.predictions[:5],
             milliseconds=None,
             notes=photo.notes,
             name=row.path,
-            model=runs.title(run),
+            model=jobs.title(job),
             unfamiliar=row.unfamiliar,
             percent=percent,
         )
-        return {"html": html("gallery_detail", uri=data_uri(photo.image, "JPEG"), predictions=predictions, row=row)}
+        return {"html": html("classify/gallery_detail", uri=data_uri(photo.image, "JPEG"), predictions=predictions, row=row)}
 
     return detail
 
 
-def _download(runs: GalleryRuns):
+def _download(jobs: ClassifyJobs):
     def download(asked: dict) -> dict:
         """The path of a file with the predictions of all rows, for Gradio to serve."""
         from vitdemo.classify.files import WRITERS, write_rows
 
-        run, kind = runs.get(asked.get("run")), asked.get("kind")
-        if f".{kind}" not in WRITERS or not run.titled:
+        job, kind = jobs.get(asked.get("run")), asked.get("kind")
+        if f".{kind}" not in WRITERS or not job.titled:
             raise UserError("There is nothing to download here yet.")
-        path = run.folder / f"predictions.{kind}"
-        write_rows([row.first(5) for row in run.rows], path, run.titled)
+        path = job.folder / f"predictions.{kind}"
+        write_rows([row.first(5) for row in job.rows], path, job.titled)
         return {"path": str(path)}
 
     return download

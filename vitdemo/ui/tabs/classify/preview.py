@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from vitdemo.core.geometry import Geometry
-from vitdemo.core.models import Vit
-from vitdemo.core.preprocessing import Preprocessing
-from vitdemo.ui.render import data_uri
+from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.geometry import Geometry
+from vitdemo.core.photos.preprocessing import Preprocessing
+from vitdemo.ui.templating import data_uri
 
-LONGEST = 1000  # pixels of the preview's longer side
-SLENDER = 5  # a photo this many times longer than wide is shown around its crop only
+MAX_PIXELS = 1000  # pixels of the preview's longer side
+MAX_ASPECT = 5  # a photo this many times longer than wide is shown around its crop only
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessi
     """
     geometry = preprocessing.geometry(photo.size, vit.patch)
     left, top, right, bottom = geometry.box
-    part = max(photo.size) > SLENDER * min(photo.size)
+    part = max(photo.size) > MAX_ASPECT * min(photo.size)
     reach = max(right - left, bottom - top) / 2 if part else max(photo.size)
     seen = (  # the photo's pixels that are shown
         max(0, int(left - reach)) if part else 0,
@@ -74,7 +74,7 @@ def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessi
     )
     window = (min(left, seen[0]), min(top, seen[1]), max(right, seen[2]), max(bottom, seen[3]))
     width, height = seen[2] - seen[0], seen[3] - seen[1]
-    shrink = min(1, LONGEST / max(width, height))
+    shrink = min(1, MAX_PIXELS / max(width, height))
     preview = photo.resize((max(1, round(width * shrink)), max(1, round(height * shrink))), box=seen, reducing_gap=2)
     own = vit.preprocessing
     mean, std = torch.tensor(own.mean).view(3, 1, 1), torch.tensor(own.std).view(3, 1, 1)

@@ -3,18 +3,18 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vitdemo.ui.run import Run
-from vitdemo.ui.runs import Runs
+from vitdemo.ui.sessions.gallery_job import GalleryJob
+from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
 
 if TYPE_CHECKING:
-    from vitdemo.classify.gallery import Row
-    from vitdemo.classify.scores import Scores
-    from vitdemo.core.gallery import Item
-    from vitdemo.core.models import Vit
+    from vitdemo.classify.gallery import PredictionRow
+    from vitdemo.classify.scores import GalleryScores
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.gallery import Item
 
 
 @dataclass(eq=False)
-class GalleryRun(Run):
+class ClassifyJob(GalleryJob):
     """One gallery on its way through the model. `rows` only grows, and holds what is done, whatever became of the rest.
 
     Attributes:
@@ -25,44 +25,44 @@ class GalleryRun(Run):
 
     top: int
     thumbnails: bool = True
-    rows: list["Row"] = field(default_factory=list)
+    rows: list["PredictionRow"] = field(default_factory=list)
     named: dict[str, frozenset[int]] = field(default_factory=dict)
-    scores: "Scores | None" = None
+    scores: "GalleryScores | None" = None
 
     @property
     def done(self) -> int:
         return len(self.rows)
 
-    def right(self, row: "Row") -> bool | None:
+    def right(self, row: "PredictionRow") -> bool | None:
         """Whether the first class is the one that the photo's folder names; None where it names none."""
-        from vitdemo.core.labels import plain
+        from vitdemo.core.models.labels import normalise_name
 
-        meant = self.named.get(plain(row.folder))
+        meant = self.named.get(normalise_name(row.folder))
         return row.predictions[0].label.index in meant if meant else None
 
 
-class GalleryRuns(Runs[GalleryRun]):
+class ClassifyJobs(GalleryJobs[ClassifyJob]):
     """All galleries of all visitors."""
 
     row_bytes = 3_000
 
     def start(
-        self, items: list["Item"], model: str, visitor: str, caller: str = "", *, top: int = 5, thumbnails: bool = True
-    ) -> GalleryRun:
+        self, items: list["Item"], model: str, visitor: str, client: str = "", *, top: int = 5, thumbnails: bool = True
+    ) -> ClassifyJob:
         """Begin with a gallery, or queue it up. Raises: UserError where too many wait already."""
-        return self._begin(GalleryRun(items, model, visitor, self.settings, top, thumbnails, caller=caller))
+        return self._begin(ClassifyJob(items, model, visitor, self.settings, top, thumbnails, client=client))
 
-    def _process(self, run: GalleryRun, vit: "Vit") -> None:
+    def _process(self, job: ClassifyJob, vit: "Vit") -> None:
         from vitdemo.classify.gallery import classify_gallery
         from vitdemo.classify.scores import score
-        from vitdemo.core.labels import classes_named
+        from vitdemo.core.models.labels import classes_named
 
-        run.named = classes_named(vit.labels)
-        rows = classify_gallery(run.items, vit, self._store.engine, self.settings, top=run.top, thumbnails=run.thumbnails)
+        job.named = classes_named(vit.labels)
+        rows = classify_gallery(job.items, vit, self._store.engine, self.settings, top=job.top, thumbnails=job.thumbnails)
         for row in rows:
-            run.rows.append(row)
-            self._hold(run)
-            if run.stopping.is_set():
+            job.rows.append(row)
+            self._hold(job)
+            if job.stopping.is_set():
                 rows.close()
                 break
-        run.scores = score(run.rows, vit.labels)
+        job.scores = score(job.rows, vit.labels)

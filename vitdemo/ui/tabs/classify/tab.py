@@ -2,40 +2,35 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.store import ModelStore
-from vitdemo.ui import examples, model_header, recipe_panel
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.desk import Desk
-from vitdemo.ui.guard import sentence
-from vitdemo.ui.model_header import ModelHeader
-from vitdemo.ui.opened import Opened
-from vitdemo.ui.render import WEB, html, panel, percent
-from vitdemo.ui.turns import Turns
-from vitdemo.ui.upload import upload_of
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.models.catalogue import title_of
+from vitdemo.ui.components import examples, model_picker, preprocessing_panel
+from vitdemo.ui.components.active_tab import ActiveTab
+from vitdemo.ui.components.current_photo import CurrentPhoto
+from vitdemo.ui.components.model_picker import ModelPicker
+from vitdemo.ui.errors import user_message
+from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.upload import upload_of
+from vitdemo.ui.sessions.latest_request import LatestRequest
+from vitdemo.ui.sessions.photo_queue import PhotoQueue
+from vitdemo.ui.templating import html, panel, percent, static_text
 
-MOST = 20  # classes kept of each answer, so that the slider needs no second pass
-PATIENCE = 0.4  # seconds before the page says that it is at work, and between two looks at the line
-NAME = "classify"  # of the tab
-NOTHING = (gr.skip(),) * 6  # leaves the status line, the answer, the view, the recipe's note, the sizes and what is kept as they are
-EMPTY = "Drop a photo, paste one, take one with the camera or pick a file. The model's likeliest classes appear here."
+MAX_CLASSES = 20  # classes kept of each answer, so that the slider needs no second pass
+BUSY_SECONDS = 0.4  # seconds before the page says that it is at work, and between two looks at the line
+TAB = "classify"  # of the tab
+UNCHANGED = (gr.skip(),) * 6  # leaves the status line, the answer, the view, the recipe's note, the sizes and what is kept as they are
+EMPTY_ANSWER = "Drop a photo, paste one, take one with the camera or pick a file. The model's likeliest classes appear here."
 EMPTY_VIEW = "Here you will see which part of the photo reaches the model, and the patches it is cut into."
 
 
-@dataclass(frozen=True)
-class CurrentPhoto:
-    """What the other tabs need to look at the same photo in the same way: the photo, and the controls of its preprocessing."""
-
-    photo: gr.Image
-    recipe: list[gr.Dropdown]
-
-
-def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns, desk: Desk, opened: Opened) -> CurrentPhoto:
+def build(
+    page: gr.Blocks, store: ModelStore, header: ModelPicker, latest: LatestRequest, photo_queue: PhotoQueue, opened: ActiveTab
+) -> CurrentPhoto:
     """Lay out one photo's half of the tab and wire it."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
@@ -51,17 +46,17 @@ def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns,
             )
             examples.build(photo)
         with gr.Column(scale=7, min_width=300):
-            answer = panel(_message(EMPTY), "answer")
-            top = gr.Slider(1, MOST, value=5, step=1, label="Classes shown", buttons=[], elem_id="top")
+            answer = panel(_message(EMPTY_ANSWER), "answer")
+            top = gr.Slider(1, MAX_CLASSES, value=5, step=1, label="Classes shown", buttons=[], elem_id="top")
     panel("<h2>What the model sees</h2>")
     view = panel(_message(EMPTY_VIEW, "small"), "view")
-    recipe = recipe_panel.build()
+    recipe = preprocessing_panel.build()
     kept = gr.State(None)  # the last answer, for the slider
 
     # The handlers take raw values: the photo is opened by core.photos alone, and an empty number box is no fault.
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     respond = {
-        "fn": _respond(store, photo, turns, desk),
+        "fn": _respond(store, photo, latest, photo_queue),
         "inputs": [photo, header.picker, top, opened.active, *recipe.controls],
         "outputs": [header.status, answer, view, recipe.about, recipe.size, kept],
         "trigger_mode": "multiple",  # each request begins at once, and the ones before it give way
@@ -70,13 +65,13 @@ def build(page: gr.Blocks, store: ModelStore, header: ModelHeader, turns: Turns,
     }
     gr.on([page.load, photo.change, header.picker.input, *(control.input for control in recipe.controls)], **respond)
     opened.then(**respond)
-    photo.change(None, photo, js=(WEB / "to_answer.js").read_text("utf-8"), api_visibility="private")
-    recipe.reset.click(lambda: [recipe_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
+    photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")
+    recipe.reset.click(lambda: [preprocessing_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
     top.input(_show, [kept, top], answer, trigger_mode="always_last", queue=False, **quiet)
     return CurrentPhoto(photo, recipe.controls)
 
 
-def _respond(store: ModelStore, component: gr.Image, turns: Turns, desk: Desk):
+def _respond(store: ModelStore, component: gr.Image, latest: LatestRequest, photo_queue: PhotoQueue):
     async def respond(request: gr.Request, payload: dict | None, name: str, top: Any, active: str, *recipe: str) -> AsyncIterator[tuple]:
         """Wait for the model, saying what for, then answer for the current photo. Waiting holds no thread.
 
@@ -85,33 +80,33 @@ def _respond(store: ModelStore, component: gr.Image, turns: Turns, desk: Desk):
         """
         asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
         visitor = request.session_hash or ""
-        if active != NAME or turns.shows(visitor, asked):
-            yield NOTHING
+        if active != TAB or latest.shows(visitor, asked):
+            yield UNCHANGED
             return
-        newest = turns.take(visitor)
-        async for text, share, status in model_header.watch(store, name, visitor):
+        newest = latest.take(visitor)
+        async for text, share, status in model_picker.watch(store, name, visitor):
             if not newest():
                 break
             message = _message(f"{text} Your photo is next.", "busy", share) if payload and text else gr.skip()
-            yield status, message, *NOTHING[2:]
+            yield status, message, *UNCHANGED[2:]
         if newest():
             arguments = (store, component, visitor, payload, name, top, recipe)
             try:
-                place = desk.take(lambda: _look(*arguments) if newest() else NOTHING[1:], caller_of(request))
+                place = photo_queue.take(lambda: _look(*arguments) if newest() else UNCHANGED[1:], client_of(request))
                 said = ""
-                while not (await asyncio.wait([place.result], timeout=PATIENCE))[0]:
+                while not (await asyncio.wait([place.result], timeout=BUSY_SECONDS))[0]:
                     if newest() and place.words != said:
                         said = place.words
-                        yield gr.skip(), _message(said, "busy"), *NOTHING[2:]
+                        yield gr.skip(), _message(said, "busy"), *UNCHANGED[2:]
                 looked = await place.result
             except UserError as error:
-                yield gr.skip(), _message(sentence(error), "error"), *NOTHING[2:]
+                yield gr.skip(), _message(user_message(error), "error"), *UNCHANGED[2:]
                 return
             if newest() and looked[-1]:
-                turns.answered(visitor, asked)
-            yield (gr.skip(), *looked) if newest() else NOTHING
+                latest.answered(visitor, asked)
+            yield (gr.skip(), *looked) if newest() else UNCHANGED
         else:
-            yield NOTHING
+            yield UNCHANGED
 
     return respond
 
@@ -123,42 +118,42 @@ def _look(
     view, about, size = _message(EMPTY_VIEW, "small"), gr.skip(), gr.skip()
     try:
         vit = store.get(name, visitor).result(timeout=1)
-        size, recipe = recipe_panel.fit_sizes(vit, recipe, store.settings.max_image_size)
-        about = recipe_panel.about(vit.preprocessing, vit.preprocessing)
-        preprocessing = recipe_panel.overridden(vit, recipe, store.settings.max_image_size)
-        about = recipe_panel.about(preprocessing, vit.preprocessing)
+        size, recipe = preprocessing_panel.fit_sizes(vit, recipe, store.settings.max_image_size)
+        about = preprocessing_panel.about(vit.preprocessing, vit.preprocessing)
+        preprocessing = preprocessing_panel.overridden(vit, recipe, store.settings.max_image_size)
+        about = preprocessing_panel.about(preprocessing, vit.preprocessing)
         if (upload := upload_of(payload, component)) is None:
-            return _message(EMPTY), view, about, size, None
+            return _message(EMPTY_ANSWER), view, about, size, None
 
         from vitdemo.classify.photo import classify_input
-        from vitdemo.core.photos import open_photo
-        from vitdemo.ui.view import view_of
+        from vitdemo.core.photos.photo import open_photo
+        from vitdemo.ui.tabs.classify.preview import view_of
 
         photo = open_photo(upload.path, store.settings, name=upload.name)
         tensor = preprocessing(photo.image)
         foreign = (preprocessing.mean, preprocessing.std) != (vit.preprocessing.mean, vit.preprocessing.std)
-        view = html("view", view=view_of(photo.image, tensor, preprocessing, vit), foreign=foreign, percent=percent)
-        result = classify_input(tensor, vit, store.engine, top=MOST)
+        view = html("classify/preview", view=view_of(photo.image, tensor, preprocessing, vit), foreign=foreign, percent=percent)
+        result = classify_input(tensor, vit, store.engine, top=MAX_CLASSES)
         kept = {
             "predictions": result.predictions,
             "milliseconds": 1000 * result.seconds,
             "notes": photo.notes,
             "name": photo.name,
-            "model": model_header.title_of(vit.name),
+            "model": title_of(vit.name),
             "unfamiliar": result.unfamiliar,
         }
         return _show(kept, top), view, about, size, kept
     except Exception as error:
-        return _message(sentence(error), "error"), view, about, size, None
+        return _message(user_message(error), "error"), view, about, size, None
 
 
 def _show(kept: dict | None, top: Any) -> str:
     """The answer's first `top` classes as HTML. The number box may hold anything, or nothing: then the answer stays."""
     if kept is None or isinstance(top, bool) or not isinstance(top, int | float):
         return gr.skip()
-    count = max(1, min(MOST, int(top)))
-    return html("predictions", **kept | {"predictions": kept["predictions"][:count]}, percent=percent)
+    count = max(1, min(MAX_CLASSES, int(top)))
+    return html("classify/predictions", **kept | {"predictions": kept["predictions"][:count]}, percent=percent)
 
 
 def _message(text: str, kind: str = "empty", share: float | None = None) -> str:
-    return html("message", text=text, kind=kind, share=share)
+    return html("components/message", text=text, kind=kind, share=share)

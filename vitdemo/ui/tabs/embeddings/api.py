@@ -5,19 +5,19 @@ import asyncio
 import gradio as gr
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.store import ModelStore
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.embedding_answers import key_of, photo_rows
-from vitdemo.ui.embedding_downloads import KINDS, download
-from vitdemo.ui.embedding_maps import Drawn
-from vitdemo.ui.embedding_runs import EmbeddingRun, EmbeddingRuns
-from vitdemo.ui.guard import LEAVING, sentence
-from vitdemo.ui.upload import upload_of
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.ui.errors import LEAVING, user_message
+from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.upload import upload_of
+from vitdemo.ui.tabs.embeddings.downloads import KINDS, download
+from vitdemo.ui.tabs.embeddings.maps import FinishedMap
+from vitdemo.ui.tabs.embeddings.page_data import key_of, photo_rows
+from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJob, EmbeddingJobs
 
-TICK = 0.2  # seconds between two looks at a gallery at work
+POLL_SECONDS = 0.2  # seconds between two looks at a gallery at work
 
 
-def build(store: ModelStore, runs: EmbeddingRuns) -> None:
+def build(store: ModelStore, jobs: EmbeddingJobs) -> None:
     """Register `/embed`."""
     with gr.Row(visible=False):
         inputs = [
@@ -64,42 +64,42 @@ def build(store: ModelStore, runs: EmbeddingRuns) -> None:
                 raise UserError("There are no photos: send some.")
             asked = {"layer": int(layer) if layer.isdecimal() else layer, "pool": pool, "dimensions": dimensions}
             asked |= {"neighbours": neighbours, "min_dist": min_dist, "metric": metric, "seed": seed}
-            return await _embed(store, runs, uploads, model, asked, file, caller_of(request))
+            return await _embed(store, jobs, uploads, model, asked, file, client_of(request))
         except Exception as error:
-            raise gr.Error(sentence(error), print_exception=False) from None
+            raise gr.Error(user_message(error), print_exception=False) from None
 
     trigger.click(endpoint, inputs, outputs, api_name="embed", concurrency_limit=None, preprocess=False)
 
 
 async def _embed(
-    store: ModelStore, runs: EmbeddingRuns, uploads: list, model: str, asked: dict, file: str, caller: str
+    store: ModelStore, jobs: EmbeddingJobs, uploads: list, model: str, asked: dict, file: str, client: str
 ) -> tuple[dict, str | None]:
     """Run a gallery to its map, and forget it."""
-    from vitdemo.core.gallery import uploaded_items
+    from vitdemo.core.photos.gallery import uploaded_items
 
     files = [(upload.name, upload.path) for upload in uploads]
     items = await asyncio.to_thread(uploaded_items, files, store.settings, command="embed")
-    run = runs.start(items, store.allowed(model or None), "", caller, ahead=file == "html")
+    job = jobs.start(items, store.allowed(model or None), "", client, ahead=file == "html")
     taken = None
     try:
-        while not runs.get(run.id).over:  # asked for, since somebody waits for it
-            await asyncio.sleep(TICK)
-        if run.state != "done":
-            raise UserError(run.error or LEAVING)
-        maps, key = run.mapped(), key_of(run, asked)
-        while not isinstance(drawn := maps.ask(key), Drawn):
+        while not jobs.get(job.id).over:  # asked for, since somebody waits for it
+            await asyncio.sleep(POLL_SECONDS)
+        if job.state != "done":
+            raise UserError(job.error or LEAVING)
+        maps, key = job.mapped(), key_of(job, asked)
+        while not isinstance(drawn := maps.ask(key), FinishedMap):
             if isinstance(drawn, str):
                 raise UserError(drawn)
-            await asyncio.sleep(TICK)
-        answer = await asyncio.to_thread(_answer, run, drawn)
+            await asyncio.sleep(POLL_SECONDS)
+        answer = await asyncio.to_thread(_answer, job, drawn)
         if file:
-            taken = (await asyncio.to_thread(download, runs, run, key, file))["path"]
+            taken = (await asyncio.to_thread(download, jobs, job, key, file))["path"]
         return answer, taken
     finally:  # nobody else can ask for it; a file is the caller's until uploads are swept
-        runs.drop(run, keep_files=taken is not None)
+        jobs.drop(job, keep_files=taken is not None)
 
 
-def _answer(run: EmbeddingRun, drawn: Drawn) -> dict:
+def _answer(job: EmbeddingJob, drawn: FinishedMap) -> dict:
     atlas, key = drawn.atlas, drawn.key
     good = {
         row["id"]: {
@@ -110,8 +110,8 @@ def _answer(run: EmbeddingRun, drawn: Drawn) -> dict:
             "position": position,
             "cluster": cluster,
         }
-        for row, position, cluster in zip(photo_rows(run), atlas.positions.tolist(), atlas.clusters.tolist(), strict=True)
+        for row, position, cluster in zip(photo_rows(job), atlas.positions.tolist(), atlas.clusters.tolist(), strict=True)
     }
-    rows = [good.get(number, {"photo": row.path, "error": row.error}) for number, row in enumerate(run.embedding.rows)]
-    told = {"model": run.embedding.model, "layer": key.layer, "pool": key.pool, "trust": atlas.trust, "clusters": drawn.names}
+    rows = [good.get(number, {"photo": row.path, "error": row.error}) for number, row in enumerate(job.embedding.rows)]
+    told = {"model": job.embedding.model, "layer": key.layer, "pool": key.pool, "trust": atlas.trust, "clusters": drawn.names}
     return told | {"rows": rows}

@@ -8,56 +8,46 @@ from typing import Any
 import numpy as np
 
 from vitdemo.core.errors import UserError
-from vitdemo.ui.embedding_maps import Drawn, MapKey, Maps
-from vitdemo.ui.embedding_runs import EmbeddingRun, EmbeddingRuns
 from vitdemo.ui.packing import pack
-from vitdemo.ui.render import WEB, html
+from vitdemo.ui.tabs.embeddings.maps import FinishedMap, GalleryMaps, MapKey
+from vitdemo.ui.tabs.embeddings.page_data import map_numbers, photo_rows, thumbnail_numbers
+from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJob, EmbeddingJobs
+from vitdemo.ui.templating import html, static_text
 
 KINDS = ("npz", "csv", "parquet", "html")
 NEAREST = 10  # neighbours named of each photo
-SCRIPTS = (
-    "map_camera",
-    "map_thumbnails",
-    "map_colours",
-    "map_pixels",
-    "map_paint",
-    "map",
-    "map_hand",
-    "map_panel",
-    "map_layers",
-    "map_page",
-)
+SCRIPTS = ("camera", "thumbnails", "colours", "pixels", "paint", "map", "pointer", "panel", "layers", "page")
 
 
-def download(runs: EmbeddingRuns, run: EmbeddingRun, key: MapKey, kind: str, ids: Any = None) -> dict:
+def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids: Any = None) -> dict:
     """A file of one of KINDS, of all photos, or of those with some numbers in the gallery. Returns: {path, name}.
 
     Raises: UserError for another kind, no such photos, or a map that is not finished.
     """
     if kind not in KINDS:
         raise UserError(f"There is no such download: choose {', '.join(KINDS)}.")
-    drawn = run.mapped().ask(key)
-    if not isinstance(drawn, Drawn):
+    drawn = job.mapped().ask(key)
+    if not isinstance(drawn, FinishedMap):
         raise UserError("This map is not finished yet: wait for it, then take it away.")
     stem = f"embeddings-{key.layer}-{key.pool}"
     if kind == "html":
-        path = run.folder / f"{stem}.html"
+        path = job.folder / f"{stem}.html"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(runs.title(run), run, drawn), "utf-8")
+        path.write_text(page(jobs.title(job), job, drawn), "utf-8")
     else:
-        path = run.folder / f"{stem}{'' if ids is None else '-selection'}.{kind}"
-        _write(path, run, run.maps, drawn, ids)
+        path = job.folder / f"{stem}{'' if ids is None else '-selection'}.{kind}"
+        _write(path, job, job.maps, drawn, ids)
     return {"path": str(path), "name": path.name}
 
 
-def _write(path, run: EmbeddingRun, maps: Maps, drawn: Drawn, ids: Any) -> None:
+def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: Any) -> None:
     from vitdemo.embeddings.files import Mapped, write_vectors
-    from vitdemo.embeddings.nearest import nearest
+    from vitdemo.embeddings.maps.nearest import nearest
 
     key, atlas = drawn.key, drawn.atlas
-    vectors = run.embedding.vectors(key.layer, key.pool)[: len(maps.rows)]
+    vectors = job.embedding.vectors(key.layer, key.pool)[: len(maps.rows)]
     near, _ = nearest(vectors, NEAREST)
-    rows = run.embedding.rows
+    rows = job.embedding.rows
     places = np.arange(len(maps.rows))
     if ids is not None:
         numbers = [number for number, row in enumerate(rows) if row.at is not None]
@@ -71,43 +61,41 @@ def _write(path, run: EmbeddingRun, maps: Maps, drawn: Drawn, ids: Any) -> None:
         path,
         rows,
         vectors[places],
-        model=run.embedding.model,
+        model=job.embedding.model,
         layer=key.layer,
         pooling=key.pool,
         mapped=Mapped(part, drawn.names, names),
     )
 
 
-def page(model: str, run: EmbeddingRun, drawn: Drawn) -> str:
+def page(model: str, job: EmbeddingJob, drawn: FinishedMap) -> str:
     """The map as one HTML page that needs nothing else: this app's own script, the numbers of all layers that are drawn, and the photos."""
-    from vitdemo.ui.embedding_answers import map_numbers, photo_rows, thumbnail_numbers
-
-    layers = run.maps.drawn(drawn.key.pool, drawn.key.options)
-    thumbnails, sections = pack(thumbnail_numbers(run.maps.rows))
+    layers = job.maps.drawn(drawn.key.pool, drawn.key.options)
+    thumbnails, sections = pack(thumbnail_numbers(job.maps.rows))
     told = {
         "model": model,
         "pool": drawn.key.pool,
         "layer": drawn.key.layer,
-        "rows": photo_rows(run),
+        "rows": photo_rows(job),
         "thumbnails": {"data": base64.b64encode(thumbnails).decode(), "sections": sections},
         "maps": [_embedded(each, map_numbers(each)) for each in layers],
     }
-    return page_of(f"{len(run.maps.rows):,} photos as {model} sees them", told)
+    return page_of(f"{len(job.maps.rows):,} photos as {model} sees them", told)
 
 
 def page_of(title: str, told: dict) -> str:
-    """The page that web/map_page.js makes of what it is told."""
+    """The page that static/photo_map/page.js makes of what it is told."""
     return html(
-        "map_page",
+        "photo_map/page",
         title=title,
-        style=(WEB / "map.css").read_text("utf-8"),
-        markup="\n".join((WEB / f"{name}.html").read_text("utf-8") for name in ("map", "map_layers")),
-        script="\n".join((WEB / f"{name}.js").read_text("utf-8") for name in SCRIPTS),
+        style=static_text("photo_map/map.css"),
+        markup=static_text("photo_map/map.html", "photo_map/layers.html"),
+        script=static_text(*(f"photo_map/{name}.js" for name in SCRIPTS)),
         told=as_script(told),
     )
 
 
-def _embedded(drawn: Drawn, numbers: dict[str, np.ndarray]) -> dict:
+def _embedded(drawn: FinishedMap, numbers: dict[str, np.ndarray]) -> dict:
     data, sections = pack(numbers)
     options = drawn.key.options
     return {

@@ -13,18 +13,18 @@ from PIL import ImageOps
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.gallery import Item
-from vitdemo.core.photos import Photo
-from vitdemo.core.remote import is_url
-from vitdemo.core.stream import photos_ahead
+from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.photo import Photo
+from vitdemo.core.photos.prefetch import photos_ahead
+from vitdemo.core.photos.remote import is_url
 from vitdemo.embeddings.map_command import LargeMap
-from vitdemo.embeddings.nearest import outliers
-from vitdemo.ui.embedding_downloads import page_of
+from vitdemo.embeddings.maps.nearest import outliers
 from vitdemo.ui.packing import pack
+from vitdemo.ui.tabs.embeddings.downloads import page_of
 
-SHOWN = 200_000  # points of a page
-PICTURE = 64  # pixels a side
-LARGEST = 200 << 20  # bytes of a page that the tab opens
+MAX_POINTS = 200_000  # points of a page
+PICTURE_PIXELS = 64  # pixels a side
+MAX_PAGE_BYTES = 200 << 20  # bytes of a page that the tab opens
 
 
 def page(drawn: LargeMap, pictures: int, settings: Settings) -> str:
@@ -35,7 +35,7 @@ def page(drawn: LargeMap, pictures: int, settings: Settings) -> str:
     """
     collection, atlas = drawn.collection, drawn.drawn.atlas
     count = len(collection.paths)
-    shown = np.sort(np.random.default_rng(atlas.options.seed).permutation(count)[:SHOWN])
+    shown = np.sort(np.random.default_rng(atlas.options.seed).permutation(count)[:MAX_POINTS])
     with_picture = set(shown[np.linspace(0, len(shown) - 1, min(pictures, len(shown))).round().astype(int)].tolist()) if pictures else set()
     made = _pictures([collection.paths[place] for place in sorted(with_picture)], settings)
     jpegs = dict(zip(sorted(with_picture), made, strict=True))
@@ -91,7 +91,7 @@ def _pictures(paths: Sequence[str], settings: Settings) -> list[bytes]:
 
     def small(photo: Photo) -> bytes:
         file = io.BytesIO()
-        ImageOps.fit(photo.image, (PICTURE, PICTURE)).save(file, "JPEG", quality=75)
+        ImageOps.fit(photo.image, (PICTURE_PIXELS, PICTURE_PIXELS)).save(file, "JPEG", quality=75)
         return file.getvalue()
 
     items = [Item(Path(path), path, url=path if is_url(path) else "") for path in paths]
@@ -112,8 +112,8 @@ def kept(folder: Path | None, asked: dict) -> dict:
     if type(number) is not int or not 0 <= number < len(pages):
         raise UserError("There is no such map here: reload the page.")
     try:
-        if pages[number].stat().st_size > LARGEST:
-            raise UserError(f"This map has more than {LARGEST >> 20} MB: tell the operator to draw it with fewer --pictures.")
+        if pages[number].stat().st_size > MAX_PAGE_BYTES:
+            raise UserError(f"This map has more than {MAX_PAGE_BYTES >> 20} MB: tell the operator to draw it with fewer --pictures.")
         return {"page": pages[number].read_text("utf-8")}
     except (OSError, UnicodeDecodeError):
         raise UserError("This map can't be read any more: tell the operator.") from None

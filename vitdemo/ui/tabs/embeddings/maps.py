@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitdemo.embeddings.atlas import Atlas, MapOptions, name_clusters
-from vitdemo.embeddings.mapper import Mapper
-from vitdemo.embeddings.nearest import outliers, remoteness
-from vitdemo.embeddings.progress import Progress
-from vitdemo.embeddings.scores import LayerScore
-from vitdemo.ui.guard import sentence
+from vitdemo.embeddings.maps.atlas import Atlas, MapOptions, name_clusters
+from vitdemo.embeddings.maps.mapper import Mapper
+from vitdemo.embeddings.maps.nearest import outliers, remoteness
+from vitdemo.embeddings.maps.scores import LayerScore
+from vitdemo.embeddings.progress import WorkProgress
+from vitdemo.ui.errors import user_message
 
 if TYPE_CHECKING:
-    from vitdemo.embeddings.gallery import Embedding, Row
+    from vitdemo.embeddings.vectors.gallery import EmbeddingGallery, EmbeddingRow
 
-AHEAD = 2000  # photos up to which all layers' maps are drawn before anybody asks
-KEPT = 60  # maps of a gallery, a few dozen bytes a photo each
+MAX_AHEAD_PHOTOS = 2000  # photos up to which all layers' maps are drawn before anybody asks
+MAX_MAPS = 60  # maps of a gallery, a few dozen bytes a photo each
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MapKey:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class FinishedMap:
     """A finished map.
 
     Attributes:
@@ -52,29 +52,29 @@ class Drawn:
         return outliers(self.remote)
 
 
-class Maps:
+class GalleryMaps:
     """The maps of one gallery whose photos are all through the model.
 
     Attributes:
         rows: those that have vectors, in the order of all maps' points.
     """
 
-    def __init__(self, embedding: "Embedding", mapper: Mapper):
+    def __init__(self, embedding: "EmbeddingGallery", mapper: Mapper):
         self.embedding, self._mapper = embedding, mapper
-        self.rows: list[Row] = embedding.done
+        self.rows: list[EmbeddingRow] = embedding.done
         self._labels = [row.folder for row in self.rows]
         self._distinct = [place for place, row in enumerate(self.rows) if row.duplicate_of is None]
-        self._drawn: OrderedDict[MapKey, Drawn] = OrderedDict()  # the longest unused first
+        self._drawn: OrderedDict[MapKey, FinishedMap] = OrderedDict()  # the longest unused first
         self._scores: dict[tuple[str, int | str], LayerScore] = {}
         self._failed: dict[MapKey, str] = {}
         self._wanted: MapKey | None = None
-        self._progress: Progress | None = None
+        self._progress: WorkProgress | None = None
         self._stopping = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
 
-    def ask(self, key: MapKey) -> Drawn | Progress | str:
+    def ask(self, key: MapKey) -> FinishedMap | WorkProgress | str:
         """The map, how far it is, or the sentence that says why there is none. What is asked for last is drawn next."""
         with self._lock:
             if key in self._drawn:
@@ -91,14 +91,14 @@ class Maps:
                 self._wanted, self._progress = key, None
             self._stopping.clear()
             self._start()
-            return self._progress or Progress("waiting", 0, 1)
+            return self._progress or WorkProgress("waiting", 0, 1)
 
     def scores(self, pool: str) -> list[LayerScore | None]:
         """Of every layer; None where it is not known yet."""
         with self._lock:
             return [self._scores.get((pool, layer)) for layer in self.embedding.layers]
 
-    def drawn(self, pool: str, options: MapOptions) -> list[Drawn]:
+    def drawn(self, pool: str, options: MapOptions) -> list[FinishedMap]:
         """The maps of some vectors that are finished, by layer."""
         with self._lock:
             keys = [MapKey(layer, pool, options) for layer in self.embedding.layers]
@@ -143,7 +143,7 @@ class Maps:
         for layer in layers:
             if (wanted.pool, layer) not in self._scores:
                 return partial(self._score, wanted.pool, layer)
-        if len(self.rows) > AHEAD:
+        if len(self.rows) > MAX_AHEAD_PHOTOS:
             return None
         keys = [replace(wanted, layer=layer) for layer in layers]
         open_ = [key for key in keys if key not in self._drawn and key not in self._failed]
@@ -156,10 +156,10 @@ class Maps:
             for step in steps:
                 if isinstance(step, Atlas):
                     names = name_clusters(step.clusters, [_said(row) for row in self.rows])
-                    drawn = Drawn(key, step, names, remoteness(vectors).astype(np.float32))
+                    drawn = FinishedMap(key, step, names, remoteness(vectors).astype(np.float32))
                     with self._lock:
                         self._drawn[key] = drawn
-                        while len(self._drawn) > KEPT:
+                        while len(self._drawn) > MAX_MAPS:
                             self._drawn.popitem(last=False)
                 elif self._stopping.is_set():
                     steps.close()
@@ -168,7 +168,7 @@ class Maps:
                     self._progress = step
         except Exception as error:
             with self._lock:
-                self._failed[key] = sentence(error)
+                self._failed[key] = user_message(error)
 
     def _begin_from(self, key: MapKey) -> np.ndarray | None:
         """The map of the nearest layer that is drawn in the same way, so that points move instead of jumping."""
@@ -189,10 +189,10 @@ class Maps:
                 if isinstance(step, LayerScore):
                     score = step
         except Exception as error:
-            sentence(error)  # logged; the strip goes without this layer
+            user_message(error)  # logged; the strip goes without this layer
         with self._lock:
             self._scores[pool, layer] = score
 
 
-def _said(row: "Row") -> str:
+def _said(row: "EmbeddingRow") -> str:
     return row.predictions[0].label.name.split(",")[0] if row.predictions else ""

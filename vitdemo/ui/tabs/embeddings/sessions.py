@@ -6,26 +6,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.store import ModelStore
-from vitdemo.embeddings.mapper import Mapper
-from vitdemo.ui.embedding_maps import MapKey, Maps
-from vitdemo.ui.run import Run
-from vitdemo.ui.runs import Runs
-from vitdemo.ui.served import scratch
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.embeddings.maps.mapper import Mapper
+from vitdemo.ui.server.served_files import scratch_of
+from vitdemo.ui.sessions.gallery_job import GalleryJob
+from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
+from vitdemo.ui.tabs.embeddings.maps import GalleryMaps, MapKey
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vitdemo.core.gallery import Item
-    from vitdemo.core.models import Vit
-    from vitdemo.core.photos import Photo
-    from vitdemo.embeddings.gallery import Embedding, Row
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.gallery import Item
+    from vitdemo.core.photos.photo import Photo
+    from vitdemo.embeddings.vectors.gallery import EmbeddingGallery, EmbeddingRow
 
-TOKENS = 24  # photos whose patch tokens a gallery keeps, half a megabyte each
+MAX_TOKEN_PHOTOS = 24  # photos whose patch tokens a gallery keeps, half a megabyte each
 
 
 @dataclass(eq=False)
-class EmbeddingRun(Run):
+class EmbeddingJob(GalleryJob):
     """One gallery's vectors, and what was made of them.
 
     Attributes:
@@ -37,8 +37,8 @@ class EmbeddingRun(Run):
     """
 
     ahead: bool = True
-    embedding: "Embedding | None" = None
-    maps: Maps | None = None
+    embedding: "EmbeddingGallery | None" = None
+    maps: GalleryMaps | None = None
     photos: dict | None = None
     tokens: "OrderedDict[tuple[int | str, str], np.ndarray]" = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -47,13 +47,13 @@ class EmbeddingRun(Run):
     def done(self) -> int:
         return len(self.embedding.rows) if self.embedding else 0
 
-    def mapped(self) -> Maps:
+    def mapped(self) -> GalleryMaps:
         """Raises: UserError where no photo is through."""
         if self.maps is None:
             raise UserError("There are no vectors in this gallery yet: wait for its photos, or give others.")
         return self.maps
 
-    def row(self, number: object) -> "tuple[Row, Item]":
+    def row(self, number: object) -> "tuple[EmbeddingRow, Item]":
         """A photo by its number in the gallery. Raises: UserError where there is none."""
         rows = self.embedding.rows if self.embedding else []
         if type(number) is not int or not 0 <= number < len(rows) or rows[number].error:
@@ -66,7 +66,7 @@ class EmbeddingRun(Run):
         super().forget(keep_files=keep_files)
 
 
-class EmbeddingRuns(Runs[EmbeddingRun]):
+class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
     """All galleries of all visitors."""
 
     row_bytes = 5_000  # and 80 KB on the disk, with ViT-B
@@ -76,66 +76,66 @@ class EmbeddingRuns(Runs[EmbeddingRun]):
         self.store = store
         self.mapper = Mapper(store.settings)
 
-    def start(self, items: list["Item"], model: str, visitor: str, caller: str = "", *, ahead: bool = True) -> EmbeddingRun:
+    def start(self, items: list["Item"], model: str, visitor: str, client: str = "", *, ahead: bool = True) -> EmbeddingJob:
         """Begin with a gallery, or queue it up. Raises: UserError where too many wait already."""
         self.mapper.warm()  # it is ready by the time the photos are
-        return self._begin(EmbeddingRun(items, model, visitor, self.settings, ahead=ahead, caller=caller))
+        return self._begin(EmbeddingJob(items, model, visitor, self.settings, ahead=ahead, client=client))
 
-    def _process(self, run: EmbeddingRun, vit: "Vit") -> None:
-        from vitdemo.embeddings.gallery import Embedding
+    def _process(self, job: EmbeddingJob, vit: "Vit") -> None:
+        from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
-        run.embedding = Embedding(run.items, vit, self._store.engine, self.settings, thumbnails=run.ahead, folder=run.folder)
-        steps = run.embedding.work()
+        job.embedding = EmbeddingGallery(job.items, vit, self._store.engine, self.settings, thumbnails=job.ahead, folder=job.folder)
+        steps = job.embedding.work()
         try:
-            with scratch(self.settings).promised(run.embedding.bytes):
+            with scratch_of(self.settings).promised(job.embedding.bytes):
                 for _ in steps:
-                    self._hold(run)
-                    if run.stopping.is_set():
+                    self._hold(job)
+                    if job.stopping.is_set():
                         break
         finally:
             steps.close()
-            if run.embedding.done:
-                run.maps = Maps(run.embedding, self.mapper)
-                if run.ahead and run.id in self._runs:
-                    run.maps.ask(MapKey(run.embedding.layers[-1], run.embedding.pools[0]))
+            if job.embedding.done:
+                job.maps = GalleryMaps(job.embedding, self.mapper)
+                if job.ahead and job.id in self._jobs:
+                    job.maps.ask(MapKey(job.embedding.layers[-1], job.embedding.pools[0]))
 
     def sweep(self) -> None:
         """As all galleries; and those whose page was closed go, for they take much of the disk."""
         super().sweep()
-        for run in list(self._runs.values()):
-            if run.closed:
-                self.drop(run)
+        for job in list(self._jobs.values()):
+            if job.closed:
+                self.drop(job)
 
-    def vit(self, run: EmbeddingRun) -> "Vit":
+    def vit(self, job: EmbeddingJob) -> "Vit":
         """The gallery's model, which may have to be loaded again. Raises: UserError where that fails."""
-        return self._store.get(run.model, run.id).result(timeout=60)
+        return self._store.get(job.model, job.id).result(timeout=60)
 
-    def photo(self, run: EmbeddingRun, number: object) -> "Photo":
+    def photo(self, job: EmbeddingJob, number: object) -> "Photo":
         """A photo at full size, opened again. Raises: UserError where it is not there any more."""
-        from vitdemo.core.photos import decode
+        from vitdemo.core.photos.photo import decode
 
-        row, item = run.row(number)
+        row, item = job.row(number)
         return decode(item.read(self.settings), item.shown, self.settings, id=row.sha256)
 
-    def patch_tokens(self, run: EmbeddingRun, numbers: list, layer: int | str) -> "np.ndarray":
+    def patch_tokens(self, job: EmbeddingJob, numbers: list, layer: int | str) -> "np.ndarray":
         """(photos, rows, columns, width) float32 of one layer. Raises: UserError as `photo`, or for a layer that is not there."""
         import numpy as np
         import torch
 
-        from vitdemo.embeddings.vectors import patch_tokens
+        from vitdemo.embeddings.vectors.extract import patch_tokens
 
-        ids = {number: run.row(number)[0].sha256 for number in numbers}
-        with run.lock:
-            known = {number: run.tokens.get((layer, ids[number])) for number in ids}
+        ids = {number: job.row(number)[0].sha256 for number in numbers}
+        with job.lock:
+            known = {number: job.tokens.get((layer, ids[number])) for number in ids}
         if missing := [number for number in ids if known[number] is None]:
-            vit = self.vit(run)
-            inputs = torch.stack([vit.preprocessing(self.photo(run, number).image) for number in missing])
+            vit = self.vit(job)
+            inputs = torch.stack([vit.preprocessing(self.photo(job, number).image) for number in missing])
             found = patch_tokens(vit, self._store.engine, inputs, layer).numpy()
             known |= dict(zip(missing, found, strict=True))
-        with run.lock:
+        with job.lock:
             for number in ids:
-                run.tokens[layer, ids[number]] = known[number]
-                run.tokens.move_to_end((layer, ids[number]))
-            while len(run.tokens) > TOKENS:
-                run.tokens.popitem(last=False)
+                job.tokens[layer, ids[number]] = known[number]
+                job.tokens.move_to_end((layer, ids[number]))
+            while len(job.tokens) > MAX_TOKEN_PHOTOS:
+                job.tokens.popitem(last=False)
         return np.stack([known[number] for number in numbers])

@@ -6,51 +6,64 @@ lasso ask nothing of the server.
 
 import gradio as gr
 
-from vitdemo.core.store import ModelStore
-from vitdemo.ui import embedding_answers, embedding_teach, giving
-from vitdemo.ui.classify_tab import CurrentPhoto
-from vitdemo.ui.embedding_runs import EmbeddingRuns
-from vitdemo.ui.finetune_runs import Lessons
-from vitdemo.ui.guard import bound, sentence, told
-from vitdemo.ui.map_pages import kept, kept_pages
-from vitdemo.ui.model_header import ModelHeader
-from vitdemo.ui.opened import Opened
-from vitdemo.ui.render import WEB, html
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.ui.components import gallery_upload
+from vitdemo.ui.components.active_tab import ActiveTab
+from vitdemo.ui.components.current_photo import CurrentPhoto
+from vitdemo.ui.components.model_picker import ModelPicker
+from vitdemo.ui.errors import event_payload, named_partial, user_message
+from vitdemo.ui.tabs.embeddings import add_class, routes
+from vitdemo.ui.tabs.embeddings.map_pages import kept, kept_pages
+from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
+from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
+from vitdemo.ui.templating import html, static_text
 
-NAME = "embeddings"  # of the tab
+TAB = "embeddings"  # of the tab
 LEAD = "Folders become labels, and each layer is scored by them."
-MAP = ("map_camera", "map_thumbnails", "map_colours", "map_pixels", "map_paint", "map", "map_hand", "map_panel", "map_layers", "map_export")
-SCRIPTS = (*MAP, "embeddings_map", "embeddings_photo", "embeddings_teach", "embeddings_chosen", "embeddings_kept")
+MAP = ("camera", "thumbnails", "colours", "pixels", "paint", "map", "pointer", "panel", "layers", "export")
+VIEWS = ("map_view", "photo", "add_class", "selection", "kept_maps")
+SCRIPTS = (*(f"photo_map/{name}.js" for name in MAP), *(f"embeddings/{name}.js" for name in VIEWS))
 
 
-def build(store: ModelStore, header: ModelHeader, current: CurrentPhoto, runs: EmbeddingRuns, lessons: Lessons, opened: Opened) -> None:
+def build(
+    store: ModelStore,
+    header: ModelPicker,
+    current: CurrentPhoto,
+    jobs: EmbeddingJobs,
+    finetune_sessions: FinetuneSessions,
+    opened: ActiveTab,
+) -> None:
     """Lay out the tab and wire it."""
-    panel = giving.build(
-        NAME,
+    panel = gallery_upload.build(
+        TAB,
         store,
         header,
         lead=LEAD,
         command="embed",
         markup=html(
-            "embeddings",
+            "embeddings/embeddings",
             kept=[each.stem for each in kept_pages(store.settings.maps_dir)],
-            map=(WEB / "map.html").read_text("utf-8"),
-            layers=(WEB / "map_layers.html").read_text("utf-8"),
+            map=static_text("photo_map/map.html"),
+            layers=static_text("photo_map/layers.html"),
         ),
-        scripts=[f"{name}.js" for name in SCRIPTS],
-        functions=[*embedding_answers.functions(runs), bound(kept, store.settings.maps_dir), embedding_teach.function(runs, lessons)],
-        start=runs.start,
-        attach=runs.attach,
+        scripts=list(SCRIPTS),
+        functions=[
+            *routes.functions(jobs),
+            named_partial(kept, store.settings.maps_dir),
+            add_class.function(jobs, finetune_sessions),
+        ],
+        start=jobs.start,
+        attach=jobs.attach,
     )
     quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False, "trigger_mode": "multiple"}
 
     def send(event: gr.EventData) -> str:
         """Make a photo of the gallery the current one, in every tab."""
         try:
-            return embedding_answers.original(runs, told(event).get("run"), told(event).get("id"))
+            return routes.original(jobs, event_payload(event).get("run"), event_payload(event).get("id"))
         except Exception as error:
-            raise gr.Error(sentence(error), print_exception=False) from None
+            raise gr.Error(user_message(error), print_exception=False) from None
 
-    opened.then(lambda: runs.mapper.warm(), [], None, **quiet)  # a photo takes longer to choose than its process to start
+    opened.then(lambda: jobs.mapper.warm(), [], None, **quiet)  # a photo takes longer to choose than its process to start
     sent = panel.submit(send, None, current.photo, **quiet)
-    sent.success(None, None, None, js=(WEB / "to_attention.js").read_text("utf-8"), **quiet)
+    sent.success(None, None, None, js=static_text("embeddings/to_attention.js"), **quiet)

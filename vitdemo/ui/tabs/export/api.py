@@ -7,17 +7,17 @@ import gradio as gr
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import read_json
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.export_order import KINDS, Export, read_plan
-from vitdemo.ui.export_runs import Exports
-from vitdemo.ui.guard import sentence
-from vitdemo.ui.model_header import arrived
-from vitdemo.ui.upload import upload_of
+from vitdemo.ui.errors import user_message
+from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.upload import upload_of
+from vitdemo.ui.sessions.model_loading import arrived
+from vitdemo.ui.tabs.export.session import KINDS, ExportSession, read_plan
+from vitdemo.ui.tabs.export.sessions import ExportSessions
 
-TICK = 0.2  # seconds between two looks at an export
+POLL_SECONDS = 0.2  # seconds between two looks at an export
 
 
-def build(exports: Exports) -> None:
+def build(sessions: ExportSessions) -> None:
     """Register `/export`."""
     with gr.Row(visible=False):
         galleries = [gr.File([], label=kind, file_count="multiple") for kind in KINDS]
@@ -48,32 +48,32 @@ def build(exports: Exports) -> None:
         `calibration`, to find a static int8 recipe's scales with, are lists of photos and zips; with neither, the bundled drawings are
         compared on. Answers with the report and a zip of the bundle.
         """
-        export = None
+        session = None
         try:
             plan = read_plan((settings or {}) | {"format": format, "precision": precision})
-            name = exports.store.allowed(model or None)
-            export = exports.begin()
+            name = sessions.store.allowed(model or None)
+            session = sessions.begin()
             for kind, component, files in zip(KINDS, galleries, (photos, calibration), strict=True):
                 uploads = [upload for each in files or [] if (upload := upload_of(each, component))]
                 if uploads:
-                    await asyncio.to_thread(_give, exports, export, kind, [(each.name, each.path) for each in uploads])
-            await arrived(exports.store, name)
-            await asyncio.to_thread(exports.start, export, name, plan, caller_of(request))
-            while exports.get(export.id).busy:  # asked for, since somebody waits for it
-                await asyncio.sleep(TICK)
-            if not export.done:
-                raise UserError(export.error or "The work was stopped.")
-            return read_json(export.bundle / "report.json"), str(await asyncio.to_thread(exports.pack, export))
+                    await asyncio.to_thread(_give, sessions, session, kind, [(each.name, each.path) for each in uploads])
+            await arrived(sessions.store, name)
+            await asyncio.to_thread(sessions.start, session, name, plan, client_of(request))
+            while sessions.get(session.id).busy:  # asked for, since somebody waits for it
+                await asyncio.sleep(POLL_SECONDS)
+            if not session.done:
+                raise UserError(session.error or "The work was stopped.")
+            return read_json(session.bundle / "report.json"), str(await asyncio.to_thread(sessions.pack, session))
         except Exception as error:
-            raise gr.Error(sentence(error), print_exception=False) from None
+            raise gr.Error(user_message(error), print_exception=False) from None
         finally:  # a caller that has gone needs no answer
-            if export and export.busy:
-                exports.jobs.stop(export.job)
+            if session and session.busy:
+                sessions.jobs.stop(session.job)
 
     trigger.click(endpoint, inputs, outputs, api_name="export", concurrency_limit=None, preprocess=False)
 
 
-def _give(exports: Exports, export: Export, kind: str, files: list[tuple[str, Path]]) -> None:
-    from vitdemo.core.gallery import uploaded_items
+def _give(sessions: ExportSessions, session: ExportSession, kind: str, files: list[tuple[str, Path]]) -> None:
+    from vitdemo.core.photos.gallery import uploaded_items
 
-    exports.give(export, kind, uploaded_items(files, exports.settings, command="export"))
+    sessions.give(session, kind, uploaded_items(files, sessions.settings, command="export"))

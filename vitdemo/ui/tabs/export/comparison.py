@@ -10,47 +10,47 @@ import gradio as gr
 
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
-from vitdemo.core.jobs import Job
-from vitdemo.ui import classify_tab
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.classify_tab import CurrentPhoto
-from vitdemo.ui.desk import Desk
-from vitdemo.ui.export_order import NOTHING_YET, Export
-from vitdemo.ui.export_runs import Exports
-from vitdemo.ui.guard import sentence, told
-from vitdemo.ui.model_header import title_of
-from vitdemo.ui.opened import Opened
-from vitdemo.ui.render import WEB, data_uri, html, percent
-from vitdemo.ui.turns import Turns
-from vitdemo.ui.upload import Upload, upload_of
+from vitdemo.core.jobs.jobs import Job
+from vitdemo.core.models.catalogue import title_of
+from vitdemo.ui.components.active_tab import ActiveTab
+from vitdemo.ui.components.current_photo import CurrentPhoto
+from vitdemo.ui.errors import event_payload, user_message
+from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.upload import Upload, upload_of
+from vitdemo.ui.sessions.latest_request import LatestRequest
+from vitdemo.ui.sessions.photo_queue import PhotoQueue
+from vitdemo.ui.tabs.export.session import NOTHING_YET, ExportSession
+from vitdemo.ui.tabs.export.sessions import ExportSessions
+from vitdemo.ui.templating import data_uri, html, percent, static_text
 
 if TYPE_CHECKING:
-    from vitdemo.core.models import Vit
+    from vitdemo.core.models.vit import Vit
     from vitdemo.export.exported import Exported
 
-FIRST = str(ASSETS / "examples" / "cat.jpg")  # the photo where there is none yet
-KEPT = 2  # exported models in memory; another one takes the place of the longest unused
-TICK = 0.25  # seconds between two looks at the original on its way
-THUMBNAIL = 240  # pixels of the longer side
+DEFAULT_PHOTO = str(ASSETS / "examples" / "cat.jpg")  # the photo where there is none yet
+MAX_LOADED = 2  # exported models in memory; another one takes the place of the longest unused
+POLL_SECONDS = 0.25  # seconds between two looks at the original on its way
+THUMBNAIL_PIXELS = 240  # pixels of the longer side
 QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
 NO_PHOTO = "Give a photo below: both models answer for it here."
 
 
-class Trial:
+class ModelComparison:
     """The card in Classify, hidden until an export is tried."""
 
-    def __init__(self, exports: Exports, desk: Desk):
-        self._exports, self._desk = exports, desk
-        self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=(WEB / "trial.js").read_text("utf-8"))
+    def __init__(self, sessions: ExportSessions, photo_queue: PhotoQueue):
+        self._sessions, self._photo_queue = sessions, photo_queue
+        self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=static_text("export/comparison.js"))
         self._tried = gr.Textbox("", visible="hidden", label="export that is tried")
         self._photo: gr.Image
-        self._turns = Turns()
+        self._tab = ""  # of Classify
+        self._latest = LatestRequest()
         self._loaded: OrderedDict[Job, Exported] = OrderedDict()  # the longest unused first
         self._loading = threading.Lock()
 
-    def follow(self, current: CurrentPhoto, opened: Opened) -> None:
+    def follow(self, current: CurrentPhoto, opened: ActiveTab) -> None:
         """Answer for the current photo whenever it changes, or the tab is opened."""
-        self._photo = current.photo
+        self._photo, self._tab = current.photo, opened.tab.id
         respond = {"fn": self._respond, "inputs": [self._tried, current.photo, opened.active], "outputs": self._card}
         respond |= {"concurrency_limit": None, **QUIET}
         gr.on([self._tried.change, current.photo.change], **respond)
@@ -62,80 +62,84 @@ class Trial:
         limits = panel.value["limits"]
 
         def begin(payload: dict | None, event: gr.EventData) -> tuple:
-            number = told(event).get("request")
+            number = event_payload(event).get("request")
             try:
-                if not (export := self._exports.get(told(event).get("export"))).done:
+                if not (session := self._sessions.get(event_payload(event).get("export"))).done:
                     raise UserError(NOTHING_YET)
             except Exception as error:
-                return gr.skip(), gr.skip(), {"limits": limits, "error": sentence(error), "request": number}
+                return gr.skip(), gr.skip(), {"limits": limits, "error": user_message(error), "request": number}
             return (
-                f"{export.id}/{export.bundle.parent.name}",
-                gr.skip() if payload else FIRST,
+                f"{session.id}/{session.bundle.parent.name}",
+                gr.skip() if payload else DEFAULT_PHOTO,
                 {"limits": limits, "tried": True, "request": number},
             )
 
         panel.select(begin, self._photo, [self._tried, self._photo, panel], queue=False, **QUIET)
 
     def _close(self, request: gr.Request) -> tuple:
-        self._turns.leave(request.session_hash or "")
+        self._latest.leave(request.session_hash or "")
         return "", gr.update(value="", visible=False)
 
     def leave(self, visitor: str) -> None:
-        self._turns.leave(visitor)
+        self._latest.leave(visitor)
 
     async def _respond(self, request: gr.Request, tried: str, payload: dict | None, active: str) -> AsyncIterator[dict]:
         """Both answers, as HTML. Nothing is done for a tab that nobody looks at, nor twice."""
         asked, visitor = (tried, payload.get("path") if isinstance(payload, dict) else None), request.session_hash or ""
-        if not tried or active != classify_tab.NAME or self._turns.shows(visitor, asked):
+        if not tried or active != self._tab or self._latest.shows(visitor, asked):
             yield gr.skip()
             return
-        newest = self._turns.take(visitor)
-        yield gr.update(value=html("message", text="Asking both models …", kind="busy small", share=None), visible=True)
-        answer = await self._answer(tried, payload, newest, caller_of(request))
+        newest = self._latest.take(visitor)
+        yield gr.update(value=html("components/message", text="Asking both models …", kind="busy small", share=None), visible=True)
+        answer = await self._answer(tried, payload, newest, client_of(request))
         if newest():
-            self._turns.answered(visitor, asked)
+            self._latest.answered(visitor, asked)
         yield gr.update(value=answer, visible=True) if newest() else gr.skip()
 
-    async def _answer(self, tried: str, payload: dict | None, newest: Callable[[], bool], caller: str) -> str:
+    async def _answer(self, tried: str, payload: dict | None, newest: Callable[[], bool], client: str) -> str:
         """Wait for the original, which holds no thread, then ask both. What goes wrong is told as HTML, too."""
-        store, holder = self._exports.store, f"trial of {tried}"  # the visitor may look at another model meanwhile
+        store, holder = self._sessions.store, f"trial of {tried}"  # the visitor may look at another model meanwhile
         id, _, place = tried.partition("/")
         try:
-            export, upload = self._exports.get(id), upload_of(payload, self._photo)
-            if not export.done or export.bundle.parent.name != place:
+            session, upload = self._sessions.get(id), upload_of(payload, self._photo)
+            if not session.done or session.bundle.parent.name != place:
                 raise UserError("Another export has taken the place of this one: try that one.")
             if upload is None:
-                return html("trial", text=NO_PHOTO, sides=[])
-            loading = store.get(export.model, holder)
+                return html("export/comparison", text=NO_PHOTO, sides=[])
+            loading = store.get(session.model, holder)
             while newest() and not loading.done.is_set():
-                await asyncio.sleep(TICK)
-            return await self._desk.take(lambda: self._compare(export, upload, loading.result(1)) if newest() else "", caller).result
+                await asyncio.sleep(POLL_SECONDS)
+            return await self._photo_queue.take(
+                lambda: self._compare(session, upload, loading.result(1)) if newest() else "", client
+            ).result
         except Exception as error:
-            return html("trial", text=sentence(error), sides=[])
+            return html("export/comparison", text=user_message(error), sides=[])
         finally:
             store.leave(holder)
 
-    def _compare(self, export: Export, upload: Upload, original: "Vit") -> str:
-        store, exported = self._exports.store, self._model(export)
-        from vitdemo.classify.beside import ask_both
-        from vitdemo.core.photos import open_photo
+    def _compare(self, session: ExportSession, upload: Upload, original: "Vit") -> str:
+        store, exported = self._sessions.store, self._model(session)
+        from vitdemo.classify.compare import compare_models
+        from vitdemo.core.photos.photo import open_photo
 
         photo = open_photo(upload.path, store.settings, name=upload.name)
-        pair = ask_both(original, exported, exported.preprocessing(photo.image), store.engine)
-        photo.image.thumbnail((THUMBNAIL, THUMBNAIL))
+        pair = compare_models(original, exported, exported.preprocessing(photo.image), store.engine)
+        photo.image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
         sides = [
             (title_of(original.name), f"the original, torch on {str(original.device).upper()}", pair.first),
-            (exported.name, f"{export.plan.precision}, {exported.runtime}", pair.second),
+            (exported.name, f"{session.plan.precision}, {exported.runtime}", pair.second),
         ]
-        return html("trial", text="", sides=sides, pair=pair, photo=photo.name, uri=data_uri(photo.image, "JPEG"), percent=percent)
+        return html(
+            "export/comparison", text="", sides=sides, pair=pair, photo=photo.name, uri=data_uri(photo.image, "JPEG"), percent=percent
+        )
 
-    def _model(self, export: Export) -> "Exported":
+    def _model(self, session: ExportSession) -> "Exported":
         """The bundle, loaded: once for each time it was exported."""
         from vitdemo.export import exported
 
         with self._loading:
-            found = self._loaded.pop(export.job, None) or exported.load(export.bundle)
-            self._loaded[export.job] = found
-            while len(self._loaded) > KEPT:
+            found = self._loaded.pop(session.job, None) or exported.load(session.bundle)
+            self._loaded[session.job] = found
+            while len(self._loaded) > MAX_LOADED:
                 self._loaded.popitem(last=False)
             return found

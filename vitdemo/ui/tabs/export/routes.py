@@ -6,18 +6,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
-from vitdemo.ui import giving
-from vitdemo.ui.export_order import KINDS, Export
-from vitdemo.ui.export_runs import Exports
-from vitdemo.ui.guard import answering, bound
-from vitdemo.ui.model_header import title_of
-from vitdemo.ui.render import html, percent
+from vitdemo.core.models.catalogue import title_of
+from vitdemo.ui.components import gallery_upload
+from vitdemo.ui.errors import errors_as_answer, named_partial
+from vitdemo.ui.tabs.export.session import KINDS, ExportSession
+from vitdemo.ui.tabs.export.sessions import ExportSessions
+from vitdemo.ui.templating import html, percent
 
 if TYPE_CHECKING:
     from vitdemo.export.report import Report
 
-LEAST, MOST = 1e-7, 10.0  # differences between logits that the chart has room for
-WHAT = {  # the bundle's files, for people
+CHART_MIN, CHART_MAX = 1e-7, 10.0  # differences between logits that the chart has room for
+FILE_TEXTS = {  # the bundle's files, for people
     "README.md": "how to run and serve it, which file goes where",
     "report.html": "the figures, as a page",
     "report.json": "the figures, for programs",
@@ -35,26 +35,26 @@ WHAT = {  # the bundle's files, for people
 }
 
 
-def functions(exports: Exports) -> list[Callable]:
+def functions(sessions: ExportSessions) -> list[Callable]:
     """For gr.HTML's `server_functions`: each takes one object, and answers {error} for what goes wrong."""
-    return [answering(bound(each, exports)) for each in (_give, _take_back, _poll, _stop, _download)]
+    return [errors_as_answer(named_partial(each, sessions)) for each in (_give, _take_back, _poll, _stop, _download)]
 
 
-def _give(exports: Exports, asked: dict) -> dict:
+def _give(sessions: ExportSessions, asked: dict) -> dict:
     """Take uploaded photos. Answers the export's id, and what there is of them."""
-    from vitdemo.core.gallery import uploaded_items
+    from vitdemo.core.photos.gallery import uploaded_items
 
-    items = uploaded_items(giving.uploads_of(asked.get("files")), exports.settings, command="export")
-    export = exports.get(asked["export"]) if asked.get("export") else exports.begin()
-    exports.give(export, _kind(asked), items)
-    return {"export": export.id, "given": _given(export)}
+    items = uploaded_items(gallery_upload.uploads_of(asked.get("files")), sessions.settings, command="export")
+    session = sessions.get(asked["export"]) if asked.get("export") else sessions.begin()
+    sessions.give(session, _kind(asked), items)
+    return {"export": session.id, "given": _given(session)}
 
 
-def _take_back(exports: Exports, asked: dict) -> dict:
+def _take_back(sessions: ExportSessions, asked: dict) -> dict:
     """Forget photos that were given."""
-    export = exports.get(asked.get("export"))
-    exports.take_back(export, _kind(asked))
-    return {"given": _given(export)}
+    session = sessions.get(asked.get("export"))
+    sessions.take_back(session, _kind(asked))
+    return {"given": _given(session)}
 
 
 def _kind(asked: dict) -> str:
@@ -63,54 +63,54 @@ def _kind(asked: dict) -> str:
     return asked["kind"]
 
 
-def _given(export: Export) -> dict:
-    return {kind: asdict(each) for kind, each in export.given.items()}
+def _given(session: ExportSession) -> dict:
+    return {kind: asdict(each) for kind, each in session.given.items()}
 
 
-def _poll(exports: Exports, asked: dict) -> dict:
+def _poll(sessions: ExportSessions, asked: dict) -> dict:
     """How far an export is: its job, what that told from event number `start` on, and the report once it is done."""
-    export = exports.get(asked.get("export"))
-    told = {"given": _given(export), "plan": asdict(export.plan) if export.plan else None, "state": ""}
-    if job := export.job:
-        told |= {"state": job.state, "place": exports.jobs.place(job)}  # before the events, so that none is missed at the end
+    session = sessions.get(asked.get("export"))
+    told = {"given": _given(session), "plan": asdict(session.plan) if session.plan else None, "state": ""}
+    if job := session.job:
+        told |= {"state": job.state, "place": sessions.jobs.place(job)}  # before the events, so that none is missed at the end
         start = asked.get("start") if isinstance(asked.get("start"), int) else 0
-        told |= {"events": job.events(max(0, start)), "error": export.error}
-        if export.done:
-            told["report"] = _report(export)
+        told |= {"events": job.events(max(0, start)), "error": session.error}
+        if session.done:
+            told["report"] = _report(session)
     return told
 
 
-def _stop(exports: Exports, asked: dict) -> dict:
+def _stop(sessions: ExportSessions, asked: dict) -> dict:
     """End it; nothing is kept."""
-    if job := exports.get(asked.get("export")).job:
-        exports.jobs.stop(job)
+    if job := sessions.get(asked.get("export")).job:
+        sessions.jobs.stop(job)
     return {}
 
 
-def _download(exports: Exports, asked: dict) -> dict:
+def _download(sessions: ExportSessions, asked: dict) -> dict:
     """The path of a file of the bundle, or of a zip of all, for Gradio to serve."""
-    export = exports.get(asked.get("export"))
+    session = sessions.get(asked.get("export"))
     name = asked.get("file")
-    return {"path": str(exports.pack(export) if name is None else exports.take(export, str(name)))}
+    return {"path": str(sessions.pack(session) if name is None else sessions.take(session, str(name)))}
 
 
-def _report(export: Export) -> str:
+def _report(session: ExportSession) -> str:
     """What was measured, as HTML."""
     from vitdemo.export.bundle import DRAWINGS
     from vitdemo.export.report import Report
 
-    report, files = Report.read(export.bundle), export.files()
+    report, files = Report.read(session.bundle), session.files()
     base = next((row for row in report.rows if row.name == "fp32"), report.shipped)
     return html(
-        "export_report",
+        "export/report",
         report=report,
         model=title_of(report.model),
-        export=export,
+        session=session,
         base=base,
         own=report.photos != DRAWINGS,
-        given=export.given.get("photos"),
+        given=session.given.get("photos"),
         bars=_bars(report, base),
-        files=[(name, size_words(size), WHAT.get(name, "the model" if name == report.plan.file else "")) for name, size in files],
+        files=[(name, size_words(size), FILE_TEXTS.get(name, "the model" if name == report.plan.file else "")) for name, size in files],
         whole=size_words(sum(size for _, size in files)),
         words=number_words,
         percent=percent,
@@ -146,7 +146,7 @@ def _bars(report: "Report", base) -> list[dict]:
 
 def _decades(difference: float) -> float:
     """A difference on a logarithmic scale, 0 … 1."""
-    return min(1.0, max(0.0, math.log10(max(difference, LEAST) / LEAST) / math.log10(MOST / LEAST)))
+    return min(1.0, max(0.0, math.log10(max(difference, CHART_MIN) / CHART_MIN) / math.log10(CHART_MAX / CHART_MIN)))
 
 
 def number_words(value: float) -> str:

@@ -10,20 +10,20 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.jobs import Job
-from vitdemo.core.workspace import inside
+from vitdemo.core.jobs.jobs import Job
+from vitdemo.core.jobs.workspace import inside
 from vitdemo.export.plan import Plan
 
 KINDS = ("photos", "calibration")
 NOTHING_YET = "There is no bundle yet: start, and wait until it is done."
 NO_ROOM = "The server has no room for this export, and nothing was kept: choose a smaller model or precision, or tell the operator."
 GONE_MODEL = "This model is not here any more: choose another one at the top of the page."
-PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:]+[/\\])*([^\s/\\:]+)")
+PATH_PATTERN = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:]+[/\\])*([^\s/\\:]+)")
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenPhotos:
     """Photos that a visitor gave: how many, how many of them are used, and how many folders they came in."""
 
     photos: int
@@ -32,7 +32,7 @@ class Given:
 
 
 @dataclass(eq=False)
-class Export:
+class ExportSession:
     """One visitor's export.
 
     Attributes:
@@ -44,7 +44,7 @@ class Export:
     """
 
     folder: Path
-    given: dict[str, Given] = field(default_factory=dict)
+    given: dict[str, GivenPhotos] = field(default_factory=dict)
     model: str = ""
     bundle: Path = Path()
     plan: Plan | None = None
@@ -111,4 +111,4 @@ def _without_paths(text: str, folder: Path) -> str:
         return NO_ROOM if "room" in text or "full" in text else "The server can't keep this export: tell the operator."
     if "There is no folder" in text:
         return GONE_MODEL
-    return PATH.sub(r"\1", text)
+    return PATH_PATTERN.sub(r"\1", text)

@@ -10,35 +10,37 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from vitdemo.core.config import ASSETS
-from vitdemo.core.store import ModelStore
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.models.catalogue import title_of
 from vitdemo.export.plan import KITS, PRECISIONS
-from vitdemo.ui import export_answers, giving, model_header
-from vitdemo.ui.callers import caller_of
-from vitdemo.ui.export_order import read_plan
-from vitdemo.ui.export_runs import Exports
-from vitdemo.ui.export_trial import Trial
-from vitdemo.ui.guard import sentence, told
-from vitdemo.ui.model_header import ModelHeader
-from vitdemo.ui.opened import Opened
-from vitdemo.ui.render import WEB, html
+from vitdemo.ui.components import gallery_upload, model_picker
+from vitdemo.ui.components.active_tab import ActiveTab
+from vitdemo.ui.components.model_picker import ModelPicker
+from vitdemo.ui.errors import event_payload, user_message
+from vitdemo.ui.server.client import client_of
+from vitdemo.ui.tabs.export import routes
+from vitdemo.ui.tabs.export.comparison import ModelComparison
+from vitdemo.ui.tabs.export.session import read_plan
+from vitdemo.ui.tabs.export.sessions import ExportSessions
+from vitdemo.ui.templating import html, static_text
 
 if TYPE_CHECKING:
-    from vitdemo.core.models import Vit
+    from vitdemo.core.models.vit import Vit
 
-NAME = "export"  # of the tab
+TAB = "export"  # of the tab
 DRAWINGS = ASSETS / "examples" / "gallery"
-FORMATS = {
+FORMAT_TEXTS = {
     "onnx": ("ONNX", "One file for ONNX Runtime, OpenVINO, TensorRT and browsers. No torch needed."),
     "safetensors": ("SafeTensors", "timm's own layout: to go on training, for the hub, or for this app."),
     "pt2": ("PT2", "torch.export: torch without timm, and the way to phones."),
     "torchscript": ("TorchScript", "For programs that can't take another. torch has deprecated it: prefer PT2 or ONNX."),
 }
-NUMBERS = {
+PRECISION_TEXTS = {
     "fp32": ("fp32", "The same answers, to rounding."),
     "fp16": ("fp16", "Half the size, nearly the same answers. Faster on GPUs, not on CPUs."),
     "int8": ("int8", "Smallest, and fast on CPUs. Several recipes are made and measured, and one that agrees is shipped. For ONNX."),
 }
-KIT_WORDS = {
+KIT_TEXTS = {
     "fastapi": "FastAPI server, with a Dockerfile",
     "triton": "Triton model repository",
     "kserve": "KServe manifest",
@@ -47,50 +49,50 @@ KIT_WORDS = {
 }
 
 
-def build(store: ModelStore, header: ModelHeader, exports: Exports, trial: Trial, opened: Opened) -> None:
+def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, trial: ModelComparison, opened: ActiveTab) -> None:
     """Lay out the tab and wire it."""
-    limits = giving.limits(store.settings, "export")
+    limits = gallery_upload.limits(store.settings, "export")
     panel = gr.HTML(
         {"limits": limits},
         html_template=html(
-            "export",
-            formats=FORMATS,
-            numbers=NUMBERS,
+            "export/export",
+            formats=FORMAT_TEXTS,
+            numbers=PRECISION_TEXTS,
             bytes_each=PRECISIONS,
-            kits=[(name, KIT_WORDS[name], format) for name, format in KITS.items()],
+            kits=[(name, KIT_TEXTS[name], format) for name, format in KITS.items()],
             most=store.settings.compare_photos,
         ),
-        js_on_load="\n".join((WEB / name).read_text("utf-8") for name in ("upload.js", "export.js")),
+        js_on_load=static_text("components/upload.js", "export/export.js"),
         apply_default_css=False,
         elem_id="export",
         elem_classes=["giving"],
-        server_functions=export_answers.functions(exports),
+        server_functions=routes.functions(sessions),
     )
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
 
     async def look(request: gr.Request, name: str, active: str) -> AsyncIterator[tuple]:
         """Say what would be exported, once it is loaded, for whoever looks at the tab."""
-        if active != NAME:
+        if active != TAB:
             yield gr.skip(), gr.skip()
             return
-        async for text, _, status in model_header.watch(store, name, request.session_hash or ""):
+        async for text, _, status in model_picker.watch(store, name, request.session_hash or ""):
             yield status, {"limits": limits, "model": {"text": text}} if text else gr.skip()
         try:
             model = _facts(store.get(name, request.session_hash or "").result(1))
         except Exception as error:
-            model = {"error": sentence(error)}
+            model = {"error": user_message(error)}
         yield gr.skip(), {"limits": limits, "model": model}
 
     def start(model: str, request: gr.Request, event: gr.EventData) -> dict:
         """Export the header's model as it is asked for. Answers the export's id, or what is wrong."""
-        asked = told(event)
+        asked = event_payload(event)
         try:
             plan = read_plan(asked.get("plan"))
-            export = exports.get(asked["export"]) if asked.get("export") else exports.begin()
-            exports.start(export, model, plan, caller_of(request))
-            return {"limits": limits, "begun": export.id, "request": asked.get("request")}
+            session = sessions.get(asked["export"]) if asked.get("export") else sessions.begin()
+            sessions.start(session, model, plan, client_of(request))
+            return {"limits": limits, "begun": session.id, "request": asked.get("request")}
         except Exception as error:
-            return {"limits": limits, "error": sentence(error), "request": asked.get("request")}
+            return {"limits": limits, "error": user_message(error), "request": asked.get("request")}
 
     respond = {"fn": look, "inputs": [header.picker, opened.active], "outputs": [header.status, panel], "concurrency_limit": None, **quiet}
     opened.then(**respond)
@@ -101,12 +103,12 @@ def build(store: ModelStore, header: ModelHeader, exports: Exports, trial: Trial
 
 def _facts(vit: "Vit") -> dict:
     """What the page shows of a model."""
-    from vitdemo.core.labels import classes_named, plain
+    from vitdemo.core.models.labels import classes_named, normalise_name
 
     named = classes_named(vit.labels)
     return {
-        "title": model_header.title_of(vit.name),
+        "title": title_of(vit.name),
         "about": f"{vit.parameters / 1e6:.1f} M parameters · {f'{len(vit.labels):,} classes' if vit.labels else 'features, no classes'}",
         "parameters": vit.parameters,
-        "drawings": all(plain(folder.name) in named for folder in DRAWINGS.iterdir() if folder.is_dir()),
+        "drawings": all(normalise_name(folder.name) in named for folder in DRAWINGS.iterdir() if folder.is_dir()),
     }

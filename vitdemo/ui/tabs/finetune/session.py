@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from gradio.utils import get_upload_folder
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.jobs import Job
+from vitdemo.core.jobs.jobs import Job
 
 if TYPE_CHECKING:
-    from vitdemo.core.gallery import Item
-    from vitdemo.finetune.dataset import Dataset, Sample
+    from vitdemo.core.photos.gallery import Item
+    from vitdemo.finetune.data.dataset import Dataset, Sample
 
 
 @dataclass(eq=False)
-class Lesson:
+class FinetuneSession:
     """One visitor's photos, and what is learned from them.
 
     Attributes:
@@ -78,13 +78,13 @@ class Lesson:
 
     def samples(self) -> "tuple[list[Sample], list[str]]":
         """Each photo's class as named by now, and what was left out. Raises: UserError for fewer than two classes."""
-        from vitdemo.finetune.dataset import chosen, place
+        from vitdemo.finetune.data.dataset import chosen, place
 
         return (chosen(self.items, self.labels, self.changes), []) if self.labels else place(self.items, changes=self.changes)
 
     def data(self, seed: int = 0, share: float = 0.2) -> "Dataset":
         """Classes and splits, as named by now. Raises: UserError where they won't do."""
-        from vitdemo.finetune.dataset import settle
+        from vitdemo.finetune.data.dataset import settle
 
         samples, notes = self.samples()
         number = {id(item): index for index, item in enumerate(self.items)}

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from vitdemo.finetune import head
-from vitdemo.finetune.dataset import Dataset, Sample
-from vitdemo.finetune.head import Features
-from vitdemo.finetune.scores import NEIGHBOURS, Scores, as_rows, confusion, interval, nearest, score
+from vitdemo.finetune.data.dataset import Dataset, Sample
+from vitdemo.finetune.learning import head
+from vitdemo.finetune.learning.head import LabelledFeatures
+from vitdemo.finetune.scores import NEIGHBOURS, ClassifierScores, as_rows, confusion, interval, nearest, score
 
 WORST = 12  # mistakes listed
 
@@ -17,7 +17,7 @@ def of(
     samples: Sequence[Sample],
     logits: torch.Tensor,
     targets: torch.Tensor,
-    known: Features,
+    known: LabelledFeatures,
     features: torch.Tensor,
     first: dict[str, torch.Tensor],
 ) -> dict:
@@ -30,7 +30,7 @@ def of(
     """
     classes = len(data.classes)
     scores = score(logits, targets)
-    neighbours = Scores(confusion(nearest(known.inputs, known.targets, features, classes), targets, classes))
+    neighbours = ClassifierScores(confusion(nearest(known.inputs, known.targets, features, classes), targets, classes))
     rows = guesses(data, samples, logits, range(len(samples)))
     wrong = [index for index, row in enumerate(rows) if row["label"] != row["taken"]]
     return _figures(scores) | {
@@ -40,7 +40,9 @@ def of(
         "baselines": {
             "head only": _figures(score(head.answer(first, features), targets)),
             f"{NEIGHBOURS} nearest neighbours": _figures(neighbours),
-            "the commonest class": _figures(Scores(confusion(torch.full_like(targets, _commonest(known.targets)), targets, classes))),
+            "the commonest class": _figures(
+                ClassifierScores(confusion(torch.full_like(targets, _commonest(known.targets)), targets, classes))
+            ),
         },
         "photos": rows,
         "worst": sorted(wrong, key=lambda index: -rows[index]["probability"])[:WORST],
@@ -61,7 +63,7 @@ def guesses(data: Dataset, samples: Sequence[Sample], logits: torch.Tensor, plac
     ]
 
 
-def _figures(scores: Scores) -> dict:
+def _figures(scores: ClassifierScores) -> dict:
     return {
         "accuracy": scores.accuracy,
         "right": scores.right,

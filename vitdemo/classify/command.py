@@ -1,0 +1,89 @@
+"""`python -m vitdemo classify`: the top classes of photos, folders and zips of photos."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from vitdemo.core.bulk import command as bulk
+from vitdemo.core.config import MODEL_FLAGS, Settings
+from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.terminal import CLEAR, printable, progress_line
+
+
+def add(commands) -> None:
+    """Give the command line its `classify` command."""
+    command = commands.add_parser("classify", help="the top classes of photos, folders and zips of photos")
+    command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, a folder or zip of photos, a pattern or a URL")
+    command.add_argument("--top", type=int, default=5, help="classes per photo (default: 5)")
+    command.add_argument("--output", metavar="F", help="a .json, .csv or .parquet file; for ray a folder; without it, lines here")
+    bulk.add_flags(command)
+    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", "max_upload_mb", "max_megapixels"))
+    command.set_defaults(run=_classify)
+
+
+def _classify(flags: argparse.Namespace) -> int:
+    if flags.top < 1:
+        raise UsageError("--top must be 1 or more.")
+    bulk.check_flags(flags)
+    if flags.engine == "ray":
+        from vitdemo.classify import ray
+
+        return ray.run(flags)
+    flags.output = flags.output and Path(flags.output)
+    from vitdemo.classify import files, scores
+    from vitdemo.classify.gallery import classify_gallery
+    from vitdemo.core.inference.model_store import ModelStore
+    from vitdemo.core.photos.gallery import find_items
+
+    if flags.output and flags.output.suffix.lower() not in files.WRITERS:
+        raise UsageError(f"--output must end in {', '.join(files.WRITERS)}.")
+    settings = Settings.read(flags)
+    items = find_items(flags.paths)
+    if not items:
+        raise UserError("There are no photos in what you gave: give photos, or a folder or zip that holds some.")
+    if flags.output:
+        files.check_output(flags.output)
+    store = ModelStore(settings)
+    vit = store.get().result()
+    print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+    begin, rows, stopped = time.monotonic(), [], 0  # the exit status of one that ended early
+    follow = flags.output and sys.stderr.isatty()
+    try:
+        for row in classify_gallery(items, vit, store.engine, settings, top=max(5, flags.top)):
+            rows.append(row)
+            if row.error:
+                print(f"{CLEAR if follow and len(rows) > 1 else ''}vitdemo: {row.error}", file=sys.stderr)
+            elif not flags.output:
+                print(printable(row.path), *_lines(row, flags.top), sep="\n")
+            if follow:
+                print(
+                    f"\r{progress_line(len(rows), len(items), time.monotonic() - begin)}",
+                    end="" if len(rows) < len(items) else "\n",
+                    file=sys.stderr,
+                )
+    except KeyboardInterrupt:
+        stopped = 130
+        print(f"\nvitdemo: stopped after {len(rows)} of {len(items)} photos.", file=sys.stderr)
+    except UserError as error:  # such as too little memory: what is done stays
+        if not rows:
+            raise
+        stopped = 1
+        print(f"\nvitdemo: {error} This was after {len(rows)} of {len(items)} photos.", file=sys.stderr)
+    if found := scores.score(rows, vit.labels):
+        print(
+            f"top-1 {found.top1 / found.photos:.1%}, top-5 {found.top5 / found.photos:.1%}, calibration error "
+            f"{found.calibration_error:.1%}, of {found.photos} photos whose folder names a class",
+            file=sys.stderr,
+        )
+    if flags.output:
+        files.write_rows([row.first(flags.top) for row in rows], flags.output, vit.name)
+        print(f"{len(rows)} rows in {flags.output}, {sum(row.error is not None for row in rows)} of them errors", file=sys.stderr)
+    return stopped if stopped else 1 if all(row.error for row in rows) else 0
+
+
+def _lines(row, top: int) -> list[str]:
+    lines = [f"  {each.probability:6.1%}  {printable(each.label.name)}" for each in row.first(top).predictions]
+    if row.unfamiliar:
+        lines.append("  unlike anything the model was trained on")
+    return lines

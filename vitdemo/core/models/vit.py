@@ -1,0 +1,53 @@
+"""A loaded Vision Transformer with its own preprocessing."""
+
+from dataclasses import dataclass
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from vitdemo.core.models.labels import Label
+from vitdemo.core.models.ood import OodDetector
+from vitdemo.core.photos.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Vit:
+    """A loaded model with its own preprocessing.
+
+    Attributes:
+        name: timm's name with its tag, or the folder's name of a bundle.
+        module: the network, in eval mode, frozen, on `device`.
+        labels: one per class; empty for a feature backbone.
+        preprocessing: the model's own.
+        source: where the weights came from, for people to read.
+        parameters: how many numbers it has.
+        familiarity: the statistics of its training classes, where its bundle brings them.
+    """
+
+    name: str
+    module: VisionTransformer
+    labels: tuple[Label, ...]
+    preprocessing: Preprocessing
+    source: str
+    device: torch.device
+    parameters: int
+    familiarity: OodDetector | None = None
+
+    @property
+    def bytes(self) -> int:
+        return sum(each.numel() * each.element_size() for each in self.module.parameters())
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Width and height of a patch, in pixels."""
+        height, width = self.module.patch_embed.patch_size
+        return width, height
+
+    def logits(self, batch: torch.Tensor) -> torch.Tensor:
+        """(images, 3, height, width) → (images, classes)."""
+        return self.module(batch)
+
+    def logits_and_features(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(images, 3, height, width) → (images, classes) and what goes into the head, (images, width), in one pass."""
+        tokens = self.module.forward_features(batch)
+        return self.module.forward_head(tokens), self.module.forward_head(tokens, pre_logits=True)
