@@ -10,6 +10,8 @@ from tests.support.http import Visitor
 from tests.support.pictures import noise
 from vitdemo.ui.server.client import client_of
 
+pytestmark = pytest.mark.app
+
 
 @pytest.mark.parametrize(
     ("host", "caller"),

@@ -22,6 +22,8 @@ from tests.support.http import EDGE, SECRET, Visitor, check, form, half_sent, st
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 
+pytestmark = pytest.mark.app
+
 ROUNDS = int(os.environ.get("VITDEMO_FUZZ", 200))
 SEED = int(os.environ.get("VITDEMO_FUZZ_SEED", 1))
 SHORT = (  # of hostile.files()

@@ -2,11 +2,13 @@
 
 import json
 import re
-import time
 
 import pytest
 
 from tests.support.http import Visitor, things_of
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.app
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,5 @@ def test_what_was_dropped_stays_dropped(ada, eve, place):
     said = ada.join(give["id"], [""], {"files": "examples", "request": 2})
     second = re.search(r'"run": ?"([^"]+)"', said)[1]
     assert second != first
-    deadline = time.monotonic() + 60
-    while ask(ada, "gallery", "poll", {"run": second})["state"] not in ("done", "stopped") and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until(lambda: ask(ada, "gallery", "poll", {"run": second})["state"] in ("done", "stopped"))
     assert ask(eve, "gallery", "download", {"run": first + second, "kind": "csv"})["error"]

@@ -18,6 +18,8 @@ from vitdemo.attention.methods.faithfulness import erase_curve, random_heat
 from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.core.inference.trace import trace
 
+pytestmark = pytest.mark.browser
+
 INSET = 16  # pixels of the canvas left out of a comparison: the frame that a download has and the canvas does not
 
 
@@ -116,7 +118,7 @@ class Requests:
         return self
 
     def __exit__(self, *_):
-        self.page.wait_for_timeout(300)
+        self.page.wait_for_timeout(300)  # a request that should not be made has no event to wait for
         self.page.remove_listener("request", self._note)
 
 

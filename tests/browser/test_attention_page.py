@@ -10,6 +10,8 @@ from tests.browser.test_attention import Requests, offer, visit
 from tests.browser.test_classify import WAIT, clear, give, labels, serious
 from tests.support.pictures import noise
 
+pytestmark = pytest.mark.browser
+
 
 def tab(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name).click()
@@ -41,9 +43,9 @@ def test_one_photo_travels_across_the_tabs_and_is_computed_once(app, open_page, 
     with Requests(page) as made:
         tab(page, "Attention")
         ready(page, "other.png")
-        page.wait_for_timeout(700)
+        page.wait_for_timeout(700)  # nothing is to come, so there is nothing else to wait for
         tab(page, "Classify")
-        page.wait_for_timeout(700)
+        page.wait_for_timeout(700)  # nor here
     assert page.locator("#answer .answer-head p").inner_text() == took  # the same pass
     assert not any("maps.bin" in url or "photo.jpg" in url for url in made.urls)
     clear(page)
@@ -185,7 +187,7 @@ def test_accessibility(app, open_page, picture, tmp_path, theme, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing to scroll sideways to
     page.get_by_label("Search a class").fill("")
     page.get_by_role("button", name="Guided tour").click()
-    page.wait_for_timeout(500)
+    page.wait_for_function("document.getAnimations().every(animation => animation.playState !== 'running')")
     found += serious(page)
     page.keyboard.press("Escape")
     (tmp_path / "words.jpg").write_text("no photo")
@@ -204,7 +206,7 @@ def test_twenty_photos_leave_memory_flat(start_app, bundle, open_page, tmp_path)
         path = tmp_path / f"photo {number}.jpg"
         noise(80, 60, number).resize((1600, 1200)).save(path)
         offer(page, path)
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(300)  # what the photo before left behind is given back in time
         status = Path(f"/proc/{server.process.pid}/status").read_text()
         sizes.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1000)
     print("MB after each photo:", *(f"{size:.0f}" for size in sizes))

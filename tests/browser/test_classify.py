@@ -12,6 +12,8 @@ from tests.browser.conftest import drop
 from tests.support.apps import TINY
 from tests.support.pictures import noise
 
+pytestmark = pytest.mark.browser
+
 WAIT = 30_000  # milliseconds
 
 
@@ -170,7 +172,7 @@ def test_a_photo_replaced_while_it_is_answered(app, open_page, large, picture, d
     page = open_page(app)
     give(page, large)
     expect(page.locator("#photo img")).to_be_visible(timeout=WAIT)
-    page.wait_for_timeout(delay)
+    page.wait_for_timeout(delay)  # at several moments of the answer's making
     clear(page)
     give(page, picture)
     expect(page.locator("#answer h2")).to_have_text("picture.png", timeout=WAIT)
@@ -185,7 +187,7 @@ def test_a_photo_cleared_while_it_is_answered(app, open_page, large):
     expect(page.locator("#photo img")).to_be_visible(timeout=WAIT)
     clear(page)
     expect(page.locator("#answer")).to_contain_text("Drop a photo", timeout=WAIT)
-    page.wait_for_timeout(4000)
+    page.wait_for_timeout(4000)  # as above
     expect(page.locator("#answer")).to_contain_text("Drop a photo")
     expect(page.locator("#view svg")).to_have_count(0)
 
@@ -196,7 +198,7 @@ def test_the_number_box_may_hold_anything(app, open_page, picture):
     before = labels(page)
     box = page.locator("#top input[type=number]")
     box.fill("")
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(500)  # nothing is to change
     assert labels(page) == before
     give(page, picture)
     assert len(labels(page)) >= 1

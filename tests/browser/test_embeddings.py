@@ -22,6 +22,8 @@ from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 from vitdemo.ui.packing import pack
 from vitdemo.ui.tabs.embeddings.downloads import page_of
 
+pytestmark = pytest.mark.browser
+
 WAIT = 180_000  # milliseconds: the first map of all has umap compiled
 PHOTOS = 25  # that can be read
 MAP = "document.querySelector('#embeddings .map-canvas').photoMap"

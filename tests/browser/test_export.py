@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 
 from tests.support.pictures import noise
 
+pytestmark = pytest.mark.browser
+
 WAIT = 240_000  # milliseconds
 
 
@@ -256,6 +258,6 @@ def check(page: Page) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         for _ in range(2):
             page.get_by_role("button", name="Light / dark").click()
-            page.wait_for_timeout(300)  # colours fade into each other
+            page.wait_for_function("document.getAnimations().every(animation => animation.playState !== 'running')")
             found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
             assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found.response["violations"]] == []

@@ -21,6 +21,8 @@ from vitdemo.classify.gallery import classify_gallery
 from vitdemo.core.config import Settings
 from vitdemo.core.photos.gallery import find_items
 
+pytestmark = pytest.mark.browser
+
 WAIT = 60_000  # milliseconds
 
 
@@ -330,7 +332,7 @@ def test_an_upload_is_followed_though_a_gallery_runs(at_work, folder):
         assert page.locator("#gallery .run-text").inner_text() == "Uploading: 0 of 1 files"
         if rows.count() > before + 1:
             return
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(100)  # between two looks
     pytest.fail("no new rows while the upload goes on")
 
 

@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 from tests.embeddings.test_map_command import classified, embedded, photos  # noqa: F401 (fixtures)
 from vitdemo.cli import main
 
+pytestmark = pytest.mark.browser
+
 pytest.importorskip("faiss")
 WAIT = 120_000  # milliseconds
 

@@ -14,6 +14,8 @@ from tests.support.apps import TINY
 from tests.support.hub import Hub
 from vitdemo.ui.components.model_picker import BANNER
 
+pytestmark = pytest.mark.browser
+
 SMALL32 = "vit_small_patch32_224.augreg_in21k_ft_in1k"
 
 
@@ -88,7 +90,7 @@ def test_another_choice_during_a_download_is_answered_at_once(start_with_hub, hu
     for _ in range(20):  # and the download, which goes on, no longer shows
         assert "5.7 M parameters" in page.locator("#model-status").inner_text()
         assert page.locator("#answer .predictions li").count() == 5
-        page.wait_for_timeout(100)
+        page.wait_for_timeout(100)  # two seconds in which nothing is to change
     server.stop()
 
 

@@ -7,6 +7,8 @@ from playwright.sync_api import Page, expect
 
 from tests.support.pictures import paint
 
+pytestmark = pytest.mark.browser
+
 WAIT = 240_000  # milliseconds: the first map of all has umap compiled
 
 

@@ -101,24 +101,24 @@ def test_defaults():
     assert DEFAULT_MODEL == "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_flag_beats_variable_beats_default(name):
-    default, (in_variable, from_variable), (in_flag, from_flag) = SETTINGS[name]
-    assert len({default, from_variable, from_flag}) == 3
-    environ = {variable(name): in_variable}
-    assert getattr(read(environ=environ), name) == from_variable
-    assert getattr(read(flag(name), in_flag, environ=environ), name) == from_flag
-    assert getattr(read(flag(name), in_flag), name) == from_flag
-    assert getattr(read(environ={variable(name): ""}), name) == default  # an empty variable is none
+def test_flag_beats_variable_beats_default(subtests):
+    for name in SETTINGS:
+        with subtests.test(name=name):
+            default, (in_variable, from_variable), (in_flag, from_flag) = SETTINGS[name]
+            assert len({default, from_variable, from_flag}) == 3
+            environ = {variable(name): in_variable}
+            assert getattr(read(environ=environ), name) == from_variable
+            assert getattr(read(flag(name), in_flag, environ=environ), name) == from_flag
+            assert getattr(read(flag(name), in_flag), name) == from_flag
+            assert getattr(read(environ={variable(name): ""}), name) == default  # an empty variable is none
 
 
-@pytest.mark.parametrize("name", SWITCHES)
-@pytest.mark.parametrize(
-    ("text", "value"), [("1", True), ("true", True), ("YES", True), ("On", True), ("0", False), ("no", False), ("OFF", False)]
-)
-def test_switch(name, text, value):
-    assert getattr(read(environ={variable(name): text}), name) is value
-    assert getattr(read(flag(name), environ={variable(name): text}), name) is True
+def test_switch(subtests):
+    for name in SWITCHES:
+        for text, value in [("1", True), ("true", True), ("YES", True), ("On", True), ("0", False), ("no", False), ("OFF", False)]:
+            with subtests.test(name=name, text=text, value=value):
+                assert getattr(read(environ={variable(name): text}), name) is value
+                assert getattr(read(flag(name), environ={variable(name): text}), name) is True
 
 
 @pytest.mark.parametrize("text", ["2", "maybe", "tru"])
@@ -128,15 +128,16 @@ def test_bad_switch(text):
     assert str(refusal.value) == f"VITDEMO_LOCK_MODEL is “{text}”, but it must be 1 or 0."
 
 
-@pytest.mark.parametrize(("name", "text", "wanted"), BAD)
-def test_bad_value_is_named_with_what_is_wanted(name, text, wanted):
-    with pytest.raises(UsageError) as refusal:
-        read(f"{flag(name)}={text}")
-    given = "not usable: it" if name == "auth" else f"“{text}”, but it"  # a password is not repeated
-    assert str(refusal.value) == f"{flag(name)} is {given} must be {wanted}."
-    with pytest.raises(UsageError) as refusal:
-        read(environ={variable(name): text})
-    assert str(refusal.value) == f"{variable(name)} is {given} must be {wanted}."
+def test_bad_value_is_named_with_what_is_wanted(subtests):
+    for name, text, wanted in BAD:
+        with subtests.test(name=name, text=text, wanted=wanted):
+            with pytest.raises(UsageError) as refusal:
+                read(f"{flag(name)}={text}")
+            given = "not usable: it" if name == "auth" else f"“{text}”, but it"  # a password is not repeated
+            assert str(refusal.value) == f"{flag(name)} is {given} must be {wanted}."
+            with pytest.raises(UsageError) as refusal:
+                read(environ={variable(name): text})
+            assert str(refusal.value) == f"{variable(name)} is {given} must be {wanted}."
 
 
 def test_every_setting_with_a_limit_has_bad_values():

@@ -30,7 +30,7 @@ before = resident()
 with ThreadPoolExecutor(4) as pool:
     for _ in pool.map(lambda _: open_photo(sys.argv[1], settings).image.size, range(16)):
         pass
-time.sleep(2 * memory.EVERY)
+time.sleep(2 * memory.TRIM_SECONDS)  # freed memory goes back at the next round
 print(resident() - before)
 """
 
@@ -54,7 +54,7 @@ def test_a_line_for_memory_has_an_end():
         waiting = threading.Thread(target=wait)
         waiting.start()
         while not budget._waiting:
-            time.sleep(0.001)
+            time.sleep(0.001)  # between two looks
         with pytest.raises(UserError, match="The app is busy: 1 requests are waiting"), budget.room_for(1):
             pass
         assert had == []

@@ -67,7 +67,7 @@ def server(bundle_with_ray, tmp_path_factory):
             except (urllib.error.URLError, ConnectionError):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.2)
+                time.sleep(0.2)  # between two looks
         yield port, log
     finally:
         process.send_signal(signal.SIGINT)

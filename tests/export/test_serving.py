@@ -75,7 +75,7 @@ def running(bundle: Path, **environ: str):
             except (urllib.error.URLError, ConnectionError):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
+                time.sleep(0.05)  # between two looks
         yield port
     finally:
         process.terminate()
@@ -340,7 +340,7 @@ class TestTorchServe:
                 except (urllib.error.URLError, ConnectionError):
                     assert process.poll() is None, (tmp_path / "log.txt").read_text()
                     assert time.monotonic() < deadline, (tmp_path / "log.txt").read_text()
-                    time.sleep(1)
+                    time.sleep(1)  # between two looks
             wanted = expected(vit, photos[0])
             assert answer["predictions"][0]["index"] == wanted.argmax()
             assert answer["predictions"][0]["probability"] == pytest.approx(wanted.max(), abs=1e-5)

@@ -107,7 +107,7 @@ def wait_for_epoch(events, process, number: int) -> None:
         if any(each["kind"] == "epoch" and (each["stage"], each["epoch"]) == ("blocks", number) for each in told):
             return
         assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks
     raise AssertionError(f"epoch {number} did not come")
 
 

@@ -43,30 +43,34 @@ class TestOnePicture:
         done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
         assert done.stdout.split() == [digest(sketch(label, 7)) for label in KNOWN] == list(KNOWN.values())
 
-    @pytest.mark.parametrize("label", LABELS + UNSEEN)
-    def test_seeds_differ(self, label):
-        assert len({digest(drawn(label, seed)) for seed in range(30)}) == 30
+    def test_seeds_differ(self, subtests):
+        for label in LABELS + UNSEEN:
+            with subtests.test(label=label):
+                assert len({digest(drawn(label, seed)) for seed in range(30)}) == 30
 
-    @pytest.mark.parametrize("label", LABELS + UNSEEN)
-    def test_a_thing_is_there_and_within_the_frame(self, label):
-        for seed in range(30):
-            mask = np.asarray(drawn(label, seed).mask)
-            assert set(np.unique(mask)) == {0, 255}
-            assert 0.04 <= (mask > 0).mean() <= 0.75, seed
-            rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-            assert not rim.any(), seed  # all of it is within the frame
+    def test_a_thing_is_there_and_within_the_frame(self, subtests):
+        for label in LABELS + UNSEEN:
+            with subtests.test(label=label):
+                for seed in range(30):
+                    mask = np.asarray(drawn(label, seed).mask)
+                    assert set(np.unique(mask)) == {0, 255}
+                    assert 0.04 <= (mask > 0).mean() <= 0.75, seed
+                    rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+                    assert not rim.any(), seed  # all of it is within the frame
 
-    @pytest.mark.parametrize("label", LABELS + UNSEEN)
-    def test_the_mask_ends_where_the_thing_does(self, label):
-        steps = [_step_at_the_edge(drawn(label, seed)) for seed in range(30)]
-        assert np.mean(np.array(steps) > 20) >= 0.9, sorted(steps)[:5]
+    def test_the_mask_ends_where_the_thing_does(self, subtests):
+        for label in LABELS + UNSEEN:
+            with subtests.test(label=label):
+                steps = [_step_at_the_edge(drawn(label, seed)) for seed in range(30)]
+                assert np.mean(np.array(steps) > 20) >= 0.9, sorted(steps)[:5]
 
-    @pytest.mark.parametrize("label", LABELS)
-    def test_sizes_show_the_same_picture(self, label):
-        small, large = sketch(label, 5, 112), sketch(label, 5, 224)
-        assert (small.image.mode, small.mask.mode, small.image.size, large.mask.size) == ("RGB", "L", (112, 112), (224, 224))
-        one, other = np.asarray(small.mask) > 0, np.asarray(large.mask.resize((112, 112), Image.Resampling.BOX)) >= 128
-        assert (one & other).sum() / (one | other).sum() > 0.85
+    def test_sizes_show_the_same_picture(self, subtests):
+        for label in LABELS:
+            with subtests.test(label=label):
+                small, large = sketch(label, 5, 112), sketch(label, 5, 224)
+                assert (small.image.mode, small.mask.mode, small.image.size, large.mask.size) == ("RGB", "L", (112, 112), (224, 224))
+                one, other = np.asarray(small.mask) > 0, np.asarray(large.mask.resize((112, 112), Image.Resampling.BOX)) >= 128
+                assert (one & other).sum() / (one | other).sum() > 0.85
 
     def test_an_unknown_label_is_refused(self):
         with pytest.raises(KeyError):

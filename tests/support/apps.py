@@ -69,7 +69,10 @@ def app_processes(tmp_path_factory, cache_dir: Path) -> Iterator[Callable[..., S
 
 @contextmanager
 def app_in_process(settings: Settings, leaving: threading.Event | None = None):
-    """An app in this process. Gives Starlette's TestClient of it, whose `running` is the RunningApp."""
+    """An app in this process. Gives Starlette's TestClient of it, with the RunningApp as `running` and its address as `url`.
+
+    One at a time: Gradio's folder for uploads is this process's.
+    """
     from starlette.testclient import TestClient
 
     from vitdemo.ui.serve import running
@@ -78,7 +81,7 @@ def app_in_process(settings: Settings, leaving: threading.Event | None = None):
     try:
         with running(settings, leaving or threading.Event()) as app:
             client = TestClient(app.page.app, raise_server_exceptions=False, follow_redirects=False)
-            client.running = app
+            client.running, client.url = app, app.address.rstrip("/")
             yield client
     finally:
         os.environ.pop("GRADIO_TEMP_DIR", None)

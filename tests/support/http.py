@@ -146,3 +146,21 @@ def lying_about(server) -> list:
     """Files in the app's folder that are in no folder of their own."""
     (folder,) = server.home.iterdir()
     return [each.name for each in folder.iterdir() if each.is_file() and each.name != ".in-use"]
+
+
+def routes_of_gradio() -> list[tuple[str, str]]:
+    """Every route that Gradio brings, as (method, path)."""
+    from gradio.routes import App
+
+    from vitdemo.core.config import Settings
+    from vitdemo.core.inference.model_store import ModelStore
+    from vitdemo.ui import page
+
+    app = App.create_app(page.build(Settings(), ModelStore(Settings())))
+    routers = [app, *(each.original_router for each in app.routes if hasattr(each, "original_router"))]
+    routes = [route for router in routers for route in router.routes if hasattr(route, "path")]
+    return sorted({(method, re.sub(r"\{[^}]*\}", "x", route.path)) for route in routes for method in getattr(route, "methods", None) or ()})
+
+
+def post(server, path: str = "/gradio_api/call/classify", **headers: str) -> int:
+    return ask(server, "POST", path, b'{"data": []}', Content_Type="application/json", **headers)[0]

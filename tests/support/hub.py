@@ -88,7 +88,7 @@ class Hub:
         try:
             for begin in range(start, end, piece):
                 if self.behave in ("slow", "trickle"):
-                    time.sleep(0.02 if self.behave == "slow" else 0.2)
+                    time.sleep(0.02 if self.behave == "slow" else 0.2)  # a slow hub is what is tested
                 request.wfile.write(data[begin : min(end, begin + piece)])
                 self.sent += min(end, begin + piece) - begin
         except (BrokenPipeError, ConnectionResetError):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pictures import noise
+from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
@@ -43,13 +44,6 @@ def age(folder: Path) -> None:
             os.utime(Path(place, each), (time.time() - 1000,) * 2)
 
 
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("kind", ["galleries", "embeddings"])
 def test_the_photos_of_a_gallery_stay_while_it_works_waits_or_is_looked_at(visitors, folder, monkeypatch, kind):
     go = threading.Event()
@@ -60,7 +54,7 @@ def test_the_photos_of_a_gallery_stay_while_it_works_waits_or_is_looked_at(visit
         runs.start(uploaded_items([("a.png", each)], visitors.settings), visitors.settings.model, f"visitor {number}")
         for number, each in enumerate(photos)
     ]
-    wait_for(lambda: [run.state for run in started].count("running") == 2)
+    until(lambda: [run.state for run in started].count("running") == 2)
     for run in started:
         run.seen -= 1000
         run.folder.mkdir()
@@ -69,7 +63,7 @@ def test_the_photos_of_a_gallery_stay_while_it_works_waits_or_is_looked_at(visit
     assert all(each.is_file() for each in photos)
     assert all(run.folder.is_dir() for run in started)
     go.set()
-    wait_for(lambda: all(run.over for run in started))
+    until(lambda: all(run.over for run in started))
     runs.get(started[0].id)
     age(folder)
     visitors.sweep()
@@ -80,7 +74,7 @@ def test_the_photos_of_a_gallery_stay_while_it_works_waits_or_is_looked_at(visit
 def test_a_lesson_stays_while_it_works_or_is_looked_at_and_takes_no_other_with_it(visitors, folder):
     photos = [given(folder, str(number)) for number in range(4)]
     lessons = [visitors.finetune_sessions.give(uploaded_items([("a.png", each)], visitors.settings)) for each in photos]
-    wait_for(lambda: all(each.state == "ready" for each in lessons))
+    until(lambda: all(each.state == "ready" for each in lessons))
     running, waiting, looked_at, left = lessons
     for each, state in ((running, "running"), (waiting, "waiting")):
         each.job = Job(each.folder / "job", ("finetune",), state)

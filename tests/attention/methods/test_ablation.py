@@ -22,16 +22,17 @@ def without_columns(vit, heads) -> torch.nn.Module:
     return module
 
 
-@pytest.mark.parametrize("kind", [each for each in KINDS if each != "parallel"])
-@pytest.mark.parametrize("heads", [[(2, 1)], HEADS, []])
-def test_logits_without_heads(kind, heads, engine):
-    vit, tensor = small_vit(kind), images(1, *size_of(kind, 3, 4))[0]
-    found = ablate(vit, engine, tensor, heads)
-    with torch.inference_mode():
-        assert torch.equal(found.before, vit.module(tensor[None])[0])
-        assert torch.allclose(found.after, without_columns(vit, heads)(tensor[None])[0], atol=1e-5)
-        assert torch.equal(found.before, vit.module(tensor[None])[0]), "nothing is left behind"
-    assert torch.equal(found.before, found.after) == (not heads)
+def test_logits_without_heads(engine, subtests):
+    for kind in [each for each in KINDS if each != "parallel"]:
+        for heads in [[(2, 1)], HEADS, []]:
+            with subtests.test(kind=kind, heads=heads):
+                vit, tensor = small_vit(kind), images(1, *size_of(kind, 3, 4))[0]
+                found = ablate(vit, engine, tensor, heads)
+                with torch.inference_mode():
+                    assert torch.equal(found.before, vit.module(tensor[None])[0])
+                    assert torch.allclose(found.after, without_columns(vit, heads)(tensor[None])[0], atol=1e-5)
+                    assert torch.equal(found.before, vit.module(tensor[None])[0]), "nothing is left behind"
+                assert torch.equal(found.before, found.after) == (not heads)
 
 
 def test_what_became_of_the_top(engine):

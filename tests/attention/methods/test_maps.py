@@ -79,18 +79,23 @@ def rolled_out(found, fuse, discard: float, start: int, last: int) -> np.ndarray
     return grid(found, found.readout.double().numpy() @ product)
 
 
-@pytest.mark.parametrize(
-    ("fusion", "discard", "start", "last"),
-    [("mean", 0, 1, 3), ("max", 0, 1, 3), ("min", 0.3, 1, 3), ("mean", 0.9, 2, 3), ("max", 0.5, 1, 2), ("mean", 0, 3, 3)],
-)
-def test_rollout(case, fusion, discard, start, last):
-    found, _ = case
-    expected = rolled_out(found, {"mean": np.mean, "max": np.max, "min": np.min}[fusion], discard, start, last)
-    assert close(maps.rollout(found, fusion=fusion, discard=discard, start_layer=start, layer=last), expected)
-    every = maps.rollouts(found, fusion=fusion, discard=discard, start_layer=start)
-    assert len(every) == found.layers - start + 1
-    assert close(every[last - start], expected)
-    assert (every >= 0).all()
+def test_rollout(case, subtests):
+    for fusion, discard, start, last in [
+        ("mean", 0, 1, 3),
+        ("max", 0, 1, 3),
+        ("min", 0.3, 1, 3),
+        ("mean", 0.9, 2, 3),
+        ("max", 0.5, 1, 2),
+        ("mean", 0, 3, 3),
+    ]:
+        with subtests.test(fusion=fusion, discard=discard, start=start, last=last):
+            found, _ = case
+            expected = rolled_out(found, {"mean": np.mean, "max": np.max, "min": np.min}[fusion], discard, start, last)
+            assert close(maps.rollout(found, fusion=fusion, discard=discard, start_layer=start, layer=last), expected)
+            every = maps.rollouts(found, fusion=fusion, discard=discard, start_layer=start)
+            assert len(every) == found.layers - start + 1
+            assert close(every[last - start], expected)
+            assert (every >= 0).all()
 
 
 def test_rollout_of_all_layers_is_the_default(case):

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from tests.core.bulk.test_ray_data import assert_same, rows
 from tests.support.apps import ROOT, TINY
 from tests.support.pictures import noise
+from tests.support.waiting import until
 from vitdemo.cli import main
 
 pytest.importorskip("ray")
@@ -55,11 +55,11 @@ def actors(driver: int) -> list[int]:
 
 
 def wait_for(parts: int, output: Path, driver: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 300
-    while len(list(output.glob("part-*.parquet"))) < parts:
+    def written() -> bool:
         assert driver.poll() is None, "the driver has ended"
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+        return len(list(output.glob("part-*.parquet"))) >= parts
+
+    until(written, 300)
 
 
 def test_nothing_is_lost_and_nothing_done_twice(photos, tiny_checkpoint, tmp_path, capsys):
@@ -78,10 +78,7 @@ def test_nothing_is_lost_and_nothing_done_twice(photos, tiny_checkpoint, tmp_pat
     node = children(driver.pid)
     driver.kill()
     driver.wait()
-    deadline = time.monotonic() + 60
-    while any(map(name, [*node, *after])) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not any(map(name, [*node, *after]))  # nothing of it is left running
+    until(lambda: not any(map(name, [*node, *after])))  # nothing of it is left running
     written = {path: path.stat().st_mtime_ns for path in output.glob("part-*.parquet")}
     done = len(rows(output))
     assert 0 < done < PHOTOS

@@ -8,6 +8,7 @@ import weakref
 import pytest
 import torch
 
+from tests.support.waiting import until
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine, choose_device
 
@@ -73,7 +74,7 @@ def test_map_keeps_the_order_and_asks_for_no_more_than_it_needs(engine):
             yield number
 
     def work(number: int) -> int:
-        time.sleep(0.02 if number % 2 == 0 else 0)
+        time.sleep(0.02 if number % 2 == 0 else 0)  # so that the second of two is done first
         return number * number
 
     results = engine.map(work, pieces())
@@ -90,7 +91,7 @@ def test_a_closed_map_runs_nothing_more(engine):
     engine.run(lambda: None)  # waits for the pieces that had begun
     count = len(done)
     assert count <= 2 * engine.lanes + 2
-    time.sleep(0.05)
+    time.sleep(0.05)  # nothing is to come
     assert len(done) == count
 
 
@@ -119,8 +120,7 @@ def test_short_work_overtakes_long_work_that_waits():
         assert begun.acquire(timeout=60)
     visitor = threading.Thread(target=engine.run, args=(lambda: done.append("short"),))
     visitor.start()
-    while not engine._gate._short:  # until it waits
-        time.sleep(0.001)
+    until(lambda: engine._gate._short)
     gate.set()
     visitor.join(60)
     gallery.join(60)
@@ -153,19 +153,18 @@ def test_long_work_has_its_share_where_short_work_never_ends(preparing, monkeypa
 
     def work(kind: str, seconds: float) -> None:
         begun.append(kind)
-        time.sleep(seconds)
+        time.sleep(seconds)  # work of a known length
 
     def hurry() -> None:
         while not over.is_set():
             with engine.coming():
-                time.sleep(preparing)
+                time.sleep(preparing)  # a photo being prepared
                 engine.run(lambda: work("short", 0.005))
 
     visitors = [threading.Thread(target=hurry, daemon=True) for _ in range(4)]
     for each in visitors:
         each.start()
-    while len(begun) < 20:
-        time.sleep(0.001)
+    until(lambda: len(begun) >= 20)
     gallery = threading.Thread(target=lambda: list(engine.map(lambda _: work("long", 0.02), range(6 * engine.lanes))), daemon=True)
     gallery.start()
     gallery.join(40)
@@ -224,10 +223,7 @@ def test_nothing_is_kept_once_it_is_handed_over(engine, vit, batch):
     engine.run(work)
     kept = [weakref.ref(result), weakref.ref(work)]
     del result, work
-    deadline = time.monotonic() + 20
-    while any(each() is not None for each in kept) and time.monotonic() < deadline:  # the engine lets go just after it has answered
-        time.sleep(0.001)
-    assert [each() for each in kept] == [None, None]
+    until(lambda: [each() for each in kept] == [None, None])  # the engine lets go just after it has answered
 
 
 def test_batches_get_smaller_where_memory_is_short(engine, vit, monkeypatch):

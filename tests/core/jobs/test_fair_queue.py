@@ -64,28 +64,29 @@ def test_what_is_removed_waits_no_more():
     assert all_of(line) == ["a1", "a2"]
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_nobody_is_passed_over_and_nothing_is_lost(seed):
-    chance, line, waiting, numbers = random.Random(seed), FairQueue(12), [], itertools.count()
-    for _ in range(500):
-        deed = chance.random()
-        if deed < 0.5:
-            thing = (chance.choice("aaaabc"), next(numbers))
-            gone = line.join(thing, thing[0])
-            waiting.append(thing)
-            if gone:
-                counted = Counter(client for client, _ in waiting)
-                assert counted[gone[0]] == max(counted.values())
-                waiting.remove(gone)
-        elif deed < 0.9 and waiting:
-            before = {each: line.before(each) for each in waiting}
-            assert sorted(before.values()) == list(range(len(waiting)))
-            taken = line.take()
-            assert before.pop(taken) == 0
-            assert taken == min(each for each in waiting if each[0] == taken[0])  # a caller's own keep their order
-            waiting.remove(taken)
-            assert {each: line.before(each) for each in waiting} == {each: place - 1 for each, place in before.items()}
-        elif waiting:
-            waiting.remove(thing := chance.choice(waiting))
-            line.remove(thing)
-        assert (len(line), sorted(line)) == (len(waiting), sorted(waiting))
+def test_nobody_is_passed_over_and_nothing_is_lost(subtests):
+    for seed in range(20):
+        with subtests.test(seed=seed):
+            chance, line, waiting, numbers = random.Random(seed), FairQueue(12), [], itertools.count()
+            for _ in range(500):
+                deed = chance.random()
+                if deed < 0.5:
+                    thing = (chance.choice("aaaabc"), next(numbers))
+                    gone = line.join(thing, thing[0])
+                    waiting.append(thing)
+                    if gone:
+                        counted = Counter(client for client, _ in waiting)
+                        assert counted[gone[0]] == max(counted.values())
+                        waiting.remove(gone)
+                elif deed < 0.9 and waiting:
+                    before = {each: line.before(each) for each in waiting}
+                    assert sorted(before.values()) == list(range(len(waiting)))
+                    taken = line.take()
+                    assert before.pop(taken) == 0
+                    assert taken == min(each for each in waiting if each[0] == taken[0])  # a caller's own keep their order
+                    waiting.remove(taken)
+                    assert {each: line.before(each) for each in waiting} == {each: place - 1 for each, place in before.items()}
+                elif waiting:
+                    waiting.remove(thing := chance.choice(waiting))
+                    line.remove(thing)
+                assert (len(line), sorted(line)) == (len(waiting), sorted(waiting))

@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.support.apps import ROOT
+from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.fair_queue import CROWDED
@@ -28,7 +28,7 @@ except KeyboardInterrupt:
     emit_event({"kept": True})
     sys.exit(130)
 """
-FOREVER = "while True: time.sleep(0.05)"
+FOREVER = "while True: time.sleep(0.05)"  # work that ends by being stopped
 
 
 @pytest.fixture
@@ -36,13 +36,6 @@ def jobs():
     jobs = Jobs(Settings(max_jobs=2), (sys.executable, "-c", CHILD))
     yield jobs
     jobs.close()
-
-
-def until(condition, seconds: float = 60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_events_arrive_in_order(jobs, tmp_path):

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,13 @@ from safetensors.torch import load_file, save_file
 
 from tests.support.apps import ROOT, TINY
 from tests.support.hub import Hub
+from tests.support.waiting import until
 
 REPO = f"timm/{TINY}"
 
 FETCH = """
 import json, sys, time
+from tests.support.waiting import until
 from vitdemo.core.models import weights
 seen, begin = [], time.monotonic()
 try:
@@ -108,9 +109,7 @@ def test_a_killed_process_goes_on_where_it_stopped(environ, hub, model_file):
     process = subprocess.Popen(
         [sys.executable, "-c", FETCH, REPO, "5"], env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while hub.sent < 12 << 20 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: hub.sent >= 12 << 20)
     process.send_signal(signal.SIGKILL)
     process.wait()
     hub.behave, before = "well", hub.sent

@@ -48,47 +48,51 @@ def where(photo: tuple[int, int], asked: Preprocessing) -> np.ndarray:
     return np.where(ramps == 0, np.nan, ramps - BASE)
 
 
-@pytest.mark.parametrize("seed", range(300))
-def test_inverse_is_exact(seed):
-    geometry, draw = random_geometry(seed), random.Random(~seed)
-    for _ in range(20):
-        point = draw.uniform(-50, geometry.crop[0] + 50), draw.uniform(-50, geometry.crop[1] + 50)
-        assert geometry.to_crop(*geometry.to_photo(*point)) == pytest.approx(point, abs=1e-9, rel=0)
-    corner = geometry.to_crop(0, 0), geometry.to_crop(*geometry.photo)  # the whole photo is the whole resized photo
-    assert np.subtract(corner[1], corner[0]) == pytest.approx(geometry.resized, abs=1e-9)
+def test_inverse_is_exact(subtests):
+    for seed in range(300):
+        with subtests.test(seed=seed):
+            geometry, draw = random_geometry(seed), random.Random(~seed)
+            for _ in range(20):
+                point = draw.uniform(-50, geometry.crop[0] + 50), draw.uniform(-50, geometry.crop[1] + 50)
+                assert geometry.to_crop(*geometry.to_photo(*point)) == pytest.approx(point, abs=1e-9, rel=0)
+            corner = geometry.to_crop(0, 0), geometry.to_crop(*geometry.photo)  # the whole photo is the whole resized photo
+            assert np.subtract(corner[1], corner[0]) == pytest.approx(geometry.resized, abs=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_patches_tile_the_box_exactly(seed):
-    geometry = random_geometry(seed)
-    rows, columns = geometry.grid
-    boxes = np.array([[geometry.patch_box(row, column) for column in range(columns)] for row in range(rows)])  # (rows, columns, 4)
-    left, top, right, bottom = np.moveaxis(boxes, -1, 0)
-    assert (left[:, 1:] == right[:, :-1]).all()  # neighbours share their edges to the last bit: no gap, no overlap
-    assert (top[1:] == bottom[:-1]).all()
-    assert ((right > left) & (bottom > top)).all()
-    assert (np.ptp(left, axis=0) == 0).all()
-    assert (np.ptp(top, axis=1) == 0).all()
-    assert geometry.box == (left[0, 0], top[0, 0], right[-1, -1], bottom[-1, -1])
+def test_patches_tile_the_box_exactly(subtests):
+    for seed in range(60):
+        with subtests.test(seed=seed):
+            geometry = random_geometry(seed)
+            rows, columns = geometry.grid
+            boxes = np.array([[geometry.patch_box(row, column) for column in range(columns)] for row in range(rows)])  # (rows, columns, 4)
+            left, top, right, bottom = np.moveaxis(boxes, -1, 0)
+            assert (left[:, 1:] == right[:, :-1]).all()  # neighbours share their edges to the last bit: no gap, no overlap
+            assert (top[1:] == bottom[:-1]).all()
+            assert ((right > left) & (bottom > top)).all()
+            assert (np.ptp(left, axis=0) == 0).all()
+            assert (np.ptp(top, axis=1) == 0).all()
+            assert geometry.box == (left[0, 0], top[0, 0], right[-1, -1], bottom[-1, -1])
 
 
 SIZES = [(1000, 700), (700, 1000), (500, 375), (224, 224), (248, 248), (333, 334), (1201, 301), (57, 40), (300, 1999)]
 
 
-@pytest.mark.parametrize("crop_pct", [0.9, 1.0, 0.875])
-@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
-@pytest.mark.parametrize("photo", SIZES)
-def test_patch_boxes_are_where_timm_reads(photo, crop_mode, crop_pct):
-    check_against_timm(photo, preprocessing(crop_mode, crop_pct=crop_pct), patch=16)
+def test_patch_boxes_are_where_timm_reads(subtests):
+    for crop_pct in [0.9, 1.0, 0.875]:
+        for crop_mode in ["center", "squash", "border"]:
+            for photo in SIZES:
+                with subtests.test(crop_pct=crop_pct, crop_mode=crop_mode, photo=photo):
+                    check_against_timm(photo, preprocessing(crop_mode, crop_pct=crop_pct), patch=16)
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_patch_boxes_are_where_timm_reads_any_photo(seed):
-    draw = random.Random(seed)
-    patch = draw.choice((14, 16, 32))
-    size = draw.choice([(patch * 16,) * 2, (patch * 7,) * 2, (patch * 10, patch * 15), (patch * 12, patch * 5)])
-    asked = preprocessing(draw.choice(("center", "squash", "border")), size=size, crop_pct=draw.choice((1.0, 0.95, 0.9, 0.8)))
-    check_against_timm((draw.randint(60, 900), draw.randint(60, 900)), asked, patch)
+def test_patch_boxes_are_where_timm_reads_any_photo(subtests):
+    for seed in range(40):
+        with subtests.test(seed=seed):
+            draw = random.Random(seed)
+            patch = draw.choice((14, 16, 32))
+            size = draw.choice([(patch * 16,) * 2, (patch * 7,) * 2, (patch * 10, patch * 15), (patch * 12, patch * 5)])
+            asked = preprocessing(draw.choice(("center", "squash", "border")), size=size, crop_pct=draw.choice((1.0, 0.95, 0.9, 0.8)))
+            check_against_timm((draw.randint(60, 900), draw.randint(60, 900)), asked, patch)
 
 
 def check_against_timm(photo: tuple[int, int], asked: Preprocessing, patch: int) -> None:

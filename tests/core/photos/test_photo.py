@@ -64,19 +64,20 @@ UPRIGHT = {
 }
 
 
-@pytest.mark.parametrize("orientation", UPRIGHT)
-@pytest.mark.parametrize("suffix", ["png", "tiff", "webp", "jpg"])
-def test_exif_orientation(tmp_path, settings, orientation, suffix):
-    stored = np.zeros((16, 40, 3), np.uint8)  # asymmetric in both directions, in blocks that JPEG keeps
-    stored[:8, :8], stored[:8, 8:16], stored[8:, :8] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    options = {"lossless": True} if suffix == "webp" else {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
-    photo = opened(Image.fromarray(stored), tmp_path / f"a.{suffix}", settings, exif=exif, **options)
-    expected = UPRIGHT[orientation](stored).astype(int)
-    assert colours(photo).shape == expected.shape
-    assert np.abs(colours(photo) - expected).max() <= (4 if suffix == "jpg" else 0)
-    assert photo.notes == ()
+def test_exif_orientation(tmp_path, settings, subtests):
+    for orientation in UPRIGHT:
+        for suffix in ["png", "tiff", "webp", "jpg"]:
+            with subtests.test(orientation=orientation, suffix=suffix):
+                stored = np.zeros((16, 40, 3), np.uint8)  # asymmetric in both directions, in blocks that JPEG keeps
+                stored[:8, :8], stored[:8, 8:16], stored[8:, :8] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+                exif = Image.Exif()
+                exif[0x0112] = orientation
+                options = {"lossless": True} if suffix == "webp" else {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
+                photo = opened(Image.fromarray(stored), tmp_path / f"a.{suffix}", settings, exif=exif, **options)
+                expected = UPRIGHT[orientation](stored).astype(int)
+                assert colours(photo).shape == expected.shape
+                assert np.abs(colours(photo) - expected).max() <= (4 if suffix == "jpg" else 0)
+                assert photo.notes == ()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")

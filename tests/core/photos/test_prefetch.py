@@ -37,7 +37,7 @@ def test_no_more_are_under_way_than_asked_for(folder):
     stream = photos_ahead(find_items([folder]), lambda photo: begun.append(photo.name), Settings(), ahead=5, workers=4)
     for taken in range(1, 10):
         next(stream)
-        time.sleep(0.02)
+        time.sleep(0.02)  # in which more could begin
         assert len(begun) <= taken + 5
     stream.close()
 
@@ -79,10 +79,10 @@ def test_closing_stops_the_workers(folder):
     stream = photos_ahead(find_items([folder]), lambda photo: done.append(time.sleep(0.02)), Settings(), ahead=20, workers=2)
     next(stream)
     stream.close()
-    time.sleep(0.1)
+    time.sleep(0.1)  # what had begun ends
     count = len(done)
     assert count < 12
-    time.sleep(0.1)
+    time.sleep(0.1)  # and nothing more begins
     assert len(done) == count
 
 

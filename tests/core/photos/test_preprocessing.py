@@ -41,25 +41,27 @@ def pixels(tensor: torch.Tensor) -> np.ndarray:
     return (tensor.permute(1, 2, 0) * torch.tensor(STD) + torch.tensor(MEAN)).mul(255).numpy()
 
 
-@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-@pytest.mark.parametrize("crop_mode", CROP_MODES)
-@pytest.mark.parametrize("photo", SIZES)
-def test_equal_to_timms_transform(photo, crop_mode, interpolation):
-    image = noise(*photo)
-    for crop_pct in (0.9, 1.0, 0.875):
-        wanted = asked(crop_mode, interpolation, crop_pct)
-        given = wanted(image)
-        assert given.shape == (3, 224, 224)
-        assert given.dtype == torch.float32
-        assert torch.equal(given, timms(wanted)(image))
+def test_equal_to_timms_transform(subtests):
+    for interpolation in INTERPOLATIONS:
+        for crop_mode in CROP_MODES:
+            for photo in SIZES:
+                with subtests.test(interpolation=interpolation, crop_mode=crop_mode, photo=photo):
+                    image = noise(*photo)
+                    for crop_pct in (0.9, 1.0, 0.875):
+                        wanted = asked(crop_mode, interpolation, crop_pct)
+                        given = wanted(image)
+                        assert given.shape == (3, 224, 224)
+                        assert given.dtype == torch.float32
+                        assert torch.equal(given, timms(wanted)(image))
 
 
-@pytest.mark.parametrize("size", [(160, 240), (240, 160), (32, 32), (518, 518), (384, 224)])
-@pytest.mark.parametrize("crop_mode", CROP_MODES)
-def test_equal_to_timms_transform_for_other_input_sizes(crop_mode, size):
-    for photo in ((333, 500), (500, 333), (7, 9), (1200, 300)):
-        wanted = asked(crop_mode, size=size)
-        assert torch.equal(wanted(noise(*photo)), timms(wanted)(noise(*photo)))
+def test_equal_to_timms_transform_for_other_input_sizes(subtests):
+    for size in [(160, 240), (240, 160), (32, 32), (518, 518), (384, 224)]:
+        for crop_mode in CROP_MODES:
+            with subtests.test(size=size, crop_mode=crop_mode):
+                for photo in ((333, 500), (500, 333), (7, 9), (1200, 300)):
+                    wanted = asked(crop_mode, size=size)
+                    assert torch.equal(wanted(noise(*photo)), timms(wanted)(noise(*photo)))
 
 
 @pytest.mark.parametrize("crop_mode", CROP_MODES)
@@ -141,24 +143,26 @@ def test_long_photo_border(size):
     assert np.abs(seen[:, columns[0]] - line[:, None]).max() <= 1.5  # two roundings to 8 bits, and the ramp's own steps
 
 
-@pytest.mark.parametrize("crop_mode", CROP_MODES)
-@pytest.mark.parametrize("size", [*LONG, (60_000, 2), (1, 1_000_000)])
-def test_long_photo_of_one_colour_keeps_it(size, crop_mode):
-    seen = np.asarray(asked(crop_mode).crop(Image.new("RGB", size, (12, 200, 77)))).reshape(-1, 3)
-    colours = {tuple(int(value) for value in each) for each in np.unique(seen, axis=0)}
-    assert colours == {(12, 200, 77)} | ({tuple(round(255 * value) for value in MEAN)} if crop_mode == "border" else set())
+def test_long_photo_of_one_colour_keeps_it(subtests):
+    for crop_mode in CROP_MODES:
+        for size in [*LONG, (60_000, 2), (1, 1_000_000)]:
+            with subtests.test(crop_mode=crop_mode, size=size):
+                seen = np.asarray(asked(crop_mode).crop(Image.new("RGB", size, (12, 200, 77)))).reshape(-1, 3)
+                colours = {tuple(int(value) for value in each) for each in np.unique(seen, axis=0)}
+                assert colours == {(12, 200, 77)} | ({tuple(round(255 * value) for value in MEAN)} if crop_mode == "border" else set())
 
 
-@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
-@pytest.mark.parametrize("crop_mode", CROP_MODES)
-@pytest.mark.parametrize("photo", [(640, 427), (427, 640), (224, 224), (1000, 80), (31, 997), (60, 45), (3000, 1999)])
-def test_resizing_only_the_crop_agrees_with_timm(photo, crop_mode, interpolation):
+def test_resizing_only_the_crop_agrees_with_timm(subtests):
     """Within one step of 255: Pillow takes the part's box as float32. Each of its two passes rounds, so a few values come out two apart."""
-    wanted, image = asked(crop_mode, interpolation), noise(*photo)
-    part = np.asarray(_resize_inside_crop(image, wanted.geometry(photo, (1, 1)), wanted)).astype(float)
-    apart = np.abs(part - pixels(timms(wanted)(image))).round()
-    assert apart.max() <= 2
-    assert (apart > 1).mean() < 1e-4
+    for interpolation in ["bicubic", "bilinear", "lanczos"]:
+        for crop_mode in CROP_MODES:
+            for photo in [(640, 427), (427, 640), (224, 224), (1000, 80), (31, 997), (60, 45), (3000, 1999)]:
+                with subtests.test(interpolation=interpolation, crop_mode=crop_mode, photo=photo):
+                    wanted, image = asked(crop_mode, interpolation), noise(*photo)
+                    part = np.asarray(_resize_inside_crop(image, wanted.geometry(photo, (1, 1)), wanted)).astype(float)
+                    apart = np.abs(part - pixels(timms(wanted)(image))).round()
+                    assert apart.max() <= 2
+                    assert (apart > 1).mean() < 1e-4
 
 
 def test_differences_names_the_fields():

@@ -19,10 +19,9 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.models import loader
 from vitdemo.core.photos.gallery import find_items
-from vitdemo.finetune.learning import bundle
 from vitdemo.finetune.data.dataset import Sample, place, settle
 from vitdemo.finetune.data.features import LabelledFeatures
-from vitdemo.finetune.learning import train
+from vitdemo.finetune.learning import bundle, train
 from vitdemo.finetune.learning.blocks import Blocks
 from vitdemo.finetune.learning.head import Head, balanced
 from vitdemo.finetune.learning.head import LabelledFeatures as Known

@@ -18,7 +18,7 @@ class Caller:
         self.pieces, self.ends, self.pause, self.leaves = list(pieces), ends, pause, asyncio.Event()
 
     async def receive(self) -> dict:
-        await asyncio.sleep(self.pause)
+        await asyncio.sleep(self.pause)  # a slow caller is what is tested
         if not self.pieces:
             await self.leaves.wait()
             return {"type": "http.disconnect"}

@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 from gradio.http_server import Server
 
+from tests.support.waiting import until
 from vitdemo.ui.server import connections
 from vitdemo.ui.server.connections import RateLimitFilter, TimedProtocol
 
@@ -62,6 +63,24 @@ def is_answered(connection: socket.socket) -> bool:
     return True
 
 
+def newest(server) -> int:
+    """The port of the client whose connection came last, of those that are open."""
+    waiting = [each for each in list(server.server_state.connections) if getattr(each, "idle_since", None)]
+    return max(waiting, key=lambda each: each.idle_since).client[1] if waiting else 0
+
+
+def is_settled(stream: socket.socket) -> bool:
+    """Whether a stream has begun, or was turned away."""
+    stream.settimeout(0.05)
+    try:
+        stream.recv(1, socket.MSG_PEEK)
+        return True
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
 @pytest.mark.parametrize("head", [b"", b"GET", ASK[:-1]])
 def test_half_a_head_is_not_waited_for(server, head):
     begin = time.monotonic()
@@ -106,7 +125,7 @@ def test_who_has_waited_longest_makes_room(server, monkeypatch):
     waiting = []
     for _ in range(30):
         waiting.append(connect(server, b"GET"))
-        time.sleep(0.01)
+        until(lambda: newest(server) == waiting[-1].getsockname()[1])
     assert is_answered(connect(server, ASK))
     assert is_open(stream)
     assert not is_open(asked)
@@ -117,21 +136,23 @@ def test_who_has_waited_longest_makes_room(server, monkeypatch):
 def test_one_machine_can_not_take_all_connections(server, monkeypatch):
     monkeypatch.setattr(TimedProtocol, "most", 10)
     stream = b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
-    early = connect(server, stream, "127.0.0.7")
-    streams = []
-    for _ in range(12):
-        streams.append(connect(server, stream, "127.0.0.9"))
-        time.sleep(0.02)
 
     def held() -> Counter:
         return Counter(each.client[0] for each in list(server.server_state.connections))
+
+    early = connect(server, stream, "127.0.0.7")
+    until(lambda: held() == {"127.0.0.7": 1})
+    streams = []
+    for _ in range(12):
+        streams.append(connect(server, stream, "127.0.0.9"))
+        until(lambda: held()["127.0.0.9"] == min(len(streams), 9) and all(map(is_settled, streams)))
 
     assert held() == {"127.0.0.7": 1, "127.0.0.9": 9}  # a newcomer of the same machine is turned away
     late = connect(server, ASK, "127.0.0.8")
     assert is_answered(late)
     assert held() == {"127.0.0.7": 1, "127.0.0.8": 1, "127.0.0.9": 8}
     two = [connect(server, stream, f"127.0.1.{number % 2}") for number in range(20)]  # machines in league
-    time.sleep(0.5)
+    until(lambda: len(server.server_state.connections) <= 10)
     assert is_answered(connect(server, ASK, "127.0.0.6"))
     for each in (early, late, *streams, *two):
         each.close()

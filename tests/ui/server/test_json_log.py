@@ -5,8 +5,10 @@ import logging
 
 import pytest
 
+from tests.support.apps import app_in_process
 from tests.support.http import Visitor
 from tests.support.waiting import until
+from vitdemo.core.config import Settings
 from vitdemo.ui.server.json_log import JsonFormatter
 
 
@@ -31,6 +33,7 @@ def lines(start_app, bundle, picture, tmp_path):
     return server.log.read_text().splitlines()
 
 
+@pytest.mark.app
 def test_lines_are_objects_without_a_visitors_words(lines):
     assert not any("secret" in line.lower() or "uploads" in line for line in lines)
     found = [json.loads(line) for line in lines if line.startswith("{")]
@@ -64,3 +67,12 @@ def test_an_exception_is_its_type_and_its_place():
 def test_others_messages_are_left_out():
     record = logging.LogRecord("uvicorn.error", logging.WARNING, "server.py", 7, "secret", (), None)
     assert json.loads(JsonFormatter().format(record))["event"] == "uvicorn.error, server 7"
+
+
+def test_a_request_is_a_line_with_its_route_not_its_address(bundle, caplog):
+    with app_in_process(Settings(model=f"local-dir:{bundle}", port=0, log_json=True)) as client, caplog.at_level(logging.INFO, "vitdemo"):
+        client.get("/config?secret=1")
+        client.request("SECRET", "/secret")
+    requests = [record for record in caplog.records if record.msg == "request"]
+    assert [(record.method, record.route, record.status) for record in requests] == [("GET", "/config", 200), ("other", "none", 404)]
+    assert all("secret" not in JsonFormatter().format(record).lower() for record in requests)

@@ -1,46 +1,35 @@
 """What the server tells of itself, and what it lets browsers do."""
 
 import json
-import time
-import urllib.error
-import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.apps import ask_by_client
+from tests.support.apps import app_in_process
+from tests.support.http import Visitor
+from tests.support.waiting import until
+from vitdemo.core.config import Settings
 from vitdemo.ui.server.security_headers import HEADERS
-
-CLASSIFY = """
-import json, sys
-from gradio_client import Client, handle_file
-print(json.dumps(Client(sys.argv[1], verbose=False).predict(handle_file(sys.argv[2]), api_name="/classify")))
-"""
 
 
 @pytest.fixture(scope="module")
-def watched(start_app, bundle):
-    server = start_app("--model", f"local-dir:{bundle}", "--monitor", "--host", "0.0.0.0")
-    yield server
-    server.stop()
+def watched(bundle, tmp_path_factory):
+    settings = Settings(model=f"local-dir:{bundle}", port=0, monitor=True, temp_dir=tmp_path_factory.mktemp("watched"))
+    with app_in_process(settings) as client:
+        yield client
 
 
-def fetch(url: str):
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        return answer.read().decode(), answer.headers
-
-
-def figures(server) -> dict:
+def figures(client) -> dict:
     """(name, labels) → value."""
-    families = text_string_to_metric_families(fetch(f"{server.url}/metrics")[0])
-    return {(each.name, tuple(sorted(each.labels.items()))): each.value for family in families for each in family.samples}
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for family in families for sample in family.samples}
 
 
-def test_requests_and_the_models_work_are_counted_without_anything_a_visitor_gave(watched, picture, tmp_path):
-    mine = tmp_path / "my secret photo.png"
-    mine.write_bytes(picture.read_bytes())
-    before = figures(watched)
-    ask_by_client(CLASSIFY, watched, str(mine))
+def test_requests_and_the_models_work_are_counted_without_anything_a_visitor_gave(watched, picture):
+    visitor, before = Visitor(watched), figures(watched)
+    path = visitor.upload("my secret photo.png", picture.read_bytes())
+    photo = {"path": path, "meta": {"_type": "gradio.FileData"}, "orig_name": "my secret photo.png"}
+    assert "event: complete" in visitor.call("classify", [photo, "", 3, None])
     after = figures(watched)
     work = ("vitdemo_model_seconds_count", (("kind", "short"),))
     assert after[work] - before.get(work, 0) == 1
@@ -48,40 +37,55 @@ def test_requests_and_the_models_work_are_counted_without_anything_a_visitor_gav
     assert after["process_resident_memory_bytes", ()] > 1e8
     upload = ("vitdemo_requests_total", (("route", "/gradio_api/upload"), ("status", "200")))
     assert after[upload] - before.get(upload, 0) == 1
-    with pytest.raises(urllib.error.HTTPError):
-        fetch(f"{watched.url}/gradio_api/file=/my%20secret%20place")
-    text, _ = fetch(f"{watched.url}/metrics")
-    assert "secret" not in text
+    seconds = ("vitdemo_request_seconds_count", (("route", "/gradio_api/upload"),))
+    assert after[seconds] - before.get(seconds, 0) == 1
+    assert watched.get("/gradio_api/file=/my%20secret%20place").status_code == 403
+    assert "secret" not in watched.get("/metrics").text
 
 
-def waits_for_the_model(server) -> None:
-    for _ in range(600):
-        if json.loads(fetch(f"{server.url}/health")[0])["model"] != "loading":
-            return
-        time.sleep(0.1)
+def test_health_says_that_there_is_a_model(watched):
+    until(lambda: watched.get("/health").json()["model"] != "loading")
+    assert watched.get("/health").json()["model"] == "ready"
 
 
-def test_health_says_whether_there_is_a_model(watched, start_app, tmp_path):
-    waits_for_the_model(watched)
-    assert json.loads(fetch(f"{watched.url}/health")[0])["model"] == "ready"
-    without = start_app("--model", f"local-dir:{tmp_path}", "--monitor")
-    with pytest.raises(urllib.error.HTTPError) as failed:  # once it has failed
-        waits_for_the_model(without)
-    assert failed.value.code == 503
-    assert json.loads(failed.value.read())["model"] == "failed"
-    without.stop()
+def test_health_says_that_there_is_none(tmp_path):
+    with app_in_process(Settings(model=f"local-dir:{tmp_path}", port=0, monitor=True)) as client:
+        until(lambda: client.get("/health").json()["model"] != "loading")
+        answer = client.get("/health")
+        assert (answer.status_code, answer.json()["model"]) == (503, "failed")
 
 
-def test_an_app_open_to_others_says_so_and_monitoring_is_off_unless_asked_for(watched, app):
-    assert "everyone who reaches 0.0.0.0 can use it: --auth USER:PASSWORD asks for a login" in watched.log.read_text()
+def test_monitoring_is_off_unless_asked_for(bundle):
+    with app_in_process(Settings(model=f"local-dir:{bundle}", port=0)) as client:
+        for path in ("health", "metrics", "monitoring", "docs"):
+            assert client.get(f"/{path}").status_code == 404
+
+
+@pytest.mark.app
+def test_an_app_open_to_others_says_so(start_app, app, bundle):
+    server = start_app("--model", f"local-dir:{bundle}", "--host", "0.0.0.0")
+    assert "everyone who reaches 0.0.0.0 can use it: --auth USER:PASSWORD asks for a login" in server.log.read_text()
     assert "everyone" not in app.log.read_text()
-    for path in ("health", "metrics", "monitoring", "docs"):
-        with pytest.raises(urllib.error.HTTPError):
-            fetch(f"{app.url}/{path}")
+    server.stop()
 
 
-@pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info"])
-def test_browsers_are_told_to_load_from_here_alone(app, path):
-    headers = fetch(f"{app.url}{path}")[1]
-    assert {name: headers[name] for name in HEADERS} == HEADERS
-    assert "http" not in headers["content-security-policy"]
+def test_browsers_are_told_to_load_from_here_alone(watched):
+    for path in ("/", "/config", "/gradio_api/info", "/nothing/here"):
+        headers = watched.get(path).headers
+        assert {name: headers[name] for name in HEADERS} == HEADERS, path
+        assert "http" not in headers["content-security-policy"], path
+
+
+def test_leaving_is_said(bundle):
+    """By /health, and to everyone who wants to begin something."""
+    import threading
+
+    leaving = threading.Event()
+    with app_in_process(Settings(model=f"local-dir:{bundle}", port=0, monitor=True), leaving) as client:
+        assert client.post("/gradio_api/call/classify", json={"data": []}).status_code == 200
+        leaving.set()
+        assert (client.get("/health").status_code, client.get("/health").json()["leaving"]) == (503, True)
+        answer = client.post("/gradio_api/call/classify", json={"data": []})
+        assert (answer.status_code, json.loads(answer.text)["detail"]) == (503, "The app is being stopped: try again in a minute.")
+        body = {"component_id": 1, "session_hash": "x", "fn_name": "give", "data": {}}
+        assert client.post("/gradio_api/component_server", json=body).json()["error"] == "The app is being stopped: try again in a minute."

@@ -48,7 +48,7 @@ def send(
         during()
         if waiting:
             return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting) or not ended}
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()  # for ever
 
     async def answered(message):
         sent.append(message)
@@ -95,10 +95,12 @@ def test_a_body_that_stalls_or_trickles_is_given_up_and_leaves_nothing(folder, m
     monkeypatch.setattr(upload_route, "STALL_SECONDS", 1)
     body = form(("a.png", bytes(200_000)))
     assert send(body[:1000], ended=False) == (408, STALLED)
-    assert send(*(body[at : at + 1] for at in range(100)), ended=False, during=lambda: time.sleep(0.02)) == (408, STALLED)
+    slowly = lambda: time.sleep(0.02)  # noqa: E731 (a slow sender is what is tested)
+    assert send(*(body[at : at + 1] for at in range(100)), ended=False, during=slowly) == (408, STALLED)
     assert list(folder.iterdir()) == []
     steady = [body[start : start + 66_000] for start in range(0, len(body), 66_000)]
-    assert send(*steady, during=lambda: time.sleep(0.35))[0] == 200  # longer than STALL in all
+    steadily = lambda: time.sleep(0.35)  # noqa: E731 (a steady one takes longer than STALL_SECONDS in all)
+    assert send(*steady, during=steadily)[0] == 200
 
 
 def test_an_upload_of_many_files_holds_no_more_than_one_open(folder):

@@ -8,6 +8,7 @@ import weakref
 import pytest
 
 from tests.support.pictures import noise
+from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
@@ -50,16 +51,9 @@ class Held:
         return iter(self._items)
 
 
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_gallery_runs_to_its_end(jobs, items):
     job = jobs.start(items, "", "ann")
-    wait_for(lambda: job.over)
+    until(lambda: job.over)
     assert (job.state, job.error, [row.path for row in job.rows]) == ("done", "", [item.name for item in items])
     assert jobs.get(job.id) is job
     assert job.speed > 0
@@ -68,14 +62,14 @@ def test_a_gallery_runs_to_its_end(jobs, items):
 def test_two_at_a_time_and_the_others_know_their_place(jobs, items):
     held = [Held(items) for _ in range(4)]
     started = [jobs.start(each, "", f"visitor {number}") for number, each in enumerate(held)]
-    wait_for(lambda: [job.state for job in started] == ["running"] * MAX_RUNNING + ["waiting"] * 2)
+    until(lambda: [job.state for job in started] == ["running"] * MAX_RUNNING + ["waiting"] * 2)
     assert [jobs.place(job) for job in started] == [0, 0, 1, 2]
     assert "2 other galleries" in jobs.said(started[3])
     held[1].go.set()
-    wait_for(lambda: started[1].over and started[2].state == "running")
+    until(lambda: started[1].over and started[2].state == "running")
     for each in held:
         each.go.set()
-    wait_for(lambda: all(job.state == "done" for job in started))
+    until(lambda: all(job.state == "done" for job in started))
 
 
 def test_a_full_line_is_said(jobs, items):
@@ -84,20 +78,20 @@ def test_a_full_line_is_said(jobs, items):
     with pytest.raises(UserError, match="The app is busy: 5 galleries are waiting"):
         jobs.start(items, "", "late")
     held.go.set()
-    wait_for(lambda: all(job.over for job in started))
+    until(lambda: all(job.over for job in started))
 
 
 def test_callers_take_turns_and_who_has_most_gives_way(jobs, items):
     held = Held(items)
     many = [jobs.start(held, "", f"visitor {number}", "10.0.0.9") for number in range(MAX_RUNNING + 5)]
     one = jobs.start(items, "", "ann", "10.0.0.7")
-    wait_for(lambda: many[-1].over)
+    until(lambda: many[-1].over)
     assert (many[-1].state, many[-1].error) == ("failed", CROWDED)
     assert [jobs.place(job) for job in (*many[: MAX_RUNNING + 1], one, many[MAX_RUNNING + 1])] == [0] * MAX_RUNNING + [1, 2, 3]
     with pytest.raises(UserError, match="The app is busy: 5 galleries are waiting"):
         jobs.start(items, "", "late", "10.0.0.9")
     held.go.set()
-    wait_for(lambda: one.over and all(job.over for job in many))
+    until(lambda: one.over and all(job.over for job in many))
     assert [job.state for job in (one, *many)] == ["done"] * (MAX_RUNNING + 5) + ["failed"]
 
 
@@ -105,14 +99,14 @@ def test_callers_take_turns_and_who_has_most_gives_way(jobs, items):
 def test_one_machine_can_not_fill_the_memory_for_all(jobs, items, waiting, monkeypatch):
     monkeypatch.setattr(jobs, "most_rows", 12)
     early = jobs.start(items, "", "", "10.0.0.7")  # three rows each
-    wait_for(lambda: early.over)
+    until(lambda: early.over)
     held = Held(items)
     if not waiting:
         held.go.set()
     many = []
     for number in range(3):
         many.append(jobs.start(held, "", f"visitor {number}", "10.0.0.9"))
-        wait_for(lambda: many[-1].over or waiting)
+        until(lambda: many[-1].over or waiting)
     late = jobs.start(items, "", "", "10.0.0.8")
     gone = many[-1] if waiting else many[0]  # what is at work stays; of what is done the longest unseen goes
     assert [job for job in (early, *many, late) if job.id not in jobs._jobs] == [gone]
@@ -123,16 +117,16 @@ def test_one_machine_can_not_fill_the_memory_for_all(jobs, items, waiting, monke
         jobs.start(held, "", "visitor 4", "10.0.0.9")
     assert {early.id, late.id} <= set(jobs._jobs)
     held.go.set()
-    wait_for(lambda: late.over and all(job.over for job in many))
+    until(lambda: late.over and all(job.over for job in many))
 
 
 def test_many_small_galleries_count_as_well(jobs, items, monkeypatch):
     monkeypatch.setattr("vitdemo.ui.sessions.gallery_jobs.MAX_GALLERIES", 10)
     early = [jobs.start(items, "", "", f"10.0.1.{number}") for number in range(4)]
-    wait_for(lambda: all(job.over for job in early))
+    until(lambda: all(job.over for job in early))
     for _ in range(12):
         job = jobs.start(items[:1], "", "", "10.0.0.9")
-        wait_for(lambda job=job: job.over)
+        until(lambda job=job: job.over)
     assert [job.id in jobs._jobs for job in early] == [True] * 4
     assert len(jobs._jobs) == 10
 
@@ -141,19 +135,19 @@ def test_stop_before_its_turn(jobs, items):
     held = Held(items)
     started = [jobs.start(held, "", f"visitor {number}") for number in range(3)]
     started[2].stopping.set()
-    wait_for(lambda: started[2].over)
+    until(lambda: started[2].over)
     assert (started[2].state, started[2].rows) == ("stopped", [])
     held.go.set()
-    wait_for(lambda: all(job.over for job in started))
+    until(lambda: all(job.over for job in started))
 
 
 def test_a_visitors_second_gallery_stops_the_first(jobs, items):
     held = Held(items)
     first = jobs.start(held, "", "ann")
-    wait_for(lambda: first.state == "running")
+    until(lambda: first.state == "running")
     second = jobs.start(items, "", "ann")
     held.go.set()
-    wait_for(lambda: first.over and second.over)
+    until(lambda: first.over and second.over)
     assert (first.state, len(first.rows)) == ("stopped", 1)
     assert (second.state, len(second.rows)) == ("done", 3)
 
@@ -161,7 +155,7 @@ def test_a_visitors_second_gallery_stops_the_first(jobs, items):
 def test_a_model_that_can_not_be_had_fails_in_words(items):
     jobs = ClassifyJobs(ModelStore(Settings(model="local-dir:/nowhere")))
     job = jobs.start(items, "", "ann")
-    wait_for(lambda: job.over)
+    until(lambda: job.over)
     assert job.state == "failed"
     assert job.error.startswith("There is no folder /nowhere")
 
@@ -172,7 +166,7 @@ def test_ids_can_not_be_guessed_and_old_ones_go(jobs, items):
     for unknown in ("", None, 7, job.id[:-1], [job.id]):
         with pytest.raises(UserError, match="not here any more"):
             jobs.get(unknown)
-    wait_for(lambda: job.over)
+    until(lambda: job.over)
     job.folder.mkdir(parents=True)
     job.seen -= 60 * jobs.settings.upload_minutes + 1
     jobs.start(items, "", "bob")
@@ -184,11 +178,11 @@ def test_ids_can_not_be_guessed_and_old_ones_go(jobs, items):
 def test_a_remembered_gallery_keeps_no_model_in_memory(store, items, bundle):
     jobs = ClassifyJobs(store)
     job = jobs.start(items, store.settings.model, "me")
-    wait_for(lambda: job.over)
+    until(lambda: job.over)
     assert (job.state, len(job.rows), jobs.title(job)) == ("done", 3, bundle.name)
     module = weakref.ref(store.get().result().module)
     store._models.clear()
-    wait_for(lambda: gc.collect() is not None and module() is None)
+    until(lambda: gc.collect() is not None and module() is None)
     assert jobs.get(job.id) is job
 
 
@@ -210,7 +204,7 @@ def test_a_gallery_holds_its_model_while_it_works_and_takes_none_from_its_visito
     assert list(loading.holders) == [job.id]
     assert list(other.holders) == ["me"]
     go.set()
-    wait_for(lambda: job.over and not loading.holders)
+    until(lambda: job.over and not loading.holders)
 
 
 def test_a_dropped_gallery_is_forgotten(store, items):
@@ -219,7 +213,7 @@ def test_a_dropped_gallery_is_forgotten(store, items):
     jobs.drop(job)
     with pytest.raises(UserError, match="not here any more"):
         jobs.get(job.id)
-    wait_for(lambda: job.over)
+    until(lambda: job.over)
 
 
 def test_a_gallery_that_ends_between_two_looks_is_not_over_before_its_last_rows_are_sent(store, items):
@@ -248,7 +242,7 @@ def test_the_longest_unseen_go_where_there_are_too_many_rows(store, items, monke
     monkeypatch.setattr(jobs, "most_rows", 9)
     for _ in range(4):  # three rows each
         kept.append(jobs.start(items, store.settings.model, ""))
-        wait_for(lambda: kept[-1].over)
+        until(lambda: kept[-1].over)
     jobs.start(items, store.settings.model, "")
     assert [job.id in jobs._jobs for job in kept] == [False, False, True, True]
 
@@ -265,20 +259,20 @@ def test_work_that_nobody_looks_at_ends_where_others_wait_for_it(jobs, items, ho
     monkeypatch.setattr(jobs, "_process", lambda job, vit: job.stopping.wait(60) if job.visitor == "ann" else go.wait(60))
     first = jobs.start(items, "", "ann")
     second = jobs.start(items, "", "bob")
-    wait_for(lambda: (first.state, second.state) == ("running", "running"))
+    until(lambda: (first.state, second.state) == ("running", "running"))
     given_up(first, how)
     jobs.sweep()
     assert not first.stopping.is_set()  # nobody waits
     third = jobs.start(items, "", "eve")
     jobs.sweep()
-    wait_for(lambda: (first.state, second.state, third.state) == ("stopped", "running", "running"))
+    until(lambda: (first.state, second.state, third.state) == ("stopped", "running", "running"))
     go.set()
-    wait_for(lambda: second.over and third.over)
+    until(lambda: second.over and third.over)
 
 
 def test_a_page_that_was_closed_and_one_that_comes_back(jobs, items):
     job = jobs.start(items, "", "ann")
-    wait_for(lambda: job.over)
+    until(lambda: job.over)
     jobs.leave("ann")
     assert job.left > job.seen
     jobs.attach(job.id, "ann after a reload")
@@ -300,7 +294,7 @@ def test_a_gallery_that_nobody_looks_at_gives_its_room_to_others(jobs, items, ho
     assert [job.id in jobs._jobs for job in started] == [True, False, True]
     for job in started:
         job.stopping.set()
-    wait_for(lambda: all(job.over for job in started))
+    until(lambda: all(job.over for job in started))
 
 
 def test_where_room_is_short_those_whose_page_was_closed_go_first(store, items, monkeypatch):
@@ -308,8 +302,8 @@ def test_where_room_is_short_those_whose_page_was_closed_go_first(store, items, 
     monkeypatch.setattr(jobs, "most_rows", 9)
     for number in range(3):
         kept.append(jobs.start(items, store.settings.model, f"visitor {number}"))
-        wait_for(lambda: kept[-1].over)
+        until(lambda: kept[-1].over)
     jobs.leave("visitor 1")
     late = jobs.start(items, store.settings.model, "")
     assert [job.id in jobs._jobs for job in kept] == [True, False, True]
-    wait_for(lambda: late.over)
+    until(lambda: late.over)

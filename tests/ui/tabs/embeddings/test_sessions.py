@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.support.pictures import noise
+from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
@@ -68,7 +69,7 @@ def jobs(bundle, tmp_path, monkeypatch):
 @pytest.fixture
 def job(jobs, files):
     job = jobs.start(uploaded_items(files, jobs.settings), "", "ann")
-    wait_for(lambda: job.over and job.maps and job.maps.idle)
+    until(lambda: job.over and job.maps and job.maps.idle)
     return job
 
 
@@ -77,13 +78,6 @@ def ask(jobs, job):
     """ask("photo", id=3) → what the page is answered."""
     functions = {each.__name__: each for each in routes.functions(jobs)}
     return lambda name, **asked: functions[name]({"run": job.id, **KEY, **asked})
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def numbers(answer: dict) -> dict[str, np.ndarray]:
@@ -103,7 +97,7 @@ def test_vectors_maps_and_scores_of_all_layers(job, ask):
         assert drawn.atlas.positions.shape == (5, 2)
     first = draw(job.embedding.vectors("final"), MapOptions())
     np.testing.assert_array_equal(numbers(ask("map")["map"])["positions"].reshape(5, 2), first.positions)
-    wait_for(lambda: job.maps.idle)
+    until(lambda: job.maps.idle)
     rows = ask("scores")
     assert rows["complete"]
     distinct, labels = [0, 1, 2, 4], ["cats", "cats", "dogs", "dogs"]
@@ -241,11 +235,11 @@ def test_a_gallery_goes_when_its_visitor_does(jobs, job, ask, monkeypatch):
     assert job.folder.exists()
     jobs.attach(job.id, "ann after a reload")
     jobs.leave("ann")
-    time.sleep(0.15)
+    assert not job.left  # it is another page's by now
     jobs.sweep()
     assert jobs.get(job.id) is job
     jobs.leave("ann after a reload")
-    time.sleep(0.15)
+    until(lambda: job.closed)
     jobs.sweep()
     assert not job.folder.exists()
     assert job.id not in jobs._jobs
@@ -266,7 +260,7 @@ def test_stop_keeps_what_is_through(jobs, files):
                 yield item
 
     job = jobs.start(Stopping(items), "", "ann")
-    wait_for(lambda: job.over)
+    until(lambda: job.over)
     assert job.state == "stopped"
     assert 0 < job.done < 40
     assert len(job.maps.rows) == job.done
@@ -274,7 +268,7 @@ def test_stop_keeps_what_is_through(jobs, files):
 
 def test_nothing_that_can_be_read_gives_no_map(jobs, files):
     job = jobs.start(uploaded_items([files[2]], jobs.settings), "", "ann")
-    wait_for(lambda: job.over)
+    until(lambda: job.over)
     assert (job.state, job.maps) == ("done", None)
     with pytest.raises(UserError, match="no vectors in this gallery"):
         job.mapped()
@@ -291,19 +285,19 @@ def test_the_map_asked_for_last_is_drawn_next_and_stop_gives_it_up(jobs, job):
             try:
                 while options.seed == 1:
                     yield WorkProgress("map", 5, 10)
-                    time.sleep(0.01)
+                    time.sleep(0.01)  # the map's process works
             finally:
                 steps.append("closed")
             yield draw(vectors, options, start)
 
     job.maps._mapper = Slow()
     slow, next_ = MapKey(1, "cls", MapOptions(seed=1)), MapKey(1, "cls", MapOptions(seed=2))
-    wait_for(lambda: getattr(job.maps.ask(slow), "phase", "") == "map")
+    until(lambda: getattr(job.maps.ask(slow), "phase", "") == "map")
     job.maps.stop()
-    wait_for(lambda: job.maps.idle)
+    until(lambda: job.maps.idle)
     assert steps == [1, "closed"]
     assert job.maps.ask(slow) == "The map was stopped: choose a layer or the settings to draw one."
-    wait_for(lambda: isinstance(job.maps.ask(next_), FinishedMap))
+    until(lambda: isinstance(job.maps.ask(next_), FinishedMap))
     assert job.maps.ask(next_).key == next_
 
 
@@ -315,7 +309,7 @@ def test_a_map_that_fails_is_said_and_tried_again(job):
 
     job.maps._mapper = Broken()
     key = MapKey(2, "cls", MapOptions(seed=3))
-    wait_for(lambda: job.maps.ask(key) == "The map's process has ended.")
+    until(lambda: job.maps.ask(key) == "The map's process has ended.")
     job.maps._mapper = Here()
-    wait_for(lambda: isinstance(job.maps.ask(key), FinishedMap))
+    until(lambda: isinstance(job.maps.ask(key), FinishedMap))
     assert map_numbers(job.maps.ask(key))["clusters"].tolist() == [-1] * 5

@@ -1,7 +1,6 @@
 """The endpoint /finetune, called by gradio_client from another process, what it refuses, and a visitor's own model in the store."""
 
 import json
-import time
 import zipfile
 
 import pytest
@@ -9,6 +8,7 @@ import timm
 
 from tests.support.apps import ask_by_client
 from tests.support.pictures import paint
+from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
@@ -96,8 +96,7 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
 
     def teach(id, label, items):
         session = sessions.teach(id, label, items)
-        while session.state == "reading":
-            time.sleep(0.01)
+        until(lambda: session.state != "reading")
         return session
 
     session = teach("no such lesson", " red ", of["red"])
