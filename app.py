@@ -35,4 +35,4 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)  # all is put away, and Python would take seconds to take torch apart
+    os._exit(status)  # everything is closed by now; a normal exit would spend seconds unloading torch

@@ -1,4 +1,4 @@
-"""The command line: `python -m vitdemo …`, one command per room."""
+"""The command line, `python -m vitdemo …`: one command per room."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ from vitdemo.sketches import command as sketches
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Returns its exit status: 1 if nothing could be done, 2 for wrong usage."""
+    """Run one command. Returns its exit status: 1 where it failed, 2 for wrong usage, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m vitdemo", description="Take a Vision Transformer apart, without the browser.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -43,12 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nvitdemo: stopped.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+    except BrokenPipeError:  # the program that read the output has closed the pipe, as `head` does
         sys.stderr.close()
         return 1
 
 
-def _map_page(drawn: maps.LargeMap, pictures: int, settings: Settings) -> str:
+def _map_page(large_map: maps.LargeMap, pictures: int, settings: Settings) -> str:
     from vitdemo.ui.tabs.embeddings.map_pages import page
 
-    return page(drawn, pictures, settings)
+    return page(large_map, pictures, settings)

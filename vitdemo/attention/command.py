@@ -1,4 +1,4 @@
-"""`python -m vitdemo attention`: one map of one photo, as a picture and as numbers."""
+"""`python -m vitdemo attention`: one attention map of one photo, as a picture and as numbers."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ FUSED = ("mean", "max", "min")
 
 
 def add(commands) -> None:
-    """Give the command line its `attention` command."""
+    """Add the `attention` command to the command line."""
     command = commands.add_parser("attention", help="where the model looks: a map of one photo")
     command.add_argument("image", type=Path, metavar="IMAGE", help="a photo")
     command.add_argument("--method", required=True, metavar="METHOD", help=", ".join(METHODS))
@@ -31,7 +31,7 @@ def add(commands) -> None:
 
 
 def _attention(flags: argparse.Namespace) -> int:
-    head = _check(flags)
+    head = _check_flags(flags)
     settings = Settings.read(flags)
     from vitdemo.attention.drawing import render
     from vitdemo.core.inference.model_store import ModelStore
@@ -49,20 +49,20 @@ def _attention(flags: argparse.Namespace) -> int:
         if note:
             print(f"vitdemo: {note}", file=sys.stderr)
     trace = TraceCache(settings.trace_cache_mb).get(photo, vit, store.engine)
-    heat, what = _heat(flags, head, vit, store.engine, photo, trace)
-    _write(flags, vit, photo, geometry, trace, heat)
+    heat, description = _compute_map(flags, head, vit, store.engine, photo, trace)
+    _write_files(flags, vit, photo, geometry, trace, heat)
     row, column = divmod(int(heat.argmax()), heat.shape[1])
-    spot = f"row {row}, column {column} of {heat.shape[0]}×{heat.shape[1]}"
-    print(f"{flags.method}, {what}: {heat.min():.3g} to {heat.max():.3g}, highest in {spot}")
+    hottest = f"row {row}, column {column} of {heat.shape[0]}×{heat.shape[1]}"
+    print(f"{flags.method}, {description}: {heat.min():.3g} to {heat.max():.3g}, highest in {hottest}")
     return 0
 
 
-def _heat(flags: argparse.Namespace, head: int | str, vit, engine, photo, trace) -> tuple:
-    """The map that is asked for, and what it is of."""
+def _compute_map(flags: argparse.Namespace, head: int | str, vit, engine, photo, trace) -> tuple:
+    """Compute the requested map. Returns: the map, and a text that names its layers and its head or class."""
     from vitdemo.attention.methods import gradients, maps
     from vitdemo.core.photos.photo import shown_name
 
-    with _wrong_usage():
+    with _as_usage_error():
         layer = maps.check_layer(trace, trace.layers if flags.layer is None else flags.layer)
         if flags.method == "cls":
             return maps.cls_map(trace, layer=layer, head=head), f"layer {layer}, head {head}"
@@ -72,16 +72,16 @@ def _heat(flags: argparse.Namespace, head: int | str, vit, engine, photo, trace)
             heat = maps.rollout(trace, fusion=flags.fusion or "mean", discard=flags.discard or 0, start_layer=start, layer=layer)
             return heat, f"layers {start} to {layer}"
     if not vit.labels:
-        gradients.check_target(vit, 0)  # refuses; it is no flag's fault
-    with _wrong_usage():
+        gradients.check_target(vit, 0)  # raises UserError: the model is the problem, not a flag
+    with _as_usage_error():
         target = int(trace.logits.argmax()) if flags.target is None else gradients.find_target(vit, flags.target)
     gradient = gradients.attention_gradient(vit, engine, vit.preprocessing(photo.image), target)
     method = maps.relevance if flags.method == "relevance" else maps.gradient_rollout
     return method(trace, gradient, start_layer=start, layer=layer), f"layers {start} to {layer}, {shown_name(vit.labels[target].name)}"
 
 
-def _check(flags: argparse.Namespace) -> int | str:
-    """The head that is asked for. Raises: UsageError for what no model could make sense of."""
+def _check_flags(flags: argparse.Namespace) -> int | str:
+    """Check the flags that need no model, and return the head. Raises: UsageError for a value that no model accepts."""
     if flags.method not in METHODS:
         raise UsageError(f"--method is “{flags.method}”, but it must be one of {', '.join(METHODS)}.")
     if flags.fusion not in (None, *FUSED):
@@ -96,31 +96,31 @@ def _check(flags: argparse.Namespace) -> int | str:
         path = getattr(flags, flag)
         if path and path.suffix.lower() != suffix:
             raise UsageError(f"--{flag} must end in {suffix}.")
-    fitting = {"cls": ("head",), "rollout": ("fusion", "discard", "start_layer")}.get(flags.method, ("target", "start_layer"))
+    relevant_flags = {"cls": ("head",), "rollout": ("fusion", "discard", "start_layer")}.get(flags.method, ("target", "start_layer"))
     for name in ("head", "target", "fusion", "discard", "start_layer"):
-        if getattr(flags, name) is not None and name not in fitting:
+        if getattr(flags, name) is not None and name not in relevant_flags:
             print(f"vitdemo: --{name.replace('_', '-')} changes nothing for {flags.method}.", file=sys.stderr)
     return head
 
 
 @contextmanager
-def _wrong_usage():
-    """A value that this model does not have, such as layer 13 of 12, is a flag that can't be used."""
+def _as_usage_error():
+    """Turn a UserError into a UsageError: a value that this model does not have, such as layer 13 of 12, is a wrong flag."""
     try:
         yield
     except UserError as error:
         raise UsageError(str(error)) from None
 
 
-def _write(flags, vit, photo, geometry, trace, heat) -> None:
+def _write_files(flags, vit, photo, geometry, trace, heat) -> None:
     import numpy as np
 
     from vitdemo.attention.drawing import render
     from vitdemo.attention.methods import maps
 
     if flags.npz:
-        numbers = {"heat": heat, "attention_cls": maps.cls_attention(trace), "logits": trace.logits if vit.labels else trace.logits[:0]}
-        arrays = {name: each.contiguous().numpy() for name, each in numbers.items()} | {"box": np.array(geometry.box)}
+        tensors = {"heat": heat, "attention_cls": maps.cls_attention(trace), "logits": trace.logits if vit.labels else trace.logits[:0]}
+        arrays = {name: values.contiguous().numpy() for name, values in tensors.items()} | {"box": np.array(geometry.box)}
         try:
             with flags.npz.open("wb") as file:
                 np.savez(file, **arrays)

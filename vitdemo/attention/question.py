@@ -1,4 +1,4 @@
-"""What somebody asks of a trace, in one value: the page, the downloads and the endpoint all answer the same Question."""
+"""A Question: all options of one requested map in one value, which the page, the downloads and the endpoint share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,21 +18,23 @@ METHODS = ("cls", "rollout", "relevance", "gradient-rollout", "looks-at", "looke
 OF_A_CLASS = ("relevance", "gradient-rollout")
 OF_A_PATCH = ("looks-at", "looked-at-by")
 Gradient = Callable[[int], torch.Tensor]
-"""A class, by its place in the logits → (layers, heads, tokens, tokens)."""
+"""Class index in the logits → gradient (layers, heads, tokens, tokens)."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One map.
+    """The options of one map.
 
     Attributes:
         method: one of METHODS.
-        layer: of this layer, or up to it; the last by default.
-        head: one head, or how all become one; for rollout the latter alone.
-        patch: (row, column), for what a patch looks at or is looked at by.
-        target: the class, for the methods of a class; the model's first by default.
-        other: the class whose map is taken away from the target's.
-        discard, start_layer: as `maps.rollouts` takes them.
+        layer: the map's layer, or the last layer included; by default the model's last.
+        head: one head, or how to fuse all heads; rollout takes only a fusion.
+        patch: (row, column), for the methods in OF_A_PATCH.
+        target: the class, for the methods in OF_A_CLASS; by default the model's top class.
+        other: the class whose map is subtracted from the target's map.
+        discard, start_layer: as in `maps.rollouts`.
+
+    Raises: UserError for an unknown method, or a method that needs a patch without one.
     """
 
     method: str = "cls"
@@ -52,44 +54,45 @@ class Question:
 
     @classmethod
     def read(cls, asked: Mapping[str, Any]) -> "Question":
-        """A question from JSON. Raises: UserError for values of the wrong kind."""
+        """Read a question from JSON. Raises: UserError for values of the wrong type."""
         head, patch = asked.get("head", "mean"), asked.get("patch")
         if not isinstance(head, str):
-            head = _whole(head, "head")
+            head = _integer(head, "head")
         elif head not in get_args(Fusion):
-            head = _whole(int(head) if head.isdecimal() and head.isascii() else None, "head")
+            head = _integer(int(head) if head.isdecimal() and head.isascii() else None, "head")
         if patch is not None:
             if not isinstance(patch, list | tuple) or len(patch) != 2:
                 raise UserError("The patch must be a row and a column.")
-            patch = _whole(patch[0], "row"), _whole(patch[1], "column")
+            patch = _integer(patch[0], "row"), _integer(patch[1], "column")
         discard = asked.get("discard") or 0
         if isinstance(discard, bool) or not isinstance(discard, int | float):
             raise UserError("discard must be a number.")
         return cls(
             method=str(asked.get("method", "cls")),
-            layer=_optional(asked.get("layer"), "layer"),
+            layer=_optional_integer(asked.get("layer"), "layer"),
             head=head,
             patch=patch,
-            target=_optional(asked.get("target"), "target"),
-            other=_optional(asked.get("other"), "other"),
+            target=_optional_integer(asked.get("target"), "target"),
+            other=_optional_integer(asked.get("other"), "other"),
             discard=float(discard),
-            start_layer=_optional(asked.get("start_layer"), "start_layer") or 1,
+            start_layer=_optional_integer(asked.get("start_layer"), "start_layer") or 1,
         )
 
     def place(self, trace: Trace) -> int:
-        """The place of the asked-for layer among `heats`. Raises: UserError for a layer that is not there."""
+        """The index of the requested layer in the result of `heats`. Raises: UserError for a layer that does not exist."""
         last = maps.check_layers(trace, self.first_layer, self.layer)
         return last - self.first_layer
 
     @property
     def first_layer(self) -> int:
+        """The layer of the first map in the result of `heats`."""
         return self.start_layer if self.method in ("rollout", *OF_A_CLASS) else 1
 
 
 def heats(question: Question, trace: Trace, gradient: Gradient) -> torch.Tensor:
-    """(layers − first layer + 1, rows, columns) float32: the map of every layer, or up to every layer.
+    """The maps of all layers from the first layer on, (layers − first layer + 1, rows, columns) float32.
 
-    Raises: UserError for what the trace does not have.
+    Raises: UserError for a layer, head, patch or class that the trace does not have.
     """
     question.place(trace)
     layers = range(1, trace.layers + 1)
@@ -100,28 +103,31 @@ def heats(question: Question, trace: Trace, gradient: Gradient) -> torch.Tensor:
             raise UserError("Rollout takes all heads as one: choose mean, max or min.")
         return maps.rollouts(trace, fusion=question.head, discard=question.discard, start_layer=question.start_layer)
     if question.method in OF_A_PATCH:
-        look = maps.looks_at if question.method == "looks-at" else maps.looked_at_by
-        return torch.stack([look(trace, layer, question.patch, question.head) for layer in layers])
-    follow = maps.relevances if question.method == "relevance" else maps.gradient_rollouts
+        map_of_patch = maps.looks_at if question.method == "looks-at" else maps.looked_at_by
+        return torch.stack([map_of_patch(trace, layer, question.patch, question.head) for layer in layers])
+    maps_of_class = maps.relevances if question.method == "relevance" else maps.gradient_rollouts
     target = int(trace.logits.argmax()) if question.target is None else question.target
-    found = follow(trace, gradient(target), start_layer=question.start_layer)
+    result = maps_of_class(trace, gradient(target), start_layer=question.start_layer)
     if question.other is not None:
-        found = found - follow(trace, gradient(question.other), start_layer=question.start_layer)
-    return found
+        result = result - maps_of_class(trace, gradient(question.other), start_layer=question.start_layer)
+    return result
 
 
 def heat(question: Question, trace: Trace, gradient: Gradient) -> Heat:
-    """The one map that is asked for. Raises: as `heats`."""
+    """The one map that the question asks for. Raises: as `heats`."""
     return heats(question, trace, gradient)[question.place(trace)]
 
 
 def gradient_of(vit: Vit, engine: Engine, tensor: torch.Tensor) -> Gradient:
-    """The gradients of one model input, made as they are asked for."""
+    """A function that computes the gradient of one model input for a class, each time it is called.
+
+    Raises: UserError, when called, for a class that the model does not have.
+    """
     return lambda target: attention_gradient(vit, engine, tensor, check_target(vit, target))
 
 
 def title(question: Question, trace: Trace, vit: Vit) -> str:
-    """What the map is, in a line for people."""
+    """A one-line title of the map, for people. Raises: UserError for a class that the model does not have."""
     layer = question.layer or trace.layers
     heads = f"{question.head} of {trace.heads} heads" if isinstance(question.head, str) else f"head {question.head}"
     if question.method == "cls":
@@ -130,23 +136,23 @@ def title(question: Question, trace: Trace, vit: Vit) -> str:
         return f"Rollout, layers {question.start_layer} to {layer}, {heads}"
     if question.method in OF_A_PATCH:
         row, column = question.patch
-        looks = "looks at" if question.method == "looks-at" else "is looked at by"
-        return f"What the patch in row {row + 1}, column {column + 1} {looks}, layer {layer}, {heads}"
+        verb = "looks at" if question.method == "looks-at" else "is looked at by"
+        return f"What the patch in row {row + 1}, column {column + 1} {verb}, layer {layer}, {heads}"
     target = int(trace.logits.argmax()) if question.target is None else question.target
     words = {"relevance": "Relevance", "gradient-rollout": "Gradient rollout"}[question.method]
-    named = _name(vit, target) + (f" minus {_name(vit, question.other)}" if question.other is not None else "")
-    return f"{words} for {named}, layers {question.start_layer} to {layer}"
+    classes = _name(vit, target) + (f" minus {_name(vit, question.other)}" if question.other is not None else "")
+    return f"{words} for {classes}, layers {question.start_layer} to {layer}"
 
 
 def _name(vit: Vit, target: int) -> str:
     return vit.labels[check_target(vit, target)].name.split(",")[0]
 
 
-def _optional(value: Any, called: str) -> int | None:
-    return None if value is None else _whole(value, called)
+def _optional_integer(value: Any, called: str) -> int | None:
+    return None if value is None else _integer(value, called)
 
 
-def _whole(value: Any, called: str) -> int:
+def _integer(value: Any, called: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
         raise UserError(f"{called} must be a whole number.")
     return int(value)

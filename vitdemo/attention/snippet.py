@@ -1,4 +1,4 @@
-"""“Copy as Python”: a map as ten lines of plain timm and torch that anybody can run without this project."""
+"""“Copy as Python”: an attention map as about ten lines of plain timm and torch, which run without this project."""
 
 from vitdemo.attention.question import OF_A_CLASS, OF_A_PATCH, Question
 from vitdemo.core.errors import UserError
@@ -19,14 +19,14 @@ def snippet(
     bundle: bool = False,
     checkpoint: str = "",
 ) -> str:
-    """Python that ends with `heat`, (rows, columns), equal to the map that is asked for.
+    """Write Python code that ends with `heat`, (rows, columns), equal to the requested map.
 
     Args:
-        photo: the file's name.
-        bundle: whether the model is a folder in timm's layout, which the reader has to have.
-        checkpoint: the name of the file with the weights, which the reader has to have; empty for timm's own.
+        photo: the photo's file name, as the code opens it.
+        bundle: whether the model is a folder in timm's layout; the reader needs that folder to run the code.
+        checkpoint: file name of the weights, which the reader needs to run the code; empty for timm's own weights.
 
-    Raises: UserError for a map that plain timm does not give in a few lines.
+    Raises: UserError for a map that plain timm cannot compute in a few lines.
     """
     if vit.module.attn_pool is not None or question.discard:
         raise UserError("This map takes more than a few lines of timm: use “python -m vitdemo attention” for it.")
@@ -41,7 +41,7 @@ def snippet(
         "",
         "timm.layers.set_fused_attn(False)  # so that the attention can be read",
         f"model = timm.create_model({name!r}, {weights}{resized}).eval()",
-        f"config = timm.data.resolve_model_data_config(model){_changes(preprocessing, changed)}",
+        f"config = timm.data.resolve_model_data_config(model){_config_changes(preprocessing, changed)}",
         f"photo = ImageOps.exif_transpose(Image.open({photo!r})).convert('RGB')",
         "image = timm.data.create_transform(**config, is_training=False)(photo)[None]",
         "maps = []",
@@ -49,18 +49,19 @@ def snippet(
         f"    {block}.attn_drop.register_forward_hook(lambda *hook: maps.append(hook[2]))",
         "logits = model(image)",
     ]
-    return "\n".join([*lines, *_map(question, trace), "heat = heat.detach().numpy()  # rows × columns"]) + "\n"
+    return "\n".join([*lines, *_map_lines(question, trace), "heat = heat.detach().numpy()  # rows × columns"]) + "\n"
 
 
-def _map(question: Question, trace: Trace) -> list[str]:
+def _map_lines(question: Question, trace: Trace) -> list[str]:
+    """The code lines that compute `heat` from the recorded attention maps."""
     layer, (rows, columns), tokens = question.layer or trace.layers, trace.grid, trace.attention.shape[-1]
     grid = f"[{trace.prefix}:].reshape({rows}, {columns})"
-    readout = "[0]" if trace.has_cls and float(trace.readout[0]) == 1 else _averaged(trace)
+    readout = "[0]" if trace.has_cls and float(trace.readout[0]) == 1 else _pooled_index(trace)
     if question.method == "cls":
         if isinstance(question.head, str):
-            where = "[:, 0]" if trace.has_cls else _averaged(trace, "[:, {}:].mean(1)")
+            where = "[:, 0]" if trace.has_cls else _pooled_index(trace, "[:, {}:].mean(1)")
             return [f"heat = maps[{layer - 1}][0]{where}.{FUSED[question.head].format(0)}{grid}"]
-        row = "[0]" if trace.has_cls else _averaged(trace)
+        row = "[0]" if trace.has_cls else _pooled_index(trace)
         return [f"heat = maps[{layer - 1}][0, {question.head}]{row}{grid}"]
     if question.method in OF_A_PATCH:
         token = trace.prefix + question.patch[0] * columns + question.patch[1]
@@ -75,10 +76,11 @@ def _map(question: Question, trace: Trace) -> list[str]:
             "    flow = step / step.sum(-1, keepdim=True) @ flow",
             f"heat = flow{readout}{grid}",
         ]
-    return _of_a_class(question, trace, part, f"{readout}{grid}")
+    return _class_map_lines(question, trace, part, f"{readout}{grid}")
 
 
-def _of_a_class(question: Question, trace: Trace, part: str, read: str) -> list[str]:
+def _class_map_lines(question: Question, trace: Trace, part: str, read: str) -> list[str]:
+    """The code lines of a gradient method: `follow(target)` computes the map of one class."""
     target, tokens = int(trace.logits.argmax()) if question.target is None else question.target, trace.attention.shape[-1]
     if question.method == "relevance":
         step = "    flow = flow + (slope * attention)[0].clamp(min=0).mean(0) @ flow"
@@ -98,13 +100,13 @@ def _of_a_class(question: Question, trace: Trace, part: str, read: str) -> list[
     return follow
 
 
-def _averaged(trace: Trace, pattern: str = "[{}:].mean(0)") -> str:
-    """How the answer is read where no CLS gives it: the average of the tokens that the model pools."""
+def _pooled_index(trace: Trace, pattern: str = "[{}:].mean(0)") -> str:
+    """The index expression for a readout other than the CLS token: the mean of the tokens that the model pools."""
     return pattern.format(0 if float(trace.readout[0]) else trace.prefix)
 
 
-def _changes(preprocessing: Preprocessing, changed: list[str]) -> str:
-    """The visitor's own preprocessing, as an addition to the model's config."""
+def _config_changes(preprocessing: Preprocessing, changed: list[str]) -> str:
+    """The code that merges the visitor's preprocessing changes into the model's config."""
     if not changed:
         return ""
     values = {name: getattr(preprocessing, name) for name in changed}

@@ -1,4 +1,4 @@
-"""Measurements, each side by side with what a user would run instead. Benches import nothing heavy until they run."""
+"""Measurements, each compared with what a user would run instead. Benches import nothing heavy until they run."""
 
 from importlib import import_module
 

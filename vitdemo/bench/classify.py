@@ -1,6 +1,7 @@
-"""A gallery classified by this app, by the loop a timm user writes, by transformers' pipeline, and by the bare model on decoded batches.
+"""Classify a gallery with this app, with the loop a timm user writes, with transformers' pipeline, and with the bare model.
 
-Each side runs in a process of its own, which gives its peak memory; the sides take turns in every round, so that all see the same machine.
+The bare model gets decoded batches. Each side runs in a process of its own, which reports its peak memory. The sides take turns in every
+round, so that the machine is in the same state for all of them.
 """
 
 import json
@@ -15,14 +16,17 @@ TINY, BASE = "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_base_patch16_224.
 PHOTOS = {TINY: 200, BASE: 32}
 SIDES = ("ours", "timm loop", "transformers pipeline", "model alone")
 BATCHES = (1, 32)
-SHAPES = {TINY: (192, 3), BASE: (768, 12)}  # width and heads, for the pipeline's model
+SHAPES = {TINY: (192, 3), BASE: (768, 12)}  # width and heads of the pipeline's model
 
 
 def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """Print photos per second and peak memory of each side, and return all seconds.
 
     Args:
+        runs: rounds.
         photos: a folder of distinct photos; the shared ImageNet photos by default.
+
+    Raises: UserError where there are no photos.
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
@@ -36,21 +40,21 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     for model, count in PHOTOS.items():
         for batch in BATCHES:
             used = paths[:count]
-            print(f"{model}{_whose_weights(model)}, {len(used)} photos, batch {batch}", flush=True)
+            print(f"{model}{_weights_note(model)}, {len(used)} photos, batch {batch}", flush=True)
             sides = {side: Side(__name__, side, model, batch, str(folder), len(used)) for side in SIDES}
             for _ in range(runs):
                 for side in sides.values():
                     side.time()
-            found = {name: side.end() for name, side in sides.items()}
-            alone = statistics.median(found["model alone"]["seconds"])
-            for name, each in found.items():
-                seconds = statistics.median(each["seconds"])
+            measured = {name: side.end() for name, side in sides.items()}
+            alone = statistics.median(measured["model alone"]["seconds"])
+            for name, figures in measured.items():
+                seconds = statistics.median(figures["seconds"])
                 print(
                     f"  {name:22}{len(used) / seconds:7.1f} photos/s  {seconds / alone:5.2f} × the model alone  "
-                    f"{each['peak_mb']:6.0f} MB at most  ({min(each['seconds']):.2f} to {max(each['seconds']):.2f} s)",
+                    f"{figures['peak_mb']:6.0f} MB at most  ({min(figures['seconds']):.2f} to {max(figures['seconds']):.2f} s)",
                     flush=True,
                 )
-            results[f"{model} batch {batch}"] = found
+            results[f"{model} batch {batch}"] = measured
     return results
 
 
@@ -61,12 +65,12 @@ def _weights(model: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _whose_weights(model: str) -> str:
+def _weights_note(model: str) -> str:
     return "" if _weights(model) else " with random weights"
 
 
 def _serve(side: str, model: str, batch: int, folder: str, count: int) -> None:
-    """What the process of a side does."""
+    """Run one side in its own process."""
     from vitdemo.core.photos.gallery import find_items
 
     paths = [str(item.path) for item in find_items([folder])][:count]
@@ -117,8 +121,8 @@ def _transformers(model: str, batch: int, paths: list[str]) -> Callable[[list[st
 
     width, heads = SHAPES[model]
     config = ViTConfig(hidden_size=width, num_attention_heads=heads, intermediate_size=4 * width, num_labels=1000)
-    look = pipeline("image-classification", model=ViTForImageClassification(config).eval(), image_processor=ViTImageProcessor())
-    return lambda paths: len(look(paths, batch_size=batch, top_k=5))
+    classify = pipeline("image-classification", model=ViTForImageClassification(config).eval(), image_processor=ViTImageProcessor())
+    return lambda paths: len(classify(paths, batch_size=batch, top_k=5))
 
 
 def _model_alone(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int]:
@@ -144,7 +148,7 @@ def _parts(paths: list[str], size: int) -> Iterator[list[str]]:
 
 
 def _network(model: str):
-    """timm's own model."""
+    """Build timm's own model."""
     import timm
     import torch
 
@@ -155,7 +159,7 @@ def _network(model: str):
 
 
 def _vit(model: str):
-    """The same as this app's Vit."""
+    """Build this app's Vit from the same model."""
     import torch
 
     from vitdemo.core.models.labels import labels_of
@@ -164,7 +168,7 @@ def _vit(model: str):
 
     network = _network(model).requires_grad_(False)
     labels = labels_of(network.num_classes, network.pretrained_cfg)
-    parameters = sum(each.numel() for each in network.parameters())
+    parameters = sum(parameter.numel() for parameter in network.parameters())
     return Vit(model, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), parameters)
 
 

@@ -1,4 +1,4 @@
-"""`python -m vitdemo bench`: measure, side by side with what one would run instead."""
+"""`python -m vitdemo bench`: measure this app against what a user would run instead."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from vitdemo.core.errors import UsageError
 
 
 def add(commands) -> None:
-    """Give the command line its `bench` command."""
+    """Add the `bench` command to the command line."""
     command = commands.add_parser("bench", help="measure, side by side with what one would run instead")
     command.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHES)} (default: all)")
     command.add_argument("--runs", type=int, default=5, help="times each side is run, in turn (default: 5)")

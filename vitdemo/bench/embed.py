@@ -1,6 +1,6 @@
-"""Vectors of all layers against the bare model and what one would write instead; maps against plain UMAP; layer switch and second start.
+"""Vectors of all layers against the bare model and hand-written loops; maps against plain UMAP; layer switches and a second start.
 
-ViT-B/16's weights are random: they change no timing.
+ViT-B/16's weights are random, which doesn't change the timing.
 """
 
 import json
@@ -17,8 +17,8 @@ MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 PHOTOS, BATCH = 200, 16
 PASSES = ("ours", "hooks", "transformers", "model alone")
 MAPS = ("our map", "umap.UMAP")
-POINTS, WIDTH, GROUPS = 2000, 768, 40
-SWITCHED = 500  # photos of a layer switch
+POINTS, WIDTH, GROUPS = 2000, 768, 40  # of the random vectors that are mapped
+SWITCHED = 500  # photos in the measurement of layer switches
 WORDS = {
     "ours": "ours, decoding and all",
     "hooks": "loop with a hook per layer",
@@ -33,7 +33,10 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """Print seconds and peak memory of each side, and return all figures.
 
     Args:
+        runs: rounds.
         photos: a folder of distinct photos of original size; the shared Caltech photos by default.
+
+    Raises: UserError where there are no photos.
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
@@ -55,30 +58,30 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
 def _turns(names: tuple[str, ...], runs: int, reference: str, *task) -> dict:
     sides = {name: Side(__name__, name, *task) for name in names}
     for number in range(runs):
-        for name in names[number % len(names) :] + names[: number % len(names)]:  # nobody always comes first
+        for name in names[number % len(names) :] + names[: number % len(names)]:  # rotated, so that no side always comes first
             sides[name].time()
-    found = {name: {"found": side.found} | side.end() for name, side in sides.items()}
-    for name, each in found.items():
-        times = [seconds / other for seconds, other in zip(each["seconds"], found[reference]["seconds"], strict=True)]  # round by round
-        seconds = statistics.median(each["seconds"])
-        memory = "" if each["peak_mb"] is None else f"{each['peak_mb']:6.0f} MB at most  "
-        trust = "" if each["found"] is None else f"  trustworthiness {each['found']:.4f}"
+    results = {name: {"found": side.found} | side.end() for name, side in sides.items()}
+    for name, figures in results.items():
+        ratios = [seconds / other for seconds, other in zip(figures["seconds"], results[reference]["seconds"], strict=True)]  # per round
+        seconds = statistics.median(figures["seconds"])
+        memory = "" if figures["peak_mb"] is None else f"{figures['peak_mb']:6.0f} MB at most  "
+        trust = "" if figures["found"] is None else f"  trustworthiness {figures['found']:.4f}"
         print(
-            f"  {WORDS[name]:28}{seconds:7.2f} s  {statistics.median(times):5.2f} × {WORDS[reference]}  {memory}"
-            f"({min(each['seconds']):.2f} to {max(each['seconds']):.2f} s){trust}",
+            f"  {WORDS[name]:28}{seconds:7.2f} s  {statistics.median(ratios):5.2f} × {WORDS[reference]}  {memory}"
+            f"({min(figures['seconds']):.2f} to {max(figures['seconds']):.2f} s){trust}",
             flush=True,
         )
-    return found
+    return results
 
 
 def _resident(runs: int, cache: Path) -> dict:
-    """A second start's first map, and switches of layer, through the child process that the app uses."""
+    """Time the start, the first map and a layer switch of the child process that the app uses, from its second start on."""
     from vitdemo.core.config import Settings
     from vitdemo.embeddings.maps.atlas import MapOptions
     from vitdemo.embeddings.maps.mapper import Mapper
 
     first, other = _points(SWITCHED), _points(SWITCHED, blur=2.0)
-    found: dict[str, list[float]] = {"ready": [], "first map": [], "layer switch": []}
+    times: dict[str, list[float]] = {"ready": [], "first map": [], "layer switch": []}
     mapper = Mapper(Settings(cache_dir=cache))
     for number in range(runs + 1):
         begin = time.perf_counter()
@@ -92,19 +95,19 @@ def _resident(runs: int, cache: Path) -> dict:
             pass
         switched = time.perf_counter()
         mapper.close()
-        if number:  # the very first start compiles
-            for name, seconds in zip(found, (ready - begin, drawn - ready, switched - drawn), strict=True):
-                found[name].append(seconds)
+        if number:  # the first start compiles, so it is not counted
+            for name, seconds in zip(times, (ready - begin, drawn - ready, switched - drawn), strict=True):
+                times[name].append(seconds)
         else:
             print(f"the very first start compiles for {ready - begin:.1f} s; later ones, {SWITCHED} × {WIDTH}:", flush=True)
         mapper = Mapper(Settings(cache_dir=cache))
-    for name, seconds in found.items():
+    for name, seconds in times.items():
         print(f"  {name:28}{statistics.median(seconds):7.2f} s  ({min(seconds):.2f} to {max(seconds):.2f} s)", flush=True)
-    return found
+    return times
 
 
 def _points(count: int, blur: float = 1.0):
-    """Vectors in groups, (count, WIDTH) float32."""
+    """Return random vectors in groups, (count, WIDTH) float32."""
     import numpy as np
 
     random = np.random.default_rng(0)
@@ -113,7 +116,7 @@ def _points(count: int, blur: float = 1.0):
 
 
 def _serve(side: str, *task) -> None:
-    """What the process of a side does."""
+    """Run one side in its own process."""
     work = _MAPS[side](*task) if side in MAPS else _pass(side, *task)
     serve(lambda: work(True), lambda: work(False))
 
@@ -158,19 +161,19 @@ def _hooks(paths: list[str]) -> Callable[[list[str]], int]:
 
     network = _network()
     transform = create_transform(**resolve_model_data_config(network), is_training=False)
-    kept: list[torch.Tensor] = []
+    layers: list[torch.Tensor] = []
     for block in network.blocks:
-        block.register_forward_hook(lambda module, inputs, output: kept.append(output))
+        block.register_forward_hook(lambda module, inputs, output: layers.append(output))
 
     def embed(paths: list[str]) -> int:
-        found = []
+        vectors = []
         for part in _parts(paths):
             images = torch.stack([transform(Image.open(path).convert("RGB")) for path in part])
             with torch.inference_mode():
                 network(images)
-            found.append(_pooled(kept))
-            kept.clear()
-        return len(torch.cat(found))
+            vectors.append(_pooled(layers))
+            layers.clear()
+        return len(torch.cat(vectors))
 
     return embed
 
@@ -183,18 +186,18 @@ def _transformers(paths: list[str]) -> Callable[[list[str]], int]:
     network, processor = ViTModel(ViTConfig(), add_pooling_layer=False).eval(), ViTImageProcessor()
 
     def embed(paths: list[str]) -> int:
-        found = []
+        vectors = []
         for part in _parts(paths):
             images = processor([Image.open(path).convert("RGB") for path in part], return_tensors="pt")
             with torch.inference_mode():
-                found.append(_pooled(network(**images, output_hidden_states=True).hidden_states[1:]))
-        return len(torch.cat(found))
+                vectors.append(_pooled(network(**images, output_hidden_states=True).hidden_states[1:]))
+        return len(torch.cat(vectors))
 
     return embed
 
 
 def _pooled(layers):
-    """CLS and average patch of every layer's tokens: (images, layers, 2, width)."""
+    """Return CLS token and mean of patches for every layer's tokens: (images, layers, 2, width)."""
     import torch
 
     return torch.stack([torch.stack([tokens[:, 0], tokens[:, 1:].mean(1)], 1) for tokens in layers], 1)
@@ -235,8 +238,8 @@ def _plain_map(count: int) -> Callable[[bool], float]:
     points = _points(count)
 
     def work(warm: bool) -> float:
-        some = points[: 100 if warm else None]
-        return trustworthiness(some, UMAP(metric="cosine", random_state=0).fit_transform(some))
+        used = points[: 100 if warm else None]
+        return trustworthiness(used, UMAP(metric="cosine", random_state=0).fit_transform(used))
 
     return work
 
@@ -250,7 +253,7 @@ def _parts(paths: list[str]) -> Iterator[list[str]]:
 
 
 def _network():
-    """timm's own model."""
+    """Build timm's own model."""
     import timm
     import torch
 
@@ -259,7 +262,7 @@ def _network():
 
 
 def _vit():
-    """The same as this app's Vit."""
+    """Build this app's Vit from the same model."""
     import torch
 
     from vitdemo.core.models.labels import labels_of
@@ -267,7 +270,7 @@ def _vit():
     from vitdemo.core.photos.preprocessing import Preprocessing
 
     network = _network()
-    parameters = sum(each.numel() for each in network.parameters())
+    parameters = sum(parameter.numel() for parameter in network.parameters())
     labels = labels_of(network.num_classes, network.pretrained_cfg)
     return Vit(MODEL, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), parameters)
 

@@ -1,8 +1,8 @@
-"""ViT-B/16 shapes as they are exported, against torch, in turn in one run; each int8 recipe beside what it does to real answers.
+"""Exported models of ViT-B/16's shape against torch, in turn in one run; and how much each int8 recipe changes real answers.
 
-The weights of ViT-B/16 are random here, which changes no timing. What a recipe does to answers is measured on the real ViT-Tiny and the
-shared ImageNet photos, where they are at hand: only recipes that agree there (95 % of first classes, 1.5 points of accuracy) are in the
-verdict.
+The weights of ViT-B/16 are random here, which doesn't change the timing. How much a recipe changes answers is measured on the real ViT-Tiny
+and the shared ImageNet photos, where they are available: only recipes that agree there (95 % of top-1 classes, 1.5 points of accuracy)
+are candidates for the fastest recipe.
 """
 
 import importlib.util
@@ -20,7 +20,8 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """Time all sides `runs` times after one warm-up, print the medians, and return all figures.
 
     Args:
-        photos: for the accuracy of the recipes, in folders named by synset; the shared ImageNet photos by default.
+        runs: timed rounds.
+        photos: photos for the accuracy of the recipes, in folders named by synset; the shared ImageNet photos by default.
     """
     from vitdemo.export import quantize
 
@@ -29,11 +30,11 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         sides = dict(_sides(recipes, Path(folder)))
         seconds = {batch: _time(sides, batch, runs) for batch in BATCHES}
-    return {"agreements": agreements, "seconds": {str(batch): each for batch, each in seconds.items()}} | _report(seconds, agreements)
+    return {"agreements": agreements, "seconds": {str(batch): times for batch, times in seconds.items()}} | _report(seconds, agreements)
 
 
 def _agreements(recipes, photos: Path | None) -> Iterator[tuple[str, dict]]:
-    """What each recipe does to the real ViT-Tiny's answers; nothing where its weights or the photos are not there."""
+    """Yield each recipe's agreement with the real ViT-Tiny; nothing where ViT-Tiny's weights or the photos are missing."""
     import torch
 
     from vitdemo.core.config import SHARED, Settings
@@ -56,14 +57,14 @@ def _agreements(recipes, photos: Path | None) -> Iterator[tuple[str, dict]]:
         for recipe in recipes:
             path = Path(folder) / "q.onnx"
             quantize.quantize(base, path, recipe)
-            *_, found = parity.compare(sample, runtimes.open_onnx(path), "logits", baked=False, labelled=True)
-            right = "" if found.accuracy is None else f", top-1 {found.accuracy:.3f} instead of {found.accuracy_before:.3f}"
-            print(f"  {recipe.name:36} agrees on {found.agreement:.3f}{right}, {path.stat().st_size / 1e6:.1f} MB", flush=True)
-            yield recipe.name, {"agreement": found.agreement, "accuracy": found.accuracy, "agrees": found.agrees}
+            *_, result = parity.compare(sample, runtimes.open_onnx(path), "logits", baked=False, labelled=True)
+            accuracy = "" if result.accuracy is None else f", top-1 {result.accuracy:.3f} instead of {result.accuracy_before:.3f}"
+            print(f"  {recipe.name:36} agrees on {result.agreement:.3f}{accuracy}, {path.stat().st_size / 1e6:.1f} MB", flush=True)
+            yield recipe.name, {"agreement": result.agreement, "accuracy": result.accuracy, "agrees": result.agrees}
 
 
 def _sides(recipes, folder: Path) -> Iterator[tuple[str, Callable]]:
-    """Every side's name and what runs it on a batch."""
+    """Yield every side's name, and the function that runs it on a batch."""
     import timm
     import torch
 
@@ -76,7 +77,7 @@ def _sides(recipes, folder: Path) -> Iterator[tuple[str, Callable]]:
 
     torch.manual_seed(0)
     module = timm.create_model(DEFAULT_MODEL, pretrained=False).eval().requires_grad_(False)
-    parameters = sum(each.numel() for each in module.parameters())
+    parameters = sum(parameter.numel() for parameter in module.parameters())
     vit = Vit(DEFAULT_MODEL, module, labels_of(1000, {}), Preprocessing.of(module), "random", torch.device("cpu"), parameters)
     yield "torch eager", _torch(module)
     compiled = torch.compile(module, dynamic=False)
@@ -84,7 +85,7 @@ def _sides(recipes, folder: Path) -> Iterator[tuple[str, Callable]]:
         for batch in BATCHES:
             _torch(compiled)(_numbers(batch))
         yield "torch.compile", _torch(compiled)
-    except Exception as error:  # it needs a C++ compiler
+    except Exception as error:  # torch.compile needs a C++ compiler
         print(f"torch.compile is left out: {str(error).strip().splitlines()[0][:120]}")
     base = formats.write(vit, Plan("onnx"), folder)
     yield "ONNX Runtime fp32", runtimes.open_onnx(base)
@@ -120,7 +121,7 @@ def _time(sides: dict[str, Callable], batch: int, runs: int) -> dict[str, list[f
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     images, order = _numbers(batch), list(sides)
     for number in range(runs + 1):
-        for name in order[number % len(order) :] + order[: number % len(order)]:  # nobody always comes first
+        for name in order[number % len(order) :] + order[: number % len(order)]:  # rotated, so that no side always comes first
             begin = time.perf_counter()
             sides[name](images)
             if number:
@@ -129,14 +130,14 @@ def _time(sides: dict[str, Callable], batch: int, runs: int) -> dict[str, list[f
 
 
 def _report(seconds: dict[int, dict[str, list[float]]], agreements: dict[str, dict]) -> dict:
-    medians = {batch: {name: statistics.median(each) for name, each in sides.items()} for batch, sides in seconds.items()}
+    medians = {batch: {name: statistics.median(times) for name, times in sides.items()} for batch, sides in seconds.items()}
     for batch, sides in medians.items():
         print(f"ViT-B/16 shapes, random weights, batch {batch}")
         for name, median in sides.items():
             spread = f"from {min(seconds[batch][name]):.3f} to {max(seconds[batch][name]):.3f}"
             speed = sides["torch eager"] / median
             print(f"  {name:41} (random weights) median {median:.3f} s ({spread}), {speed:.2f} times as fast as torch eager")
-    allowed = [name for name, each in agreements.items() if each["agrees"]]
+    allowed = [name for name, agreement in agreements.items() if agreement["agrees"]]
     if not allowed:
         return {"medians": medians, "recipe": None}
     best = min(allowed, key=lambda name: medians[1][f"int8 {name}"])

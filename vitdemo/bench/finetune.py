@@ -1,7 +1,7 @@
-"""Fine-tuning against what one would write instead: ten epochs of a head alone, and one step of the whole model.
+"""Fine-tuning against hand-written code: ten epochs of only a head, and training steps of the whole model.
 
-The head: this app, which runs the frozen backbone once for each photo, against the loop that runs it in every epoch. The step: the trainer
-against the same step written out with timm's optimizer, scheduler and clipping. The sides take turns in every round.
+The head: this app, which runs the frozen backbone once per photo, against a loop that runs the backbone in every epoch. The steps: the
+trainer against the same steps written with timm's optimizer, scheduler and clipping. The sides take turns in every round.
 """
 
 import statistics
@@ -19,7 +19,10 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """Print the seconds of each side, and return all of them.
 
     Args:
+        runs: rounds, at most 3 for the head.
         photos: a folder with a sub-folder for each class; the shared Caltech photos by default.
+
+    Raises: UserError where there are no photos.
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
@@ -29,9 +32,9 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     items = find_items([folder]) if folder.is_dir() else []
     if not items:
         raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
-    items = items[:: max(1, len(items) // PHOTOS)][:PHOTOS]  # of every class
+    items = items[:: max(1, len(items) // PHOTOS)][:PHOTOS]  # evenly spaced, so that every class is represented
     pairs = [(str(item.path), item.folder) for item in items]
-    print(f"a head, {EPOCHS} epochs, {len(pairs)} photos, {MODEL}{_whose()}", flush=True)
+    print(f"a head, {EPOCHS} epochs, {len(pairs)} photos, {MODEL}{_weights_note()}", flush=True)
     heads = _compare({"ours": lambda: _ours(items, folder), "backbone in every epoch": lambda: _plain(pairs)}, min(runs, 3))
     print(f"{STEPS} steps of the whole model, {STEP_BATCH} photos each", flush=True)
     steps = _compare({"ours": _trainer_steps(), "timm's pieces": _timm_steps()}, runs)
@@ -39,7 +42,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
 
 
 def _compare(sides: dict[str, Callable[[], None]], runs: int) -> dict[str, list[float]]:
-    """Seconds of each side, in turn; the first one is compared with the other."""
+    """Time both sides in turn, and print how much faster the first is. Returns the seconds of each side."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(runs):
         for name, side in sides.items():
@@ -47,8 +50,8 @@ def _compare(sides: dict[str, Callable[[], None]], runs: int) -> dict[str, list[
             side()
             seconds[name].append(time.perf_counter() - begin)
     ours, theirs = seconds.values()
-    for name, each in seconds.items():
-        print(f"  {name:26}{statistics.median(each):8.2f} s  ({min(each):.2f} to {max(each):.2f})", flush=True)
+    for name, times in seconds.items():
+        print(f"  {name:26}{statistics.median(times):8.2f} s  ({min(times):.2f} to {max(times):.2f})", flush=True)
     ratios = [other / own for own, other in zip(ours, theirs, strict=True)]
     print(f"  ours is {statistics.median(ratios):.2f} times as fast, round by round {min(ratios):.2f} to {max(ratios):.2f}", flush=True)
     return seconds
@@ -61,7 +64,7 @@ def _weights() -> Path | None:
     return path if path.is_file() else None
 
 
-def _whose() -> str:
+def _weights_note() -> str:
     return "" if _weights() else " with random weights"
 
 
@@ -77,7 +80,7 @@ def _network(classes: int | None = None):
 
 
 def _ours(items: list, folder: Path) -> None:
-    """Through the same function as the command, features and files included."""
+    """Fine-tune a head with the function that the command calls, features and files included."""
     import torch
 
     from vitdemo.core.config import Settings
@@ -99,7 +102,7 @@ def _ours(items: list, folder: Path) -> None:
 
 
 def _plain(pairs: list[tuple[str, str]]) -> None:
-    """A frozen backbone with a new head, as in timm's own examples: every epoch reads and runs every photo."""
+    """Train a new head on a frozen backbone as in timm's own examples: every epoch reads every photo and runs the backbone on it."""
     import torch
     from PIL import Image
     from timm.data import create_transform, resolve_model_data_config
@@ -123,8 +126,8 @@ def _plain(pairs: list[tuple[str, str]]) -> None:
 def _batch() -> tuple:
     import torch
 
-    make = torch.Generator().manual_seed(0)
-    return torch.randn(STEP_BATCH, 3, 224, 224, generator=make), torch.arange(STEP_BATCH) % 3
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(STEP_BATCH, 3, 224, 224, generator=generator), torch.arange(STEP_BATCH) % 3
 
 
 def _trainer_steps() -> Callable[[], None]:

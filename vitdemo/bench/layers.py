@@ -1,17 +1,17 @@
-"""How good each layer is: leave-one-out accuracy of five nearest neighbours, by this project and by sklearn's classifier, in one run."""
+"""Quality of each layer: leave-one-out k-NN accuracy (k = 5), by this project and by sklearn's classifier, in one run."""
 
 import time
 from pathlib import Path
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
-KNOWN = {1: 0.14, 5: 0.30, 9: 0.70, 12: 0.91, "final": 0.89}  # of ViT-Tiny on the shared ImageNet photos
+KNOWN = {1: 0.14, 5: 0.30, 9: 0.70, 12: 0.91, "final": 0.89}  # accuracies of ViT-Tiny on the shared ImageNet photos
 
 
 def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """Print each layer's accuracy by both, its silhouette, and the seconds both took, and return them.
 
     Args:
-        runs: of no account: the same numbers come every time.
+        runs: not used: the numbers are the same in every run.
         photos: a folder with a sub-folder for each label; the shared ImageNet photos by default.
 
     Raises: UserError where weights or photos are missing.
@@ -27,9 +27,9 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
     folder, weights = photos or SHARED / "data" / "imagenet_val", SHARED / "weights" / f"{TINY}.safetensors"
-    for place in (folder, weights):
-        if not place.exists():
-            raise UserError(f"{place} is not there: set VITDEMO_SHARED, or give --photos a folder with a sub-folder for each label.")
+    for path in (folder, weights):
+        if not path.exists():
+            raise UserError(f"{path} is not there: set VITDEMO_SHARED, or give --photos a folder with a sub-folder for each label.")
     settings = Settings(model=TINY, checkpoint=weights, vector_cache_mb=0)
     vit = loader.load(TINY, settings, torch.device("cpu"), lambda _: None)
     gallery = EmbeddingGallery(find_items([folder]), vit, Engine(vit.device), settings)
@@ -51,8 +51,8 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
         known = "" if photos or layer not in KNOWN else f"{KNOWN[layer]:.2f}"
         print(f"  {layer:>6}{score.accuracy:8.3f}{theirs:9.3f}{known:>8}{score.silhouette:12.3f}", flush=True)
         results.append({"layer": layer, "ours": score.accuracy, "sklearn": theirs, "silhouette": score.silhouette})
-    place = scores.best([scores.LayerScore(each["layer"], each["ours"], each["silhouette"]) for each in results])
-    print(f"  best: layer {results[place]['layer']}; {seconds[0]:.2f} s by ours with the silhouettes, {seconds[1]:.2f} s by sklearn")
+    best = scores.best([scores.LayerScore(result["layer"], result["ours"], result["silhouette"]) for result in results])
+    print(f"  best: layer {results[best]['layer']}; {seconds[0]:.2f} s by ours with the silhouettes, {seconds[1]:.2f} s by sklearn")
     return {"layers": results, "seconds": {"ours": seconds[0], "sklearn": seconds[1]}}
 
 

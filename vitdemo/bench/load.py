@@ -1,7 +1,7 @@
-"""A demo day: many visitors at once at the app with the demo model, every answer held against the known one.
+"""A demo day: many clients at once at the app with the demo model; every answer is compared with the known one.
 
-First classification alone, in turn with a bare Gradio app that calls timm; then everything mixed, for as long as asked for; then more
-requests at the same moment than may wait. Each app runs in a process of its own, and this one plays the visitors.
+First classification only, in turn with a bare Gradio app that calls timm; then all kinds of requests mixed, for the given time; then more
+requests at the same moment than the queue holds. Each app runs in a process of its own, and this process plays the clients.
 """
 
 import asyncio
@@ -19,21 +19,21 @@ from pathlib import Path
 from vitdemo.bench.load_known import MODEL, Known, known, unseen, zipped
 from vitdemo.bench.load_visitors import Kind, Tally, ask_once, crowd, upload, visit
 
-TURNS = 2  # of classification alone, for each app
+TURNS = 2  # of classification only, for each app
 ALONE = 30.0  # seconds of a turn, or a tenth of the mixed load where that is shorter
-CROWD = 3  # times as many requests at once as may wait
+CROWD = 3  # requests at once, as a multiple of the places in the queue
 START = 120  # seconds for an app to start
-SHARES = {"attention": 0.2, "gallery of 100": 0.08, "fine-tuning": 0.02, "export": 0.02}  # of the visitors; the others classify
+SHARES = {"attention": 0.2, "gallery of 100": 0.08, "fine-tuning": 0.02, "export": 0.02}  # of the clients; the others classify
 
 
 def run(*, runs: int = TURNS, photos: Path | None = None, minutes: float = 1.0, clients: int = 50) -> dict:
-    """Print what became of all requests, and return the figures.
+    """Print the outcome of all requests, and return the figures.
 
     Args:
-        runs: turns of classification alone.
-        photos: not used: the answers to the bundled drawings are known.
-        minutes: of the mixed load.
-        clients: visitors at a time.
+        runs: turns of classification only, at most TURNS.
+        photos: not used: only the answers to the bundled drawings are known.
+        minutes: duration of the mixed load.
+        clients: number of simultaneous clients.
     """
     truth = known()
     alone = min(ALONE, 6 * minutes)
@@ -48,27 +48,27 @@ def run(*, runs: int = TURNS, photos: Path | None = None, minutes: float = 1.0, 
             for name, (app, tally) in sides.items():
                 took[name] += asyncio.run(visit(app.url, [_classify(truth, clients, app is bare)], tally, alone))
         print(f"classification alone, {clients} clients, {min(runs, TURNS) * alone:.0f} s each in turn")
-        found = {name: _print_row(name, tally, "classify", took[name]) for name, (_, tally) in sides.items()}
+        figures = {name: _print_row(name, tally, "classify", took[name]) for name, (_, tally) in sides.items()}
         bare.end()
         tally, memory, seconds = Tally(), [ours.memory()], 0.0
         disk = [ours.disk()]
-        for _ in range(2):  # halves, to look at the memory between them
+        for _ in range(2):  # two halves, to measure the memory between them
             seconds += asyncio.run(visit(ours.url, _kinds(truth, clients, known_results), tally, 30 * minutes))
             memory.append(ours.memory())
             disk.append(ours.disk())
         print(f"everything mixed, {clients} clients, {minutes:g} minutes")
-        found["mixed"] = {kind: _print_row(kind, tally, kind, seconds) for kind in tally.kinds}
+        figures["mixed"] = {kind: _print_row(kind, tally, kind, seconds) for kind in tally.kinds}
         rush = Tally()
         asyncio.run(crowd(ours.url, _classify(truth, 1, False), rush, CROWD * 100))
         print(f"{CROWD * 100} classifications at the same moment, of which 100 may wait")
-        found["crowd"] = _print_row("at once", rush, "classify", None)
+        figures["crowd"] = _print_row("at once", rush, "classify", None)
         for sentence in sorted(tally.said | rush.said):
             print(f"  said: {sentence}")
         waits = ours.waits()
-    print(f"  memory of the app and its children: {' · '.join(f'{each:.0f}' for each in memory)} MB at the start, the middle and the end")
-    print(f"  its folder for visitors: {' · '.join(f'{each:.0f}' for each in disk)} MB")
+    print(f"  memory of the app and its children: {' · '.join(f'{size:.0f}' for size in memory)} MB at the start, the middle and the end")
+    print(f"  its folder for visitors: {' · '.join(f'{size:.0f}' for size in disk)} MB")
     print(f"  short work waited for the model {waits['mean'] * 1000:.0f} ms on average, and at most {waits['most']:g} s in 99 of 100")
-    return found | {"memory_mb": memory, "disk_mb": disk, "short_wait": waits}
+    return figures | {"memory_mb": memory, "disk_mb": disk, "short_wait": waits}
 
 
 def _kinds(truth: Known, clients: int, results: dict) -> list[Kind]:
@@ -120,12 +120,12 @@ def _learned(report: dict) -> tuple:
 
 
 def _exported(report: dict) -> tuple:
-    (row,) = (each for each in report["rows"] if each["shipped"])
+    (row,) = (candidate for candidate in report["rows"] if candidate["shipped"])
     return report["plan"]["format"], row["bytes"], row["agreement"]["agreement"]
 
 
 async def _warm(url: str, truth: Known) -> dict:
-    """Ask everything once while nobody else does: what it learns and exports then, it has to learn and export under load."""
+    """Send every kind of request once, without load. Returns the results of fine-tuning and export, which must be the same under load."""
     import httpx
 
     results: dict = {}
@@ -162,45 +162,46 @@ async def _warm_bare(url: str, truth: Known) -> None:
 
 
 class _App:
-    """A running app."""
+    """A running app in a process of its own."""
 
     def __init__(self, url: str, process: subprocess.Popen, home: Path):
         self.url, self.process, self._home = url, process, home
 
     def memory(self) -> float:
-        """Megabytes of the app and its children, where the system tells."""
+        """Return the resident memory of the app and its children in megabytes; 0 where the system does not report it."""
         parents = {}
-        for each in Path("/proc").glob("[0-9]*/stat"):
+        for path in Path("/proc").glob("[0-9]*/stat"):
             try:
-                parents[int(each.parent.name)] = int(each.read_text().rsplit(")", 1)[1].split()[1])
+                parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
             except OSError:
                 continue
         family = {self.process.pid}
         while more := {child for child, parent in parents.items() if parent in family} - family:
             family |= more
-        return sum(_resident(each) for each in family) / 1e6
+        return sum(_resident(process) for process in family) / 1e6
 
     def disk(self) -> float:
-        """Megabytes in its folder for visitors."""
-        return sum(each.stat().st_size for each in self._home.rglob("*") if each.is_file()) / 1e6
+        """Return the size of the app's folder for visitors in megabytes."""
+        return sum(path.stat().st_size for path in self._home.rglob("*") if path.is_file()) / 1e6
 
     def waits(self) -> dict:
-        """Seconds that short work waited for the model: the mean, and the end of the bucket that holds 99 of 100."""
+        """Return the seconds that short work waited for the model: the mean, and the upper bound of the bucket of the 99th percentile."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as answer:
             text = answer.read().decode()
         buckets = re.findall(r'model_wait_seconds_bucket{kind="short",le="([^"]+)"} (\S+)', text)
         total, count = (float(re.search(rf'model_wait_seconds_{name}{{kind="short"}} (\S+)', text)[1]) for name in ("sum", "count"))
-        most = next(float(end) for end, held in buckets if float(held) >= 0.99 * count)
+        most = next(float(bound) for bound, below in buckets if float(below) >= 0.99 * count)
         return {"mean": total / count, "most": most}
 
     def end(self) -> None:
+        """Terminate the app, and wait until its process has ended."""
         self.process.terminate()
         self.process.wait(60)
 
 
 @contextmanager
 def _app(which: str, home: str):
-    """Start this app, or the bare one."""
+    """Start this app or the bare app, wait until it answers, and end it afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -210,7 +211,7 @@ def _app(which: str, home: str):
     command = [sys.executable, str(root / "app.py"), "--model", "demo", "--port", str(port), "--monitor", "--temp-dir", str(own)]
     if which == "bare":
         command = [sys.executable, "-P", str(root / "vitdemo" / "bench" / "load_plain.py"), str(MODEL), str(port)]
-    ours = ("OMP_", "GRADIO_")  # variables that this process has by importing vitdemo
+    ours = ("OMP_", "GRADIO_")  # variables that importing vitdemo has set in this process
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environ |= {"NO_PROXY": "127.0.0.1,localhost", "GRADIO_TEMP_DIR": str(own), "GRADIO_ANALYTICS_ENABLED": "False"}
     process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)

@@ -1,11 +1,11 @@
-"""What one would write instead: a Gradio app of a few lines that calls timm, with Gradio's own settings."""
+"""The alternative to this app: a Gradio app of a few lines that calls timm, with Gradio's default settings."""
 
 import sys
 from pathlib import Path
 
 
 def main(folder: Path, port: int) -> None:
-    """Serve it until it is killed."""
+    """Serve the app until the process is killed."""
     import gradio as gr
     import timm
     import torch

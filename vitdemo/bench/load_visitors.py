@@ -1,4 +1,4 @@
-"""Visitors who ask again and again, as programs do: upload, ask, read the answer as it comes."""
+"""Clients that send one request after another, as programs do: upload, call an endpoint, read the streamed answer."""
 
 import asyncio
 import itertools
@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 import httpx
 
 PATIENCE = 300  # seconds for an answer
-BUSY = ("The app is busy", "The server has no room")
+BUSY = ("The app is busy", "The server has no room")  # how the app's refusals begin
 API = "/gradio_api"
-LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=2)  # seconds; an app closes idle connections after five
+LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=2)  # seconds, fewer than the five after which an app closes an idle connection
 
 
 @dataclass
 class Tally:
-    """What became of the requests of each kind.
+    """The outcome of the requests, by kind.
 
     Attributes:
-        seconds: kind → of every one that was answered.
-        lost, wrong, refused: kind → how many: without an answer, with another than the known one, with a sentence that says it is busy.
-        said: the answers that are no answers, each once.
+        seconds: kind → seconds of each answered request.
+        lost, wrong, refused: kind → number of requests without an answer, with a wrong answer, refused because the app is busy.
+        said: the distinct error messages.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -33,23 +33,25 @@ class Tally:
     said: set[str] = field(default_factory=set)
 
     def row(self, kind: str) -> dict:
-        """The figures of a kind."""
+        """Return the figures of a kind: counts, and percentiles of the seconds."""
         times = sorted(self.seconds[kind])
         share = {f"p{percent}": times[min(len(times) - 1, int(len(times) * percent / 100))] if times else None for percent in (50, 95, 99)}
         return {"answered": len(times), "lost": self.lost[kind], "wrong": self.wrong[kind], "refused": self.refused[kind], **share}
 
     @property
     def kinds(self) -> list[str]:
+        """The kinds of the requests, the most answered first."""
         return sorted({*self.seconds, *self.lost, *self.refused}, key=lambda kind: -len(self.seconds[kind]))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Something that visitors ask.
+    """A kind of request.
 
     Attributes:
-        visitors: how many do nothing else.
-        ask: given an http client and a number that counts up, the endpoint, its inputs, and what tells whether an answer is right.
+        name: its name in the figures.
+        visitors: number of clients that send only this kind.
+        ask: function of an HTTP client and a running number; returns the endpoint, its inputs, and a function that checks an answer.
     """
 
     name: str
@@ -58,14 +60,14 @@ class Kind:
 
 
 async def upload(client: httpx.AsyncClient, name: str, data: bytes) -> dict:
-    """A file's payload, once it lies on the server."""
+    """Upload a file. Returns the payload that names it in a request."""
     answer = await client.post(f"{API}/upload", files={"files": (name, data)})
     answer.raise_for_status()
     return {"path": answer.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
 
 async def visit(url: str, kinds: list[Kind], tally: Tally, seconds: float) -> float:
-    """Have all visitors ask until the time is over, and wait for the last answers. Returns the seconds it took."""
+    """Let all clients send requests until the time is over, and wait for the last answers. Returns the seconds it took."""
     begin = time.monotonic()
     until = begin + seconds
     numbers = itertools.count()
@@ -80,13 +82,13 @@ async def visit(url: str, kinds: list[Kind], tally: Tally, seconds: float) -> fl
 
 
 async def crowd(url: str, kind: Kind, tally: Tally, count: int) -> None:
-    """As many requests as that, all at the same time."""
+    """Send `count` requests at the same time."""
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, limits=LIMITS) as client:
         await asyncio.gather(*(ask_once(client, kind, number, tally) for number in range(count)))
 
 
 async def ask_once(client: httpx.AsyncClient, kind: Kind, number: int, tally: Tally) -> None:
-    """One request, with its upload, and note what came of it."""
+    """Send one request, with its upload, and record the outcome."""
     begin = time.monotonic()
     try:
         endpoint, data, right = await kind.ask(client, number)
@@ -109,7 +111,7 @@ async def ask_once(client: httpx.AsyncClient, kind: Kind, number: int, tally: Ta
 
 
 async def _answer(client: httpx.AsyncClient, endpoint: str, data: list) -> tuple[str, object]:
-    """How a call ended, “complete” or “error”, and with what."""
+    """Call an endpoint. Returns how the call ended, “complete” or “error”, and the data that came with it."""
     begun = await client.post(f"{API}/call/{endpoint}", json={"data": data})
     if begun.status_code != 200:
         return "error", begun.json().get("detail")
@@ -119,6 +121,6 @@ async def _answer(client: httpx.AsyncClient, endpoint: str, data: list) -> tuple
             if line.startswith("event: "):
                 event = line[7:]
             elif line.startswith("data: ") and event in ("complete", "error"):
-                told = json.loads(line[6:])
-                return event, told["error"] if event == "error" and isinstance(told, dict) else told
+                payload = json.loads(line[6:])
+                return event, payload["error"] if event == "error" and isinstance(payload, dict) else payload
     raise ValueError("the answer ended in the middle")

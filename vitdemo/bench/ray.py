@@ -1,7 +1,7 @@
-"""Photos through the real ViT-Tiny by the local engine and by Ray, in turn in one run; start-up stands apart, and so does memory.
+"""Classify photos with the real ViT-Tiny by the local engine and by Ray, in turn in one run; start-up and memory are reported separately.
 
-Ray's speed is that of the steady state: from when its first parts were begun until its last one was there. Then 1, 2 and 4 actors, these on
-two simulated machines.
+Ray's speed is that of the steady state: from the start of its first parts to the end of its last part. Then 1, 2 and 4 actors are
+measured, the four of them on two simulated machines.
 """
 
 import atexit
@@ -16,17 +16,20 @@ from pathlib import Path
 from vitdemo.bench.sides import Side, serve
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
-DRAWINGS = 2000
-TURNS = 3  # a round takes minutes
+DRAWINGS = 2000  # pictures drawn where no photos are given
+TURNS = 3  # rounds at most: a round takes minutes
 ACTORS = (1, 2, 4)
-MACHINE = 2  # CPUs of a simulated one
+MACHINE = 2  # CPUs of a simulated machine
 
 
 def run(*, runs: int = TURNS, photos: Path | None = None) -> dict:
     """Print photos per second of both engines and the memory of each actor, and return all figures.
 
     Args:
-        photos: a folder of distinct photos; 2,000 drawings, made first, by default.
+        runs: rounds, at most TURNS.
+        photos: a folder of distinct photos; by default 2,000 drawings are made first.
+
+    Raises: UserError where weights or photos are missing.
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
@@ -52,39 +55,39 @@ def _engines(folder: str, weights: str, count: int, runs: int) -> dict:
     speeds: dict[str, list[float]] = {name: [] for name in sides}
     memory: list[dict] = []
     for number in range(runs):
-        for name in sorted(sides, reverse=number % 2 == 1):  # nobody always comes first
+        for name in sorted(sides, reverse=number % 2 == 1):  # alternating, so that no side always comes first
             sides[name].time()
             speeds[name].append(count / sides[name].found["seconds"])
             memory += sides[name].found.get("memory", [])
     starts = sides["ray"].found["start"]
-    found = {name: side.end() | {"photos_per_second": speeds[name]} for name, side in sides.items()}
+    results = {name: side.end() | {"photos_per_second": speeds[name]} for name, side in sides.items()}
     shares = [ours / theirs for ours, theirs in zip(speeds["ray"], speeds["local"], strict=True)]
-    for name, each in speeds.items():
-        print(f"  {name:8}{statistics.median(each):7.1f} photos/s  ({min(each):.1f} to {max(each):.1f})", flush=True)
+    for name, speed in speeds.items():
+        print(f"  {name:8}{statistics.median(speed):7.1f} photos/s  ({min(speed):.1f} to {max(speed):.1f})", flush=True)
     print(
         f"  ray is {statistics.median(shares):.2f} × local ({min(shares):.2f} to {max(shares):.2f}); {starts:.1f} s of start-up apart",
         flush=True,
     )
-    _say_memory(memory)
-    return found | {"shares": shares, "start": starts, "memory": memory}
+    _print_memory(memory)
+    return results | {"shares": shares, "start": starts, "memory": memory}
 
 
 def _side(*task) -> dict:
-    """One turn of a side of its own."""
+    """Start a side, run it once, and return its figures."""
     *_, actors, count = task
     side = Side(__name__, *task[:-1])
     side.time()
-    found = dict(side.found)
+    figures = dict(side.found)
     side.end()
-    print(f"  {actors} actors {count / found['seconds']:7.1f} photos/s  {found['start']:.1f} s of start-up", flush=True)
-    _say_memory(found["memory"])
-    return found | {"photos_per_second": count / found["seconds"]}
+    print(f"  {actors} actors {count / figures['seconds']:7.1f} photos/s  {figures['start']:.1f} s of start-up", flush=True)
+    _print_memory(figures["memory"])
+    return figures | {"photos_per_second": count / figures["seconds"]}
 
 
-def _say_memory(memory: list[dict]) -> None:
-    for each in memory:
-        half, last, most = (each[name] for name in ("half", "last", "most"))
-        print(f"    an actor of {each['parts']} parts: {half:.0f} MB half way, {last:.0f} MB at last, {most:.0f} MB at most", flush=True)
+def _print_memory(memory: list[dict]) -> None:
+    for actor in memory:
+        half, last, most = (actor[name] for name in ("half", "last", "most"))
+        print(f"    an actor of {actor['parts']} parts: {half:.0f} MB half way, {last:.0f} MB at last, {most:.0f} MB at most", flush=True)
 
 
 def _drawn(folder: Path) -> Path:
@@ -97,7 +100,7 @@ def _drawn(folder: Path) -> Path:
 
 
 def _serve(side: str, *task) -> None:
-    """What the process of a side does."""
+    """Run one side in its own process."""
     work = {"local": _local, "ray": _ray}[side](*task)
     serve(lambda: work(True), lambda: work(False))
 
@@ -144,7 +147,7 @@ def _ray(folder: str, weights: str, actors: int):
 
 
 def _machines(count: int):
-    """So many simulated ones, by Ray's own utility."""
+    """Return a context in which Ray simulates `count` machines."""
     from contextlib import contextmanager
 
     @contextmanager
@@ -155,15 +158,15 @@ def _machines(count: int):
         from vitdemo.core.bulk.ray_session import OBJECTS
 
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-        made = Cluster(
+        machines = Cluster(
             initialize_head=True, head_node_args={"num_cpus": MACHINE, "include_dashboard": False, "object_store_memory": OBJECTS}
         )
         for _ in range(count - 1):
-            made.add_node(num_cpus=MACHINE, object_store_memory=OBJECTS)
-        ray.init(made.address, log_to_driver=False, logging_level="ERROR")
+            machines.add_node(num_cpus=MACHINE, object_store_memory=OBJECTS)
+        ray.init(machines.address, log_to_driver=False, logging_level="ERROR")
         yield
         ray.shutdown()
-        made.shutdown()
+        machines.shutdown()
 
     return cluster()
 
@@ -177,15 +180,15 @@ def _bulk(folder: str, vit, actors: int) -> dict:
     from vitdemo.core.photos.gallery import find_items
 
     begin, first, memory = time.perf_counter(), 0.0, {}
-    with tempfile.TemporaryDirectory() as place:
-        parts = ParquetDataset(place)
+    with tempfile.TemporaryDirectory() as output:
+        parts = ParquetDataset(output)
         parts.begin({})
         stages = stages_for(*ray_data.free_resources(), check_stages(f"model.actors={actors}"))
         for step in ray_data.run(Classifying(5), find_items([folder]), vit, Settings(device="cpu"), parts, stages):
             first = first or time.perf_counter() - step.seconds
             memory.setdefault(step.actor, []).append(step.memory_mb)
-    told = [{"parts": len(each), "half": each[len(each) // 2], "last": each[-1], "most": max(each)} for each in memory.values()]
-    return {"seconds": time.perf_counter() - first, "start": first - begin, "memory": told}
+    actors_memory = [{"parts": len(used), "half": used[len(used) // 2], "last": used[-1], "most": max(used)} for used in memory.values()]
+    return {"seconds": time.perf_counter() - first, "start": first - begin, "memory": actors_memory}
 
 
 if __name__ == "__main__":

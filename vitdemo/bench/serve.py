@@ -1,4 +1,4 @@
-"""1,000 requests from 8 clients at an exported bundle's FastAPI server: none may be lost or wrong. Beside it the bare runtime, in one run.
+"""1,000 requests from 8 clients at an exported bundle's FastAPI server, none of them lost or wrong; compared with the bare runtime.
 
 The bare runtime gets inputs that are already decoded and resized; the server decodes a JPEG for each request.
 """
@@ -21,15 +21,15 @@ from pathlib import Path
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 REQUESTS, CLIENTS, PHOTOS = 1000, 8, 40
-PATIENCE = 120  # seconds
-EXACT = 1e-4  # of a probability
+PATIENCE = 120  # seconds for the server to start, and for an answer
+EXACT = 1e-4  # largest difference of a probability
 
 
 def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """Print latency and throughput, and return all figures.
 
     Args:
-        runs: of the bare runtime, each over as many photos as there are; half of them before the requests, half after.
+        runs: runs of the bare runtime, each over all photos; half of the runs before the requests, half after.
         photos: a folder of photos; the shared ImageNet photos by default, else the bundled drawings.
     """
     from vitdemo.core.config import SHARED, Settings
@@ -62,7 +62,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
 
 
 def _expected(vit, engine, item, settings) -> list[float]:
-    """The original's probabilities."""
+    """Return the original model's probabilities."""
     from vitdemo.core.photos.photo import open_photo
 
     tensor = vit.preprocessing(open_photo(item.path, settings).image)
@@ -70,7 +70,7 @@ def _expected(vit, engine, item, settings) -> list[float]:
 
 
 def _bare(bundle: Path, vit, items, settings) -> float:
-    """Photos per second of the runtime alone, with as many runs at once as there are cores, as the server has."""
+    """Return the photos per second of the bare runtime, with as many threads as cores, like the server."""
     import onnxruntime
 
     from vitdemo.core.photos.photo import open_photo
@@ -82,12 +82,12 @@ def _bare(bundle: Path, vit, items, settings) -> float:
     session.run(None, {"image": inputs[0]})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         begin = time.perf_counter()
-        list(pool.map(lambda each: session.run(None, {"image": each}), inputs))
+        list(pool.map(lambda image: session.run(None, {"image": image}), inputs))
         return len(inputs) / (time.perf_counter() - begin)
 
 
 class _server:
-    """The bundle's server in a process of its own → its port."""
+    """A context that runs the bundle's server in a process of its own, and gives its port."""
 
     def __init__(self, bundle: Path):
         self.bundle = bundle
@@ -114,7 +114,7 @@ class _server:
 
 
 def _load(port: int, data: list[bytes]) -> list[tuple[int, float, int, list]]:
-    """For each request: its number, seconds, status and predictions."""
+    """Send all requests. Returns for each its number, seconds, status and predictions."""
     numbers, answers, lock = count(), [], threading.Lock()
 
     def client() -> None:
@@ -128,10 +128,10 @@ def _load(port: int, data: list[bytes]) -> list[tuple[int, float, int, list]]:
                 answers.append((number, time.perf_counter() - begin, status, rows[0]["predictions"] if status == 200 else []))
 
     threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return answers
 
 
@@ -142,9 +142,9 @@ def _post(port: int, data: bytes) -> tuple[int, list]:
     headers = {"Content-Type": f"multipart/form-data; boundary={mark}"}
     connection.request("POST", "/predict?top=5", head + data + f"\r\n--{mark}--\r\n".encode(), headers)
     answer = connection.getresponse()
-    found = answer.status, json.loads(answer.read())
+    result = answer.status, json.loads(answer.read())
     connection.close()
-    return found
+    return result
 
 
 def _report(name: str, answers: list[tuple[int, float, int, list]], wanted: list[list[float]], seconds: float, bare: float) -> dict:
@@ -152,9 +152,9 @@ def _report(name: str, answers: list[tuple[int, float, int, list]], wanted: list
     wrong = 0
     for number, _, status, rows in answers:
         truth = wanted[number % len(wanted)]
-        close = all(abs(each["probability"] - truth[each["index"]]) <= EXACT for each in rows)
+        close = all(abs(row["probability"] - truth[row["index"]]) <= EXACT for row in rows)
         wrong += status == 200 and not (close and rows[0]["index"] == max(range(len(truth)), key=truth.__getitem__))
-    times = sorted(each for _, each, _, _ in answers)
+    times = sorted(latency for _, latency, _, _ in answers)
     p50, p99 = times[len(times) // 2], times[int(len(times) * 0.99)]
     speed = REQUESTS / seconds
     print(f"{name}, {REQUESTS} requests from {CLIENTS} clients, {len(wanted)} photos")

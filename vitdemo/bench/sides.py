@@ -1,4 +1,4 @@
-"""The sides of a bench, each in a process of its own, which gives its peak memory; they take turns, so that all see the same machine."""
+"""The sides of a bench, each in a process of its own, which reports its peak memory. They take turns, so that conditions are the same."""
 
 import json
 import re
@@ -10,15 +10,15 @@ from pathlib import Path
 
 
 class Side:
-    """A process that gets ready, then times its work for each line it is sent.
+    """A process that prepares its work, then runs and times the work for each line that it receives.
 
     Args:
-        module: a bench that calls `serve` with the task when it is run.
-        task: what this side is to do, fit for JSON.
+        module: a bench that, when run as a program, calls `serve` for the task.
+        task: the side's arguments, JSON-compatible.
 
     Attributes:
-        seconds: of each turn.
-        found: what the latest turn gave.
+        seconds: seconds of each turn.
+        found: result of the latest turn.
     """
 
     def __init__(self, module: str, *task):
@@ -29,13 +29,13 @@ class Side:
         self._ask("warm")
 
     def time(self) -> float:
-        """Let it work once more. Returns: the seconds it took."""
+        """Run the work once. Returns: the seconds it took."""
         seconds, self.found = self._ask("go")
         self.seconds.append(seconds)
         return seconds
 
     def end(self) -> dict:
-        """Returns: all seconds, and the most memory it had, in megabytes."""
+        """End the process. Returns: the seconds of all turns, and the peak memory in megabytes."""
         _, peak = self._ask("peak")
         self._process.stdin.close()
         self._process.wait()
@@ -51,15 +51,15 @@ class Side:
 
 
 def serve(warm: Callable[[], object], work: Callable[[], object]) -> None:
-    """What the process of a side does: `warm` once, then `work` for each turn; what that returns must be fit for JSON."""
+    """Answer the bench from a side's process: `warm` runs once, then `work` for each turn; their results must be JSON-compatible."""
     for line in sys.stdin:
         begin = time.perf_counter()
-        found = {"warm\n": warm, "go\n": work, "peak\n": peak_mb}[line]()
-        print(json.dumps((time.perf_counter() - begin, found)), flush=True)
+        result = {"warm\n": warm, "go\n": work, "peak\n": peak_mb}[line]()
+        print(json.dumps((time.perf_counter() - begin, result)), flush=True)
 
 
 def peak_mb() -> float | None:
-    """The most memory this process has had, in megabytes; unlike getrusage's figure it leaves out the parent's. None where no one tells."""
+    """Return this process's peak memory in megabytes, unlike getrusage's figure without the parent's; None where it isn't reported."""
     try:
         return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e6
     except OSError:

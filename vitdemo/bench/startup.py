@@ -1,4 +1,4 @@
-"""From process start to the page served, against the bare imports of torch, timm and gradio, in turn in one run."""
+"""Time from process start to the served page, against the bare imports of torch, timm and gradio, in turn in one run."""
 
 import os
 import socket
@@ -12,11 +12,11 @@ from pathlib import Path
 
 IMPORTS = "import torch, timm, gradio"
 APP = Path(__file__).parents[2] / "app.py"
-PATIENCE = 120  # seconds
+PATIENCE = 120  # seconds for the app to serve its page
 
 
 def run(*, runs: int = 5, photos: Path | None = None) -> dict:
-    """Time both sides `runs` times after one warm-up, print the medians, and return all figures in seconds."""
+    """Time both sides `runs` times after one warm-up, print the medians, and return all figures in seconds. `photos` is not used."""
     environ = os.environ | {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
     _imports(environ), _served(environ)
     imports, served = [], []

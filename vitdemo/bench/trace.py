@@ -1,7 +1,7 @@
-"""A full trace of ViT-B/16 against timm's plain forward, and against what one would write without this project, in turn in one run.
+"""A full trace of ViT-B/16 against timm's plain forward, and against the code a user would write without this project, in turn in one run.
 
-Without it: a model built with fused attention off, timm's AttentionExtract for the maps, and a second pass, `forward_intermediates`, for
-the tokens. Peak memory is each side's own, in a process that does nothing else. Weights are random: they change no timing.
+That code: a model built with fused attention off, timm's AttentionExtract for the maps, and a second pass, `forward_intermediates`, for the
+tokens. The peak memory of each side is measured in a process that does nothing else. Weights are random, which doesn't change the timing.
 """
 
 import json
@@ -22,14 +22,15 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """Time all sides `runs` times after one warm-up; print medians, the rounds' median ratios and peak memory, and return all figures.
 
     Args:
-        photos: of no account: random numbers take the same time.
+        runs: timed rounds.
+        photos: not used: random inputs take the same time.
     """
     results = {}
     for batch in BATCHES:
         passes = {side: _side(side, batch) for side in SIDES}
         seconds: dict[str, list[float]] = {side: [] for side in SIDES}
         for number in range(runs + 1):
-            for side in SIDES[number % 3 :] + SIDES[: number % 3]:  # nobody always comes first
+            for side in SIDES[number % 3 :] + SIDES[: number % 3]:  # rotated, so that no side always comes first
                 begin = time.perf_counter()
                 passes[side]()
                 if number:
@@ -40,7 +41,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
 
 
 def _report(batch: int, seconds: dict[str, list[float]], peaks: dict[str, int | None]) -> dict:
-    def ratio(one: str, other: str) -> float:  # of each round, as what slows the machine for a while slows a whole round
+    def ratio(one: str, other: str) -> float:  # median over rounds: a slow phase of the machine affects all sides of a round
         return statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))
 
     print(f"batch {batch}")
@@ -55,7 +56,7 @@ def _report(batch: int, seconds: dict[str, list[float]], peaks: dict[str, int | 
 
 
 def _side(side: str, batch: int) -> Callable[[], object]:
-    """One side, ready to run on a batch of random numbers."""
+    """Return a function that runs one side on a batch of random numbers."""
     import timm
     import torch
     from timm.layers import set_fused_attn
@@ -73,7 +74,7 @@ def _side(side: str, batch: int) -> Callable[[], object]:
     finally:
         set_fused_attn(True)
     vit = Vit(DEFAULT_MODEL, module, (), Preprocessing.of(module), "random", torch.device("cpu"), 0)
-    extract = AttentionExtract(module) if side == "unfused" else None  # by its default method, the faster of the two
+    extract = AttentionExtract(module) if side == "unfused" else None  # by its default method, the faster of its two
 
     def once() -> object:
         with torch.inference_mode():
@@ -87,7 +88,7 @@ def _side(side: str, batch: int) -> Callable[[], object]:
 
 
 def _peak_in_a_child(side: str, batch: int) -> int | None:
-    """Peak memory in bytes of a fresh process that runs one side once; None where the system does not tell."""
+    """Return the peak memory in bytes of a new process that runs one side once; None where the system does not report it."""
     if not sys.platform.startswith("linux"):
         return None
     done = subprocess.run([sys.executable, "-m", __name__, side, str(batch)], check=True, capture_output=True, text=True)
@@ -95,10 +96,10 @@ def _peak_in_a_child(side: str, batch: int) -> int | None:
 
 
 def _peak() -> int:
-    """The largest size this process has had, in bytes; unlike getrusage's figure, it leaves out the parent's."""
+    """Return the peak memory of this process in bytes; unlike getrusage's figure, it excludes the parent's memory."""
     return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 
 
 if __name__ == "__main__":
-    outcome = _side(sys.argv[1], int(sys.argv[2]))()  # kept, as its user would
+    outcome = _side(sys.argv[1], int(sys.argv[2]))()  # kept in memory, as a user would keep it
     print(_peak())

@@ -1,1 +1,1 @@
-"""Classify: the top classes of one photo or of a gallery."""
+"""Classify: find the top classes of one photo or of every photo of a gallery."""

@@ -12,7 +12,7 @@ from vitdemo.core.terminal import CLEAR, printable, progress_line
 
 
 def add(commands) -> None:
-    """Give the command line its `classify` command."""
+    """Add the `classify` command to the command line."""
     command = commands.add_parser("classify", help="the top classes of photos, folders and zips of photos")
     command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, a folder or zip of photos, a pattern or a URL")
     command.add_argument("--top", type=int, default=5, help="classes per photo (default: 5)")
@@ -47,16 +47,16 @@ def _classify(flags: argparse.Namespace) -> int:
     store = ModelStore(settings)
     vit = store.get().result()
     print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
-    begin, rows, stopped = time.monotonic(), [], 0  # the exit status of one that ended early
-    follow = flags.output and sys.stderr.isatty()
+    begin, rows, stopped = time.monotonic(), [], 0  # `stopped` becomes the exit status of a run that ended early
+    show_progress = flags.output and sys.stderr.isatty()
     try:
         for row in classify_gallery(items, vit, store.engine, settings, top=max(5, flags.top)):
             rows.append(row)
             if row.error:
-                print(f"{CLEAR if follow and len(rows) > 1 else ''}vitdemo: {row.error}", file=sys.stderr)
+                print(f"{CLEAR if show_progress and len(rows) > 1 else ''}vitdemo: {row.error}", file=sys.stderr)
             elif not flags.output:
                 print(printable(row.path), *_lines(row, flags.top), sep="\n")
-            if follow:
+            if show_progress:
                 print(
                     f"\r{progress_line(len(rows), len(items), time.monotonic() - begin)}",
                     end="" if len(rows) < len(items) else "\n",
@@ -65,15 +65,15 @@ def _classify(flags: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         stopped = 130
         print(f"\nvitdemo: stopped after {len(rows)} of {len(items)} photos.", file=sys.stderr)
-    except UserError as error:  # such as too little memory: what is done stays
+    except UserError as error:  # such as too little memory: keep the rows that are done
         if not rows:
             raise
         stopped = 1
         print(f"\nvitdemo: {error} This was after {len(rows)} of {len(items)} photos.", file=sys.stderr)
-    if found := scores.score(rows, vit.labels):
+    if summary := scores.score(rows, vit.labels):
         print(
-            f"top-1 {found.top1 / found.photos:.1%}, top-5 {found.top5 / found.photos:.1%}, calibration error "
-            f"{found.calibration_error:.1%}, of {found.photos} photos whose folder names a class",
+            f"top-1 {summary.top1 / summary.photos:.1%}, top-5 {summary.top5 / summary.photos:.1%}, calibration error "
+            f"{summary.calibration_error:.1%}, of {summary.photos} photos whose folder names a class",
             file=sys.stderr,
         )
     if flags.output:
@@ -83,7 +83,7 @@ def _classify(flags: argparse.Namespace) -> int:
 
 
 def _lines(row, top: int) -> list[str]:
-    lines = [f"  {each.probability:6.1%}  {printable(each.label.name)}" for each in row.first(top).predictions]
+    lines = [f"  {prediction.probability:6.1%}  {printable(prediction.label.name)}" for prediction in row.first(top).predictions]
     if row.unfamiliar:
         lines.append("  unlike anything the model was trained on")
     return lines

@@ -1,4 +1,4 @@
-"""Two models on the same photo: what each takes it for, how long each needs, and how far apart they are."""
+"""Compare two models on the same photo: their predictions, their times, and the difference between their outputs."""
 
 import statistics
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from vitdemo.core.inference.engine import Engine
 from vitdemo.core.models.classifier import Classifier
 from vitdemo.core.models.predictions import Prediction, top_classes
 
-ROUNDS = 5  # times each is asked, in turn, after one that doesn't count
+ROUNDS = 5  # timed passes per model, alternating, after one warm-up pass each
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One model's: its likeliest classes, none where it gives features, and the median of the seconds it took."""
+    """One model's answer: its top classes, empty for a feature backbone, and the median time of a pass in seconds."""
 
     predictions: list[Prediction]
     seconds: float
@@ -22,11 +22,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pair:
-    """Both answers.
+    """The answers of both models.
 
     Attributes:
-        difference: the largest, between their logits or features.
-        cosine: the cosine similarity of these, −1 … 1.
+        first, second: each model's answer.
+        difference: largest absolute difference between their logits, or features.
+        cosine: cosine similarity of their logits, or features, −1 … 1.
     """
 
     first: Answer
@@ -36,14 +37,14 @@ class Pair:
 
 
 def compare_models(first: Classifier, second: Classifier, tensor: torch.Tensor, engine: Engine, *, top: int = 5) -> Pair:
-    """Both models' answers to one input, (3, height, width)."""
+    """Run both models on one model input, (3, height, width)."""
     batch, outputs, seconds = tensor[None], {}, {0: [], 1: []}  # (1, 3, height, width)
     for number in range(ROUNDS + 1):
         for side, model in enumerate((first, second)):
-            found, took = engine.logits(model, batch)
-            outputs[side] = found[0]
+            logits, elapsed = engine.logits(model, batch)
+            outputs[side] = logits[0]
             if number:
-                seconds[side].append(took)
+                seconds[side].append(elapsed)
     answers = [
         Answer(top_classes(outputs[side], model.labels, top) if model.labels else [], statistics.median(seconds[side]))
         for side, model in enumerate((first, second))

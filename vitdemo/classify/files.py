@@ -1,4 +1,4 @@
-"""Predictions written to a file: JSON, CSV or Parquet, by its suffix."""
+"""Write predictions to a JSON, CSV or Parquet file; the suffix of the file decides."""
 
 import csv
 import json
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def check_output(path: Path) -> None:
-    """See that predictions can be written there, and make the folders on the way: better said before the first photo than after the last.
+    """Check that predictions can be written to a path, and create its folders. Called before the first photo, so that no work is lost.
 
-    Raises: UserError for a suffix that is none of ours or a place that can't be written.
+    Raises: UserError for an unknown suffix, or a path that can't be written.
     """
     if path.suffix.lower() not in WRITERS:
         raise UserError(f"{path.name} must end in {', '.join(WRITERS)}.")
@@ -24,9 +24,12 @@ def check_output(path: Path) -> None:
 
 
 def write_rows(rows: list[PredictionRow], path: Path, model: str) -> None:
-    """Write predictions as .json, .csv or .parquet, by the file's suffix.
+    """Write predictions as .json, .csv or .parquet; the suffix of the file decides.
 
-    Raises: UserError for another suffix or a path that can't be written.
+    Args:
+        model: the model's name, for the Parquet column `model`.
+
+    Raises: UserError for another suffix, or a path that can't be written.
     """
     check_output(path)
     try:
@@ -36,7 +39,7 @@ def write_rows(rows: list[PredictionRow], path: Path, model: str) -> None:
 
 
 def as_table(rows: list[PredictionRow], model: str) -> "pa.Table":
-    """The rows in the one schema that all Parquet of this app has."""
+    """The rows as a table, in the same schema for local and Ray runs."""
     import pyarrow as pa
 
     schema = pa.schema(
@@ -55,9 +58,9 @@ def as_table(rows: list[PredictionRow], model: str) -> "pa.Table":
             "sha256": row.sha256,
             "path": as_utf8(row.path),
             "model": model,
-            "labels": [each.label.name for each in row.predictions or []],
-            "indices": [each.label.index for each in row.predictions or []],
-            "probabilities": [each.probability for each in row.predictions or []],
+            "labels": [prediction.label.name for prediction in row.predictions or []],
+            "indices": [prediction.label.index for prediction in row.predictions or []],
+            "probabilities": [prediction.probability for prediction in row.predictions or []],
             "error": row.error,
         }
         for row in rows
@@ -74,11 +77,11 @@ def _write_csv(rows: list[PredictionRow], path: Path, model: str) -> None:
         writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error"])
         writer.writeheader()
         for row in rows:
-            named = as_cell(row.path)
+            path_cell = as_cell(row.path)
             if row.error:
-                writer.writerow({"path": named, "error": as_cell(row.error)})
-            for rank, each in enumerate(row.predictions or [], 1):
-                writer.writerow({"path": named, "rank": rank} | {name: as_cell(value) for name, value in each.as_row().items()})
+                writer.writerow({"path": path_cell, "error": as_cell(row.error)})
+            for rank, prediction in enumerate(row.predictions or [], 1):
+                writer.writerow({"path": path_cell, "rank": rank} | {name: as_cell(value) for name, value in prediction.as_row().items()})
 
 
 def _write_parquet(rows: list[PredictionRow], path: Path, model: str) -> None:

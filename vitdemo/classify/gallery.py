@@ -1,4 +1,4 @@
-"""The top classes of every photo of a gallery, as fast as the model can take them."""
+"""Classify every photo of a gallery, at the full speed of the model."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -15,20 +15,22 @@ from vitdemo.core.photos.photo import Photo, thumbnail
 from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
 from vitdemo.core.photos.preprocessing import Preprocessing
 
-THUMBNAIL_WIDTH = 64  # pixels wide
+THUMBNAIL_WIDTH = 64  # pixels
 
 
 @dataclass(frozen=True)
 class PredictionRow:
-    """One file's outcome: its predictions, or the sentence that says why there are none.
+    """The result of one file: its predictions, or the sentence that says why there are none.
 
     Attributes:
-        path: what the file is called (Item.name).
-        folder: the folder it lies in, which may be its label.
-        sha256: of its bytes.
-        unfamiliar: it is unlike anything the model was trained on; None where the model can't tell.
+        path: the file's name in the results (Item.name).
+        sha256: hash of the file's bytes.
+        predictions: the top classes, most probable first.
+        error: the reason, for a file that can't be read.
+        folder: the folder that the file lies in, which may be its label.
+        unfamiliar: whether the photo is unlike the model's training photos; None where the model can't tell.
         duplicate_of: the path of the earlier file with the same bytes.
-        thumbnail: a small JPEG of what the model saw, where it was asked for.
+        thumbnail: a small JPEG of the model's crop, if thumbnails were requested.
     """
 
     path: str
@@ -41,13 +43,14 @@ class PredictionRow:
     thumbnail: bytes | None = field(default=None, repr=False)
 
     def first(self, top: int) -> "PredictionRow":
-        """The row with no more than the `top` first classes."""
+        """A copy of the row with at most the first `top` classes."""
         return replace(self, predictions=self.predictions and self.predictions[:top])
 
     def as_json(self) -> dict:
+        """The row as JSON: {path, predictions}, or {path, error}."""
         if self.error:
             return {"path": self.path, "error": self.error}
-        return {"path": self.path, "predictions": [each.as_row() for each in self.predictions]}
+        return {"path": self.path, "predictions": [prediction.as_row() for prediction in self.predictions]}
 
 
 def classify_gallery(
@@ -60,7 +63,12 @@ def classify_gallery(
     top: int = 5,
     thumbnails: bool = False,
 ) -> Iterator[PredictionRow]:
-    """One row for each file, in order; a file that can't be read is a row with its reason. Closing the iterator stops the work.
+    """Yield one row per file, in order; a file that can't be read gets a row with the reason. Closing the iterator stops the work.
+
+    Args:
+        preprocessing: replaces the model's own preprocessing.
+        top: classes per photo.
+        thumbnails: whether to make a thumbnail of each photo.
 
     Raises: UserError where the model has no classes.
     """
@@ -73,28 +81,28 @@ def classify_gallery(
         crop = preprocessing.crop(photo.image)
         return preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL_WIDTH) if thumbnails else None
 
-    def look(batch: list[PreparedPhoto]) -> tuple[list[PreparedPhoto], tuple[torch.Tensor, ...]]:
-        inputs = [each.made[0] for each in batch if each.made]
+    def run_model(batch: list[PreparedPhoto]) -> tuple[list[PreparedPhoto], tuple[torch.Tensor, ...]]:
+        inputs = [photo.made[0] for photo in batch if photo.made]
         return batch, engine.forward(network, torch.stack(inputs))[0] if inputs else ()
 
-    firsts: dict[int, PredictionRow] = {}
+    first_rows: dict[int, PredictionRow] = {}
     with (
         closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2))) as ready,
-        closing(engine.map(look, batches(ready, size))) as looked,
+        closing(engine.map(run_model, batches(ready, size))) as classified,
     ):
-        for batch, outputs in looked:
+        for batch, outputs in classified:
             answers = iter(_answers(vit, outputs, top))
-            for each in batch:
-                name, folder = each.item.name, each.item.folder
-                if each.error:
-                    yield PredictionRow(name, each.id, error=each.error, folder=folder)
-                elif each.made:
+            for photo in batch:
+                name, folder = photo.item.name, photo.item.folder
+                if photo.error:
+                    yield PredictionRow(name, photo.id, error=photo.error, folder=folder)
+                elif photo.made:
                     predictions, unfamiliar = next(answers)
-                    row = PredictionRow(name, each.id, predictions, folder=folder, unfamiliar=unfamiliar, thumbnail=each.made[1])
-                    firsts[each.index] = row
+                    row = PredictionRow(name, photo.id, predictions, folder=folder, unfamiliar=unfamiliar, thumbnail=photo.made[1])
+                    first_rows[photo.index] = row
                     yield row
                 else:
-                    first = firsts[each.first]
+                    first = first_rows[photo.first]
                     yield replace(first, path=name, folder=folder, duplicate_of=first.path)
 
 

@@ -14,9 +14,12 @@ from vitdemo.core.photos.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Classification:
-    """The top classes of one photo, best first, and the seconds the model took.
+    """The top classes of one photo.
 
-    `unfamiliar` says that the photo is unlike anything the model was trained on; None where the model can't tell.
+    Attributes:
+        predictions: the top classes, most probable first.
+        seconds: how long the model took.
+        unfamiliar: whether the photo is unlike the model's training photos (out of distribution); None where the model can't tell.
     """
 
     predictions: list[Prediction]
@@ -25,16 +28,17 @@ class Classification:
 
 
 def check_classes(vit: Vit) -> None:
-    """Raises: UserError for a feature backbone, which has no classes to choose from."""
+    """Check that the model has classes. Raises: UserError for a feature backbone, which has none."""
     if not vit.labels:
         raise UserError(f"{vit.name} gives features, not classes: choose another model to classify with.")
 
 
 def classify(image: Image.Image, vit: Vit, engine: Engine, *, preprocessing: Preprocessing | None = None, top: int = 5) -> Classification:
-    """The top classes of one upright RGB photo.
+    """Classify one upright RGB photo.
 
     Args:
-        preprocessing: instead of the model's own.
+        preprocessing: replaces the model's own preprocessing.
+        top: how many classes to return.
 
     Raises: UserError where the model has no classes.
     """
@@ -43,7 +47,7 @@ def classify(image: Image.Image, vit: Vit, engine: Engine, *, preprocessing: Pre
 
 
 def classify_input(tensor: torch.Tensor, vit: Vit, engine: Engine, *, top: int = 5) -> Classification:
-    """The top classes of one model input, (3, height, width).
+    """Classify one model input, (3, height, width).
 
     Raises: UserError where the model has no classes.
     """

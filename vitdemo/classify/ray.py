@@ -1,4 +1,4 @@
-"""`python -m vitdemo classify --engine ray`: the top classes of any number of photos, on as many machines as there are."""
+"""`python -m vitdemo classify --engine ray`: the top classes of any number of photos, on all machines of a Ray cluster."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -18,25 +18,27 @@ from vitdemo.core.models.vit import Vit
 
 @dataclass(frozen=True)
 class Classifying:
-    """A `ray_data.Task`: the `top` likeliest classes."""
+    """A `ray_data.Task` that finds the `top` most probable classes of each photo."""
 
     top: int
 
     def network(self, vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor]]:
+        """The function that runs on a batch of images: images → (logits,)."""
         return lambda images: (vit.logits(images),)
 
     def table(self, vit: Vit, looked: Sequence) -> pa.Table:
+        """The predictions of a batch of outputs as a Parquet table; a file with an error has a row with its reason."""
         rows = [
-            PredictionRow(each.item.name, each.sha256, error=each.error)
-            if each.error
-            else PredictionRow(each.item.name, each.sha256, top_classes(each.outputs[0], vit.labels, self.top))
-            for each in looked
+            PredictionRow(output.item.name, output.sha256, error=output.error)
+            if output.error
+            else PredictionRow(output.item.name, output.sha256, top_classes(output.outputs[0], vit.labels, self.top))
+            for output in looked
         ]
         return as_table(rows, vit.name)
 
 
 def run(flags: argparse.Namespace) -> int:
-    """What the command does. Returns its exit status."""
+    """Run the command with Ray. Returns: the exit status."""
 
     def prepare(vit: Vit, settings: Settings) -> tuple[Classifying, dict]:
         check_classes(vit)

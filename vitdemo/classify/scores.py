@@ -1,4 +1,4 @@
-"""How right the model is, where the folders of a gallery name its classes."""
+"""Accuracy of the model on a gallery whose folder names are names of the model's classes."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from vitdemo.classify.gallery import PredictionRow
 from vitdemo.core.models.labels import Label, classes_named, normalise_name
 
-BINS = 15
+BINS = 15  # equal bins of probability
 
 
 @dataclass(frozen=True)
 class GalleryScores:
-    """Of the photos whose folder names a class of the model.
+    """Scores of the photos whose folder name is the name of one of the model's classes.
 
     Attributes:
-        photos: how many there are.
-        top1, top5: how many of them have their class first, and among the first five.
+        photos: number of these photos.
+        top1, top5: number of these photos whose class comes first, or among the first five.
         calibration_error: expected calibration error of the first class's probability over 15 equal bins (Naeini et al. 2015), 0 … 1.
-        confusion: (folder, what the model took the photo for) → photos. A class that a folder names is called by the folder's name.
+        confusion: (folder, predicted class) → number of photos. A predicted class that a folder names has the folder's name.
     """
 
     photos: int
@@ -29,44 +29,52 @@ class GalleryScores:
 
     @property
     def folders(self) -> list[str]:
-        """The folders that name a class, in order."""
+        """The folders whose name is a class name, sorted."""
         return sorted({folder for folder, _ in self.confusion})
 
     def mistakes(self, most: int = 10) -> list[tuple[str, str, int]]:
-        """The commonest ones: folder, what the model took it for, photos."""
+        """The most frequent mistakes: (folder, predicted class, photos), at most `most` of them."""
         wrong = Counter({pair: count for pair, count in self.confusion.items() if pair[0] != pair[1]})
         return [(*pair, count) for pair, count in wrong.most_common(most)]
 
     def elsewhere(self, folder: str) -> int:
-        """How many of a folder's photos were taken for something that no folder names."""
-        return sum(count for (true, taken), count in self.confusion.items() if true == folder and taken not in self.folders)
+        """Number of a folder's photos whose predicted class is no folder's name."""
+        return sum(count for (actual, taken), count in self.confusion.items() if actual == folder and taken not in self.folders)
 
 
 def score(rows: Iterable[PredictionRow], labels: Iterable[Label]) -> GalleryScores | None:
-    """None where no folder names a class."""
-    named = classes_named(labels)
-    judged = [(row, named[normalise_name(row.folder)]) for row in rows if row.predictions and normalise_name(row.folder) in named]
-    if not judged:
+    """Score the rows against their folder names. Returns: None where no folder name is a class name."""
+    classes_by_name = classes_named(labels)
+    labelled = [
+        (row, classes_by_name[normalise_name(row.folder)])
+        for row in rows
+        if row.predictions and normalise_name(row.folder) in classes_by_name
+    ]
+    if not labelled:
         return None
-    folder_of = {index: row.folder for row, meant in judged for index in meant}  # of a class
-    ranks = [[each.label.index in meant for each in row.predictions[:5]] for row, meant in judged]
-    firsts = [row.predictions[0] for row, _ in judged]
-    taken = [
-        row.folder if right[0] else folder_of.get(first.label.index, first.label.name.split(",")[0])
-        for (row, _), right, first in zip(judged, ranks, firsts, strict=True)
+    folder_of = {index: row.folder for row, true_classes in labelled for index in true_classes}  # class index → folder
+    hits = [[prediction.label.index in true_classes for prediction in row.predictions[:5]] for row, true_classes in labelled]
+    firsts = [row.predictions[0] for row, _ in labelled]
+    predicted = [
+        row.folder if hit[0] else folder_of.get(first.label.index, first.label.name.split(",")[0])
+        for (row, _), hit, first in zip(labelled, hits, firsts, strict=True)
     ]
     return GalleryScores(
-        photos=len(judged),
-        top1=sum(right[0] for right in ranks),
-        top5=sum(any(right) for right in ranks),
-        calibration_error=calibration_error([(first.probability, right[0]) for first, right in zip(firsts, ranks, strict=True)]),
-        confusion=Counter((row.folder, each) for (row, _), each in zip(judged, taken, strict=True)),
+        photos=len(labelled),
+        top1=sum(hit[0] for hit in hits),
+        top5=sum(any(hit) for hit in hits),
+        calibration_error=calibration_error([(first.probability, hit[0]) for first, hit in zip(firsts, hits, strict=True)]),
+        confusion=Counter((row.folder, name) for (row, _), name in zip(labelled, predicted, strict=True)),
     )
 
 
 def calibration_error(judged: list[tuple[float, bool]]) -> float:
-    """The mean distance between how sure and how right, over equal bins of probability, weighted by their photos."""
+    """Expected calibration error: the mean gap between confidence and accuracy over equal bins of probability, weighted by their photos.
+
+    Args:
+        judged: for each photo, the probability of the predicted class and whether that class is right.
+    """
     bins: dict[int, list[tuple[float, bool]]] = {}
     for probability, right in judged:
         bins.setdefault(min(int(probability * BINS), BINS - 1), []).append((probability, right))
-    return sum(abs(sum(right - probability for probability, right in each)) for each in bins.values()) / len(judged)
+    return sum(abs(sum(right - probability for probability, right in members)) for members in bins.values()) / len(judged)

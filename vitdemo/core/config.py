@@ -1,6 +1,6 @@
-"""Every limit, default and path, in one frozen dataclass.
+"""Settings: every limit, default and path, in one frozen dataclass.
 
-A setting is read from its flag (`--max-upload-mb 20`), else from its variable (`VITDEMO_MAX_UPLOAD_MB=20`), else it has its default.
+A setting comes from its flag (`--max-upload-mb 20`), else from its variable (`VITDEMO_MAX_UPLOAD_MB=20`), else from its default.
 """
 
 import argparse
@@ -17,7 +17,7 @@ DEFAULT_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 DEMO_MODEL = "demo"
 ASSETS = Path(__file__).parents[2] / "assets"
 MODEL_FLAGS = ("model", "checkpoint", "device", "precision")
-SHARED = Path(os.environ.get("VITDEMO_SHARED", "../shared"))  # real weights and photos, for tests and benches alone
+SHARED = Path(os.environ.get("VITDEMO_SHARED", "../shared"))  # real weights and photos, only for tests and benchmarks
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
@@ -85,7 +85,7 @@ def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator may set. The README's table of settings is made of these lines."""
+    """The operator's settings. The README's table of settings repeats these fields, and a test compares the two."""
 
     model: str = _setting("auto", str, "`auto` (ViT-B/16, offline `demo`), a catalogue or timm ViT name, or `local-dir:DIR`")
     checkpoint: Path | None = _setting(None, Path, "a SafeTensors file with the weights for the named model; no network is used")
@@ -136,52 +136,56 @@ class Settings:
 
     @property
     def max_upload_bytes(self) -> int:
+        """`max_upload_mb` in bytes."""
         return self.max_upload_mb << 20
 
     @property
     def max_zip_bytes(self) -> int:
+        """`max_zip_mb` in bytes."""
         return self.max_zip_mb << 20
 
     @property
     def max_pixels(self) -> int:
+        """`max_megapixels` in pixels."""
         return self.max_megapixels * 1_000_000
 
     @property
     def cache_folder(self) -> Path:
+        """`cache_dir`, by default `vitdemo` in the user's cache folder."""
         return self.cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "vitdemo")
 
     @classmethod
     def add_flags(cls, parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
-        """Give `parser` a flag for each setting, or for the named ones."""
-        for each in fields(cls):
-            if names is None or each.name in names:
-                flag, parse = "--" + each.name.replace("_", "-"), each.metadata["parse"]
-                meaning = each.metadata["meaning"].replace("`", "").replace("%", "%%")
+        """Add a flag to `parser` for each setting, or only for those in `names`."""
+        for setting in fields(cls):
+            if names is None or setting.name in names:
+                flag, parse = "--" + setting.name.replace("_", "-"), setting.metadata["parse"]
+                meaning = setting.metadata["meaning"].replace("`", "").replace("%", "%%")
                 if parse is _switch:
                     parser.add_argument(flag, action="store_const", const="1", help=meaning)
                 else:
-                    parser.add_argument(flag, metavar=each.name.upper(), help=f"{meaning} (default: {each.default})")
+                    parser.add_argument(flag, metavar=setting.name.upper(), help=f"{meaning} (default: {setting.default})")
 
     @classmethod
     def read(cls, flags: argparse.Namespace | None = None, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """The settings that flags and VITDEMO_* variables give.
+        """Read the settings from flags and VITDEMO_* environment variables.
 
         Raises: UsageError naming the flag or variable whose value can't be used.
         """
         values = {}
-        for each in fields(cls):
-            name, text = "--" + each.name.replace("_", "-"), getattr(flags, each.name, None)
+        for setting in fields(cls):
+            name, text = "--" + setting.name.replace("_", "-"), getattr(flags, setting.name, None)
             if text is None:
-                name = "VITDEMO_" + each.name.upper()
+                name = "VITDEMO_" + setting.name.upper()
                 text = environ.get(name) or None
             if text is None:
                 continue
-            parse = each.metadata["parse"]
+            parse = setting.metadata["parse"]
             try:
-                values[each.name] = parse(text)
+                values[setting.name] = parse(text)
             except ValueError:
-                given = "not usable: it" if each.name == "auth" else f"“{text}”, but it"  # a password stays out of the log
-                raise UsageError(f"{name} is {given} must be {parse.wanted}.") from None
+                problem = "not usable: it" if setting.name == "auth" else f"“{text}”, but it"  # keeps a password out of the log
+                raise UsageError(f"{name} is {problem} must be {parse.wanted}.") from None
         if values.get("checkpoint") and values.get("model", "auto") == "auto":
             values["model"] = DEFAULT_MODEL
         return cls(**values)

@@ -1,13 +1,13 @@
-"""The one error whose words a person is shown."""
+"""The errors whose messages are shown to people."""
 
 
 class UserError(Exception):
-    """Something a person can mend: one sentence that says what is wrong and what to do about it.
+    """An error that a person can correct: one sentence that says what is wrong and what to do about it.
 
-    The page, the command line and the API show the sentence as it stands. Every other exception is a fault of ours: it is logged, and the
-    person is told only that.
+    The page, the command line and the API show the sentence unchanged. Every other exception is a bug: it is logged, and the person learns
+    only that something went wrong.
     """
 
 
 class UsageError(UserError):
-    """A flag or variable that can't be used; the command line ends with status 2."""
+    """A flag or environment variable with an unusable value; the command line then exits with status 2."""

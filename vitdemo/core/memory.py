@@ -1,8 +1,8 @@
-"""Memory: freed blocks go back to the system, and threads share a bounded amount.
+"""Memory: return freed blocks to the system, and share a bounded amount among threads.
 
-glibc keeps what large photos leave behind: 36 photos of 48 megapixels, four at a time, left the app at 1.6 GB instead of 1.0. Lowering its
-mmap threshold mends that, and makes every layer of the model pay for fresh pages: galleries took 1.8 times as long. Trimming now and then
-costs next to nothing; all threads share one heap, as the ends of their own ones are never trimmed.
+glibc keeps the memory of large photos after they are freed: 36 photos of 48 megapixels, four at a time, left the app at 1.6 GB instead of
+1.0. A lower mmap threshold fixes that, but makes every layer of the model pay for fresh pages: galleries took 1.8 times as long. Trimming
+every few seconds costs next to nothing. All threads share one heap, because glibc never trims the ends of per-thread heaps.
 """
 
 import ctypes
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from vitdemo.core.errors import UserError
 
-TRIM_SECONDS = 5  # seconds
+TRIM_SECONDS = 5  # between two trims
 M_ARENA_MAX = -8  # from glibc's malloc.h
 
 
 def give_back_freed_memory() -> bool:
-    """From now on, return freed memory to the system every few seconds. Returns whether this system needs it and can."""
+    """Start a thread that returns freed memory to the system every few seconds. Returns False where the C library can't trim."""
     libc, trim = _libc(), _trim()
     if trim is None:
         return False
@@ -37,9 +37,9 @@ def give_back_freed_memory() -> bool:
 
 
 def own_mb() -> float:
-    """The memory that this process alone holds now, in megabytes: libraries, which processes share, left out. 0 where nobody tells.
+    """Return the memory that this process alone holds, in megabytes, without shared libraries; 0 where the system doesn't report it.
 
-    What is freed and not given back yet goes back first.
+    Freed memory is returned to the system first.
     """
     if trim := _trim():
         trim(0)
@@ -58,10 +58,11 @@ def _trim() -> Callable[[int], int] | None:
 
 
 class Budget:
-    """An amount that threads share. One that asks for more than there is in all gets its turn alone.
+    """An amount that threads share. A request for more than the total waits until nothing else is held.
 
     Args:
-        most: how many may wait for their share; None for no limit.
+        total: the amount.
+        most: requests that may wait for their share; None for no limit.
     """
 
     def __init__(self, total: int, most: int | None = None):
@@ -71,7 +72,7 @@ class Budget:
 
     @contextmanager
     def room_for(self, amount: int) -> Iterator[None]:
-        """Wait until `amount` is free, and hold it. Raises: UserError where too many wait already."""
+        """Wait until `amount` is free, and hold it while the context is open. Raises: UserError where too many requests wait already."""
         with self._changed:
             if self.most is not None and self._waiting >= self.most:
                 raise UserError(f"The app is busy: {self._waiting} requests are waiting before yours. Try again in a minute.")

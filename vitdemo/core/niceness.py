@@ -1,16 +1,16 @@
-"""Who gets the cores first: long work stands back, so that short work isn't kept waiting."""
+"""CPU priority: long work yields the cores to short work."""
 
 import contextlib
 import os
 import threading
 
-NICE_STEPS = 10  # steps: a tenth of what others get, where all want the cores
+NICE_STEPS = 10  # added niceness: a tenth of the CPU time of other threads when the cores are busy
 
 
 def lower_priority() -> None:
-    """Let the calling thread have what others leave of the cores; in the main thread, the whole process that comes of it.
+    """Lower the CPU priority of the calling thread; in the main thread, of the whole process and the threads it starts later.
 
-    Only Linux gives each thread a priority of its own; elsewhere threads are left as they are, and processes stand back.
+    Only Linux has a priority per thread. Elsewhere the call changes nothing outside the main thread.
     """
     with contextlib.suppress(AttributeError, OSError):
         if threading.current_thread() is threading.main_thread():

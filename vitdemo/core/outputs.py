@@ -1,4 +1,4 @@
-"""Where results are written: seen to before the work, not after it."""
+"""Output files: check before the work starts that they can be written, and make text safe to write."""
 
 import errno
 import json
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from vitdemo.core.errors import UserError
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # what may begin one in a spreadsheet
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # characters that start a formula in a spreadsheet
 
 
 def check_writable(path: Path) -> None:
-    """Make the folders on the way to a file and see that it can be written.
+    """Make the parent folders of a file and check that the file can be written.
 
-    Raises: UserError for a place that can't be written.
+    Raises: UserError where the file can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,17 +26,17 @@ def check_writable(path: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> UserError:
-    """What to say of a place where writing has failed."""
+    """Return the UserError for a path that could not be written."""
     return UserError(f"{path} can't be written ({error.strerror}): choose another place.")
 
 
 def as_utf8(text: str) -> str:
-    """A name that is no UTF-8 on disk, made so, for files that hold nothing else."""
+    """Return a file name as valid UTF-8, for file formats that allow nothing else. Bytes that are not UTF-8 become “�”."""
     return os.fsencode(text).decode("utf-8", "replace")
 
 
 def as_cell(value: object) -> object:
-    """A cell of a CSV file. A text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises."""
+    """Return a value as a CSV cell. A text that a spreadsheet would read as a formula gets a leading apostrophe, as OWASP advises."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 

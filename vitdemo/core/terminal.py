@@ -1,15 +1,15 @@
-"""Words for a terminal: names that can't steer it, and lines that tell how far work has come."""
+"""Text for a terminal: names that can't control it, and progress lines."""
 
-CLEAR = "\r\x1b[K"  # to the beginning of the terminal's line, and nothing left on it
+CLEAR = "\r\x1b[K"  # carriage return, then erase the line
 
 
 def printable(text: str) -> str:
-    """A path or name that can't steer the terminal it is printed on."""
+    """Return a path or name, escaped where it holds unprintable characters, so that it can't control the terminal."""
     return text if text.isprintable() else ascii(text)
 
 
 def progress_line(done: int, total: int, seconds: float) -> str:
-    """How many photos are done after so many seconds, how fast, and how long the others will take."""
+    """Return a progress line: photos done after `seconds`, photos per second, and the estimated time left."""
     speed = done / seconds if seconds > 0 else 0.0  # photos per second
-    left = round((total - done) / speed) if speed else 0
-    return f"{done}/{total} photos, {speed:.1f} a second, {left // 60}:{left % 60:02} left "
+    seconds_left = round((total - done) / speed) if speed else 0
+    return f"{done}/{total} photos, {speed:.1f} a second, {seconds_left // 60}:{seconds_left % 60:02} left "

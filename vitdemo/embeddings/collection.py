@@ -1,4 +1,4 @@
-"""A collection that bulk work embedded: its vectors out of a folder of Parquet parts, and its map written as Parquet."""
+"""Large collections: read the vectors that `embed --engine ray` wrote as Parquet files, and write their map as Parquet."""
 
 import json
 from collections.abc import Sequence
@@ -16,13 +16,14 @@ from vitdemo.embeddings.maps.large import LargeAtlas
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """Photos with their vectors, row for row.
+    """Photos and their vectors, row for row.
 
     Attributes:
         about: the model, layer and pooling of the vectors.
-        labels: the folder each photo lies in.
-        predictions: what each is taken for, and the probability; empty and NaN where that is not known.
-        left_out: photos without a vector.
+        paths, ids: each photo's name and sha256.
+        vectors: (n, width) float32.
+        predictions, probabilities: each photo's predicted class and its probability; empty and NaN where unknown.
+        left_out: number of photos without a vector.
     """
 
     about: dict
@@ -35,16 +36,18 @@ class Collection:
 
     @property
     def labels(self) -> list[str]:
+        """Each photo's label: the name of the folder that the photo lies in."""
         return [PurePosixPath(path).parent.name for path in self.paths]
 
 
 def read_collection(place: str, predictions: str | None = None) -> Collection:
-    """What `embed --engine ray` wrote to a folder or URL, all of it in memory: 3 GB for a million of ViT-B/16's vectors.
+    """Read all vectors that `embed --engine ray` wrote to a folder or URL into memory: 3 GB for a million vectors of ViT-B/16.
 
     Args:
-        predictions: the folder that `classify --engine ray` wrote of the same photos.
+        place: the folder or URL.
+        predictions: the folder that `classify --engine ray` wrote for the same photos.
 
-    Raises: UserError where that is not there, or holds patches.
+    Raises: UserError where the folder is missing, has no vectors, or holds patch vectors.
     """
     parts = ParquetDataset(place)
     about = parts.about()
@@ -64,11 +67,12 @@ def read_collection(place: str, predictions: str | None = None) -> Collection:
             blocks.append(numbers.reshape(len(table), -1).astype(np.float32, copy=False))
     if not blocks:
         raise UserError(f"{place} has no photos with vectors yet: let “embed --engine ray” write some.")
-    said, sure = _predictions(predictions, ids)
-    return Collection(about, paths, ids, np.concatenate(blocks), said, sure, left_out)
+    classes, probabilities = _predictions(predictions, ids)
+    return Collection(about, paths, ids, np.concatenate(blocks), classes, probabilities, left_out)
 
 
 def _predictions(place: str | None, ids: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The predicted class and its probability for each photo id; empty and NaN where there is none."""
     known: dict[str, tuple[str, float]] = {}
     if place:
         parts = ParquetDataset(place)
@@ -78,17 +82,18 @@ def _predictions(place: str | None, ids: Sequence[str]) -> tuple[list[str], np.n
             for row in table.to_pylist():
                 if row["labels"]:
                     known[row["sha256"]] = row["labels"][0], row["probabilities"][0]
-    found = [known.get(id, ("", np.nan)) for id in ids]
-    return [name.split(",")[0] for name, _ in found], np.array([sure for _, sure in found], np.float32)
+    predictions = [known.get(id, ("", np.nan)) for id in ids]
+    return [name.split(",")[0] for name, _ in predictions], np.array([probability for _, probability in predictions], np.float32)
 
 
 def write_map(path: Path, collection: Collection, drawn: LargeAtlas, names: Sequence[str], neighbours: np.ndarray) -> None:
-    """Write a map as Parquet: a row for each photo, with its place, cluster and neighbours.
+    """Write a map as Parquet: one row per photo, with its position, cluster and neighbours.
 
     Args:
-        neighbours: (n, count) rows, −1 for none.
+        names: the clusters' names, cluster 0 first.
+        neighbours: (n, count) row numbers of each photo's nearest neighbours, −1 for none.
 
-    Raises: UserError for a place that can't be written.
+    Raises: UserError for a path that can't be written.
     """
     import pyarrow as pa
     import pyarrow.parquet
@@ -104,7 +109,7 @@ def write_map(path: Path, collection: Collection, drawn: LargeAtlas, names: Sequ
         "probability": pa.array(collection.probabilities, pa.float32()),
         **{axis: pa.array(values, pa.float32()) for axis, values in zip(AXES, atlas.positions.T, strict=False)},
         "cluster": pa.array(atlas.clusters, pa.int32()),
-        "cluster_name": pa.array([names[each] if each >= 0 else "" for each in atlas.clusters], pa.string()),
+        "cluster_name": pa.array([names[cluster] if cluster >= 0 else "" for cluster in atlas.clusters], pa.string()),
         "membership": pa.array(atlas.membership, pa.float32()),
         "neighbours": pa.array([paths[row[row >= 0]].tolist() for row in neighbours], pa.list_(pa.string())),
         "sampled": pa.array(drawn.sampled),

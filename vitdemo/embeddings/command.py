@@ -1,4 +1,4 @@
-"""`python -m vitdemo embed`: a gallery's vectors, and its map, in a file."""
+"""`python -m vitdemo embed`: write a gallery's vectors, and its map, to a file."""
 
 import argparse
 import sys
@@ -13,11 +13,11 @@ from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.terminal import CLEAR, printable, progress_line
 
 POOLS = ("cls", "mean", "patches")
-NEIGHBOURS = 5  # of each photo, in what is written
+NEIGHBOURS = 5  # per photo, in the output file
 
 
 def add(commands) -> None:
-    """Give the command line its `embed` command."""
+    """Add the `embed` command to the command line."""
     command = commands.add_parser("embed", help="photos as vectors of any layer, and their map")
     command.add_argument("paths", nargs="+", metavar="PATH", help="a photo, a folder or zip of photos, a pattern or a URL")
     command.add_argument(
@@ -51,7 +51,7 @@ def _embed(flags: argparse.Namespace) -> int:
     from vitdemo.embeddings import files
     from vitdemo.embeddings.maps.atlas import MapOptions
 
-    with _wrong_usage():
+    with _as_usage_error():
         options = None if flags.map is None else MapOptions(dimensions=flags.map, seed=flags.seed)
         if flags.output:
             files.check_suffix(flags.output, flags.pool)
@@ -67,27 +67,27 @@ def _embed(flags: argparse.Namespace) -> int:
     store = ModelStore(settings)
     vit = store.get().result()
     print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
-    with _wrong_usage():
+    with _as_usage_error():
         layer = extract.check_layer(vit, flags.layer)
         if flags.pool != "patches":
             extract.check_pool(vit, flags.pool)
-    work = _Work(len(items))
+    progress = _Progress(len(items))
     if flags.pool == "patches":
-        return _patches(flags, items, vit, store.engine, settings, layer, work)
-    return _vectors(flags, items, vit, store.engine, settings, layer, options, work)
+        return _patches(flags, items, vit, store.engine, settings, layer, progress)
+    return _vectors(flags, items, vit, store.engine, settings, layer, options, progress)
 
 
-class _Work:
-    """What is said while photos go through the model, and how it ended."""
+class _Progress:
+    """Progress and errors on the terminal while photos go through the model, and the exit status."""
 
     def __init__(self, total: int):
         self.status = 0
-        self._total, self._begin, self._told = total, time.monotonic(), 0
-        self._follow = sys.stderr.isatty()
+        self._total, self._begin, self._reported = total, time.monotonic(), 0
+        self._show_progress = sys.stderr.isatty()
 
     @contextmanager
-    def cared_for(self, rows: list):
-        """What is done stays, whatever ends the work inside."""
+    def keep_results(self, rows: list):
+        """Catch an interruption or error of the work inside the context, so that finished rows are kept."""
         try:
             yield
         except KeyboardInterrupt:
@@ -99,18 +99,18 @@ class _Work:
             self.status = 1
             print(f"\nvitdemo: {error} This was after {len(rows)} of {self._total} photos.", file=sys.stderr)
 
-    def tell(self, rows: list) -> None:
-        """Say what is wrong with the latest rows, and how far the work has come."""
-        for row in rows[self._told :]:
+    def report(self, rows: list) -> None:
+        """Print the errors of the rows added since the last call, and the progress."""
+        for row in rows[self._reported :]:
             if row.error:
-                print(f"{CLEAR if self._follow else ''}vitdemo: {row.error}", file=sys.stderr)
-        self._told = len(rows)
-        if self._follow and rows:
+                print(f"{CLEAR if self._show_progress else ''}vitdemo: {row.error}", file=sys.stderr)
+        self._reported = len(rows)
+        if self._show_progress and rows:
             end = "" if len(rows) < self._total else "\n"
             print(f"\r{progress_line(len(rows), self._total, time.monotonic() - self._begin)}", end=end, file=sys.stderr, flush=True)
 
 
-def _vectors(flags, items, vit, engine, settings, layer, options, work: _Work) -> int:
+def _vectors(flags, items, vit, engine, settings, layer, options, progress: _Progress) -> int:
     from vitdemo.embeddings import files
     from vitdemo.embeddings.maps.mapper import Mapper
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
@@ -119,33 +119,33 @@ def _vectors(flags, items, vit, engine, settings, layer, options, work: _Work) -
     if mapper:
         mapper.warm()
     embedding = EmbeddingGallery(items, vit, engine, settings)
-    with work.cared_for(embedding.rows):
+    with progress.keep_results(embedding.rows):
         for _ in embedding.work():
-            work.tell(embedding.rows)
+            progress.report(embedding.rows)
     rows = embedding.done
     if not rows:
-        return work.status or 1
-    found, mapped = embedding.vectors(layer, flags.pool), None
-    print(f"{len(rows)} photos × {found.shape[1]} numbers, layer {layer}, {flags.pool}", file=sys.stderr)
-    _say_scores(layer, found, rows)
+        return progress.status or 1
+    vectors, map_columns = embedding.vectors(layer, flags.pool), None
+    print(f"{len(rows)} photos × {vectors.shape[1]} numbers, layer {layer}, {flags.pool}", file=sys.stderr)
+    _print_scores(layer, vectors, rows)
     if mapper:
         try:
-            mapped = _mapped(mapper, found, options, rows)
+            map_columns = _draw_map(mapper, vectors, options, rows)
         except KeyboardInterrupt:
-            work.status = 130
+            progress.status = 130
             print("\nvitdemo: stopped before the map was drawn; the vectors are there.", file=sys.stderr)
         except UserError as error:
-            work.status = 1
+            progress.status = 1
             print(f"\nvitdemo: {error} The vectors are there.", file=sys.stderr)
         finally:
             mapper.close()
     if flags.output:
-        files.write_vectors(flags.output, embedding.rows, found, model=vit.name, layer=layer, pooling=flags.pool, mapped=mapped)
+        files.write_vectors(flags.output, embedding.rows, vectors, model=vit.name, layer=layer, pooling=flags.pool, mapped=map_columns)
         print(f"{len(rows)} rows in {flags.output}, {len(embedding.rows) - len(rows)} files left out", file=sys.stderr)
-    return work.status
+    return progress.status
 
 
-def _say_scores(layer, vectors, rows) -> None:
+def _print_scores(layer, vectors, rows) -> None:
     from vitdemo.embeddings.maps.scores import NEIGHBOURS, score_layer
 
     distinct = [place for place, row in enumerate(rows) if row.duplicate_of is None]
@@ -158,31 +158,31 @@ def _say_scores(layer, vectors, rows) -> None:
         )
 
 
-def _mapped(mapper, vectors, options, rows):
+def _draw_map(mapper, vectors, options, rows):
     from vitdemo.embeddings.files import Mapped
     from vitdemo.embeddings.maps.atlas import Atlas, name_clusters
     from vitdemo.embeddings.maps.nearest import nearest
 
-    follow = sys.stderr.isatty()
+    show_progress = sys.stderr.isatty()
     for step in mapper.map(vectors, options):
         if isinstance(step, Atlas):
             atlas = step
-        elif follow:
+        elif show_progress:
             print(f"{CLEAR}{step.phase} {step.done}/{step.total} ", end="", file=sys.stderr, flush=True)
     names = name_clusters(atlas.clusters, [row.predictions[0].label.name if row.predictions else "" for row in rows])
-    alone = int((atlas.clusters < 0).sum())
+    noise = int((atlas.clusters < 0).sum())
     trust = "" if atlas.trust is None else f", trustworthiness {atlas.trust:.3f}"
     print(
-        f"{CLEAR if follow else ''}map in {options.dimensions} dimensions{trust}: {len(names)} clusters, {alone} photos in none",
+        f"{CLEAR if show_progress else ''}map in {options.dimensions} dimensions{trust}: {len(names)} clusters, {noise} photos in none",
         file=sys.stderr,
     )
     for cluster, name in enumerate(names):
         print(f"  {int((atlas.clusters == cluster).sum()):5}  {printable(name)}", file=sys.stderr)
-    near, _ = nearest(vectors, NEIGHBOURS)
-    return Mapped(atlas, names, [[rows[place].path for place in each] for each in near])
+    neighbours, _ = nearest(vectors, NEIGHBOURS)
+    return Mapped(atlas, names, [[rows[place].path for place in places] for places in neighbours])
 
 
-def _patches(flags, items, vit, engine, settings, layer, work: _Work) -> int:
+def _patches(flags, items, vit, engine, settings, layer, progress: _Progress) -> int:
     import numpy as np
 
     from vitdemo.embeddings import files
@@ -190,35 +190,35 @@ def _patches(flags, items, vit, engine, settings, layer, work: _Work) -> int:
 
     rows, done, shape = [], 0, None
     with tempfile.TemporaryFile(dir=settings.temp_dir) as file:
-        places = []  # of each photo that had tokens of its own
-        with work.cared_for(rows):
+        offsets = []  # file offset of each distinct photo's tokens
+        with progress.keep_results(rows):
             for row, tokens in patch_gallery(items, vit, engine, settings, layer):
                 if row.at is not None:
                     if tokens is None:
-                        file.seek(places[row.at])
+                        file.seek(offsets[row.at])
                         data = file.read(4 * int(np.prod(shape)))
                         file.seek(0, 2)
                     else:
-                        places.append(file.tell())
+                        offsets.append(file.tell())
                         shape, data = tokens.shape, np.ascontiguousarray(tokens).tobytes()
                     file.write(data)
                     done += 1
                 rows.append(row)
-                work.tell(rows)
+                progress.report(rows)
         if not done:
-            return work.status or 1
+            return progress.status or 1
         file.flush()
         print(f"{done} photos × {shape[0]} patches × {shape[1]} numbers, layer {layer}", file=sys.stderr)
         if flags.output:
-            found = np.memmap(file, np.float32, "r", shape=(done, *shape))
-            files.write_vectors(flags.output, rows, found, model=vit.name, layer=layer, pooling="patches")
+            tokens_of_photos = np.memmap(file, np.float32, "r", shape=(done, *shape))
+            files.write_vectors(flags.output, rows, tokens_of_photos, model=vit.name, layer=layer, pooling="patches")
             print(f"{done} rows in {flags.output}, {len(rows) - done} files left out", file=sys.stderr)
-    return work.status
+    return progress.status
 
 
 @contextmanager
-def _wrong_usage():
-    """A value that this model does not have, such as layer 13 of 12, is a flag that can't be used."""
+def _as_usage_error():
+    """Turn a UserError into a UsageError: a value that this model does not have, such as layer 13 of 12, is a wrong flag."""
     try:
         yield
     except UserError as error:

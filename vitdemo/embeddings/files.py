@@ -1,4 +1,4 @@
-"""Vectors written to a file: NPZ, CSV or Parquet, by its suffix; with a map's columns where there is one."""
+"""Write vectors, and the columns of a map if there is one, to an NPZ, CSV or Parquet file; the suffix of the file decides."""
 
 import csv
 import json
@@ -22,12 +22,12 @@ AXES = ("x", "y", "z")
 
 @dataclass(frozen=True, eq=False)
 class Mapped:
-    """What a map adds to a gallery's rows.
+    """The columns that a map adds to a gallery's rows.
 
     Attributes:
-        atlas: row for row.
-        names: of its clusters, cluster 0 first.
-        neighbours: the paths of each row's nearest, nearest first.
+        atlas: the map, row for row.
+        names: the clusters' names, cluster 0 first.
+        neighbours: the paths of each row's nearest neighbours, nearest first.
     """
 
     atlas: Atlas
@@ -45,12 +45,12 @@ def write_vectors(
     pooling: str,
     mapped: Mapped | None = None,
 ) -> None:
-    """Write vectors as .npz, .csv or .parquet, by the file's suffix.
+    """Write vectors as .npz, .csv or .parquet; the suffix of the file decides.
 
     Args:
-        rows: one for each file; those with an error stand in .csv and .parquet only.
+        rows: one per file; rows with an error are written to .csv and .parquet only.
         vectors: (rows without an error, width), row for row, or (…, patches, width) for .npz and .parquet.
-        mapped: row for row like the vectors.
+        mapped: the map's columns, row for row like the vectors.
 
     Raises: UserError for another suffix, patches in .csv, or a path that can't be written.
     """
@@ -63,19 +63,19 @@ def write_vectors(
 
 
 def check_output(path: Path, pooling: str = "cls") -> None:
-    """See that vectors can be written there, and make the folders on the way.
+    """Check that vectors can be written to a path, and create its folders.
 
-    Raises: UserError for a suffix that is none of ours, or a place that can't be written.
+    Raises: UserError for an unknown suffix, or a path that can't be written.
     """
     check_suffix(path, pooling)
     check_writable(path)
 
 
 def check_suffix(path: Path, pooling: str = "cls") -> None:
-    """Raises: UserError for a suffix that is none of ours, or can't hold what is asked for."""
-    fitting = [each for each in WRITERS if pooling != "patches" or each != ".csv"]
-    if path.suffix.lower() not in fitting:
-        raise UserError(f"{path.name} must end in {' or '.join(fitting)}{' for patches' if pooling == 'patches' else ''}.")
+    """Check the suffix of a file name. Raises: UserError for an unknown suffix, or one that can't hold this pooling."""
+    suffixes = [suffix for suffix in WRITERS if pooling != "patches" or suffix != ".csv"]
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"{path.name} must end in {' or '.join(suffixes)}{' for patches' if pooling == 'patches' else ''}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,17 +92,17 @@ class _Table:
         return [row for row in self.rows if row.error is None]
 
     def map_columns(self) -> dict[str, Sequence]:
-        """What is known of each row that has vectors; nothing without a map."""
+        """The map's columns for each row with a vector; no columns without a map."""
         if self.mapped is None:
             return {}
-        atlas, first = self.mapped.atlas, [row.predictions[0] if row.predictions else None for row in self.done]
+        atlas, best = self.mapped.atlas, [row.predictions[0] if row.predictions else None for row in self.done]
         return {
             "label": [row.folder for row in self.done],
-            "prediction": [each.label.name if each else "" for each in first],
-            "probability": np.array([each.probability if each else np.nan for each in first], np.float32),
+            "prediction": [prediction.label.name if prediction else "" for prediction in best],
+            "probability": np.array([prediction.probability if prediction else np.nan for prediction in best], np.float32),
             **dict(zip(AXES, atlas.positions.T, strict=False)),
             "cluster": atlas.clusters,
-            "cluster_name": [self.mapped.names[each] if each >= 0 else "" for each in atlas.clusters],
+            "cluster_name": [self.mapped.names[cluster] if cluster >= 0 else "" for cluster in atlas.clusters],
             "membership": atlas.membership,
             "neighbours": self.mapped.neighbours,
         }
@@ -124,7 +124,7 @@ def _write_npz(path: Path, table: _Table) -> None:
 def _write_csv(path: Path, table: _Table) -> None:
     columns = {"path": [row.path for row in table.done], "sha256": [row.sha256 for row in table.done], **table.map_columns()}
     if table.mapped:
-        columns["neighbours"] = [json.dumps(list(each), ensure_ascii=False) for each in columns["neighbours"]]
+        columns["neighbours"] = [json.dumps(list(paths), ensure_ascii=False) for paths in columns["neighbours"]]
     width = table.vectors.shape[1] if len(table.done) else 0
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
@@ -146,19 +146,19 @@ def _write_parquet(path: Path, table: _Table) -> None:
         first = next(parts)
         with pyarrow.parquet.ParquetWriter(file, first.schema) as writer:
             writer.write_table(first)
-            for each in parts:
-                writer.write_table(each)
+            for part in parts:
+                writer.write_table(part)
 
 
 def as_table(rows: Sequence[EmbeddingRow], vectors: np.ndarray, *, model: str, layer: int | str, pooling: str) -> "pa.Table":
-    """Rows and their vectors, as of `write_vectors`, in the one schema that all Parquet of this app has."""
+    """Rows and their vectors as a table, in the same schema for local and Ray runs. Arguments as `write_vectors`."""
     import pyarrow as pa
 
     return pa.concat_tables(_parquet_parts(_Table(rows, vectors, model, str(layer), pooling, None)))
 
 
 def _parquet_parts(table: _Table) -> "Iterator[pa.Table]":
-    """The table some rows at a time, at least once."""
+    """Yield the table in parts of 256 rows; at least one part, even without rows."""
     import pyarrow as pa
 
     numbers = iter(range(len(table.done)))
@@ -199,7 +199,7 @@ def _parquet_row(row: EmbeddingRow, place: int | None, table: _Table, columns: d
 def _cell(value: object) -> object:
     if isinstance(value, str):
         return as_utf8(value)
-    return [as_utf8(each) for each in value] if isinstance(value, list | tuple) else value.item()
+    return [as_utf8(text) for text in value] if isinstance(value, list | tuple) else value.item()
 
 
 WRITERS = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}

@@ -1,4 +1,4 @@
-"""`python -m vitdemo map`: the map of what `embed --engine ray` wrote, of any size, as Parquet or as one page."""
+"""`python -m vitdemo map`: draw a map of any number of vectors from `embed --engine ray`, as Parquet or as one HTML page."""
 
 import argparse
 import sys
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from vitdemo.embeddings.maps.large import LargeAtlas
 
 SUFFIXES = (".parquet", ".html")
-NEIGHBOURS = 5  # of each photo, in what is written
-MIN_SAMPLE_ROWS = 100  # rows of a sample
+NEIGHBOURS = 5  # per photo, in the output file
+MIN_SAMPLE_ROWS = 100
 DEFAULT_SAMPLE_ROWS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
 class LargeMap:
-    """A finished map, and what it is of.
+    """A finished map and its collection.
 
     Attributes:
-        names: of its clusters.
-        neighbours: (n, 5) rows of each photo's nearest, −1 for none.
-        remote: (n,) their mean distance.
+        drawn: the map.
+        names: the clusters' names, cluster 0 first.
+        neighbours: (n, 5) row numbers of each photo's nearest neighbours, −1 for none.
+        remote: (n,) each photo's mean distance to these neighbours.
     """
 
     collection: "Collection"
@@ -42,7 +43,7 @@ class LargeMap:
 
     @property
     def said(self) -> str:
-        """How it was laid out."""
+        """A text that says how many photos were sampled and how many were placed afterwards."""
         count, sampled = len(self.drawn.sampled), int(self.drawn.sampled.sum())
         if sampled == count:
             return f"laid out by all {count:,} photos"
@@ -50,10 +51,10 @@ class LargeMap:
 
 
 def add(commands, page: Callable[[LargeMap, int, Settings], str]) -> None:
-    """Give the command line its `map` command.
+    """Add the `map` command to the command line.
 
     Args:
-        page: makes a map one HTML page, with so many pictures.
+        page: function that turns a map and a number of pictures into one HTML page.
     """
     command = commands.add_parser("map", help="the map of what embed --engine ray wrote, of any size")
     command.add_argument("folder", metavar="DIR", help="what embed --engine ray wrote; a folder or a URL")
@@ -95,40 +96,40 @@ def _map(flags: argparse.Namespace, page: Callable[[LargeMap, int, Settings], st
     if len(collection.paths) <= MIN_ROWS:
         raise UserError(f"There are {len(collection.paths)} vectors in {flags.folder}, too few for a map: embed more photos.")
     begin = time.monotonic()
-    drawn = _drawn(collection, options, flags.sample)
+    large_map = _draw_map(collection, options, flags.sample)
     if flags.output.suffix.lower() == ".html":
-        text = page(drawn, flags.pictures, settings)
+        text = page(large_map, flags.pictures, settings)
         try:
             flags.output.write_text(text, "utf-8")
         except OSError as error:
             raise unwritable(flags.output, error) from None
     else:
-        write_map(flags.output, collection, drawn.drawn, drawn.names, drawn.neighbours)
-    trust = drawn.drawn.atlas.trust
+        write_map(flags.output, collection, large_map.drawn, large_map.names, large_map.neighbours)
+    trust = large_map.drawn.atlas.trust
     print(
-        f"{drawn.said}; trustworthiness {trust:.3f}, judged by {drawn.drawn.judged:,} of them; {len(drawn.names)} clusters; "
+        f"{large_map.said}; trustworthiness {trust:.3f}, judged by {large_map.drawn.judged:,} of them; {len(large_map.names)} clusters; "
         f"{collection.left_out} photos without a vector left out; {time.monotonic() - begin:.0f} s",
         file=sys.stderr,
     )
-    for cluster, name in enumerate(drawn.names[:20]):
-        print(f"  {int((drawn.drawn.atlas.clusters == cluster).sum()):7}  {printable(name)}", file=sys.stderr)
+    for cluster, name in enumerate(large_map.names[:20]):
+        print(f"  {int((large_map.drawn.atlas.clusters == cluster).sum()):7}  {printable(name)}", file=sys.stderr)
     return 0
 
 
-def _drawn(collection: "Collection", options, sample: int) -> LargeMap:
+def _draw_map(collection: "Collection", options, sample: int) -> LargeMap:
     from vitdemo.embeddings.maps.atlas import name_clusters
     from vitdemo.embeddings.maps.large import Neighbours, draw_sampled
 
-    follow = sys.stderr.isatty()
+    show_progress = sys.stderr.isatty()
 
-    def tell(step) -> None:
-        if follow:
+    def print_step(step) -> None:
+        if show_progress:
             print(f"{CLEAR}{step.phase} {step.done}/{step.total} ", end="", file=sys.stderr, flush=True)
 
-    drawn = draw_sampled(collection.vectors, options, sample, tell)
+    drawn = draw_sampled(collection.vectors, options, sample, print_step)
     count = min(NEIGHBOURS, len(collection.paths) - 1)
-    near, distances = Neighbours(collection.vectors, options.metric).of_itself(collection.vectors, count)
-    if follow:
+    neighbours, distances = Neighbours(collection.vectors, options.metric).of_itself(collection.vectors, count)
+    if show_progress:
         print(CLEAR, end="", file=sys.stderr)
     names = name_clusters(drawn.atlas.clusters, collection.predictions)
-    return LargeMap(collection, drawn, names, near, distances.mean(1))
+    return LargeMap(collection, drawn, names, neighbours, distances.mean(1))

@@ -1,4 +1,4 @@
-"""`python -m vitdemo embed --engine ray`: any number of photos as vectors of one layer, on as many machines as there are."""
+"""`python -m vitdemo embed --engine ray`: any number of photos as vectors of one layer, on all machines of a Ray cluster."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -19,31 +19,33 @@ from vitdemo.embeddings.vectors.gallery import EmbeddingRow, not_finite
 
 @dataclass(frozen=True)
 class EmbeddingTask:
-    """A `ray_data.Task`: a photo's vector of one layer, or with the pooling `patches` all of its patches."""
+    """A `ray_data.Task` that computes each photo's vector of one layer, or, with the pooling `patches`, all its patch vectors."""
 
     layer: Layer
     pooling: str
 
     def network(self, vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor]]:
+        """The function that runs on a batch of images: images → (vectors,). Raises: as `check_layer`."""
         if self.pooling == "patches":
             return patches_after(vit, self.layer)
-        look, layer, pool = all_layers(vit), layers_of(vit).index(self.layer), pools_of(vit).index(self.pooling)
-        return lambda images: (look(images)[1][:, layer, pool],)
+        forward, layer, pool = all_layers(vit), layers_of(vit).index(self.layer), pools_of(vit).index(self.pooling)
+        return lambda images: (forward(images)[1][:, layer, pool],)
 
     def table(self, vit: Vit, looked: Sequence) -> pa.Table:
-        rows, found = [], []
-        for each in looked:
-            error = each.error
-            if not error and not torch.isfinite(each.outputs[0]).all():
-                error = not_finite(each.item)
+        """The vectors of a batch of outputs as a Parquet table; a file with an error has a row with its reason."""
+        rows, vectors = [], []
+        for output in looked:
+            error = output.error
+            if not error and not torch.isfinite(output.outputs[0]).all():
+                error = not_finite(output.item)
             if not error:
-                found.append(each.outputs[0].numpy())
-            rows.append(EmbeddingRow(each.item.name, sha256=each.sha256, error=error))
-        return as_table(rows, np.array(found), model=vit.name, layer=self.layer, pooling=self.pooling)
+                vectors.append(output.outputs[0].numpy())
+            rows.append(EmbeddingRow(output.item.name, sha256=output.sha256, error=error))
+        return as_table(rows, np.array(vectors), model=vit.name, layer=self.layer, pooling=self.pooling)
 
 
 def run(flags: argparse.Namespace) -> int:
-    """What the command does. Returns its exit status."""
+    """Run the command with Ray. Returns: the exit status."""
 
     def prepare(vit: Vit, settings: Settings) -> tuple[EmbeddingTask, dict]:
         layer = check_layer(vit, flags.layer)

@@ -1,4 +1,4 @@
-"""A model with all that belongs to it, in one folder: written beside its place, proved, and moved there only when all of it is right."""
+"""A model with everything that belongs to it, in one folder: written to a temporary folder, measured, and moved when complete."""
 
 import json
 import os
@@ -28,13 +28,19 @@ BUNDLED = ASSETS / "examples" / "gallery"
 DRAWINGS = "the drawings that come with vitdemo"
 CALIBRATION = 32  # photos for the scales of a static recipe
 TRACED = 4  # photos on which features and attention are compared
-CLOSE = 0.15  # share by which times and sizes may differ and still be taken as equal: then the recipe that agrees best is shipped
-STAGES = ("ask", "write", "quantise", "load", "compare", "time", "pack")  # in order; quantise for int8 alone, load for all others
+CLOSE = 0.15  # relative difference up to which times and sizes count as equal: then the recipe that agrees best is shipped
+STAGES = ("ask", "write", "quantise", "load", "compare", "time", "pack")  # in order; quantise only for int8, load only for the others
 
 
 @dataclass(frozen=True)
 class ExportStep:
-    """How far an export is: which of the STAGES, what is being done, and how many of how many where that is known (else 0 of 0)."""
+    """The progress of an export.
+
+    Attributes:
+        stage: one of STAGES.
+        phase: what is being done, for people.
+        done, total: how many of how many are done; 0 of 0 where the total is unknown.
+    """
 
     stage: str
     phase: str
@@ -52,16 +58,16 @@ def export(
     photos: list[Item] | None = None,
     calibration: list[Item] | None = None,
 ) -> Iterator[ExportStep | Report]:
-    """Write the bundle; a Step whenever there is something to tell, at last the Report.
+    """Export a model as a bundle. Yields an ExportStep whenever there is progress, and finally the Report.
 
     Closing the iterator, or any error, leaves nothing behind.
 
     Args:
         output: a folder that is new or empty.
-        photos: what to compare on; by default the calibration photos that served nothing else, else the bundled pictures.
-        calibration: photos to find the scales of a static int8 recipe with.
+        photos: photos to compare on; by default the calibration photos that are not used for calibration, else the bundled pictures.
+        calibration: photos from which a static int8 recipe gets its scales.
 
-    Raises: UserError for a model or place that it can't be done with.
+    Raises: UserError for a model that can't be exported, or a folder that can't be used.
     """
     check_output(output)
     serving.check(plan)
@@ -69,11 +75,11 @@ def export(
         scales, photos = _share_out(photos, calibration, plan, settings)
         source, photos = ("those that were given", photos) if photos else (DRAWINGS, find_items([BUNDLED]))
         sample = None
-        for found in parity.read_sample(photos, source, vit, engine, settings):
-            if isinstance(found, ParitySample):
-                sample = found
+        for progress in parity.read_sample(photos, source, vit, engine, settings):
+            if isinstance(progress, ParitySample):
+                sample = progress
             else:
-                yield ExportStep("ask", "Asking the original", found, len(photos))
+                yield ExportStep("ask", "Asking the original", progress, len(photos))
         work = _Work(vit, engine, plan, folder, sample, scales, settings)
         yield from work.make()
         yield ExportStep("pack", "Writing what belongs to it")
@@ -83,7 +89,7 @@ def export(
 
 
 class _Work:
-    """One export under way."""
+    """One export in progress."""
 
     def __init__(self, vit: Vit, engine: Engine, plan: Plan, folder: Path, sample: ParitySample, scales: list[Item], settings: Settings):
         self.vit, self.engine, self.plan, self.folder, self.sample = vit, engine, plan, folder, sample
@@ -102,18 +108,18 @@ class _Work:
             yield ExportStep("load", "Loading it back")
             run = runtimes.open_model(self.path, self.plan, self.outputs)
             agreement = None
-            for found in self._compare(run):
-                if isinstance(found, Agreement):
-                    agreement = found
+            for progress in self._compare(run):
+                if isinstance(progress, Agreement):
+                    agreement = progress
                 else:
-                    yield ExportStep("compare", "Comparing", found, len(self.sample.crops))
+                    yield ExportStep("compare", "Comparing", progress, len(self.sample.crops))
             yield ExportStep("time", "Timing")
             seconds = parity.time_in_turn({"torch": self._torch, "exported": self._side(run)})
             row = ReportRow(f"{self.plan.precision}", _size(self.path), agreement, seconds["exported"], shipped=True)
             self._report((row,), seconds["torch"], "", signed=False)
 
     def _quantise(self) -> Iterator[ExportStep]:
-        """All recipes from the fp32 model, measured beside it; the chosen one takes its place."""
+        """Make all recipes from the fp32 model and measure them; the chosen recipe's file becomes the model's file."""
         base = self.path.rename(self.path.with_name("fp32.onnx"))
         recipes = quantize.recipes(vnni=quantize.has_vnni(), calibrated=bool(self.scales))
         inputs = self._calibration() if self.scales else []
@@ -124,17 +130,17 @@ class _Work:
             quantize.quantize(base, files[recipe.name], recipe, inputs)
             runs[recipe.name] = runtimes.open_onnx(files[recipe.name])
         for name, run in runs.items():
-            for found in self._compare(run):
-                if isinstance(found, Agreement):
-                    agreements[name] = found
+            for progress in self._compare(run):
+                if isinstance(progress, Agreement):
+                    agreements[name] = progress
                 else:
-                    yield ExportStep("compare", f"Comparing: {name}", found, len(self.sample.crops))
+                    yield ExportStep("compare", f"Comparing: {name}", progress, len(self.sample.crops))
         yield ExportStep("time", "Timing all of them in turn")
         seconds = parity.time_in_turn({"torch": self._torch} | {name: self._side(run) for name, run in runs.items()})
         rows = [ReportRow(name, _size(files[name]), agreements[name], seconds[name]) for name in files]
         chosen = choose(rows[1:], self.plan.prefer)
-        recipe = next(each for each in recipes if each.name == chosen.name)
-        runs.clear()  # Windows can't move what is open
+        recipe = next(candidate for candidate in recipes if candidate.name == chosen.name)
+        runs.clear()  # Windows can't move an open file
         files[chosen.name].rename(self.path)
         for path in files.values():
             path.unlink(missing_ok=True)
@@ -145,11 +151,11 @@ class _Work:
         return parity.compare(self.sample, run, self.outputs[0], baked=self.plan.baked, labelled=bool(self.vit.labels))
 
     def _calibration(self) -> list[np.ndarray]:
-        """Inputs of the graph, (1, …) each."""
+        """Return the calibration photos as inputs of the graph, (1, …) each."""
         crops = [np.asarray(self.vit.preprocessing.crop(photo.image)) for photo in _readable(self.scales, self.settings)]
         if not crops:
             raise UserError("None of the photos to calibrate on can be read: give others.")
-        return [parity.inputs(each[None], self.vit.preprocessing, baked=self.plan.baked) for each in crops]
+        return [parity.inputs(crop[None], self.vit.preprocessing, baked=self.plan.baked) for crop in crops]
 
     def _side(self, run: runtimes.Runner):
         inputs = {batch: self.sample.inputs(np.arange(batch) % len(self.sample.crops), baked=self.plan.baked) for batch in parity.BATCHES}
@@ -162,7 +168,7 @@ class _Work:
     def _report(self, rows: tuple[ReportRow, ...], torch_seconds: dict[int, float], recipe: str, *, signed: bool) -> None:
         shipped = next(row for row in rows if row.shipped)
         base = next((row for row in rows if row.name == "fp32" and row is not shipped), None)
-        strange = self.sample.source == DRAWINGS and not all(self.sample.targets)  # some show nothing that it knows
+        strange = self.sample.source == DRAWINGS and not all(self.sample.targets)  # some drawings show no class of this model
         self.report = Report(
             model=self.vit.name,
             source=self.vit.source,
@@ -181,22 +187,22 @@ class _Work:
         )
 
     def _extras(self) -> dict[str, float]:
-        """The largest difference of each further output from what this app finds."""
+        """Return the largest difference of each extra output from this app's own result."""
         if len(self.outputs) == 1:
             return {}
         run, differences = runtimes.open_model(self.path, self.plan, self.outputs), dict.fromkeys(self.outputs[1:], 0.0)
         for index in range(min(TRACED, len(self.sample.crops))):
-            found = run(self.sample.inputs([index], baked=self.plan.baked))
+            results = run(self.sample.inputs([index], baked=self.plan.baked))
             tensor = torch.from_numpy(self.sample.inputs([index], baked=False))
             expected = {"features": self.engine.logits_and_features(self.vit, tensor)[1].numpy()}
             if "attention" in differences:
                 expected["attention"] = self.engine.run(lambda tensor=tensor: trace(self.vit, tensor[0])).attention[None].numpy()
             for name in differences:
-                differences[name] = max(differences[name], float(np.abs(found[name] - expected[name]).max()))
+                differences[name] = max(differences[name], float(np.abs(results[name] - expected[name]).max()))
         return differences
 
     def write_rest(self) -> None:
-        """Labels, preprocessing, the known answer, what serves it, and what explains it."""
+        """Write labels, preprocessing, the known answer, the report, the serving kits and the README."""
         formats.write_labels(self.vit, self.folder / "labels.json")
         recipe = asdict(self.vit.preprocessing) | {"input": "uint8" if self.plan.baked else "float32"}
         (self.folder / "preprocessing.json").write_text(json.dumps(recipe, indent=1) + "\n", "utf-8")
@@ -209,28 +215,28 @@ class _Work:
 
 
 def choose(rows: list[ReportRow], prefer: str) -> ReportRow:
-    """Of the int8 recipes that agree, the fastest at batch 1 or the smallest; where none agrees, the one that comes closest.
+    """Choose an int8 recipe: of those that agree, the fastest at batch 1 or the smallest; where none agrees, the closest one.
 
-    Timing is noisy: of those within 15 % of the best, the one with the best agreement.
+    Timing is noisy, so of the recipes within 15 % of the best the one with the best agreement is chosen.
     """
 
     def cost(row: ReportRow) -> float:
         return row.seconds[1] if prefer == "fastest" else row.bytes
 
-    able = [row for row in rows if row.agreement.agrees]
-    if not able:
+    agreeing = [row for row in rows if row.agreement.agrees]
+    if not agreeing:
         return max(rows, key=lambda row: (row.agreement.agreement, -row.agreement.mean))
-    best = min(map(cost, able))
-    return max((row for row in able if cost(row) <= (1 + CLOSE) * best), key=lambda row: (row.agreement.agreement, -row.agreement.mean))
+    best = min(map(cost, agreeing))
+    return max((row for row in agreeing if cost(row) <= (1 + CLOSE) * best), key=lambda row: (row.agreement.agreement, -row.agreement.mean))
 
 
 def _share_out(photos: list[Item] | None, calibration: list[Item] | None, plan: Plan, settings: Settings) -> tuple[list[Item], list[Item]]:
-    """Which photos find scales, and which are compared on: never the same. At most `compare_photos`, evenly taken."""
+    """Divide the photos into those for calibration and at most `compare_photos`, evenly taken, to compare on; they never overlap."""
     scales: list[Item] = []
     if calibration and plan.precision == "int8":
         scales = spread_evenly(calibration, min(CALIBRATION, max(1, len(calibration) // 2)))
-    taken = {(each.path, each.name) for each in scales}
-    rest = [each for each in photos or calibration or [] if (each.path, each.name) not in taken]
+    taken = {(item.path, item.name) for item in scales}
+    rest = [item for item in photos or calibration or [] if (item.path, item.name) not in taken]
     return scales, spread_evenly(rest, settings.compare_photos)
 
 

@@ -1,4 +1,4 @@
-"""`python -m vitdemo export`: a model as a bundle that runs elsewhere."""
+"""`python -m vitdemo export`: write a model as a bundle that runs elsewhere."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from vitdemo.export.plan import EXTRAS, FILES, KITS, PRECISIONS, PREFERENCES, Pl
 
 
 def add(commands) -> None:
-    """Give the command line its `export` command."""
+    """Add the `export` command to the command line."""
     command = commands.add_parser("export", help="a model as a bundle that runs elsewhere, with proof that it is the same")
     command.add_argument("--format", required=True, metavar="FORMAT", help=", ".join(FILES))
     command.add_argument("--precision", dest="number", default="fp32", metavar="P", help=f"{', '.join(PRECISIONS)} (default: fp32)")
@@ -28,7 +28,7 @@ def add(commands) -> None:
     command.add_argument("--photos", type=Path, metavar="FOLDER", help="photos to compare on (default: those of --calibrate, or drawings)")
     command.add_argument("--serve", action="append", default=[], metavar="KIT", help=f"what to serve it with: {', '.join(KITS)}")
     command.add_argument("--output", type=Path, required=True, metavar="DIR", help="a folder that is new or empty")
-    flags = [each for each in MODEL_FLAGS if each != "precision"]  # here it is the bundle's
+    flags = [flag for flag in MODEL_FLAGS if flag != "precision"]  # --precision is the bundle's in this command
     Settings.add_flags(command, (*flags, "max_upload_mb", "max_megapixels", "compare_photos"))
     command.set_defaults(run=_export)
 
@@ -42,8 +42,8 @@ def _export(flags: argparse.Namespace) -> int:
         kits=tuple(dict.fromkeys(flags.serve)),
         prefer=flags.prefer,
     )
-    settings = replace(Settings.read(flags), precision="fp32")  # the original's, whatever the app runs in
-    photos, calibration = _found(flags.photos, "--photos"), _found(flags.calibrate, "--calibrate")
+    settings = replace(Settings.read(flags), precision="fp32")  # the original always runs in fp32
+    photos, calibration = _photos_in(flags.photos, "--photos"), _photos_in(flags.calibrate, "--calibrate")
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.export import bundle, place
 
@@ -55,11 +55,11 @@ def _export(flags: argparse.Namespace) -> int:
     print(f"about {plan.expected_bytes(vit.parameters) / 1e6:.0f} MB", file=sys.stderr)
     with closing(bundle.export(vit, store.engine, plan, flags.output, settings, photos=photos, calibration=calibration)) as steps:
         report = _follow(steps)
-    _tell(report, flags.output)
+    _print_report(report, flags.output)
     return 0
 
 
-def _found(folder: Path | None, flag: str) -> list | None:
+def _photos_in(folder: Path | None, flag: str) -> list | None:
     if folder is None:
         return None
     from vitdemo.core.photos.gallery import find_items
@@ -71,31 +71,31 @@ def _found(folder: Path | None, flag: str) -> list | None:
 
 
 def _follow(steps):
-    """Tell each phase, and whoever follows the job or sits at the terminal how far it is. Returns: the last that comes, the report."""
-    phase, here = "", sys.stderr.isatty()
+    """Print each phase, with its progress on a terminal, and emit each step. Returns the report, which comes last."""
+    phase, interactive = "", sys.stderr.isatty()
     for step in steps:
         if not hasattr(step, "phase"):
-            print(file=sys.stderr, end="\n" if here and phase else "")
+            print(file=sys.stderr, end="\n" if interactive and phase else "")
             return step
         emit_event({"kind": "step"} | asdict(step))
         if step.phase != phase:
             phase = step.phase
-            print(f"{chr(10) if here else ''}{phase}", end="" if here else "\n", file=sys.stderr, flush=True)
-        if here and step.total:
+            print(f"{chr(10) if interactive else ''}{phase}", end="" if interactive else "\n", file=sys.stderr, flush=True)
+        if interactive and step.total:
             print(f"\r{phase} {step.done}/{step.total}", end="", file=sys.stderr, flush=True)
     raise AssertionError("an export ends with its report")
 
 
-def _tell(report, output: Path) -> None:
-    mine = report.shipped
+def _print_report(report, output: Path) -> None:
+    shipped = report.shipped
     if len(report.rows) > 1:
         print(f"{'':38}{'MB':>7}{'agrees':>9}{'right':>8}{'largest Δ':>11}{'1 photo':>10}{'8 photos':>10}")
         for row in report.rows:
             print(f"{'→' if row.shipped else ' '} {row.name:36}{_figures(row)}")
     else:
-        print(f"{output}: {mine.bytes / 1e6:.1f} MB, {_words(mine.agreement)}")
+        print(f"{output}: {shipped.bytes / 1e6:.1f} MB, {_sentence(shipped.agreement)}")
     for batch, seconds in report.torch_seconds.items():
-        print(f"batch {batch}: torch {1e3 * seconds:.1f} ms, {report.runtime} {1e3 * mine.seconds[batch]:.1f} ms")
+        print(f"batch {batch}: torch {1e3 * seconds:.1f} ms, {report.runtime} {1e3 * shipped.seconds[batch]:.1f} ms")
     for name, difference in report.extras.items():
         print(f"{name}: differs by {difference:.2g} at most")
     for sentence in report.warnings:
@@ -104,13 +104,13 @@ def _tell(report, output: Path) -> None:
 
 
 def _figures(row) -> str:
-    same = row.agreement
-    right = "–" if same.accuracy is None else f"{same.accuracy:.1%}"
+    parity = row.agreement
+    accuracy = "–" if parity.accuracy is None else f"{parity.accuracy:.1%}"
     times = "".join(f"{1e3 * seconds:7.1f} ms" for seconds in row.seconds.values())
-    return f"{row.bytes / 1e6:7.1f}{same.agreement:9.1%}{right:>8}{same.largest:11.2g}{times}"
+    return f"{row.bytes / 1e6:7.1f}{parity.agreement:9.1%}{accuracy:>8}{parity.largest:11.2g}{times}"
 
 
-def _words(same) -> str:
-    what = "the same first class" if same.top5 is not None else "the same features"
-    right = f", accuracy {same.accuracy:.1%} (the original {same.accuracy_before:.1%})" if same.accuracy is not None else ""
-    return f"{what} on {same.agreement:.1%} of {same.photos} photos, outputs differ by {same.largest:.2g} at most{right}"
+def _sentence(parity) -> str:
+    what = "the same first class" if parity.top5 is not None else "the same features"
+    accuracy = f", accuracy {parity.accuracy:.1%} (the original {parity.accuracy_before:.1%})" if parity.accuracy is not None else ""
+    return f"{what} on {parity.agreement:.1%} of {parity.photos} photos, outputs differ by {parity.largest:.2g} at most{accuracy}"

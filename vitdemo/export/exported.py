@@ -1,4 +1,4 @@
-"""A bundle as its users run it: a `Classifier` of core's, answered by the format's own runtime."""
+"""A bundle loaded back as its users run it: a core `Classifier` that calls the format's own runtime."""
 
 import json
 from dataclasses import dataclass
@@ -17,12 +17,14 @@ from vitdemo.export.report import Report
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """An exported model, loaded.
+    """A loaded exported model.
 
     Attributes:
-        name: its file's.
-        runtime: what runs it, with its version.
-        baked: its graph takes uint8 crops.
+        name: name of its file.
+        runtime: name and version of the runtime.
+        baked: whether its graph takes uint8 crops.
+        output: name of the graph's main output.
+        run: the runtime's function from a batch to outputs by name.
     """
 
     name: str
@@ -34,18 +36,18 @@ class Exported:
     run: runtimes.Runner
 
     def logits(self, batch: torch.Tensor) -> torch.Tensor:
-        """(images, 3, height, width) float32, preprocessed → (images, classes), or (images, width) of features."""
+        """Run preprocessed images (images, 3, height, width) float32 → (images, classes), or features (images, width)."""
         inputs = self._crops(batch) if self.baked else batch.cpu().numpy()
         return torch.from_numpy(self.run(np.ascontiguousarray(inputs))[self.output])
 
     def _crops(self, batch: torch.Tensor) -> np.ndarray:
-        """The pixels that were normalised, (images, height, width, 3) uint8."""
-        mean, std = (torch.tensor(each)[:, None, None] for each in (self.preprocessing.mean, self.preprocessing.std))
+        """Undo the normalisation: return the pixels, (images, height, width, 3) uint8."""
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.preprocessing.mean, self.preprocessing.std))
         return ((batch.cpu() * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
 
 
 def load(folder: Path) -> Exported:
-    """The model of a bundle that this app wrote.
+    """Load the model of a bundle that this app wrote.
 
     Raises: UserError where it can't be loaded.
     """
@@ -54,7 +56,7 @@ def load(folder: Path) -> Exported:
         labels = tuple(Label(**row) for row in json.loads((folder / "labels.json").read_text("utf-8")))
         recipe = json.loads((folder / "preprocessing.json").read_text("utf-8"))
         del recipe["input"]
-        preprocessing = Preprocessing(**{name: tuple(each) if isinstance(each, list) else each for name, each in recipe.items()})
+        preprocessing = Preprocessing(**{name: tuple(value) if isinstance(value, list) else value for name, value in recipe.items()})
         outputs = output_names(labels, report.plan)
         run = runtimes.open_model(folder / report.plan.file, report.plan, outputs)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):

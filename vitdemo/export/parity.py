@@ -1,4 +1,4 @@
-"""Does the exported model give the same answers as the one it came from, and how fast? Measured side by side, in one run."""
+"""Does the exported model give the same answers as the original, and how fast? Both are measured in turn, in one run."""
 
 import statistics
 import time
@@ -19,23 +19,23 @@ from vitdemo.core.photos.prefetch import photos_ahead
 from vitdemo.core.photos.preprocessing import Preprocessing
 from vitdemo.export.runtimes import Runner
 
-AGREES = 0.95  # share of photos with the same first class from which on a model agrees with its original
-LOSS = 0.015  # accuracy that it may lose, where labels are at hand
-NEAR = 0.99  # cosine similarity from which on two feature vectors agree
+AGREES = 0.95  # share of photos with the same top-1 class from which an exported model agrees with its original
+LOSS = 0.015  # accuracy that an exported model may lose, where there are labels
+NEAR = 0.99  # cosine similarity from which two feature vectors agree
 BATCHES = (1, 8)
-ROUNDS, PATIENCE = 7, 30.0  # times each side is timed in turn; no more rounds after so many seconds
+ROUNDS, PATIENCE = 7, 30.0  # timed rounds; seconds after which no new round begins
 
 
 @dataclass(frozen=True, eq=False)
 class ParitySample:
-    """Photos to compare on, as the model sees them, with the original's answers.
+    """Cropped photos to compare on, with the original's answers.
 
     Attributes:
         crops: (photos, height, width, 3) uint8.
         preprocessing: the model's own.
-        answers: (photos, classes), the original's logits, or features.
-        targets: for each photo the classes that its folder names; empty where it names none.
-        source: what the photos are, for people to read.
+        answers: the original's logits (photos, classes), or features (photos, width).
+        targets: for each photo the classes that its folder's name stands for; empty where it stands for none.
+        source: a description of the photos, for people.
     """
 
     crops: np.ndarray
@@ -45,18 +45,18 @@ class ParitySample:
     source: str
 
     def inputs(self, indices: Iterable[int], *, baked: bool) -> np.ndarray:
-        """Some of the photos as the exported graph takes them."""
+        """Return the photos at these indices as the exported graph takes them."""
         return inputs(self.crops[list(indices)], self.preprocessing, baked=baked)
 
 
 def inputs(crops: np.ndarray, preprocessing: Preprocessing, *, baked: bool) -> np.ndarray:
-    """Crops as the exported graph takes them: as they are where preprocessing is baked in, else normalised."""
+    """Return crops as the exported graph takes them: unchanged where preprocessing is baked in, else normalised."""
     return crops if baked else normalised(crops, preprocessing)
 
 
 def normalised(crops: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """(photos, height, width, 3) uint8 → (photos, 3, height, width) float32"""
-    return torch.stack([preprocessing.normalised(Image.fromarray(each)) for each in crops]).numpy()
+    """Normalise crops (photos, height, width, 3) uint8 → (photos, 3, height, width) float32."""
+    return torch.stack([preprocessing.normalised(Image.fromarray(crop)) for crop in crops]).numpy()
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Agreement:
     """How close the exported model is to its original.
 
     Attributes:
-        photos: how many were compared.
-        largest, mean: of the differences between logits, or features.
-        agreement: share of photos with the same first class; of features, with a cosine similarity of 0.99 or more.
-        top5: share of photos with the same five classes in the same order; None for features.
-        accuracy, accuracy_before: share of labelled photos whose first class is right, exported and original; None without labels.
-        labelled: how many photos have a label.
+        photos: number of photos compared.
+        largest, mean: largest and mean difference between logits, or features.
+        agreement: share of photos with the same top-1 class; for features, with a cosine similarity of 0.99 or more.
+        top5: share of photos with the same top five classes in the same order; None for features.
+        accuracy, accuracy_before: top-1 accuracy on the labelled photos, exported and original; None without labels.
+        labelled: number of photos with a label.
     """
 
     photos: int
@@ -83,14 +83,15 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
+        """Whether enough photos have the same top-1 class, and the accuracy is kept."""
         kept = self.accuracy is None or self.accuracy >= self.accuracy_before - LOSS - 1e-9
         return self.agreement >= AGREES and kept
 
 
 def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settings: Settings) -> Iterator[int | ParitySample]:
-    """The photos among the items, with the original's answers; after each photo their number, at last the Sample.
+    """Read the photos and run the original on them. Yields the number of photos done after each batch, and finally the ParitySample.
 
-    Raises: UserError where none of them can be read.
+    Raises: UserError where none of the photos can be read.
     """
     preprocessing, named = vit.preprocessing, classes_named(vit.labels)
     crops, targets = [], []
@@ -100,7 +101,7 @@ def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settin
             targets.append(named.get(normalise_name(ready.item.folder), frozenset()))
     if not crops:
         raise UserError("None of the photos to compare on can be read: give others.")
-    if sum(map(bool, targets)) < len(targets) / 2:  # a few folders whose names happen to be classes
+    if sum(map(bool, targets)) < len(targets) / 2:  # only a few folder names happen to be classes
         targets = [frozenset()] * len(targets)
     stacked, answers = np.stack(crops), []
     for part in _parts(len(crops)):
@@ -110,17 +111,17 @@ def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settin
 
 
 def compare(sample: ParitySample, run: Runner, output: str, *, baked: bool, labelled: bool) -> Iterator[int | Agreement]:
-    """Run the exported model on the sample; after each batch the photos done, at last the Agreement.
+    """Run the exported model on the sample. Yields the number of photos done after each batch, and finally the Agreement.
 
     Args:
-        output: the name of the output that stands for the answer.
-        labelled: the answers are logits, not features.
+        output: name of the output to compare.
+        labelled: whether the answers are logits, not features.
     """
-    found = []
+    answers = []
     for part in _parts(len(sample.crops)):
-        found.append(run(sample.inputs(part, baked=baked))[output])
-        yield sum(map(len, found))
-    yield agreement(sample, np.concatenate(found), labelled)
+        answers.append(run(sample.inputs(part, baked=baked))[output])
+        yield sum(map(len, answers))
+    yield agreement(sample, np.concatenate(answers), labelled)
 
 
 def _parts(count: int) -> Iterator[range]:
@@ -129,7 +130,7 @@ def _parts(count: int) -> Iterator[range]:
 
 
 def agreement(sample: ParitySample, found: np.ndarray, labelled: bool) -> Agreement:
-    """The exported model's answers (photos, classes) beside the original's."""
+    """Compare the exported model's answers `found` (photos, classes) with the original's."""
     before = sample.answers
     difference = np.abs(found - before)
     if not labelled:
@@ -151,10 +152,10 @@ def agreement(sample: ParitySample, found: np.ndarray, labelled: bool) -> Agreem
 
 
 def time_in_turn(sides: dict[str, Callable[[int], object]]) -> dict[str, dict[int, float]]:
-    """Median seconds of each side at each batch size; the sides take turns, after one round that doesn't count.
+    """Return the median seconds of each side at each batch size. The sides take turns; the first round is a warm-up.
 
     Args:
-        sides: name → what runs that side on so many photos.
+        sides: name → function that runs that side on a batch of the given size.
     """
     medians: dict[str, dict[int, float]] = {name: {} for name in sides}
     for batch in BATCHES:
@@ -168,6 +169,6 @@ def time_in_turn(sides: dict[str, Callable[[int], object]]) -> dict[str, dict[in
                     seconds[name].append(time.perf_counter() - start)
             if number and time.perf_counter() - begin > PATIENCE:
                 break
-        for name, each in seconds.items():
-            medians[name][batch] = statistics.median(each)
+        for name, times in seconds.items():
+            medians[name][batch] = statistics.median(times)
     return medians

@@ -1,4 +1,4 @@
-"""Where a bundle goes: a folder that is new or empty, filled beside its place and moved there whole."""
+"""The output folder of a bundle, which must be new or empty: the bundle is written in a temporary folder next to it, then moved there."""
 
 import errno
 import os
@@ -11,13 +11,13 @@ from pathlib import Path
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import unwritable
 
-MIN_FREE_BYTES = 1_000_000  # bytes: a disk with less room is full
+MIN_FREE_BYTES = 1_000_000  # a disk with less free space counts as full
 
 
 def check_output(output: Path) -> None:
-    """See that a bundle can be written there, better before the work than after it.
+    """Check that a bundle can be written to this folder, before the work begins.
 
-    Raises: UserError for a place that is taken or can't be written.
+    Raises: UserError for a folder that holds files or can't be written.
     """
     try:
         if output.exists() and not output.is_dir():
@@ -33,9 +33,9 @@ def check_output(output: Path) -> None:
 
 @contextmanager
 def beside(output: Path, needed: int) -> Iterator[Path]:
-    """A new folder beside the bundle's place, on the same disk, which is gone afterwards unless it was moved.
+    """Yield a temporary folder next to the output folder, on the same disk. It is deleted afterwards unless it was moved.
 
-    Raises: UserError where the disk has less room than `needed` bytes, or fills up.
+    Raises: UserError where the disk has less free space than `needed` bytes, or fills up.
     """
     parent = output.absolute().parent
     if shutil.disk_usage(parent).free < needed:
@@ -46,7 +46,7 @@ def beside(output: Path, needed: int) -> Iterator[Path]:
         yield folder
     except Exception as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if full or shutil.disk_usage(parent).free < MIN_FREE_BYTES:  # torch and safetensors say it in errors of their own
+        if full or shutil.disk_usage(parent).free < MIN_FREE_BYTES:  # torch and safetensors raise errors of their own
             raise UserError(f"The disk of {parent} is full, and nothing was kept: make room, or choose another place.") from None
         raise unwritable(output, error) if isinstance(error, OSError) else error from None
     finally:
@@ -54,7 +54,10 @@ def beside(output: Path, needed: int) -> Iterator[Path]:
 
 
 def move(folder: Path, output: Path) -> None:
-    """To its place, if that is still free: two exports may have been on their way there."""
+    """Move the temporary folder to the output folder, if that is still free: another export may have filled it meanwhile.
+
+    Raises: UserError where the output folder is no longer empty.
+    """
     try:
         if output.is_dir():
             output.rmdir()

@@ -1,8 +1,8 @@
-"""int8 for ONNX: several recipes are made, measured beside fp32, and one of those that agree is shipped.
+"""int8 for ONNX: make several recipes, compare them with fp32, and ship one of those that agree.
 
-No single recipe is safe for a ViT: the inputs of the MLP's second layer (`fc2`) have outliers that one scale for a whole tensor can't hold.
-So there are recipes that leave these layers in fp32, or give each block of 64 weights and inputs a scale of its own (weight-only). Signed
-weights are faster and finer where the processor multiplies bytes without saturation (VNNI), and wrong elsewhere.
+No single recipe is safe for a ViT: the inputs of the MLP's second layer (`fc2`) have outliers that one scale per tensor can't represent.
+So some recipes leave these layers in fp32, or give each block of 64 weights and inputs a scale of its own (weight-only). Signed weights
+are faster and more precise where the processor multiplies bytes without saturation (VNNI), and wrong elsewhere.
 """
 
 import logging
@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-LINEAR = ["MatMul", "Gemm"]
+LINEAR = ["MatMul", "Gemm"]  # node types of linear layers
 WEIGHT_BLOCK = 64  # weights that share a scale in a weight-only layer
-SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes the module that a node comes from
+SCOPES = "pkg.torch.onnx.name_scopes"  # metadata key under which the exporter stores a node's module
 
 
 @dataclass(frozen=True)
 class QuantizationRecipe:
-    """One way to int8.
+    """One way to quantise to int8.
 
     Attributes:
-        name: what tables call it.
-        kind: `dynamic` finds the scales of inputs while it runs, `static` brings them along, `weights` rounds weights alone.
+        name: its name in tables.
+        kind: `dynamic` computes the scales of inputs at run time, `static` stores calibrated scales, `weights` rounds weights only.
         signed: signed weights, which need a processor with VNNI.
-        weight_only: layers of each block that are weight-only instead, such as fc2.
-        late_fc2: the MLPs' second layers in the later half of the network stay in fp32.
+        weight_only: layers of each block's MLP that are weight-only instead, such as fc2.
+        late_fc2: whether the MLPs' second layers in the later half of the network stay in fp32.
     """
 
     name: str
@@ -39,24 +39,24 @@ class QuantizationRecipe:
 
 
 def recipes(*, vnni: bool, calibrated: bool) -> list[QuantizationRecipe]:
-    """What is worth trying on a processor with or without VNNI, with or without photos to calibrate on."""
+    """List the recipes worth trying on a processor with or without VNNI, with or without calibration photos."""
     word = "signed" if vnni else "unsigned"
-    found = [
+    candidates = [
         QuantizationRecipe(f"dynamic, {word}", "dynamic", vnni),
         QuantizationRecipe(f"dynamic, {word}, later fc2 in fp32", "dynamic", vnni, late_fc2=True),
         QuantizationRecipe(f"dynamic, {word}, fc2 weight-only", "dynamic", vnni, ("fc2",)),
         QuantizationRecipe(f"dynamic, {word}, MLP weight-only", "dynamic", vnni, ("fc1", "fc2")),
     ]
     if vnni:
-        found.append(QuantizationRecipe("dynamic, unsigned, fc2 weight-only", "dynamic", weight_only=("fc2",)))
-    found.append(QuantizationRecipe("weight-only", "weights"))
+        candidates.append(QuantizationRecipe("dynamic, unsigned, fc2 weight-only", "dynamic", weight_only=("fc2",)))
+    candidates.append(QuantizationRecipe("weight-only", "weights"))
     if calibrated:
-        found.append(QuantizationRecipe("static, fc2 weight-only", "static", vnni, ("fc2",)))
-    return found
+        candidates.append(QuantizationRecipe("static, fc2 weight-only", "static", vnni, ("fc2",)))
+    return candidates
 
 
 def has_vnni() -> bool:
-    """Whether this processor multiplies bytes without saturation. Where the system doesn't tell, no is safe."""
+    """Return whether this processor multiplies bytes without saturation; False, the safe answer, where the system doesn't report it."""
     try:
         return "vnni" in Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -64,7 +64,7 @@ def has_vnni() -> bool:
 
 
 def quantize(source: Path, target: Path, recipe: QuantizationRecipe, calibration: list[np.ndarray] = ()) -> None:
-    """Write the fp32 model at `source` by a recipe.
+    """Quantise the fp32 model at `source` by a recipe, and write it to `target`.
 
     Args:
         calibration: inputs of the graph, (1, …) each, for a static recipe.
@@ -73,16 +73,16 @@ def quantize(source: Path, target: Path, recipe: QuantizationRecipe, calibration
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 
         model = onnx.load(source)
-        del model.graph.value_info[:]  # the exporter's shapes are symbolic, and the quantiser stumbles over them
+        del model.graph.value_info[:]  # the exporter's shapes are symbolic, and the quantiser fails on them
         if recipe.kind == "weights":
             _weight_only(model, target, leave=())
             return
         blocks = nodes_of(model, recipe.weight_only)
-        second = nodes_of(model, ("fc2",)) if recipe.late_fc2 else []
+        fc2 = nodes_of(model, ("fc2",)) if recipe.late_fc2 else []
         options = {
             "op_types_to_quantize": LINEAR,
             "per_channel": True,
-            "nodes_to_exclude": blocks + second[len(second) // 2 :],
+            "nodes_to_exclude": blocks + fc2[len(fc2) // 2 :],
             "extra_options": {"MatMulConstBOnly": True},
         }
         if recipe.kind == "dynamic":
@@ -92,23 +92,23 @@ def quantize(source: Path, target: Path, recipe: QuantizationRecipe, calibration
             form = {"quant_format": QuantFormat.QDQ, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
             quantize_static(model, target, _Reader(calibration), reduce_range=seven_bits, **form, **options)
         if blocks:
-            half_way = onnx.load(target)
-            names = {node.name for node in half_way.graph.node if node.op_type in LINEAR}
-            _weight_only(half_way, target, leave=names - set(blocks))
+            partial = onnx.load(target)
+            names = {node.name for node in partial.graph.node if node.op_type in LINEAR}
+            _weight_only(partial, target, leave=names - set(blocks))
 
 
 def nodes_of(model: onnx.ModelProto, layers: tuple[str, ...]) -> list[str]:
-    """The names of the nodes of these layers of every block's MLP, in order."""
+    """Return the names of the nodes of these layers of every block's MLP, in order."""
 
-    def is_one(node: onnx.NodeProto) -> bool:
-        scopes = next((each.value for each in node.metadata_props if each.key == SCOPES), "")
+    def in_layers(node: onnx.NodeProto) -> bool:
+        scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "")
         return node.op_type in LINEAR and any(f".mlp.{layer}'" in scopes for layer in layers)
 
-    return [node.name for node in model.graph.node if is_one(node)]
+    return [node.name for node in model.graph.node if in_layers(node)]
 
 
 def _weight_only(model: onnx.ModelProto, target: Path, leave: Iterable[str]) -> None:
-    """8-bit weights with a scale for each block; inputs are rounded block by block as they come (accuracy level 4)."""
+    """Round weights to 8 bits with a scale per block; inputs are rounded block by block at run time (accuracy level 4)."""
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     quantizer = MatMulNBitsQuantizer(
@@ -119,18 +119,19 @@ def _weight_only(model: onnx.ModelProto, target: Path, leave: Iterable[str]) -> 
 
 
 class _Reader:
-    """What onnxruntime's calibration asks for its inputs."""
+    """The source of inputs for onnxruntime's calibration."""
 
     def __init__(self, inputs: list[np.ndarray]):
         self._inputs: Iterator[np.ndarray] = iter(inputs)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(({"image": each} for each in self._inputs), None)
+        """Return the next input by name, or None after the last one."""
+        return next(({"image": image} for image in self._inputs), None)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """onnxruntime's quantisers set up the root logger when they are imported, and tell of every node."""
+    """Silence onnxruntime's quantisers: they configure the root logger on import, and log every node."""
     root = logging.getLogger()
     level, handlers, disabled = root.level, root.handlers[:], logging.root.manager.disable
     logging.disable(logging.WARNING)

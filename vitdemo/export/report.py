@@ -1,4 +1,4 @@
-"""What was measured about an export: as JSON for programs, as a page that needs nothing else for people."""
+"""The measured report of an export: as JSON for programs, and as a self-contained HTML page for people."""
 
 import json
 import platform
@@ -16,14 +16,14 @@ _jinja = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefi
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One model among those measured: the exported one, what it is made from, or an int8 recipe.
+    """One measured model: the exported one, the fp32 model it is made from, or an int8 recipe.
 
     Attributes:
-        name: what the table calls it.
-        bytes: its file's size.
-        agreement: with the original, on the photos.
-        seconds: median per batch, by batch size.
-        shipped: it is the one in the bundle.
+        name: its name in the table.
+        bytes: size of its file.
+        agreement: how well it agrees with the original on the photos.
+        seconds: batch size → median seconds per batch.
+        shipped: whether it is the model in the bundle.
     """
 
     name: str
@@ -35,18 +35,18 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class Report:
-    """What is known about an export.
+    """Everything measured about an export.
 
     Attributes:
-        model, source, parameters: the original's.
-        plan: what was asked for.
+        model, source, parameters: name, origin of the weights, and number of parameters of the original.
+        plan: the options of the export.
         recipe: the int8 recipe that was shipped; empty for other precisions.
-        rows: the shipped model, and for int8 fp32 and all recipes tried.
-        torch_seconds: median per batch of the original in torch, by batch size, timed in turn with the rows.
-        photos: what the photos were, for people to read.
-        extras: further output → its largest difference from the original's.
-        runtime, torch, device, processor, cores: where it was measured.
-        warnings: what should be known before it is used, a sentence each.
+        rows: the shipped model; for int8 also fp32 and all recipes tried.
+        torch_seconds: batch size → median seconds per batch of the original in torch, timed in turn with the rows.
+        photos: a description of the photos, for people.
+        extras: extra output → its largest difference from the original's.
+        runtime, torch, device, processor, cores: the software and machine of the measurement.
+        warnings: what the user should know before using the model, one sentence each.
     """
 
     model: str
@@ -67,84 +67,86 @@ class Report:
 
     @classmethod
     def read(cls, folder: Path) -> "Report":
-        """What `write` wrote. Raises: OSError, ValueError, KeyError or TypeError where it can't be used."""
-        found = json.loads((folder / "report.json").read_text("utf-8"))
-        del found["file"]
-        plan = {name: tuple(each) if isinstance(each, list) else each for name, each in found["plan"].items()}
-        rows = [row | {"agreement": Agreement(**row["agreement"]), "seconds": _by_batch(row["seconds"])} for row in found["rows"]]
-        seconds, sentences = _by_batch(found["torch_seconds"]), tuple(found["warnings"])
+        """Read the report that `write` wrote. Raises: OSError, ValueError, KeyError or TypeError where it is missing or invalid."""
+        content = json.loads((folder / "report.json").read_text("utf-8"))
+        del content["file"]
+        plan = {name: tuple(value) if isinstance(value, list) else value for name, value in content["plan"].items()}
+        rows = [row | {"agreement": Agreement(**row["agreement"]), "seconds": _by_batch(row["seconds"])} for row in content["rows"]]
+        seconds, sentences = _by_batch(content["torch_seconds"]), tuple(content["warnings"])
         parts = {"plan": Plan(**plan), "rows": tuple(ReportRow(**row) for row in rows), "torch_seconds": seconds, "warnings": sentences}
-        return cls(**found | parts)
+        return cls(**content | parts)
 
     @property
     def shipped(self) -> ReportRow:
+        """The row of the model in the bundle."""
         return next(row for row in self.rows if row.shipped)
 
     def as_json(self) -> dict:
+        """Return the report as a dict for JSON."""
         return asdict(self) | {"file": self.plan.file}
 
     def write(self, folder: Path) -> None:
-        """report.json and report.html."""
+        """Write report.json and report.html."""
         (folder / "report.json").write_text(json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
         (folder / "report.html").write_text(render("report.html.jinja", report=self, bars=_bars(self)), "utf-8")
 
 
 def _by_batch(seconds: dict[str, float]) -> dict[int, float]:
-    return {int(batch): each for batch, each in seconds.items()}
+    return {int(batch): median for batch, median in seconds.items()}
 
 
 def concerns(shipped: ReportRow, base: ReportRow | None, *, signed: bool, strange: bool) -> tuple[str, ...]:
-    """What has to be said of what was measured.
+    """Return warnings about the measured model, one sentence each.
 
     Args:
         base: fp32 in the same format, where it was measured.
-        signed: it needs a processor with VNNI.
-        strange: it was compared on drawings that the model was not made for.
+        signed: the model needs a processor with VNNI.
+        strange: the model was compared on drawings, and it was not made for drawings.
     """
-    found, mine = [], shipped.agreement
+    sentences, parity = [], shipped.agreement
     better = f"fp32 ({base.bytes / 1e6:.1f} MB) or fp16" if base else "fp32"
-    if mine.agreement < AGREES:
-        found.append(f"It agrees with the original on only {mine.agreement:.1%} of the photos: {better} is the better choice.")
-    elif not mine.agrees:
-        found.append(f"Its accuracy is {mine.accuracy:.1%} instead of {mine.accuracy_before:.1%}: {better} is the better choice.")
+    if parity.agreement < AGREES:
+        sentences.append(f"It agrees with the original on only {parity.agreement:.1%} of the photos: {better} is the better choice.")
+    elif not parity.agrees:
+        sentences.append(f"Its accuracy is {parity.accuracy:.1%} instead of {parity.accuracy_before:.1%}: {better} is the better choice.")
     if base and shipped.seconds[1] > base.seconds[1]:
-        found.append(
+        sentences.append(
             f"On this machine it is slower than fp32 ({1e3 * shipped.seconds[1]:.0f} instead of {1e3 * base.seconds[1]:.0f} ms a photo): "
             "choose it for its size alone."
         )
     if signed:
-        found.append(
+        sentences.append(
             "Its signed weights are for processors with VNNI, as this one has: on others its answers differ, as the known answer shows: "
             "export it anew on such a one."
         )
     if strange:
         recipe = ", and a faster int8 recipe may agree on them" if base else ""
-        found.append(
+        sentences.append(
             "It was compared on drawings, and this model was made for other pictures: on those the figures may be better or worse"
             f"{recipe}. Export it again with some hundred photos of the kind that it will see."
         )
-    return tuple(found)
+    return tuple(sentences)
 
 
 def render(template: str, **values) -> str:
-    """A template of this room, filled; values are escaped where its name says HTML."""
+    """Fill a template of the `templates` folder; values are escaped as HTML."""
     return _jinja.get_template(template).render(**values)
 
 
 def _bars(report: Report) -> list[dict]:
-    """The chart: groups of bars with their lengths as a share of the longest."""
+    """Return the chart's groups of bars, each length as a share of the longest bar of its group."""
     shipped, groups = report.shipped, []
-    for batch, before in report.torch_seconds.items():
-        pair = {f"torch on {report.device}": before, report.runtime: shipped.seconds[batch]}
+    for batch, seconds in report.torch_seconds.items():
+        pair = {f"torch on {report.device}": seconds, report.runtime: shipped.seconds[batch]}
         groups.append(_group(f"Time for {batch} photo{'s' * (batch > 1)}", pair, lambda value: f"{1e3 * value:.1f} ms"))
     sizes = {"fp32 weights": 4 * report.parameters, report.plan.file: shipped.bytes}
     groups.append(_group("Size", sizes, lambda value: f"{value / 1e6:.1f} MB"))
     return groups
 
 
-def _group(title: str, values: dict[str, float], words) -> dict:
+def _group(title: str, values: dict[str, float], as_text) -> dict:
     longest = max(values.values())
-    return {"title": title, "bars": [{"name": name, "share": each / longest, "value": words(each)} for name, each in values.items()]}
+    return {"title": title, "bars": [{"name": name, "share": value / longest, "value": as_text(value)} for name, value in values.items()]}
 
 
 def _processor() -> str:

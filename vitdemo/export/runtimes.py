@@ -1,4 +1,4 @@
-"""An exported model loaded back by the runtime that others will use for it."""
+"""Load an exported model back with the runtime that its users will use."""
 
 import warnings
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from vitdemo.export.plan import Plan
 
 Outputs = dict[str, np.ndarray]
 Runner = Callable[[np.ndarray], Outputs]
-"""A batch as the graph takes it, (batch, 3, height, width) float32 or (batch, height, width, 3) uint8 → its outputs by name."""
+"""Maps a batch as the graph takes it, (batch, 3, height, width) float32 or (batch, height, width, 3) uint8, to its outputs by name."""
 NAMES = {"safetensors": "timm", "onnx": "ONNX Runtime", "torchscript": "torch.jit", "pt2": "torch.export"}
 
 
 def open_model(path: Path, plan: Plan, outputs: tuple[str, ...]) -> Runner:
-    """The model in that file.
+    """Load the model in a file.
 
     Args:
-        outputs: what the graph's outputs are called; SafeTensors, loaded by plain timm, give the first alone.
+        outputs: names of the graph's outputs; SafeTensors, loaded by plain timm, have only the first.
     """
     if plan.format == "onnx":
         return open_onnx(path)
@@ -27,27 +27,27 @@ def open_model(path: Path, plan: Plan, outputs: tuple[str, ...]) -> Runner:
 
     def run(batch: np.ndarray) -> Outputs:
         with torch.inference_mode():
-            found = network(torch.from_numpy(batch))
-        return dict(zip(outputs, (each.numpy() for each in (found if isinstance(found, tuple | list) else (found,))), strict=True))
+            result = network(torch.from_numpy(batch))
+        return dict(zip(outputs, (tensor.numpy() for tensor in (result if isinstance(result, tuple | list) else (result,))), strict=True))
 
     return run
 
 
 def open_onnx(path: Path, threads: int = 0) -> Runner:
-    """An ONNX model on the CPU, with so many threads, or as many as there are cores."""
+    """Load an ONNX model on the CPU. `threads` 0 means one per core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would slow down what runs beside it
-    options.log_severity_level = 3  # errors
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning idle threads would slow down other work
+    options.log_severity_level = 3  # errors only
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_outputs()]
+    names = [output.name for output in session.get_outputs()]
     return lambda batch: dict(zip(names, session.run(names, {"image": batch}), strict=True))
 
 
 def version(format: str) -> str:
-    """The runtime with its version, for the report."""
+    """Return the runtime's name and version, for the report."""
     if format == "onnx":
         import onnxruntime
 
@@ -69,7 +69,7 @@ def _pt2(path: Path) -> torch.nn.Module:
 
 def _torchscript(path: Path) -> torch.nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is deprecated, the report says
+        warnings.simplefilter("ignore")  # the report says that TorchScript is deprecated
         return torch.jit.load(path, map_location="cpu")
 
 

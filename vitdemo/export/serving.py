@@ -1,4 +1,4 @@
-"""What serves a bundle: files beside the model for FastAPI, Triton, KServe, Ray Serve and TorchServe."""
+"""Serving kits of a bundle: files for FastAPI, Triton, KServe, Ray Serve and TorchServe."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ from vitdemo.core.models.vit import Vit
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES, render
 
-MODEL_NAME = "vit"  # what servers call the model
+MODEL_NAME = "vit"  # the model's name on a server
 FASTAPI = ("server.py", "requirements.txt", "Dockerfile", "compose.yaml", ".dockerignore")
 RAY = ("ray_server.py", "ray_serve.yaml", "requirements-ray.txt")
 MAX_BATCH = 32
@@ -21,23 +21,23 @@ TRITON_LABELS = "labels.txt"
 
 
 def check(plan: Plan) -> None:
-    """Raises: UserError where a kit needs a tool that is not installed."""
+    """Check that the tools that the plan's kits need are installed. Raises: UserError where one is missing."""
     if "torchserve" in plan.kits and importlib.util.find_spec(ARCHIVER) is None:
         raise UserError("TorchServe's archive is made by torch-model-archiver, which isn't installed: pip install torch-model-archiver.")
 
 
 def warnings(plan: Plan) -> tuple[str, ...]:
-    """What should be known about a format or kit, a sentence each."""
-    found = []
+    """Return warnings about the plan's format and kits, one sentence each."""
+    sentences = []
     if plan.format == "torchscript":
-        found.append("TorchScript is deprecated in torch: use pt2 (torch.export) or ONNX for anything new.")
+        sentences.append("TorchScript is deprecated in torch: use pt2 (torch.export) or ONNX for anything new.")
     if "torchserve" in plan.kits:
-        found.append("TorchServe was archived in August 2025 and gets no security patches: use FastAPI or Triton for anything new.")
-    return tuple(found)
+        sentences.append("TorchServe was archived in August 2025 and gets no security patches: use FastAPI or Triton for anything new.")
+    return tuple(sentences)
 
 
 def write(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) -> None:
-    """The files of the plan's kits.
+    """Write the files of the plan's kits.
 
     Raises: UserError where TorchServe's archiver fails.
     """
@@ -51,9 +51,9 @@ def _write_fastapi(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path)
 
 
 def _write_triton(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) -> None:
-    """A model repository: triton/vit/config.pbtxt, labels.txt and 1/model.onnx."""
+    """Write a model repository: triton/vit/config.pbtxt, labels.txt and 1/model.onnx."""
     place = folder / "triton" / MODEL_NAME
-    if place.is_dir():  # KServe's kit has it, too
+    if place.is_dir():  # written before: the kits of Triton and KServe share it
         return
     (place / "1").mkdir(parents=True)
     try:
@@ -79,7 +79,7 @@ def _write_triton(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) 
     )
     (place / "config.pbtxt").write_text(text, "utf-8")
     if vit.labels:
-        names = [" ".join(each.name.split()) or each.synset or str(each.index) for each in vit.labels]  # one line each
+        names = [" ".join(label.name.split()) or label.synset or str(label.index) for label in vit.labels]  # one line per label
         (place / TRITON_LABELS).write_text("\n".join(names) + "\n", "utf-8")
 
 
@@ -94,7 +94,7 @@ def _write_ray(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) -> 
 
 
 def _write_torchserve(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) -> None:
-    """torchserve/vit.mar, made by torch-model-archiver, and the properties to start it with."""
+    """Write torchserve/vit.mar with torch-model-archiver, and the properties file to start the server with."""
     place = folder / "torchserve"
     place.mkdir()
     shutil.copyfile(TEMPLATES / "torchserve" / "ts.properties", place / "ts.properties")

@@ -1,4 +1,4 @@
-"""`python -m vitdemo finetune`: a folder of classes in, a model that knows them out."""
+"""`python -m vitdemo finetune`: teach a model the classes in a folder of photos."""
 
 import argparse
 from dataclasses import fields
@@ -11,7 +11,7 @@ from vitdemo.finetune.recipe import PRESETS, Recipe
 
 
 def add(commands) -> None:
-    """Give the command line its `finetune` command."""
+    """Add the `finetune` command to the command line."""
     command = commands.add_parser("finetune", help="teach the model your own classes, from a folder with a sub-folder for each")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="one sub-folder a class, or train/, val/ and test/; or a zip of that")
     command.add_argument("--output", type=Path, required=True, metavar="DIR", help="the result; the same folder again goes on from there")
@@ -22,9 +22,9 @@ def add(commands) -> None:
     command.add_argument("--engine", default="local", metavar="E", help="local, or ray: a job of Ray Train (default: local)")
     command.add_argument("--address", metavar="A", help="of a Ray cluster, such as auto; without it, this machine's own")
     command.add_argument("--processes", type=int, metavar="N", help="that Ray Train starts; by default one for each GPU, or for two CPUs")
-    for each in fields(Recipe):
-        flag, meaning = "--" + each.name.replace("_", "-"), each.metadata["meaning"].replace("%", "%%")
-        command.add_argument(flag, metavar=each.name.upper(), help=f"{meaning} (default: {each.default})")
+    for setting in fields(Recipe):
+        flag, meaning = "--" + setting.name.replace("_", "-"), setting.metadata["meaning"].replace("%", "%%")
+        command.add_argument(flag, metavar=setting.name.upper(), help=f"{meaning} (default: {setting.default})")
     Settings.add_flags(command, SETTINGS)
     command.set_defaults(run=_finetune)
 

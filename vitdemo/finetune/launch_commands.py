@@ -1,4 +1,4 @@
-"""A run as it is started on another machine: the exact commands, and the file that tells `accelerate` of several GPUs."""
+"""The exact commands that start a run on another machine, and the `accelerate` config file for several GPUs."""
 
 import shlex
 from collections.abc import Mapping
@@ -6,19 +6,20 @@ from dataclasses import dataclass, fields, replace
 
 from vitdemo.finetune.recipe import UPDATE, Recipe
 
-FOLDER, OUTPUT = "PHOTOS", "MODEL"  # for what only the reader knows
+FOLDER, OUTPUT = "PHOTOS", "MODEL"  # placeholders for paths that only the reader knows
 CONFIG_NAME = "accelerate.yaml"
+# settings of the blocks, left out of the commands where only the head learns
 UNUSED_BY_HEADS = ("epochs", "lr", "layer_decay", "weight_decay", "warmup", "drop_path", "ema", "patience", "precision", "checkpointing")
 
 
 @dataclass(frozen=True)
 class LaunchCommands:
-    """The same run, by where it is started.
+    """The commands that start the same run in different ways.
 
     Attributes:
         here: in one process.
-        accelerate: in several, on one machine, with `config` beside it.
-        config: what `accelerate` is told; `num_processes` is the reader's to change.
+        accelerate: in several processes on one machine, with `config` in the current folder.
+        config: the config file of `accelerate`; the reader adapts `num_processes`.
         ray: as a job on a Ray cluster.
     """
 
@@ -29,20 +30,20 @@ class LaunchCommands:
 
 
 def launch_commands(recipe: Recipe, model: str, changes: Mapping[str, str], *, batch: int = 8, processes: int = 2) -> LaunchCommands:
-    """The commands of a run.
+    """Return the commands that start a run.
 
     Args:
-        model: as `--model` takes it.
-        changes: classes and what they are called instead; an empty name leaves the class out.
-        batch: photos at a time where the recipe leaves it open.
-        processes: that share the work. An update is made from as many photos as in one.
+        model: the value of `--model`.
+        changes: class name → new name; an empty new name leaves the class out.
+        batch: photos per batch where the recipe leaves the batch size open.
+        processes: number of processes that share the work. An update uses as many photos as in one process.
     """
     renamed = [part for old, new in changes.items() for part in ("--rename", f"{old}={new}")]
     command = ["finetune", FOLDER, "--output", OUTPUT, "--model", model]
-    alone = shlex.join([*command, *_flags(recipe), *renamed])
+    single = shlex.join([*command, *_flags(recipe), *renamed])
     shared = shlex.join([*command, *_flags(_shared(recipe, batch, processes)), *renamed])
     return LaunchCommands(
-        here=f"python -m vitdemo {alone}",
+        here=f"python -m vitdemo {single}",
         accelerate=f"accelerate launch --config_file {CONFIG_NAME} -m vitdemo {shared}",
         config=(
             f"compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nnum_machines: 1\nnum_processes: {processes}\n"
@@ -53,20 +54,20 @@ def launch_commands(recipe: Recipe, model: str, changes: Mapping[str, str], *, b
 
 
 def _shared(recipe: Recipe, batch: int, processes: int) -> Recipe:
-    """The recipe of each of several processes, whose updates together are those of one."""
+    """Adapt the recipe to several processes, so that one update of all of them uses as many photos as one process's."""
     if not recipe.blocks:
         return recipe
     size = recipe.batch_size or batch
-    each = max(1, size * (recipe.accumulate or max(1, UPDATE // size)) // processes)  # photos of an update
-    size = max(number for number in range(1, min(size, each) + 1) if each % number == 0)
-    return replace(recipe, batch_size=size, accumulate=each // size)
+    photos = max(1, size * (recipe.accumulate or max(1, UPDATE // size)) // processes)  # per update and process
+    size = max(divisor for divisor in range(1, min(size, photos) + 1) if photos % divisor == 0)
+    return replace(recipe, batch_size=size, accumulate=photos // size)
 
 
 def _flags(recipe: Recipe) -> list[str]:
-    """What differs from the usual."""
-    usual, found = Recipe(), []
-    for each in fields(Recipe):
-        value = getattr(recipe, each.name)
-        if value != getattr(usual, each.name) and (recipe.blocks or each.name not in UNUSED_BY_HEADS):
-            found += ["--" + each.name.replace("_", "-"), str(int(value)) if isinstance(value, bool) else str(value)]
-    return found
+    """Return the flags of all settings that differ from their defaults."""
+    defaults, flags = Recipe(), []
+    for setting in fields(Recipe):
+        value = getattr(recipe, setting.name)
+        if value != getattr(defaults, setting.name) and (recipe.blocks or setting.name not in UNUSED_BY_HEADS):
+            flags += ["--" + setting.name.replace("_", "-"), str(int(value)) if isinstance(value, bool) else str(value)]
+    return flags

@@ -1,4 +1,4 @@
-"""Fine-tuning in this process, from the command line's flags to the last word on the terminal."""
+"""Fine-tuning in this process, from the command line's flags to the output on the terminal."""
 
 import argparse
 import os
@@ -17,9 +17,12 @@ SETTINGS = ("model", "checkpoint", "device", "max_upload_mb", "max_megapixels")
 
 
 def learn(flags: argparse.Namespace) -> int:
-    """Fine-tune in this process, with others if it was started beside them. Returns the exit status."""
+    """Fine-tune in this process, together with others if a launcher started several. Returns the exit status.
+
+    Raises: UserError for flags, photos or folders that can't be used.
+    """
     recipe = recipe_of(flags)
-    changes = dict(_renaming(each) for each in flags.rename)
+    changes = dict(_renaming(text) for text in flags.rename)
     settings = Settings.read(argparse.Namespace(**{name: getattr(flags, name) for name in SETTINGS}))
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.photos.gallery import find_items
@@ -30,7 +33,7 @@ def learn(flags: argparse.Namespace) -> int:
     items = find_items([flags.folder])
     if not items:
         raise UserError(f"There are no photos in {flags.folder}: give a folder with one sub-folder of photos for each class.")
-    _check_renamed(changes, {each.label for each in dataset.place(items, flags.folder)[0]})
+    _check_renamed(changes, {sample.label for sample in dataset.place(items, flags.folder)[0]})
     samples, notes = dataset.place(items, flags.folder, changes)
     notes += dataset.empty_folders(flags.folder) if flags.folder.is_dir() else []
     from vitdemo.core.training.distributed import process_group
@@ -41,15 +44,15 @@ def learn(flags: argparse.Namespace) -> int:
         store = ModelStore(replace(settings, precision="fp32"))
         emit_event({"kind": "note", "text": "Loading the model …"})
         vit = store.get().result()
-        teller = _Teller() if not rank else None
-        if teller:
+        printer = _ProgressPrinter() if not rank else None
+        if printer:
             print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
             if rank is not None:
                 print(f"{_processes()} processes learn together", file=sys.stderr)
         try:
             for event in finetune(vit, store.engine, samples, recipe, output, settings, notes):
-                if teller:
-                    teller.tell(event)
+                if printer:
+                    printer.tell(event)
         except KeyboardInterrupt:
             print(f"\nvitdemo: stopped. The same command goes on after the last epoch; {_so_far(output)}", file=sys.stderr)
             return 130
@@ -61,14 +64,14 @@ def _so_far(output: Path) -> str:
 
 
 def recipe_of(flags: argparse.Namespace) -> Recipe:
-    """The recipe that the flags ask for. Raises: UsageError for a preset that is none, or a value that can't be used."""
+    """Return the recipe that the flags ask for. Raises: UsageError for an unknown preset or an invalid value."""
     if (name := flags.preset or "quick") not in PRESETS:
         raise UsageError(f"--preset is “{name}”, but it must be one of {', '.join(PRESETS)}.")
     base = PRESETS[name].recipe
-    given = {each.name: value for each in fields(Recipe) if (value := getattr(flags, each.name)) is not None}
-    if not Recipe.read(given, base).blocks:  # then these two can only be meant for the head
-        given |= {f"head_{each}": given.pop(each) for each in ("epochs", "lr") if each in given and f"head_{each}" not in given}
-    return Recipe.read(given, base)
+    values = {setting.name: value for setting in fields(Recipe) if (value := getattr(flags, setting.name)) is not None}
+    if not Recipe.read(values, base).blocks:  # only the head learns, so --epochs and --lr are meant for the head
+        values |= {f"head_{flag}": values.pop(flag) for flag in ("epochs", "lr") if flag in values and f"head_{flag}" not in values}
+    return Recipe.read(values, base)
 
 
 def _renaming(text: str) -> tuple[str, str]:
@@ -96,13 +99,14 @@ def _cuda() -> bool:
     return torch.cuda.is_available()
 
 
-class _Teller:
-    """Says on the terminal, and to whoever follows the job, what happens."""
+class _ProgressPrinter:
+    """Prints a run's events on the terminal, and emits them to the process that follows the job."""
 
     def __init__(self):
-        self._open = False  # a progress line waits for its end
+        self._open = False  # whether the last line printed is a progress line that the next line replaces
 
     def tell(self, event: dict) -> None:
+        """Emit an event, a report without its content, and print it with the method named after its kind."""
         emit_event({key: value for key, value in event.items() if event["kind"] != "report" or key == "kind"})
         getattr(self, f"_{event['kind']}")(event)
 
@@ -111,17 +115,17 @@ class _Teller:
         self._progress(f"{event['done']}/{event['total']} photos, {event['speed']:.1f} a second", over)
 
     def _data(self, event: dict) -> None:
-        totals = {split: sum(each[split] for each in event["counts"].values()) for split in ("train", "validation", "test")}
-        said = ", ".join(f"{count} for {split}" for split, count in totals.items() if count)
-        self._say(f"{len(event['classes'])} classes: {said}")
+        totals = {split: sum(counts[split] for counts in event["counts"].values()) for split in ("train", "validation", "test")}
+        summary = ", ".join(f"{count} for {split}" for split, count in totals.items() if count)
+        self._print(f"{len(event['classes'])} classes: {summary}")
         for note in event["notes"]:
-            self._say(f"vitdemo: {note}")
+            self._print(f"vitdemo: {note}")
 
     def _note(self, event: dict) -> None:
-        self._say(event["text"])
+        self._print(event["text"])
 
     def _resumed(self, event: dict) -> None:
-        self._say(f"Going on after epoch {event['epoch']} of the {event['stage']}")
+        self._print(f"Going on after epoch {event['epoch']} of the {event['stage']}")
 
     def _step(self, event: dict) -> None:
         loss = f", loss {event['loss']:.3f}" if event["done"] else ""
@@ -136,25 +140,25 @@ class _Teller:
         if event["stage"] == "head":
             self._progress(line, event["epoch"] == event["of"])
         else:
-            self._say(line + (" · best so far" if event["best"] else ""))
+            self._print(line + (" · best so far" if event["best"] else ""))
 
     def _report(self, event: dict) -> None:
         low, high = event["interval"]
         which = {"test": "test photos", "validation": "validation photos, by which the weights were chosen"}[event["asked"]]
-        self._say(f"Right on {event['right']} of {event['of']} {which}: {event['accuracy']:.1%} (95 %: {low:.1%} to {high:.1%})")
-        for name, each in event["baselines"].items():
-            self._say(f"  {name}: {each['accuracy']:.1%}")
+        self._print(f"Right on {event['right']} of {event['of']} {which}: {event['accuracy']:.1%} (95 %: {low:.1%} to {high:.1%})")
+        for name, baseline in event["baselines"].items():
+            self._print(f"  {name}: {baseline['accuracy']:.1%}")
         if event["weights_of"]["stage"] == "head" and event["recipe"]["unfreeze"] != "head":
-            self._say("The blocks brought no gain, so the head alone is kept.")
+            self._print("The blocks brought no gain, so the head alone is kept.")
         if event["peak_gpu_mb"]:
-            self._say(f"At most {event['peak_gpu_mb']:.0f} MB of the GPU's memory, in {event['precision']}")
+            self._print(f"At most {event['peak_gpu_mb']:.0f} MB of the GPU's memory, in {event['precision']}")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         print(f"{CLEAR if self._open else ''}{printable(line)}", file=sys.stderr)
         self._open = False
 
     def _progress(self, line: str, over: bool) -> None:
-        """A line that the next one takes the place of; only its end where nobody watches."""
+        """Print a line that the next line replaces; where stderr is no terminal, print it only at the end."""
         if sys.stderr.isatty():
             line = line[: shutil.get_terminal_size().columns - 1]
             print(f"{CLEAR}{line}", end="\n" if over else "", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""How to fine-tune: every switch with its default and half a sentence, and three presets by name.
+"""How to fine-tune: every setting with its default and meaning, and three named presets.
 
-Published starting points: LP-FT (Kumar et al. 2022, arXiv:2202.10054) for the order, BEiT and MAE for layer-wise rates.
+Published starting points: LP-FT (Kumar et al. 2022, arXiv:2202.10054) for training the head first, BEiT and MAE for layer-wise rates.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from vitdemo.core.errors import UsageError
 
 AUGMENTS = ("none", "light", "standard", "strong")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-UPDATE = 32  # photos an update where the recipe leaves it open
+UPDATE = 32  # photos per update where the recipe leaves it open
 
 
 def _number(kind: type, low: float, high: float) -> Callable[[str], Any]:
@@ -50,70 +50,73 @@ def _switch(text: str) -> bool:
 _switch.wanted = "1 or 0"
 
 
-def _choice(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
+def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
     return field(default=default, metadata={"parse": parse, "meaning": meaning})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What may be chosen. The command's flags and the page's boxes are made of these lines."""
+    """The settings of a fine-tuning. The command's flags and the page's input fields are generated from these fields."""
 
-    unfreeze: str = _choice("head", _unfreeze, "what learns: head, the last N blocks, gradual (a block at a time from the top), or all")
-    head_epochs: int = _choice(60, _number(int, 1, 1000), "passes over the features for the head, which comes first always")
-    epochs: int = _choice(10, _number(int, 1, 1000), "passes over the photos for the blocks, after the head")
-    head_lr: float = _choice(0.003, _number(float, 1e-7, 100), "the head's peak learning rate")
-    lr: float = _choice(1e-4, _number(float, 1e-7, 100), "the blocks' peak learning rate, of the topmost layer")
-    layer_decay: float = _choice(0.75, _number(float, 0.1, 1), "each layer's rate as a share of the one above it")
-    weight_decay: float = _choice(0.05, _number(float, 0, 1), "how strongly weights are drawn to zero")
-    warmup: float = _choice(0.1, _number(float, 0, 0.9), "share of the updates in which the rate rises")
-    batch_size: int = _choice(0, _number(int, 0, 4096), "photos at a time; 0 takes 8 on a CPU and 32 on a GPU")
-    accumulate: int = _choice(0, _number(int, 0, 1024), "batches that make one update; 0 makes it 32 photos")
-    clip: float = _choice(1.0, _number(float, 0, 1000), "largest norm of the gradients; 0 for no limit")
-    label_smoothing: float = _choice(0.1, _number(float, 0, 0.9), "how much of the certainty is taken from the true class")
-    balance: bool = _choice(True, _switch, "photos of rare classes count more, so that classes count alike")
-    augment: str = _choice("light", _word(*AUGMENTS), "how far photos are varied while blocks learn: crops, mirroring, colours")
-    views: int = _choice(0, _number(int, 0, 20), "varied copies of each photo for the head, beside the photo itself")
-    drop_path: float = _choice(0.1, _number(float, 0, 0.9), "how often the last block is skipped in training, earlier ones less")
-    ema: float = _choice(0.0, _number(float, 0, 0.99999), "decay of averaged weights, which are steadier; 0 for none")
-    patience: int = _choice(5, _number(int, 0, 1000), "epochs of the blocks without a better macro-F1 before it ends; 0 goes to the end")
-    precision: str = _choice("auto", _word(*PRECISIONS), "auto is bf16 or fp16 on a GPU and fp32 on a CPU")
-    checkpointing: bool = _choice(False, _switch, "computes parts twice to need less memory")
-    validation: float = _choice(0.2, _number(float, 0.05, 0.5), "share of each class kept for checking, where no split is given")
-    seed: int = _choice(0, _number(int, 0, 2**31 - 1), "the same seed repeats the run")
+    unfreeze: str = _setting("head", _unfreeze, "what learns: head, the last N blocks, gradual (a block at a time from the top), or all")
+    head_epochs: int = _setting(60, _number(int, 1, 1000), "passes over the features for the head, which comes first always")
+    epochs: int = _setting(10, _number(int, 1, 1000), "passes over the photos for the blocks, after the head")
+    head_lr: float = _setting(0.003, _number(float, 1e-7, 100), "the head's peak learning rate")
+    lr: float = _setting(1e-4, _number(float, 1e-7, 100), "the blocks' peak learning rate, of the topmost layer")
+    layer_decay: float = _setting(0.75, _number(float, 0.1, 1), "each layer's rate as a share of the one above it")
+    weight_decay: float = _setting(0.05, _number(float, 0, 1), "how strongly weights are drawn to zero")
+    warmup: float = _setting(0.1, _number(float, 0, 0.9), "share of the updates in which the rate rises")
+    batch_size: int = _setting(0, _number(int, 0, 4096), "photos at a time; 0 takes 8 on a CPU and 32 on a GPU")
+    accumulate: int = _setting(0, _number(int, 0, 1024), "batches that make one update; 0 makes it 32 photos")
+    clip: float = _setting(1.0, _number(float, 0, 1000), "largest norm of the gradients; 0 for no limit")
+    label_smoothing: float = _setting(0.1, _number(float, 0, 0.9), "how much of the certainty is taken from the true class")
+    balance: bool = _setting(True, _switch, "photos of rare classes count more, so that classes count alike")
+    augment: str = _setting("light", _word(*AUGMENTS), "how far photos are varied while blocks learn: crops, mirroring, colours")
+    views: int = _setting(0, _number(int, 0, 20), "varied copies of each photo for the head, beside the photo itself")
+    drop_path: float = _setting(0.1, _number(float, 0, 0.9), "how often the last block is skipped in training, earlier ones less")
+    ema: float = _setting(0.0, _number(float, 0, 0.99999), "decay of averaged weights, which are steadier; 0 for none")
+    patience: int = _setting(5, _number(int, 0, 1000), "epochs of the blocks without a better macro-F1 before it ends; 0 goes to the end")
+    precision: str = _setting("auto", _word(*PRECISIONS), "auto is bf16 or fp16 on a GPU and fp32 on a CPU")
+    checkpointing: bool = _setting(False, _switch, "computes parts twice to need less memory")
+    validation: float = _setting(0.2, _number(float, 0.05, 0.5), "share of each class kept for checking, where no split is given")
+    seed: int = _setting(0, _number(int, 0, 2**31 - 1), "the same seed repeats the run")
 
     @classmethod
     def read(cls, texts: Mapping[str, object], base: "Recipe | None" = None, *, title: str = "--{}") -> "Recipe":
-        """A recipe with the values that these texts give, by the names of the fields; others are `base`'s.
+        """Parse settings into a recipe.
 
         Args:
-            title: what a field is called where it is asked for: as a flag, unless a page asks.
+            texts: field name → value as text.
+            base: the recipe that the other values come from; the defaults if None.
+            title: how an error message names a field: as a flag by default; a page passes its own pattern.
 
-        Raises: UsageError naming the first value that can't be used.
+        Raises: UsageError naming the first setting that is unknown or has an invalid value.
         """
         values = {}
-        known = {each.name: each.metadata["parse"] for each in fields(cls)}
+        parsers = {setting.name: setting.metadata["parse"] for setting in fields(cls)}
         for name, text in texts.items():
-            if name not in known:
+            if name not in parsers:
                 raise UsageError(f"There is no setting “{str(name)[:40]}” for fine-tuning.")
             try:
-                values[name] = known[name](str(text).strip())
+                values[name] = parsers[name](str(text).strip())
             except (ValueError, KeyError):
-                called = title.format(name.replace("_", "-" if title.startswith("-") else " "))
-                raise UsageError(f"{called} is “{str(text)[:40]}”, but it must be {known[name].wanted}.") from None
+                label = title.format(name.replace("_", "-" if title.startswith("-") else " "))
+                raise UsageError(f"{label} is “{str(text)[:40]}”, but it must be {parsers[name].wanted}.") from None
         return replace(base or cls(), **values)
 
     def as_json(self) -> dict:
+        """Return the settings as a dict for JSON."""
         return asdict(self)
 
     @property
     def blocks(self) -> bool:
-        """Whether more than the head learns."""
+        """Whether transformer blocks learn as well as the head."""
         return self.unfreeze != "head"
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe by name."""
+    """A recipe with a title and a description for people."""
 
     title: str
     meaning: str

@@ -1,4 +1,4 @@
-"""How good a classifier is, with how sure one may be of it, and what it has to beat."""
+"""How good a classifier is: scores, confidence interval, and the k-NN baseline that it has to beat."""
 
 import math
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import torch
 
-NEIGHBOURS = 5
+NEIGHBOURS = 5  # k of the k-NN baseline
 
 
 @dataclass(frozen=True, eq=False)
 class ClassifierScores:
-    """Figures of one set of answers.
+    """Scores of one set of predictions.
 
     Attributes:
-        confusion: (classes, classes) counts, rows the true class, columns the answer.
-        loss: mean cross-entropy; None where answers come without probabilities.
+        confusion: (classes, classes) counts; a row is a true class, a column a predicted class.
+        loss: mean cross-entropy; None where the predictions have no probabilities.
     """
 
     confusion: torch.Tensor
@@ -23,33 +23,36 @@ class ClassifierScores:
 
     @property
     def photos(self) -> int:
+        """Number of photos scored."""
         return int(self.confusion.sum())
 
     @property
     def right(self) -> int:
+        """Number of correct predictions."""
         return int(self.confusion.diagonal().sum())
 
     @property
     def accuracy(self) -> float:
+        """Share of correct predictions."""
         return self.right / max(1, self.photos)
 
     @property
     def macro_f1(self) -> float:
-        """Mean F1 of the classes that were asked or answered."""
+        """Mean F1 over the classes that occur as true or as predicted class."""
         seen = (self.confusion.sum(0) + self.confusion.sum(1)) > 0
         return float(self._f1()[seen].mean()) if seen.any() else 0.0
 
     def per_class(self) -> list[dict]:
-        """Photos, precision, recall and F1 of each class; None where there is nothing to divide by."""
-        hits, asked, answered = self.confusion.diagonal(), self.confusion.sum(1), self.confusion.sum(0)
+        """Return photos, precision, recall and F1 of each class; precision or recall is None where its denominator is 0."""
+        hits, actual, predicted = self.confusion.diagonal(), self.confusion.sum(1), self.confusion.sum(0)
         return [
             {
                 "photos": int(photos),
-                "precision": float(hit / given) if given else None,
+                "precision": float(hit / predictions) if predictions else None,
                 "recall": float(hit / photos) if photos else None,
                 "f1": float(f1),
             }
-            for hit, photos, given, f1 in zip(hits, asked, answered, self._f1(), strict=True)
+            for hit, photos, predictions, f1 in zip(hits, actual, predicted, self._f1(), strict=True)
         ]
 
     def _f1(self) -> torch.Tensor:
@@ -58,18 +61,18 @@ class ClassifierScores:
 
 
 def score(logits: torch.Tensor, targets: torch.Tensor) -> ClassifierScores:
-    """Scores of logits (photos, classes) against class indices (photos,)."""
+    """Score logits (photos, classes) against class indices (photos,)."""
     loss = torch.nn.functional.cross_entropy(logits, targets).item() if len(targets) else None
     return ClassifierScores(confusion(logits.argmax(-1), targets, logits.shape[1]), loss)
 
 
 def confusion(answers: torch.Tensor, targets: torch.Tensor, classes: int) -> torch.Tensor:
-    """(classes, classes) counts, rows the true class."""
+    """Count predictions: (classes, classes); a row is a true class, a column a predicted class."""
     return torch.bincount(targets * classes + answers, minlength=classes**2).reshape(classes, classes)
 
 
 def interval(right: int, photos: int) -> tuple[float, float]:
-    """The 95 % confidence interval of an accuracy (Wilson 1927)."""
+    """Return the 95 % confidence interval of an accuracy (Wilson 1927)."""
     if not photos:
         return 0.0, 1.0
     z, share = 1.959963984540054, right / photos
@@ -79,20 +82,20 @@ def interval(right: int, photos: int) -> tuple[float, float]:
 
 
 def nearest(known: torch.Tensor, labels: torch.Tensor, asked: torch.Tensor, classes: int) -> torch.Tensor:
-    """The commonest class among the five nearest known photos by cosine; of equals, the one that lies nearest.
+    """Classify photos by k-NN: the commonest class among the five nearest known photos by cosine; a tie goes to the nearer class.
 
     Args:
-        known, asked: features (N, width) and (M, width).
+        known, asked: features of the labelled photos (N, width), and of the photos to classify (M, width).
         labels: class indices of `known`, (N,).
 
     Returns: class indices (M,).
     """
-    known, asked = (torch.nn.functional.normalize(each, dim=-1) for each in (known, asked))
+    known, asked = (torch.nn.functional.normalize(features, dim=-1) for features in (known, asked))
     near, places = (asked @ known.T).topk(min(NEIGHBOURS, len(known)))
     votes = torch.zeros(len(asked), classes).scatter_add_(1, labels[places], 1 + 1e-3 * near)
     return votes.argmax(-1)
 
 
 def as_rows(scores: ClassifierScores, classes: Sequence[str]) -> list[dict]:
-    """`per_class` with the names."""
+    """Return the rows of `per_class` with the class names."""
     return [{"label": label} | row for label, row in zip(classes, scores.per_class(), strict=True)]

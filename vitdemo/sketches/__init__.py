@@ -1,1 +1,1 @@
-"""Pictures of everyday things, drawn from nothing but a seed, each with its label and its exact mask."""
+"""Drawn pictures of everyday things, generated from a seed alone, each with its label and its exact mask."""

@@ -1,6 +1,6 @@
-"""A drawing surface with soft edges: what a pen noted down is painted large, onto a picture and a mask alike, and then reduced.
+"""A canvas with soft edges: it paints a pen's parts enlarged, onto a picture and a mask alike, and then reduces both.
 
-All corners are rounded to whole pixels of the large surface, so that a last bit that differs between two machines changes nothing.
+All corners are rounded to whole pixels of the enlarged canvas, so that rounding differences between machines change nothing.
 """
 
 import math
@@ -19,14 +19,14 @@ from vitdemo.sketches.ribbons import ribbons
 
 @dataclass(frozen=True)
 class Painting:
-    """What the brush left: the thing alone, without a ground."""
+    """The painted thing without a background."""
 
-    image: Image.Image  # RGB, black where nothing was painted, edges already multiplied by their cover
-    cover: Image.Image  # L, how much of each pixel is painted
+    image: Image.Image  # RGB, black where nothing is painted, edges already multiplied by their cover
+    cover: Image.Image  # L: how much of each pixel is painted
 
 
 class Canvas:
-    """A supersampled square on which a pen's parts are painted, colour and cover by the same strokes."""
+    """A supersampled square on which a pen's parts are painted; the same strokes paint the colour and the cover."""
 
     def __init__(self, size: int, look: SketchStyle) -> None:
         self.size, self.look = size, look
@@ -36,12 +36,12 @@ class Canvas:
         self._draw, self._cover = ImageDraw.Draw(self._image), ImageDraw.Draw(self._mask)
 
     def paint(self, pen: Pen, dice: StableRng) -> Painting:
-        """Place the thing somewhere and paint it."""
+        """Place the thing at a random position and paint it."""
         scale, paths = place(pen, dice, wobble=self.look.wobble, border=self.look.border)
         side = self.size * self.factor
-        paths = [[path * side for path in each] for each in paths]
+        paths = [[path * side for path in group] for group in paths]
         grow = 0.55 + 0.6 * scale  # a small thing has finer lines
-        edge = 2 * self.look.line * side * grow  # half of it is hidden by what is inside
+        edge = 2 * self.look.line * side * grow  # the inner half is painted over by the part's own fill
         if self.look.border:
             rim = mix(pen.palette.light, pen.palette.main, 0.35 if brightness(pen.palette.ground) > 0.93 else 0)
             for part, pixels in zip(pen.parts, paths, strict=True):
@@ -65,9 +65,9 @@ class Canvas:
                 self._stroke(np.concatenate([path, path[:1]]), edge, colour)
 
     def _stroke(self, path: np.ndarray, width: float, colour: Colour) -> None:
-        """A line with round ends and corners; one that ends where it began has no ends."""
+        """Paint a line with round ends and corners; a closed line has no ends."""
         pieces, corners = ribbons(path, width / 2)
-        if width > 4 * self.factor:  # where a bend is tighter than the line is wide, its ribbon has a hole
+        if width > 4 * self.factor:  # a ribbon has a hole where a bend is tighter than the line is wide: fill it
             flat = np.rint(path).astype(int).ravel().tolist()
             self._draw.line(flat, fill=colour, width=round(0.8 * width))
             self._cover.line(flat, fill=255, width=round(0.8 * width))
@@ -85,7 +85,7 @@ class Canvas:
         self._cover.polygon(flat, fill=255)
 
     def _finish_area(self, part: Part, pixels: list[np.ndarray], dice: StableRng) -> None:
-        """Decorate an area, then shade, hatch or wash it, all within its outline."""
+        """Decorate an area, then shade, hatch or wash it, within its outline."""
         count = len(part.paths)
         pixels = [np.rint(path).astype(int) for path in pixels]
         low, high = np.concatenate(pixels[:count]).min(0), np.concatenate(pixels[:count]).max(0)
@@ -105,7 +105,7 @@ class Canvas:
             self._image.paste(lighter(part.fill, 0.3), corner, _crescent(inside, -0.05))
 
     def _decorate(self, part: Part, pixels: list[np.ndarray], inside: Image.Image, low: np.ndarray) -> None:
-        """Paint decoration, or draw its outlines where everything is one paper."""
+        """Paint the decoration, or only its outlines where the fill is paper."""
         for path, (_, colour) in zip(pixels, part.decor, strict=True):
             layer, flat = Image.new("L", inside.size), (path - low).ravel().tolist()
             if self.look.fill == "paper":
@@ -116,7 +116,7 @@ class Canvas:
             self._image.paste(colour, tuple(low.tolist()), ImageChops.darker(layer, inside))
 
     def _texture(self, inside: Image.Image, dice: StableRng) -> Image.Image:
-        """Where the darker colour goes, within the area."""
+        """Return where the area gets darker, as a mask."""
         width, height = inside.size
         if self.look.fill == "shaded":
             return _crescent(inside, 0.09)
@@ -134,7 +134,7 @@ class Canvas:
 
 
 def _crescent(inside: Image.Image, share: float) -> Image.Image:
-    """The lower right rim of an area, or the upper left one for a negative share of its size."""
+    """Return the lower right rim of an area, or its upper left rim for a negative share; `share` is of the area's size."""
     moved = Image.new("L", inside.size)
     step = round(share * sum(inside.size) / 2)
     moved.paste(inside, (-step, -step))

@@ -1,4 +1,4 @@
-"""`python -m vitdemo sketch`: drawn pictures of everyday things, with their labels and exact masks."""
+"""`python -m vitdemo sketch`: draw pictures of everyday things, with their labels and exact masks."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from vitdemo.core.errors import UsageError, UserError
 
 
 def add(commands) -> None:
-    """Give the command line its `sketch` command."""
+    """Add the `sketch` command to the command line."""
     command = commands.add_parser("sketch", help="drawn pictures of everyday things, with exact masks")
     command.add_argument("--count", type=int, required=True, metavar="N", help="pictures in all, as many of each class as of any other")
     command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same pictures (default: 0)")

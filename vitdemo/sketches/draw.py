@@ -1,4 +1,4 @@
-"""Drawn pictures of everyday things, as many as wanted, each with its label and exact mask. A seed gives the same one everywhere."""
+"""Draw any number of pictures of everyday things, each with its label and exact mask. A seed gives the same pictures everywhere."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ LABELS = (
     "clock", "star", "moon", "sun", "heart", "bicycle",
     "lamp", "chair", "butterfly",
 )  # fmt: skip
-"""What the demo model is trained on, in the order of its outputs."""
+"""The classes that the demo model is trained on, in the order of its outputs."""
 
 UNSEEN = ("anchor", "snowman", "guitar")
-"""What it is never shown, for teaching it something new."""
+"""Classes that the demo model is never trained on, for fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Sketch:
 
     label: str
     image: Image.Image  # RGB
-    mask: Image.Image  # L: 255 where the thing is, with its outline, 0 elsewhere; shadow and clutter are elsewhere
+    mask: Image.Image  # L: 255 on the thing and its outline, 0 elsewhere; shadow and clutter count as elsewhere
 
 
 def sketch(label: str, seed: int, size: int = 224) -> Sketch:
-    """The picture of one thing, size × size pixels. The same seed is the same picture in any size.
+    """Draw a picture of one thing, size × size pixels. The same seed gives the same picture in any size.
 
     Raises: KeyError for a label that is neither in LABELS nor in UNSEEN, ValueError for a seed below 0.
     """
@@ -58,23 +58,23 @@ def sketch(label: str, seed: int, size: int = 224) -> Sketch:
 
 
 def sketches(count: int, seed: int, labels: Sequence[str] = LABELS, size: int = 224) -> Iterator[Sketch]:
-    """Count pictures, as many of each label as of any other (±1), in an order that the seed shuffles."""
+    """Draw `count` pictures, equally many of each label (±1), in an order that the seed shuffles."""
     dice = StableRng(seed, "order")
     rounds = [dice.shuffled(labels) for _ in range(-(-count // len(labels)))]
-    for index, label in enumerate([label for each in rounds for label in each][:count]):
+    for index, label in enumerate([label for order in rounds for label in order][:count]):
         yield sketch(label, seed * 1_000_003 + index, size)
 
 
 def write(count: int, seed: int, folder: Path) -> Iterator[int]:
-    """Write images/<class>/NNNNN.png, masks/<class>/NNNNN.png and labels.csv (image, mask, label). Yields how many are done, after each."""
+    """Write images/<class>/NNNNN.png, masks/<class>/NNNNN.png and labels.csv (image, mask, label). Yields the number done after each one."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as table:
         rows = csv.writer(table, lineterminator="\n")
         rows.writerow(["image", "mask", "label"])
-        for index, each in enumerate(sketches(count, seed)):
-            paths = [f"{kind}/{each.label}/{index:05}.png" for kind in ("images", "masks")]
-            for path, picture in zip(paths, (each.image, each.mask), strict=True):
+        for index, drawn in enumerate(sketches(count, seed)):
+            paths = [f"{kind}/{drawn.label}/{index:05}.png" for kind in ("images", "masks")]
+            for path, picture in zip(paths, (drawn.image, drawn.mask), strict=True):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 picture.save(folder / path)
-            rows.writerow([*paths, each.label])
+            rows.writerow([*paths, drawn.label])
             yield index + 1

@@ -1,4 +1,4 @@
-"""The last touches that make a drawing look photographed or printed: grain, a soft focus, darker corners."""
+"""Finishing effects that make a drawing look photographed or printed: grain, blur, darker corners."""
 
 from functools import lru_cache
 
@@ -9,7 +9,7 @@ from vitdemo.sketches.dice import StableRng
 
 
 def finish(picture: Image.Image, dice: StableRng) -> Image.Image:
-    """None, one or several touches, mild enough that nobody minds."""
+    """Apply no, one or several mild effects at random."""
     if dice.chance(0.15):
         picture = picture.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 0.65) * picture.width / 224))
     if dice.chance(0.2):
@@ -22,7 +22,7 @@ def finish(picture: Image.Image, dice: StableRng) -> Image.Image:
 
 
 def shadow(picture: Image.Image, cover: Image.Image, dice: StableRng) -> Image.Image:
-    """The picture with a soft shadow of what is about to be put on it."""
+    """Draw a soft shadow of the thing that `cover` shows onto the picture, before the thing itself is added."""
     side = picture.width
     layer = Image.new("L", (side, side))
     layer.paste(cover, (round(side * dice.uniform(0.008, 0.025)), round(side * dice.uniform(0.01, 0.03))))
@@ -34,7 +34,7 @@ def shadow(picture: Image.Image, cover: Image.Image, dice: StableRng) -> Image.I
 
 @lru_cache(maxsize=16)
 def _vignette(side: int, strength: int) -> Image.Image:
-    """White, falling off towards the corners."""
+    """Return a picture that is white in the middle and darker towards the corners, to multiply with."""
     across = (np.arange(side) * 2 + 1 - side) / side
     distance = across[:, None] ** 2 + across[None] ** 2  # (h, w): 0 in the middle, 2 in the corners
     levels = (255 * (1 - 0.04 * strength * distance)).astype(np.uint8)

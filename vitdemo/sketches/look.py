@@ -1,28 +1,29 @@
-"""How a picture is done: its lines, its surfaces, its edges. Chosen without knowing what is drawn."""
+"""The drawing style of a picture: its lines, fills and edges, chosen independently of the thing that is drawn."""
 
 from dataclasses import dataclass
 
 from vitdemo.sketches.dice import StableRng
 
+# names that are listed twice are twice as likely
 LINES = ["clean", "clean", "wobbly", "marker", "none", "none", "tonal"]
 FILLS = ["flat", "flat", "shaded", "shaded", "gradient", "hatched", "wash", "wash", "paper"]
 
 
 @dataclass(frozen=True)
 class SketchStyle:
-    """How the lines and surfaces of one picture are done; lengths are shares of the picture's side."""
+    """The style of one picture's lines and fills; lengths are shares of the picture's side."""
 
-    line: float
+    line: float  # width of the outlines; 0 = none
     tonal: bool  # each part is outlined in a darker shade of its own colour
-    wobble: float
-    fill: str
-    border: float  # of a sticker: a light edge round everything
+    wobble: float  # how far straight lines are bent
+    fill: str  # one of FILLS
+    border: float  # width of a light edge round the whole thing, as on a sticker; 0 = none
     angle: float  # of hatching, in degrees
-    seed: int  # of washes
+    seed: int  # of the random texture of washes
 
 
 def pick_look(dice: StableRng) -> SketchStyle:
-    """A style by chance: line, fill, wobble and border."""
+    """Pick a random style: line, fill, wobble and border."""
     style, fill = dice.choice(LINES), dice.choice(FILLS)
     if fill == "paper" and style in ("none", "tonal"):
         style = "wobbly"

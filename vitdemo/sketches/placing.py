@@ -1,4 +1,4 @@
-"""Where a thing goes: bent a little, leaning, turned, sized and put somewhere within the picture."""
+"""Place a thing in the picture: bend it a little, skew, turn and scale it, and put it at a random position."""
 
 import math
 
@@ -9,9 +9,13 @@ from vitdemo.sketches.pen import Pen
 
 
 def place(pen: Pen, dice: StableRng, *, wobble: float, border: float) -> tuple[float, list[list[np.ndarray]]]:
-    """Place what a pen noted down.
+    """Place the parts that a pen has recorded.
 
-    Returns: the scale, and for each part its paths and then its decoration's; both in shares of the picture's side.
+    Args:
+        wobble: strength of the bending, in the thing's own coordinates.
+        border: extra margin on each side, as a share of the picture's side.
+
+    Returns: the scale, and for each part its paths, then its decoration's outlines; all as shares of the picture's side.
     """
     groups = [[*part.paths, *(outline for outline, _ in part.decor)] for part in pen.parts]
     everything = np.concatenate([path for group in groups for path in group])  # (points, 2)
@@ -34,12 +38,12 @@ def place(pen: Pen, dice: StableRng, *, wobble: float, border: float) -> tuple[f
     solid = np.concatenate(solid)
     low, high = solid.min(0), solid.max(0)
     extent = float((high - low).max())
-    wanted = max(dice.uniform(0.36, 0.78), _least_share(pen, extent))
-    wanted = min(wanted, 0.82 * extent / math.sqrt(float((high - low).prod())))  # a square thing shall leave some background
-    scale = wanted / extent
+    share = max(dice.uniform(0.36, 0.78), _least_share(pen, extent))
+    share = min(share, 0.82 * extent / math.sqrt(float((high - low).prod())))  # a square thing must leave some background
+    scale = share / extent
     margin = 0.03 + border
     room = np.maximum(1 - 2 * margin - (high - low) * scale, 0)
-    corner = margin + room * [dice.uniform(0, 1) for _ in range(2)]  # anywhere: the middle alone shall not find the thing
+    corner = margin + room * [dice.uniform(0, 1) for _ in range(2)]  # anywhere: the thing must not always be in the middle
     placed = (bent - low) * scale + corner
     sizes = [len(path) for group in groups for path in group]
     pieces = iter(np.split(placed, np.cumsum(sizes)[:-1]))
@@ -47,7 +51,7 @@ def place(pen: Pen, dice: StableRng, *, wobble: float, border: float) -> tuple[f
 
 
 def _least_share(pen: Pen, extent: float) -> float:
-    """How large a thin thing must be drawn, for its ink to cover a twentieth of the picture."""
+    """Return how large a thin thing must be drawn, as a share of the side, so that its ink covers a twentieth of the picture."""
     ink = 0.0
     for part in pen.parts:
         for path, width in zip(part.paths, part.widths, strict=True):

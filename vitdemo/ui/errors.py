@@ -1,4 +1,4 @@
-"""Turns whatever goes wrong into one sentence for a person. Faults of ours are logged under a number that the sentence names."""
+"""Turn every error into one sentence for the visitor. Unexpected errors are logged under a number that the sentence names."""
 
 import logging
 import re
@@ -22,13 +22,16 @@ MIDDLEWARE_MODULES = (
     "security_headers",
     "metrics",
     "json_log",
-)  # modules of ours that Gradio runs inside
+)  # modules of ours that Gradio is called through: their frames do not make an error ours
 PATH_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,“”()]+[/\\])+")
 log = logging.getLogger(__name__)
 
 
 def user_message(error: Exception) -> str:
-    """What to tell the visitor. The caller escapes it where it becomes HTML."""
+    """The sentence that tells the visitor what went wrong. The caller escapes it where the sentence becomes HTML.
+
+    Any error other than a UserError is logged under a random number.
+    """
     if isinstance(error, UserError):
         return without_paths(str(error))
     number = secrets.token_hex(3)
@@ -37,52 +40,53 @@ def user_message(error: Exception) -> str:
 
 
 def without_paths(text: str) -> str:
-    """A sentence that names the server's files by their last part alone."""
+    """Remove the folders from all file paths in a sentence, so that only the file names stay."""
     return PATH_FOLDERS.sub("", text)
 
 
 class Page(gr.Blocks):
-    """A page whose own faults, and requests that it can't read, are answered with a sentence as well."""
+    """The Gradio page. It answers its own errors, and requests that it can't read, with one sentence."""
 
     async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """Run one event. Raises: gr.Error with a sentence for the visitor."""
         try:
             return await super().process_api(*arguments, **named)
         except Exception as error:
-            if type(error) is gr.Error and not error.print_exception:  # one of ours
+            if type(error) is gr.Error and not error.print_exception:  # already a sentence of ours
                 raise
             raise gr.Error(error_message(error), print_exception=False) from None
 
 
 def error_message(error: Exception) -> str:
-    """What to tell of an error that came through Gradio. One that did not come up in our own code is its refusal of what was sent."""
+    """The sentence for an error that came through Gradio. An error outside our own code is Gradio's refusal of the request."""
     files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if isinstance(error, UserError) or any(each.is_relative_to(PACKAGE) and each.stem not in MIDDLEWARE_MODULES for each in files):
+    if isinstance(error, UserError) or any(file.is_relative_to(PACKAGE) and file.stem not in MIDDLEWARE_MODULES for file in files):
         return user_message(error)
     log.warning("a request was not understood: %s", type(error).__name__, extra={"kind": type(error).__name__})
     return NOT_UNDERSTOOD
 
 
 def event_payload(event: gr.EventData) -> dict:
-    """What the page's script sent with an event; nothing of what it would not send."""
+    """The object that the page's script sent with an event; an empty one for anything else."""
     return event._data if isinstance(event._data, dict) else {}
 
 
 def named_partial(function: Callable[[Any, dict], dict], first: Any) -> Callable[[dict], dict]:
-    """A module's private function with its first argument given, under the name by which the page's script calls it."""
+    """Bind a private function to its first argument. The page's script calls the result by the function's name without the underscore."""
 
-    def call(asked: dict) -> dict:
-        return function(first, asked)
+    def call(payload: dict) -> dict:
+        return function(first, payload)
 
     call.__name__ = function.__name__.lstrip("_")
     return call
 
 
 def errors_as_answer(function: Callable[[dict], dict]) -> Callable[[Any], dict]:
-    """A function that a page's script calls with one object; what goes wrong comes back as {error}."""
+    """Wrap a function that the page's script calls with one object: an error comes back as {error}."""
 
-    def answer(asked: Any) -> dict:
+    def answer(payload: Any) -> dict:
         try:
-            return function(asked if isinstance(asked, dict) else {})
+            return function(payload if isinstance(payload, dict) else {})
         except Exception as error:
             return {"error": user_message(error)}
 

@@ -20,23 +20,23 @@ from vitdemo.ui.tabs.finetune import api as finetune_api
 from vitdemo.ui.tabs.finetune import tab as finetune_tab
 from vitdemo.ui.visitors import Visitors
 
-GRADIO_QUEUE_FACTOR = 4  # times as many requests as may wait in any one queue of ours, so that ours refuses first, in a sentence
-QUEUE_POLL_SECONDS = 0.02  # seconds between Gradio's looks for what waits; at its own pace they take a twentieth of a core all day long
+GRADIO_QUEUE_FACTOR = 4  # length of Gradio's queue ÷ length of our queues: ours fill first, and refuse in a sentence
+QUEUE_POLL_SECONDS = 0.02  # between two polls of Gradio's queue; Gradio's own pace takes a twentieth of a core all day long
 
 
 def build(settings: Settings, store: ModelStore, visitors: Visitors | None = None) -> gr.Blocks:
-    """The whole page, not yet served. Nothing that only a tab needs is imported or loaded here."""
+    """Build the whole page without serving it. What only one tab needs is not imported or loaded here."""
     visitors = visitors or Visitors(store)
     with Page(title="vitdemo", analytics_enabled=False) as page:
         header = model_picker.build(store)
         active = gr.Textbox(classify_tab.TAB, visible="hidden", label="open tab")
         with gr.Tabs():
             with gr.Tab("Classify", id=classify_tab.TAB) as tab, gr.Tabs():
-                opened = ActiveTab(active, tab)
+                classify_active = ActiveTab(active, tab)
                 with gr.Tab("One photo", id="one"):
-                    trial = ModelComparison(visitors.export_sessions, visitors.photo_queue)
-                    current = classify_tab.build(page, store, header, visitors.classify_requests, visitors.photo_queue, opened)
-                    trial.follow(current, opened)
+                    comparison = ModelComparison(visitors.export_sessions, visitors.photo_queue)
+                    current = classify_tab.build(page, store, header, visitors.classify_requests, visitors.photo_queue, classify_active)
+                    comparison.follow(current, classify_active)
                 with gr.Tab("Many photos", id="many"):
                     gallery_panel.build(store, header, visitors.classify_jobs)
             with gr.Tab("Attention", id=attention_tab.TAB) as tab:
@@ -44,13 +44,13 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
                     header, current, ActiveTab(active, tab), visitors.attention_sessions, visitors.attention_requests, visitors.photo_queue
                 )
             with gr.Tab("Embeddings", id=embeddings_tab.TAB) as tab:
-                mapping = ActiveTab(active, tab)
-                embeddings_tab.build(store, header, current, visitors.embedding_jobs, visitors.finetune_sessions, mapping)
+                embeddings_active = ActiveTab(active, tab)
+                embeddings_tab.build(store, header, current, visitors.embedding_jobs, visitors.finetune_sessions, embeddings_active)
             with gr.Tab("Fine-tune", id=finetune_tab.TAB) as tab:
                 finetune_tab.build(store, header, visitors.finetune_sessions)
-            model_picker.follow(store, header, [mapping, ActiveTab(active, tab)], visitors.picker_requests)
+            model_picker.follow(store, header, [embeddings_active, ActiveTab(active, tab)], visitors.picker_requests)
             with gr.Tab("Export", id=export_tab.TAB) as tab:
-                export_tab.build(store, header, visitors.export_sessions, trial, ActiveTab(active, tab))
+                export_tab.build(store, header, visitors.export_sessions, comparison, ActiveTab(active, tab))
         api.build(store, visitors.classify_jobs, visitors.photo_queue)
         attention_api.build(visitors.attention_sessions, visitors.photo_queue)
         embed_api.build(store, visitors.embedding_jobs)
@@ -60,7 +60,7 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
         def leave(request: gr.Request) -> None:
             visitor = request.session_hash or ""
             visitors.leave(visitor)
-            trial.leave(visitor)
+            comparison.leave(visitor)
 
         page.unload(leave)
     page.queue(max_size=GRADIO_QUEUE_FACTOR * settings.max_queue, default_concurrency_limit=4)

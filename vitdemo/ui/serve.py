@@ -1,4 +1,4 @@
-"""The page on the network: launched closed to everything this app does not use, and brought to rest when it is told to stop."""
+"""Serve the page: launch it without the Gradio features that this app does not use, and shut it down in order."""
 
 import contextlib
 import ipaddress
@@ -42,13 +42,20 @@ STYLES = (
     "finetune/finetune",
     "export/export",
 )
-FAREWELL_SECONDS = 3.0  # seconds for work that was stopped to say so, and for answers to be fetched
-CLOSE_SECONDS = 1  # seconds for connections to end
+FAREWELL_SECONDS = 3.0  # for stopped work to report its end, and for clients to fetch their answers
+CLOSE_SECONDS = 1  # for connections to end
 
 
 @dataclass(frozen=True)
 class RunningApp:
-    """The app on the network, and what it is made of."""
+    """The served app.
+
+    Attributes:
+        page: the Gradio page.
+        store: the loaded models.
+        visitors: all state that is kept for visitors.
+        address: the URL of the page.
+    """
 
     page: gr.Blocks
     store: ModelStore
@@ -58,15 +65,15 @@ class RunningApp:
 
 @contextlib.contextmanager
 def running(settings: Settings, leaving: threading.Event) -> Iterator[RunningApp]:
-    """The app, served in the background as long as this context lasts. Its private folder goes at the end.
+    """Serve the app in the background as long as this context lasts. The app's private folder is removed at the end.
 
     Args:
-        leaving: set it once the app is to begin nothing new.
+        leaving: set by the caller when the app must start no new work.
 
-    Raises: UserError where the address can't be listened on.
+    Raises: UserError where the app can't listen on the address.
     """
     with scratch.scratch_folder(settings) as folder:
-        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # before the components are made, which note it down
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)  # before the components are made: they read it then
         metrics = Metrics(leaving) if settings.monitor else None
         store = ModelStore(settings, metrics and metrics.work)
         visitors = Visitors(store)
@@ -85,10 +92,10 @@ def running(settings: Settings, leaving: threading.Event) -> Iterator[RunningApp
 
 
 def serve(settings: Settings) -> None:
-    """Serve the page until interrupted, or until SIGTERM and what was under way has ended. The operator's model starts loading once
+    """Serve the page until an interrupt, or until SIGTERM and the end of the work under way. The operator's model starts loading once
     the page is up.
 
-    Raises: UserError where the address can't be listened on.
+    Raises: UserError where the app can't listen on the address.
     """
     if settings.log_json:
         use_json()
@@ -105,11 +112,11 @@ def serve(settings: Settings) -> None:
 
 
 def _announce(address: str, settings: Settings) -> None:
-    """Say on the terminal where the app is open, and to whom."""
+    """Print the app's address on the terminal, and the addresses at which other machines reach it."""
     print(f"vitdemo is open at {address}", flush=True)
     if others := own_addresses(settings.host):
         port = urlsplit(address).port
-        print("Other machines reach it at", *(f"http://{each}:{port}/" for each in others), flush=True)
+        print("Other machines reach it at", *(f"http://{other}:{port}/" for other in others), flush=True)
     log.info("open", extra={"address": address})
     if settings.log_json:
         take_over("uvicorn", "uvicorn.error", "uvicorn.access")
@@ -119,10 +126,12 @@ def _announce(address: str, settings: Settings) -> None:
 
 
 def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics: Metrics | None = None) -> tuple:
-    """Start the server in the background. Returns what gr.Blocks.launch does.
+    """Start the server in the background.
 
     Args:
-        leaving: set once the app begins nothing new.
+        leaving: set once the app starts no new work.
+
+    Returns: what gr.Blocks.launch returns.
     """
     settings = store.settings
     routes = [Uploads(settings).route, *(metrics.routes(page, store) if metrics else [])]
@@ -130,7 +139,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics
         Middleware(SecurityHeaders),
         *([Middleware(RequestCounter, metrics=metrics)] if metrics else []),
         *([Middleware(RequestLog)] if settings.log_json else []),
-        Middleware(gatekeeper.Gatekeeper, settings=settings, leaving=leaving, open_to_all=[each.path for each in routes[1:]]),
+        Middleware(gatekeeper.Gatekeeper, settings=settings, leaving=leaving, open_to_all=[route.path for route in routes[1:]]),
     ]
     launched = page.launch(
         server_name=settings.host,
@@ -144,7 +153,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics
         app_kwargs={"routes": routes, "middleware": middleware, "exception_handlers": gatekeeper.HANDLERS},
         favicon_path=ASSETS / "icon.svg",
         allowed_paths=[str(ASSETS)],
-        blocked_paths=[os.path.join(get_upload_folder(), each) for each in (scratch.LOCK_FILE, *served_files.HIDDEN_FOLDERS)],
+        blocked_paths=[os.path.join(get_upload_folder(), hidden) for hidden in (scratch.LOCK_FILE, *served_files.HIDDEN_FOLDERS)],
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
@@ -152,7 +161,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics
         ssr_mode=False,
         show_error=False,
         state_session_capacity=1000,
-        max_threads=GRADIO_QUEUE_FACTOR * settings.max_queue,  # Gradio's 40 would all be taken by who waits for galleries
+        max_threads=GRADIO_QUEUE_FACTOR * settings.max_queue,  # requests that wait for galleries would take all of Gradio's 40
         quiet=True,
         prevent_thread_lock=True,
     )
@@ -163,38 +172,41 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics
 
 
 def own_addresses(host: str) -> list[str]:
-    """Where other machines find this one, if all its addresses are listened on. Nothing is sent to learn it."""
+    """The addresses at which other machines reach this one, if the app listens on all of them; else none. No packet is sent."""
     try:
-        given = ipaddress.ip_address(host)
+        listened = ipaddress.ip_address(host)
     except ValueError:
         return []
-    if not given.is_unspecified:
+    if not listened.is_unspecified:
         return []
-    family, somewhere = (socket.AF_INET, "192.0.2.1") if given.version == 4 else (socket.AF_INET6, "2001:db8::1")
-    found = []
+    family, test_address = (socket.AF_INET, "192.0.2.1") if listened.version == 4 else (socket.AF_INET6, "2001:db8::1")
+    addresses = []
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((somewhere, 9))  # chooses the way out, and sends nothing
-        found.append(probe.getsockname()[0])
+        probe.connect((test_address, 9))  # picks the network interface; for UDP this sends nothing
+        addresses.append(probe.getsockname()[0])
     with contextlib.suppress(OSError):
-        found += [each[4][0] for each in socket.getaddrinfo(socket.gethostname(), None, family)]
-    known = [ipaddress.ip_address(each) for each in dict.fromkeys(found) if "%" not in each]
-    return [str(each) if given.version == 4 else f"[{each}]" for each in known if not each.is_loopback and not each.is_link_local]
+        addresses += [info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, family)]
+    parsed = [ipaddress.ip_address(address) for address in dict.fromkeys(addresses) if "%" not in address]
+    return [str(own) if listened.version == 4 else f"[{own}]" for own in parsed if not own.is_loopback and not own.is_link_local]
 
 
 def _drain(page: gr.Blocks, visitors: Visitors, seconds: float) -> None:
-    """Wait for what is under way; what takes longer is stopped, and its visitors told. Answers nobody fetches are not waited for."""
+    """Wait for the work under way, then stop the rest and inform its visitors.
+
+    Answers that nobody fetches delay the end by FAREWELL_SECONDS at most.
+    """
     queue = page._queue
-    until = time.monotonic() + seconds
-    while (len(queue) or any(queue.active_jobs) or visitors.busy) and time.monotonic() < until:
+    deadline = time.monotonic() + seconds
+    while (len(queue) or any(queue.active_jobs) or visitors.busy) and time.monotonic() < deadline:
         time.sleep(0.05)
     visitors.stop()
-    until = time.monotonic() + FAREWELL_SECONDS
-    while (len(queue) or any(queue.active_jobs) or any(queue.pending_event_ids_session.values())) and time.monotonic() < until:
+    deadline = time.monotonic() + FAREWELL_SECONDS
+    while (len(queue) or any(queue.active_jobs) or any(queue.pending_event_ids_session.values())) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
 def _report_model(store: ModelStore) -> None:
-    """Load the operator's model and say in the terminal what came of it. The page is open meanwhile, and stays so without a model."""
+    """Load the operator's model and print the outcome on the terminal. The page is open meanwhile, and stays open without a model."""
     try:
         vit = store.get().result()
         print(f"{vit.name} is ready on {vit.device}, weights from {vit.source}", flush=True)
@@ -204,8 +216,8 @@ def _report_model(store: ModelStore) -> None:
 
 
 def _is_local(host: str) -> bool:
-    """Whether an address leads to this machine alone. A name that can't be looked up does not say so."""
+    """Whether an address reaches this machine only. False for a name that can't be looked up."""
     try:
-        return all(ipaddress.ip_address(each[4][0]).is_loopback for each in socket.getaddrinfo(host, None))
+        return all(ipaddress.ip_address(info[4][0]).is_loopback for info in socket.getaddrinfo(host, None))
     except (OSError, ValueError):
         return False

@@ -1,4 +1,7 @@
-"""HTML from the templates in static/, every value escaped; pictures as data URIs, so that no visitor's picture lies in a served folder."""
+"""Render HTML from the templates in static/, with every value escaped.
+
+Pictures become data URIs, so that no visitor's picture lies in a served folder.
+"""
 
 import base64
 import io
@@ -13,29 +16,29 @@ STATIC = Path(__file__).parent / "static"
 
 
 def html(template: str, **values) -> str:
-    """Fill static/<template>.html."""
+    """Render static/<template>.html with these values."""
     return _environment().get_template(f"{template}.html").render(**values)
 
 
 def static_text(*names: str) -> str:
-    """The text of files below static/, one after the other, such as `static_text("components/upload.js")`."""
+    """Concatenate text files of static/, such as `static_text("components/upload.js")`."""
     return "\n".join((STATIC / name).read_text("utf-8") for name in names)
 
 
 def panel(value: str = "", elem_id: str | None = None) -> gr.HTML:
-    """A place on the page for HTML of ours, without Gradio's typography."""
+    """A component for our own HTML, without Gradio's typography."""
     return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None)
 
 
 def data_uri(image: Image.Image, kind: str) -> str:
-    """An image as a data: URI; `kind` is JPEG or PNG."""
+    """Encode an image as a data: URI; `kind` is JPEG or PNG."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **({"quality": 88} if kind == "JPEG" else {}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def percent(share: float) -> str:
-    """A probability for people: one decimal, and nothing rounded to certainty or to nothing."""
+    """Format a probability for people: one decimal, and never rounded to zero or to certainty."""
     if 0 < share < 0.001:
         return "< 0.1 %"
     if 0.999 < share < 1:

@@ -1,4 +1,4 @@
-"""How the page looks: Gradio's theme with system fonts and the contrast that WCAG AA asks for. The rest is in static/page/style.css."""
+"""The page's theme: Gradio's own with system fonts and the contrast that WCAG AA requires. The rest is in static/page/style.css."""
 
 import gradio as gr
 

@@ -1,4 +1,4 @@
-"""What visitors have here, of every kind, and when it goes."""
+"""All state that the app keeps for visitors, and when it is removed."""
 
 import threading
 import time
@@ -15,18 +15,18 @@ from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
 from vitdemo.ui.tabs.export.sessions import ExportSessions
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 
-SWEEP_SECONDS = 30  # seconds between two sweeps
+SWEEP_SECONDS = 30  # between two sweeps
 
 
 class Visitors:
-    """All visitors' things.
+    """All visitors' queues, jobs and sessions.
 
     Attributes:
-        photo_queue: where all visitors' single photos are prepared.
+        photo_queue: the queue in which all visitors' single photos are prepared.
         classify_requests, attention_requests, picker_requests: each visitor's newest request in Classify, in Attention, and for the model
-            picker elsewhere.
-        classify_jobs, attention_sessions, embedding_jobs, finetune_sessions, export_sessions: what the tabs keep.
-        jobs: the one queue of all long jobs.
+            picker in other tabs.
+        classify_jobs, attention_sessions, embedding_jobs, finetune_sessions, export_sessions: the tabs' jobs and sessions.
+        jobs: the queue of all long jobs.
     """
 
     def __init__(self, store: ModelStore):
@@ -41,9 +41,9 @@ class Visitors:
         self.export_sessions = ExportSessions(store, self.jobs)
 
     def leave(self, visitor: str) -> None:
-        """A visitor has closed the page."""
+        """Release what is held for a visitor who has closed the page."""
         if visitor:
-            for each in (
+            for part in (
                 self.store,
                 self.classify_requests,
                 self.attention_requests,
@@ -52,15 +52,15 @@ class Visitors:
                 self.classify_jobs,
                 self.embedding_jobs,
             ):
-                each.leave(visitor)
+                part.leave(visitor)
 
     def keep_sweeping(self) -> None:
-        """From now on, remove what has been here for too long."""
+        """Start a thread that calls `sweep` every SWEEP_SECONDS."""
         threading.Thread(target=self._keep_sweeping, name="sweep", daemon=True).start()
 
     def sweep(self) -> None:
-        """Remove what nobody has asked for as long as uploads are kept. What goes wrong with one kind is logged, and the others go on."""
-        for each in (
+        """Remove what nobody has requested for as long as uploads are kept. An error in one part is logged, and the other parts go on."""
+        for part in (
             self.classify_jobs,
             self.attention_sessions,
             self.embedding_jobs,
@@ -69,22 +69,22 @@ class Visitors:
             scratch_of(self.settings),
         ):
             try:
-                each.sweep()
+                part.sweep()
             except Exception as error:
-                user_message(error)
+                user_message(error)  # writes the log entry
 
     @property
     def busy(self) -> bool:
-        """Whether anything is at work that ends by itself."""
+        """Whether work is under way that ends by itself."""
         return self.classify_jobs.busy or self.embedding_jobs.busy or self.finetune_sessions.busy or self.export_sessions.busy
 
     def stop(self) -> None:
-        """End what is at work; what is done of it stays."""
-        for each in (self.classify_jobs, self.embedding_jobs, self.finetune_sessions, self.export_sessions):
-            each.stop()
+        """Stop all work under way; finished results stay."""
+        for part in (self.classify_jobs, self.embedding_jobs, self.finetune_sessions, self.export_sessions):
+            part.stop()
 
     def close(self) -> None:
-        """The app is going, and no child process goes on without it."""
+        """End all child processes, because the app ends."""
         self.jobs.close()
         self.embedding_jobs.mapper.close()
 

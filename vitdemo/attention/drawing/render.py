@@ -1,7 +1,7 @@
-"""A Heat drawn back onto the original photo, at any size, through the inverse of resize and crop.
+"""Draw a Heat onto the original photo, at any size, by inverting resize and crop.
 
-A pixel takes the colour of the map where its centre lies on the patch grid. Work goes in bands of rows, so that a photo of any size needs
-little more memory than itself.
+Each pixel takes the map's colour at the point of the patch grid where the pixel's centre lies. The photo is processed in bands of rows, so
+that drawing needs little more memory than the photo itself.
 """
 
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.photos.geometry import Geometry
 
 COLOURS = ("inferno", "viridis", "magma", "cividis")
-"""Perceptually uniform: as even to the eye as the numbers are."""
+"""Perceptually uniform colour maps: equal steps of the values look like equal steps of colour."""
 DIFFERENCE = "coolwarm"
-"""For maps with a sign; grey is 0 where the span is `even`."""
+"""Diverging colour map for signed maps; grey is 0 if the span comes from `even_span`."""
 
-MOSTLY_UNSEEN = 0.5  # share of the photo below which the crop is worth a sentence
-DIMMED = 0.45  # brightness of what lies outside the crop
-ORDINARY = 0.95  # share of the patches that `without_peaks` leaves as they are
-BAND = 16  # rows: what is worked on stays in the processor's cache
+MOSTLY_UNSEEN = 0.5  # visible share of the photo below which the page shows a note about the crop
+DIMMED = 0.45  # brightness of the pixels outside the crop
+ORDINARY = 0.95  # share of the patches that `without_peaks` leaves unchanged
+BAND = 16  # rows per band, few enough to stay in the processor's cache
 Span = tuple[float, float]
 
 
@@ -31,8 +31,10 @@ class OverlayStyle:
 
     Attributes:
         colours: one of COLOURS, or DIFFERENCE.
-        opacity: of the map over the photo, 0 … 1.
-        smooth: interpolated between the patches' centres; else each patch one colour.
+        opacity: opacity of the map over the photo, 0 … 1.
+        smooth: whether colours are interpolated between patch centres; otherwise each patch has one colour.
+
+    Raises: UserError for an unknown colour map or an opacity out of range.
     """
 
     colours: str = "inferno"
@@ -48,7 +50,7 @@ class OverlayStyle:
 
 @lru_cache
 def lookup_table(colours: str) -> np.ndarray:
-    """(256, 3) uint8: the colour map, from the lowest value to the highest. The page and the downloads share it."""
+    """The colour map as (256, 3) uint8, from the lowest value to the highest. The page and the downloads share this table."""
     from matplotlib import colormaps
 
     table = colormaps[colours](np.arange(256), bytes=True)[:, :3].copy()
@@ -57,19 +59,19 @@ def lookup_table(colours: str) -> np.ndarray:
 
 
 def span_of(heats: np.ndarray) -> Span:
-    """The lowest and highest value of one map or more: what the ends of the colour map stand for."""
+    """The lowest and highest value of one or more maps: the values at the two ends of the colour map."""
     heats = np.asarray(heats)
     return float(heats.min()), float(heats.max())
 
 
 def even_span(heats: np.ndarray) -> Span:
-    """As far below 0 as above, so that the middle of a DIFFERENCE is no difference."""
+    """The smallest span symmetric around 0 that holds all values, so that the middle colour of DIFFERENCE stands for 0."""
     reach = max(map(abs, span_of(heats)))
     return -reach, reach
 
 
 def without_peaks(heats: np.ndarray) -> np.ndarray:
-    """(…, rows, columns): each map cut off at its 95th percentile, so that a few patches as hot as artefacts don't darken all others."""
+    """Clip each map, (…, rows, columns), at its 95th percentile, so that a few artefact patches don't darken all others."""
     heats = np.asarray(heats, np.float32)
     flat = np.sort(heats.reshape(*heats.shape[:-2], -1), -1)
     return np.minimum(heats, flat[..., int(ORDINARY * (flat.shape[-1] - 1)), None, None])
@@ -78,13 +80,15 @@ def without_peaks(heats: np.ndarray) -> np.ndarray:
 def overlay(
     photo: Image.Image, heat: np.ndarray, geometry: Geometry, look: OverlayStyle | None = None, *, span: Span | None = None
 ) -> Image.Image:
-    """The photo under its map, what the model did not see dimmed, and the crop outlined.
+    """Draw the map over the photo, dim the part outside the model's crop, and outline the crop.
 
     Args:
-        photo: the upright original, or a copy of it at any size: the result has its size.
+        photo: the upright original, or a copy of it at any size; the result has the same size.
         heat: (rows, columns), a numpy array or a tensor on the CPU.
         geometry: how the original became the model's input.
-        span: the values that the ends of the colour map stand for; the heat's own by default.
+        span: the values at the ends of the colour map; by default the heat's lowest and highest value.
+
+    Raises: ValueError where the heat does not fit the geometry's patch grid.
     """
     look, heat = look or OverlayStyle(), np.asarray(heat, np.float32)
     (low, high), geometry = span or span_of(heat), replace(geometry, photo=photo.size)
@@ -95,57 +99,58 @@ def overlay(
     x, y = (np.arange(left, right) + 0.5), (np.arange(top, bottom) + 0.5)
     across = sampling(geometry.to_crop(x, 0)[0] / geometry.patch[0], heat.shape[1], look.smooth)  # (w, columns)
     down = sampling(geometry.to_crop(0, y)[1] / geometry.patch[1], heat.shape[0], look.smooth)  # (h, rows)
-    seen = pixels[top:bottom, left:right]
+    visible = pixels[top:bottom, left:right]
     for outside in (pixels[:top], pixels[bottom:], pixels[top:bottom, :left], pixels[top:bottom, right:]):
         for start in range(0, len(outside), BAND):
             outside[start : start + BAND] = (outside[start : start + BAND].astype(np.uint16) * round(256 * DIMMED)) >> 8
-    scale = 255 / (high - low) if high > low else 0  # a map of one value is all at the lower end
+    scale = 255 / (high - low) if high > low else 0  # a constant map takes the lowest colour everywhere
     across = across @ ((heat.T - low) * scale)  # (w, rows)
     alpha = round(256 * look.opacity)
-    colours = lookup_table(look.colours).astype(np.uint16) * alpha + 128  # (256, 3); 128 rounds
+    colours = lookup_table(look.colours).astype(np.uint16) * alpha + 128  # (256, 3); + 128 makes the shift below round to nearest
     for start in range(0, bottom - top, BAND):
         levels = (down[start : start + BAND] @ across.T).round().clip(0, 255).astype(np.uint8)  # (band, w)
-        band = seen[start : start + BAND]
+        band = visible[start : start + BAND]
         band[:] = (colours[levels] + band * np.uint16(256 - alpha)) >> 8
     return _outline(Image.fromarray(pixels), geometry)
 
 
 def sampling(position: np.ndarray, count: int, smooth: bool) -> np.ndarray:
-    """(points, count) float32: how much each of `count` patches in a line gives to each point; every row sums to 1.
+    """Interpolation weights along one axis, (points, count) float32: the share of each of `count` patches in each point. Rows sum to 1.
 
-    Smooth is Keys's cubic convolution (1981), which passes through the patches' own values at their centres; the outermost are repeated.
+    Smooth weights follow Keys's cubic convolution (1981), which keeps the patches' own values at their centres. Edge patches are repeated.
 
     Args:
-        position: in patches; patch i covers [i, i + 1).
+        position: each point's position in patches; patch i covers [i, i + 1).
+        smooth: cubic weights; otherwise each point takes the patch that it lies in.
     """
     if not smooth:
         return np.eye(count, dtype=np.float32)[np.floor(position).astype(int).clip(0, count - 1)]
     first = np.floor(position - 0.5).astype(int)
-    offset = position - 0.5 - first  # from the centre before the point, 0 … 1
-    shares = np.zeros((len(position), count), np.float32)
+    offset = position - 0.5 - first  # distance from the previous patch centre, 0 … 1
+    weights = np.zeros((len(position), count), np.float32)
     for step in (-1, 0, 1, 2):
         away = np.abs(offset - step)
         near, far = (1.5 * away - 2.5) * away**2 + 1, ((-0.5 * away + 2.5) * away - 4) * away + 2
-        np.add.at(shares, (np.arange(len(position)), (first + step).clip(0, count - 1)), np.where(away <= 1, near, far))
-    return shares
+        np.add.at(weights, (np.arange(len(position)), (first + step).clip(0, count - 1)), np.where(away <= 1, near, far))
+    return weights
 
 
 def crop_pixels(geometry: Geometry) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the photo's pixels whose centres lie in the crop."""
+    """Left, top, right and bottom of the block of photo pixels whose centres lie inside the crop."""
     width, height = geometry.photo
     left, top, right, bottom = (max(0, round(edge)) for edge in geometry.box)
     return left, top, min(right, width), min(bottom, height)
 
 
 def unseen_note(geometry: Geometry) -> str | None:
-    """What to say of a photo that lies mostly outside its crop; None for others."""
+    """A note for a photo that lies mostly outside its crop; None for other photos."""
     if geometry.seen >= MOSTLY_UNSEEN:
         return None
     return f"The model sees {geometry.seen:.0%} of this photo, inside the frame: crop it yourself to choose another part."
 
 
 def _outline(image: Image.Image, geometry: Geometry) -> Image.Image:
-    """A white frame with a dark one inside it, to be seen on any photo; none where nothing is cut off."""
+    """Draw a white frame with a black one inside it, visible on any photo; draw nothing where the crop is the whole photo."""
     left, top, right, bottom = crop_pixels(geometry)
     if (left, top, right, bottom) != (0, 0, *image.size):
         line = max(1, round(min(image.size) / 300))

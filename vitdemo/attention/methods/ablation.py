@@ -1,4 +1,4 @@
-"""What a head is good for: the model's answer without it."""
+"""Ablation of attention heads: the model's answer with some heads switched off."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from vitdemo.core.models.vit import Vit
 
 @dataclass(frozen=True)
 class Move:
-    """A class's probability with all heads and without some."""
+    """A class's probability with all heads (`before`) and without some heads (`after`)."""
 
     label: Label
     before: float
@@ -25,7 +25,12 @@ class Move:
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
-    """Logits (classes,) with all heads and without some, and what became of the classes that lead in either, the best before first."""
+    """The model's answer with and without some heads.
+
+    Attributes:
+        before, after: logits (classes,) with all heads, and without some.
+        moves: the probabilities of the classes at the top of either answer, most probable `before` first.
+    """
 
     before: torch.Tensor
     after: torch.Tensor
@@ -34,22 +39,26 @@ class Ablation:
 
 @contextmanager
 def without_heads(vit: Vit, heads: Iterable[tuple[int, int]]) -> Iterator[None]:
-    """While the context is open, this thread's passes go without these heads: their output, before it is projected, is 0.
+    """Switch heads off in this thread's forward passes while the context is open: their output before the projection is 0.
 
     Args:
-        heads: (layer from 1, head from 0).
+        heads: pairs (layer from 1, head from 0).
 
-    Raises: UserError for a head that does not exist, or that can't be told from its layer's others.
+    Raises: UserError for a head that does not exist, or that can't be separated from the other heads of its layer.
     """
     by_layer: dict[int, list[int]] = {}
     for layer, head in heads:
         by_layer.setdefault(_check_head(vit, layer, head), []).append(head)
-    with hooked([(vit.module.blocks[layer - 1].attn.qkv, _silence(vit, layer, each)) for layer, each in by_layer.items()]):
+    with hooked([(vit.module.blocks[layer - 1].attn.qkv, _silence(vit, layer, indices)) for layer, indices in by_layer.items()]):
         yield
 
 
 def ablate(vit: Vit, engine: Engine, tensor: torch.Tensor, heads: Iterable[tuple[int, int]], *, top: int = 5) -> Ablation:
-    """The answer for one model input, (3, height, width), with and without some heads, given as (layer from 1, head from 0).
+    """Classify one model input, (3, height, width), with all heads and without some.
+
+    Args:
+        heads: the heads to switch off, as pairs (layer from 1, head from 0).
+        top: how many of the top classes of each answer to compare.
 
     Raises: UserError for a head that does not exist, or a model without classes.
     """
@@ -64,10 +73,10 @@ def ablate(vit: Vit, engine: Engine, tensor: torch.Tensor, heads: Iterable[tuple
                 return before, vit.logits(batch)[0].float().cpu()
 
     before, after = engine.run(work)
-    chances = before.softmax(-1), after.softmax(-1)
-    leading = {index for each in chances for index in each.topk(min(top, len(vit.labels))).indices.tolist()}
-    ranked = sorted(leading, key=lambda index: -chances[0][index])
-    return Ablation(before, after, tuple(Move(vit.labels[index], *(float(each[index]) for each in chances)) for index in ranked))
+    probabilities = before.softmax(-1), after.softmax(-1)
+    leading = {index for answer in probabilities for index in answer.topk(min(top, len(vit.labels))).indices.tolist()}
+    ranked = sorted(leading, key=lambda index: -probabilities[0][index])
+    return Ablation(before, after, tuple(Move(vit.labels[index], *(float(answer[index]) for answer in probabilities)) for index in ranked))
 
 
 def _check_head(vit: Vit, layer: int, head: int) -> int:
@@ -87,7 +96,7 @@ def _silence(vit: Vit, layer: int, heads: list[int]) -> Hook:
 
     def silence(output: torch.Tensor) -> torch.Tensor:  # (B, N, 3 · heads · head_dim): queries, keys, values
         silenced = output.clone()
-        silenced.unflatten(-1, (3, attention.num_heads, attention.head_dim))[..., 2, heads, :] = 0  # no values, no output
+        silenced.unflatten(-1, (3, attention.num_heads, attention.head_dim))[..., 2, heads, :] = 0  # zero values make zero output
         return silenced
 
     return silence

@@ -1,4 +1,4 @@
-"""What the attention maps mean for one class: the gradient of its logit by every one of them."""
+"""How much the attention matters for one class: the gradient of the class's logit by every attention map."""
 
 import difflib
 
@@ -11,11 +11,11 @@ from vitdemo.core.models.vit import Vit
 
 
 def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int) -> torch.Tensor:
-    """One forward and one backward pass of an unfused twin, in fp32.
+    """The gradient of a class's logit by the attention: one forward and one backward pass of an unfused copy of the model, in fp32.
 
     Args:
         tensor: one model input, (3, height, width).
-        target: the class, by its place in the logits.
+        target: the class's index in the logits.
 
     Returns: (layers, heads, tokens, tokens) float32 on the CPU.
     Raises: UserError for a model without classes, a class it does not have, or attention that can't be read.
@@ -24,7 +24,7 @@ def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: i
 
     def work() -> torch.Tensor:
         with torch.enable_grad(), torch.autocast(vit.device.type, enabled=False):
-            # the weights are frozen, so it is the input that makes the maps part of a graph
+            # the weights are frozen, so the input has to require a gradient to make the maps part of the graph
             batch = tensor[None].clone().to(vit.device).requires_grad_()
             logits, maps = maps_of(unfused(vit.module), batch, vit.name)
             return torch.cat(torch.autograd.grad(logits[0, target], maps)).cpu()
@@ -33,7 +33,7 @@ def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: i
 
 
 def check_target(vit: Vit, target: int) -> int:
-    """Raises: UserError for a model without classes, or a class that it does not have."""
+    """Return the class index if the model has it. Raises: UserError for a model without classes, or a class that it does not have."""
     if not vit.labels:
         raise UserError(f"{vit.name} gives features, not classes: choose the method cls or rollout, or a model with classes.")
     if not 0 <= target < len(vit.labels):
@@ -42,21 +42,24 @@ def check_target(vit: Vit, target: int) -> int:
 
 
 def find_target(vit: Vit, words: str) -> int:
-    """The class that a person means: its index, its synset, its name, or one of the names before and after a comma.
+    """The index of the class that a person names: by its index, its synset, its full name, or one of its comma-separated names.
 
-    Raises: UserError for a model without classes, words that name no class (with the closest names), or more than one (with their indices).
+    Raises: UserError for a model without classes, words that name no class (the message lists the closest names), or words that name
+    several classes (the message lists their indices).
     """
     wanted = words.strip().casefold()
     if wanted.isdecimal() and wanted.isascii():
         return check_target(vit, int(wanted))
     check_target(vit, 0)
-    whole = [each for each in vit.labels if wanted in (each.name.casefold(), each.synset)]
-    names = {each.index: [name.strip().casefold() for name in each.name.split(",")] for each in vit.labels}
-    found = whole or [each for each in vit.labels if wanted in names[each.index]]
-    if len(found) == 1:
-        return found[0].index
-    if found:
-        raise UserError(f"“{words}” names classes {' and '.join(str(each.index) for each in found)}: give the index of the one you mean.")
-    close = difflib.get_close_matches(wanted, [name for each in names.values() for name in each], 3, 0.6)
-    perhaps = f" (perhaps {', '.join(close)}?)" if close else ""
-    raise UserError(f"{vit.name} has no class “{words}”{perhaps}: give a name or an index from 0 to {len(vit.labels) - 1}.")
+    exact = [label for label in vit.labels if wanted in (label.name.casefold(), label.synset)]
+    names = {label.index: [name.strip().casefold() for name in label.name.split(",")] for label in vit.labels}
+    matches = exact or [label for label in vit.labels if wanted in names[label.index]]
+    if len(matches) == 1:
+        return matches[0].index
+    if matches:
+        raise UserError(
+            f"“{words}” names classes {' and '.join(str(label.index) for label in matches)}: give the index of the one you mean."
+        )
+    close = difflib.get_close_matches(wanted, [name for aliases in names.values() for name in aliases], 3, 0.6)
+    suggestion = f" (perhaps {', '.join(close)}?)" if close else ""
+    raise UserError(f"{vit.name} has no class “{words}”{suggestion}: give a name or an index from 0 to {len(vit.labels) - 1}.")

@@ -1,4 +1,4 @@
-"""What heads, layers and patches are like: numbers that say which of them to look at."""
+"""Statistics of heads, layers and patches, which help to choose what to look at."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import Heat, Trace
 from vitdemo.core.models.vit import Vit
 
-FINE = 600  # tokens up to which a page is sent two bytes for each link: twelve layers are 0.9 MB at 197 tokens, and 8.6 MB at 600
-OUTLIER = 2.0  # times the median norm; in ViT-Ti/16 the longest ordinary patch is 1.5 of it, the artefacts 25 to 40
+FINE = 600  # tokens up to which a link takes two bytes: twelve layers are 0.9 MB at 197 tokens, and 8.6 MB at 600
+OUTLIER = 2.0  # times the median norm; in ViT-Ti/16 the longest ordinary patch has 1.5 times the median, artefacts 25 to 40
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """Attention in few bytes, for a page: `low` + `levels` · `scale` is the attention, to half a scale.
+    """Quantised attention for the page, in few bytes: attention = `low` + `levels` · `scale`, with an error of at most `scale` / 2.
 
     Attributes:
-        levels: (…, keys) uint16, or uint8 where there are more than FINE keys; 0 at each row's smallest, the type's largest at its largest.
+        levels: (…, keys) uint16, or uint8 for more than FINE keys. In each row the smallest value is 0, the largest the type's maximum.
         low, scale: (…, 1) float32.
     """
 
@@ -29,7 +29,7 @@ class Levels:
 
 
 def to_levels(rows: torch.Tensor) -> Levels:
-    """(…, keys), each row between its own ends: even where all of a row is nearly the same, its differences stay."""
+    """Quantise attention rows, (…, keys). Each row has a scale of its own, so that small differences within a row survive."""
     kind, most = (torch.uint16, 65535) if rows.shape[-1] <= FINE else (torch.uint8, 255)
     low = rows.amin(-1, keepdim=True)
     scale = (rows.amax(-1, keepdim=True) - low) / most
@@ -37,31 +37,31 @@ def to_levels(rows: torch.Tensor) -> Levels:
 
 
 def head_levels(trace: Trace, head: int | Fusion) -> Levels:
-    """One head in every layer, or all heads as one, (layers, tokens, tokens): with it a page answers for any patch by itself."""
+    """One head, or all heads fused, in every layer, (layers, tokens, tokens): enough for the page to draw the map of any patch."""
     return to_levels(torch.stack([layer_attention(trace, layer, head) for layer in range(1, trace.layers + 1)]))
 
 
 def entropy(trace: Trace) -> torch.Tensor:
-    """(layers, heads): how widely each head looks, in nats: the mean over queries of −Σ a·ln a, 0 for one token, ln(tokens) for all."""
+    """Attention entropy, (layers, heads), in nats: the mean over queries of −Σ a·ln a, from 0 (one token) to ln(tokens) (all equally)."""
     return torch.stack([torch.special.entr(layer).sum(-1).mean(-1) for layer in trace.attention])
 
 
 def distance(trace: Trace) -> torch.Tensor:
-    """(layers, heads): how far each head looks, in pixels of the model's input (Dosovitskiy et al., 2021, arXiv:2010.11929, figure 7).
+    """Attention distance, (layers, heads), in pixels of the model's input (Dosovitskiy et al., 2021, arXiv:2010.11929, figure 7).
 
-    From patches to patches alone, each row renormalised without the prefix tokens; then the mean over patches.
+    Only patch-to-patch attention counts: each row is renormalised without the prefix tokens, then averaged over the patches.
     """
     width, height = trace.patch
-    rows, columns = (each.flatten() for each in torch.meshgrid(*map(torch.arange, trace.grid), indexing="ij"))  # (P,)
+    rows, columns = (index.flatten() for index in torch.meshgrid(*map(torch.arange, trace.grid), indexing="ij"))  # (P,)
     between = torch.hypot((rows[:, None] - rows) * float(height), (columns[:, None] - columns) * float(width))  # (P, P)
-    far = []
+    distances = []
     for layer in trace.attention[:, :, trace.prefix :, trace.prefix :]:  # (H, P, P)
-        far.append(((layer * between).sum(-1) / layer.sum(-1)).mean(-1))
-    return torch.stack(far)
+        distances.append(((layer * between).sum(-1) / layer.sum(-1)).mean(-1))
+    return torch.stack(distances)
 
 
 def logit_lens(trace: Trace, vit: Vit, engine: Engine) -> torch.Tensor:
-    """(layers, classes): the logits that the head gives for each layer's tokens (nostalgebraist, 2020). The last row is the model's answer.
+    """Logit lens (nostalgebraist, 2020), (layers, classes): the classifier head applied to each layer's tokens. The last row is the answer.
 
     Raises: UserError for a model without classes.
     """
@@ -76,14 +76,16 @@ def logit_lens(trace: Trace, vit: Vit, engine: Engine) -> torch.Tensor:
 
 
 def norms(trace: Trace, layer: int | None = None) -> Heat:
-    """The length of each patch's token after a layer, the last by default. Raises: UserError for a layer that the model does not have."""
+    """The norm of each patch token after a layer, by default the last. Raises: UserError for a layer that the model does not have."""
     return trace.to_grid(trace.tokens[check_layer(trace, trace.layers if layer is None else layer) - 1].norm(dim=-1))
 
 
 def artefacts(trace: Trace, layer: int | None = None) -> torch.Tensor:
-    """(rows, columns) bool: patches whose token is more than OUTLIER times as long as the median patch's.
+    """Artefact patches, (rows, columns) bool: the token's norm is more than OUTLIER times the median patch's.
 
-    Such patches hold what the model computes about the whole photo, not what is seen there (Darcet et al., 2023, arXiv:2309.16588).
+    Such a token holds what the model computes about the whole photo, not what the patch shows (Darcet et al., 2023, arXiv:2309.16588).
+
+    Raises: UserError for a layer that the model does not have.
     """
     lengths = norms(trace, layer)
     return lengths > OUTLIER * lengths.median()

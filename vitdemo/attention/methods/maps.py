@@ -1,7 +1,7 @@
-"""Where the model looks: maps of one Trace on the patch grid, and what its heads and layers do.
+"""Where the model looks: attention maps of one Trace on the patch grid.
 
-Everything here is arithmetic on numbers that one forward pass left behind; nothing runs the model. Layers are counted from 1, heads from 0.
-No map is rescaled: the display does that.
+All functions compute on the Trace of one forward pass and never run the model. Layers are counted from 1, heads from 0. No map is
+rescaled: the display does that.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ FUSIONS: dict[Fusion, Callable[[torch.Tensor], torch.Tensor]] = {
     "max": partial(torch.amax, dim=0),
     "min": partial(torch.amin, dim=0),
 }
-"""How heads become one: (heads, …) → (…)."""
+"""How to fuse heads into one: (heads, …) → (…)."""
 
 
 def layer_attention(trace: Trace, layer: int, head: int | Fusion = "mean") -> torch.Tensor:
-    """(tokens, tokens): one head of one layer, or all its heads as one.
+    """The attention of one head of one layer, or of all its heads fused: (tokens, tokens).
 
     Raises: UserError for a layer or head that the model does not have.
     """
@@ -32,9 +32,9 @@ def layer_attention(trace: Trace, layer: int, head: int | Fusion = "mean") -> to
 
 
 def cls_attention(trace: Trace) -> torch.Tensor:
-    """(layers, heads, rows, columns): what CLS looks at, in every layer and head. Sums stay below 1 by what goes to the prefix tokens.
+    """CLS attention of every layer and head: (layers, heads, rows, columns). Sums are below 1, because the prefix tokens get a share too.
 
-    In a model without CLS the average of the patches asks instead, weighted as its pooling reads them.
+    Without a CLS token, the attention rows of all tokens are averaged with the weights of the model's pooling.
     """
     if trace.has_cls:
         return trace.to_grid(trace.attention[:, :, 0])
@@ -42,7 +42,7 @@ def cls_attention(trace: Trace) -> torch.Tensor:
 
 
 def cls_map(trace: Trace, *, layer: int, head: int | Fusion = "mean") -> Heat:
-    """What CLS looks at in one layer: by one head, or by the mean, max or min of its heads.
+    """CLS attention of one layer: of one head, or the mean, max or min of its heads.
 
     Raises: UserError for a layer or head that the model does not have.
     """
@@ -54,9 +54,9 @@ def rollouts(trace: Trace, *, fusion: Fusion = "mean", discard: float = 0.0, sta
     """Attention rollout (Abnar & Zuidema, 2020, arXiv:2005.00928) up to each layer from the start layer on.
 
     Args:
-        fusion: how heads become one map per layer.
+        fusion: how the heads of a layer are fused into one map.
         discard: share of the weakest patch-to-patch links dropped in each layer, 0 ≤ discard < 1.
-        start_layer: first layer that takes part, 1 … layers.
+        start_layer: the first layer included, 1 … layers.
 
     Returns: (layers − start_layer + 1, rows, columns) float32, non-negative.
     Raises: UserError for a value out of range.
@@ -65,7 +65,7 @@ def rollouts(trace: Trace, *, fusion: Fusion = "mean", discard: float = 0.0, sta
         raise UserError(f"The share of links to discard must be at least 0 and less than 1; {discard:g} was asked for.")
     fuse, start = check_fusion(fusion), check_layer(trace, start_layer)
     steps = (keep_strongest(fuse(attention), trace.prefix, discard) for attention in trace.attention[start - 1 :])  # (H, N, N) → (N, N)
-    return _multiply_up(trace, steps)
+    return _accumulate(trace, steps)
 
 
 def rollout(trace: Trace, *, fusion: Fusion = "mean", discard: float = 0.0, start_layer: int = 1, layer: int | None = None) -> Heat:
@@ -75,19 +75,19 @@ def rollout(trace: Trace, *, fusion: Fusion = "mean", discard: float = 0.0, star
 
 
 def keep_strongest(fused: torch.Tensor, prefix: int, discard: float) -> torch.Tensor:
-    """(tokens, tokens) without the weakest share of its patch-to-patch links; what goes to or comes from a prefix token stays."""
-    kept = fused.clone()
-    links = kept[prefix:, prefix:].flatten()  # a copy
+    """Set the weakest share of the patch-to-patch links of (tokens, tokens) to 0; links to and from prefix tokens stay."""
+    result = fused.clone()
+    links = result[prefix:, prefix:].flatten()  # a copy
     links[links.topk(int(discard * links.numel()), largest=False, sorted=False).indices] = 0
-    kept[prefix:, prefix:] = links.view(kept[prefix:, prefix:].shape)
-    return kept
+    result[prefix:, prefix:] = links.view(result[prefix:, prefix:].shape)
+    return result
 
 
 def relevances(trace: Trace, gradient: torch.Tensor, *, start_layer: int = 1) -> torch.Tensor:
     """Relevance for one class (Chefer, Gur & Wolf, ICCV 2021, arXiv:2103.15679) up to each layer from the start layer on.
 
     Args:
-        gradient: of the class's logit by the attention, (layers, heads, tokens, tokens); `gradients.attention_gradient` gives it.
+        gradient: gradient of the class's logit by the attention, (layers, heads, tokens, tokens), from `gradients.attention_gradient`.
 
     Returns: (layers − start_layer + 1, rows, columns) float32, non-negative.
     Raises: UserError for a start layer that does not exist.
@@ -107,13 +107,13 @@ def relevance(trace: Trace, gradient: torch.Tensor, *, start_layer: int = 1, lay
 
 
 def gradient_rollouts(trace: Trace, gradient: torch.Tensor, *, start_layer: int = 1) -> torch.Tensor:
-    """Rollout of attention weighted by its gradient: what is positive of the mean over heads of A∘∇A.
+    """Rollout of attention weighted by its gradient: of each layer it takes the positive part of the mean over heads of A∘∇A.
 
     Arguments, result and errors as `relevances`.
     """
     start = check_layer(trace, start_layer)
     layers = zip(trace.attention[start - 1 :], gradient[start - 1 :], strict=True)
-    return _multiply_up(trace, ((attention * slope).mean(0).clamp(min=0) for attention, slope in layers))
+    return _accumulate(trace, ((attention * slope).mean(0).clamp(min=0) for attention, slope in layers))
 
 
 def gradient_rollout(trace: Trace, gradient: torch.Tensor, *, start_layer: int = 1, layer: int | None = None) -> Heat:
@@ -123,46 +123,55 @@ def gradient_rollout(trace: Trace, gradient: torch.Tensor, *, start_layer: int =
 
 
 def looks_at(trace: Trace, layer: int, patch: tuple[int, int], head: int | Fusion = "mean") -> Heat:
-    """What the patch at (row, column) looks at: its row of the attention. Raises: UserError for what does not exist."""
+    """What the patch at (row, column) looks at: the patch's row of the attention matrix.
+
+    Raises: UserError for a layer, head or patch that does not exist.
+    """
     return trace.to_grid(layer_attention(trace, layer, head)[_token(trace, patch)])
 
 
 def looked_at_by(trace: Trace, layer: int, patch: tuple[int, int], head: int | Fusion = "mean") -> Heat:
-    """Who looks at the patch at (row, column): its column of the attention. Raises: UserError for what does not exist."""
+    """Which patches look at the patch at (row, column): the patch's column of the attention matrix.
+
+    Raises: UserError for a layer, head or patch that does not exist.
+    """
     return trace.to_grid(layer_attention(trace, layer, head)[:, _token(trace, patch)])
 
 
 def check_layer(trace: Trace, layer: int) -> int:
-    """Raises: UserError for a layer that the model does not have."""
+    """Return the layer if it exists. Raises: UserError for a layer that the model does not have."""
     if not 1 <= layer <= trace.layers:
         raise UserError(f"There is no layer {layer}: choose one from 1 to {trace.layers}.")
     return layer
 
 
 def check_head(trace: Trace, head: int) -> int:
-    """Raises: UserError for a head that the model does not have."""
+    """Return the head if it exists. Raises: UserError for a head that the model does not have."""
     if not 0 <= head < trace.heads:
         raise UserError(f"There is no head {head}: choose one from 0 to {trace.heads - 1}, or {', '.join(FUSIONS)}.")
     return head
 
 
 def check_fusion(fusion: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Raises: UserError for a way of fusing heads that is none of ours."""
+    """The function that fuses heads in this way. Raises: UserError for a fusion that is not in FUSIONS."""
     if fusion not in FUSIONS:
         raise UserError(f"Heads can't be fused by “{fusion}”: choose {', '.join(get_args(Fusion))}.")
     return FUSIONS[fusion]
 
 
 def check_layers(trace: Trace, start_layer: int, layer: int | None) -> int:
-    """The last of the layers from one to another. Raises: UserError for layers that the model does not have, or none between the two."""
+    """The last layer of a range of layers; by default the model's last.
+
+    Raises: UserError for a layer that the model does not have, or a last layer before the first.
+    """
     start, last = check_layer(trace, start_layer), check_layer(trace, trace.layers if layer is None else layer)
     if last < start:
         raise UserError(f"Layer {last} comes before the start layer {start}: choose an earlier start layer or a later layer.")
     return last
 
 
-def _multiply_up(trace: Trace, steps) -> torch.Tensor:
-    """Each step joined with the identity, its rows normalised, multiplied from the first layer up; the answer's row after each."""
+def _accumulate(trace: Trace, steps) -> torch.Tensor:
+    """Add the identity to each layer's map, normalise its rows, multiply it onto the product so far; keep each layer's readout."""
     flow = identity = torch.eye(trace.attention.shape[-1])  # (N, N)
     rows = []
     for step in steps:

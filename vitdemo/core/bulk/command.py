@@ -1,4 +1,4 @@
-"""`--engine ray`: what the commands for many photos share. Ray itself is imported only when it is asked for."""
+"""`--engine ray`: what the commands for many photos share. Ray is imported only when this engine is selected."""
 
 import argparse
 import sys
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
 
 ENGINES = ("local", "ray")
-REPORT_SECONDS = 30  # seconds between lines of progress where nobody watches a terminal
+REPORT_SECONDS = 30  # between two progress lines where standard error is not a terminal
 
 
 def add_flags(command: argparse.ArgumentParser) -> None:
-    """Give a command its choice of engine."""
+    """Add `--engine` and the flags that belong to it to a command."""
     command.add_argument("--engine", default="local", metavar="E", help="local, or ray: on all cores, GPUs or machines (default: local)")
     command.add_argument("--address", metavar="A", help="of a Ray cluster, such as auto; without it, this machine's own cores")
     command.add_argument("--stages", default="", metavar="S", help="what Ray's actors take, such as model.actors=4,model.gpus=1")
 
 
 def check_flags(flags: argparse.Namespace) -> None:
-    """Raises: UsageError for an engine that is none, and for flags that don't go with it."""
+    """Check the flags of `add_flags`. Raises: UsageError for an unknown engine, and for flags that don't go with the engine."""
     if flags.engine not in ENGINES:
         raise UsageError(f"--engine is “{flags.engine}”, but it must be {' or '.join(ENGINES)}.")
     if flags.engine == "local":
@@ -44,42 +44,42 @@ def check_flags(flags: argparse.Namespace) -> None:
 
 
 def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Task, dict]]") -> int:
-    """Find the photos, load the model, and have Ray do the rest, with progress. Returns the exit status.
+    """Find the photos, load the model, and run the task on Ray, with progress. Returns the exit status.
 
     Args:
-        prepare: what to ask of this model, and what the answers' folder says of it.
+        prepare: returns the task for this model, and the content of the output folder's `_about.json`.
 
-    Raises: UserError where nothing could be done.
+    Raises: UserError where the work can't be done.
     """
     from vitdemo.core.bulk.ray_session import ray_session
     from vitdemo.core.photos.remote import is_url
 
-    settings, asked = Settings.read(flags), check_stages(flags.stages)
+    settings, stage_settings = Settings.read(flags), check_stages(flags.stages)
     place = flags.output if is_url(flags.output) else str(Path(flags.output).absolute())
     begin = time.monotonic()
     with ray_session("--engine ray", flags.address):
         from vitdemo.core.bulk import ray_data
 
-        items, vit = _found(flags.paths), _loaded(settings)
+        items, vit = _find_photos(flags.paths), _load_model(settings)
         task, about = prepare(vit, settings)
-        parts, missing = _missing(place, about, items)
+        parts, missing = _find_missing(place, about, items)
         if not missing:
             print(f"All {len(items)} photos are in {flags.output} already.", file=sys.stderr)
             return 0
-        stages = stages_for(*ray_data.free_resources(), asked)
+        stages = stages_for(*ray_data.free_resources(), stage_settings)
         print(f"Ray: {stages}", file=sys.stderr)
-        told = _ProgressReport(len(missing), begin)
+        report = _ProgressReport(len(missing), begin)
         try:
-            for step in ray_data.run(task, missing, vit, settings, parts, stages):
-                told.tell(step)
+            for part in ray_data.run(task, missing, vit, settings, parts, stages):
+                report.add(part)
         except KeyboardInterrupt:
-            print(f"\nvitdemo: stopped after {told.done} of {len(missing)} photos; the same command goes on from there.", file=sys.stderr)
+            print(f"\nvitdemo: stopped after {report.done} of {len(missing)} photos; the same command goes on from there.", file=sys.stderr)
             return 130
-    told.sum_up(flags.output)
-    return 1 if told.errors == len(items) else 0
+    report.print_summary(flags.output)
+    return 1 if report.errors == len(items) else 0
 
 
-def _found(paths: list[str]) -> list:
+def _find_photos(paths: list[str]) -> list:
     from vitdemo.core.photos.gallery import find_items
 
     items = find_items(paths)
@@ -88,8 +88,8 @@ def _found(paths: list[str]) -> list:
     return items
 
 
-def _loaded(settings: Settings) -> "Vit":
-    """The model on the CPU, from where it goes to the actors."""
+def _load_model(settings: Settings) -> "Vit":
+    """Load the model on the CPU; it is sent to the actors from there."""
     from dataclasses import replace
 
     from vitdemo.core.inference.model_store import ModelStore
@@ -99,16 +99,16 @@ def _loaded(settings: Settings) -> "Vit":
     return vit
 
 
-def _missing(place: str, about: dict, items: list) -> "tuple[ParquetDataset, list]":
-    """The folder of answers, and the files whose answers are not in it."""
+def _find_missing(place: str, about: dict, items: list) -> "tuple[ParquetDataset, list]":
+    """Return the output folder, and the files that have no row in it yet."""
     from vitdemo.core.bulk.parquet import ParquetDataset
     from vitdemo.core.outputs import as_utf8
 
     parts = ParquetDataset(place)
-    there, missing = parts.begin(about), []
+    existing, missing = parts.begin(about), []
     for item in items:
-        if there[name := as_utf8(item.name)]:
-            there[name] -= 1
+        if existing[name := as_utf8(item.name)]:
+            existing[name] -= 1
         else:
             missing.append(item)
     if missing and len(missing) < len(items):
@@ -117,30 +117,32 @@ def _missing(place: str, about: dict, items: list) -> "tuple[ParquetDataset, lis
 
 
 class _ProgressReport:
-    """What is said while parts come in. Speed counts from when the first part was begun: what it took to start stands by itself."""
+    """Prints progress as parts are finished. The speed counts from the start of the first part; start-up time is reported separately."""
 
     def __init__(self, total: int, begin: float):
         self.done = self.errors = 0
-        self._total, self._begin, self._first, self._said = total, begin, 0.0, begin
-        self._memory: dict[str, list[float]] = {}  # of each actor, after each of its parts
-        self._follow = sys.stderr.isatty()
+        self._total, self._begin, self._first, self._printed = total, begin, 0.0, begin
+        self._memory: dict[str, list[float]] = {}  # actor → megabytes after each of its parts
+        self._terminal = sys.stderr.isatty()
 
-    def tell(self, step: "PartReport") -> None:
+    def add(self, part: "PartReport") -> None:
+        """Count one finished part, and print its errors and the progress."""
         now = time.monotonic()
-        self._first = self._first or now - step.seconds
-        self.done += step.photos
-        self.errors += len(step.errors)
-        self._memory.setdefault(step.actor, []).append(step.memory_mb)
-        for each in step.errors:
-            print(f"{CLEAR if self._follow else ''}vitdemo: {each}", file=sys.stderr)
+        self._first = self._first or now - part.seconds
+        self.done += part.photos
+        self.errors += len(part.errors)
+        self._memory.setdefault(part.actor, []).append(part.memory_mb)
+        for error in part.errors:
+            print(f"{CLEAR if self._terminal else ''}vitdemo: {error}", file=sys.stderr)
         line = progress_line(self.done, self._total, now - self._first)
-        if self._follow:
+        if self._terminal:
             print(f"\r{line}", end="" if self.done < self._total else "\n", file=sys.stderr, flush=True)
-        elif now - self._said > REPORT_SECONDS:
-            self._said = now
+        elif now - self._printed > REPORT_SECONDS:
+            self._printed = now
             print(line, file=sys.stderr, flush=True)
 
-    def sum_up(self, output: object) -> None:
+    def print_summary(self, output: object) -> None:
+        """Print the totals, the speed, and each actor's memory."""
         seconds = time.monotonic() - self._first
         print(
             f"{self.done} rows in {output}, {self.errors} of them errors: {self.done / seconds:.1f} photos a second "

@@ -1,7 +1,7 @@
-"""Bulk work on Ray Data: photos through a model on many cores, GPUs or machines, and the answers into a folder of Parquet parts.
+"""Bulk work on Ray Data: run photos through a model on many cores, GPUs or machines, and write a folder of Parquet parts.
 
-The model is loaded once, by the driver, and travels to the actors; they read, decode, crop, ask and write with the functions that one
-machine uses. Each actor writes its own parts and gives back a few numbers, so that neither photos nor vectors pile up anywhere.
+The driver loads the model once and sends it to the actors. The actors read, decode, crop, run the model and write with the same functions
+that the local engine uses. Each actor writes its own parts and returns a few numbers, so that neither photos nor vectors pile up anywhere.
 """
 
 import hashlib
@@ -33,19 +33,26 @@ from vitdemo.core.photos.gallery import Item, zip_items
 from vitdemo.core.photos.prefetch import photos_ahead
 from vitdemo.core.photos.preprocessing import Preprocessing
 
-MAX_PART_PHOTOS = 256  # most photos of a part: 40 MB of crops, which is what an actor holds at a time
-MIN_PART_PHOTOS = 16  # photos of a part, or its overheads outweigh them
-MIN_PARTS_PER_ACTOR = 16  # that every actor gets at least, so that none waits long for another at the end
-RELEASE_SECONDS = 5  # seconds that Ray may take to release what ended work had
-REMOTE_READERS = 8  # photos asked for at a time over a network
+MAX_PART_PHOTOS = 256  # 40 MB of crops, which an actor holds at a time
+MIN_PART_PHOTOS = 16  # in smaller parts the overhead outweighs the work
+MIN_PARTS_PER_ACTOR = 16  # so that no actor waits long for another at the end
+RELEASE_SECONDS = 5  # for Ray to release the CPUs and GPUs of work that has ended
+REMOTE_READERS = 8  # photos read over the network at the same time, per CPU
 
 Outputs = tuple[torch.Tensor, ...]
-"""Of one photo: what the task's network gave."""
+"""What the task's network returned for one photo."""
 
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """One file, and what the network gave for it or why there is nothing."""
+    """One file of the gallery with its result.
+
+    Attributes:
+        item: the file.
+        sha256: of its bytes, hexadecimal; None where they could not be read.
+        outputs: what the network returned; None for an error.
+        error: why there are no outputs, one sentence; None otherwise.
+    """
 
     item: Item
     sha256: str | None
@@ -54,25 +61,25 @@ class Output:
 
 
 class Task(Protocol):
-    """What is asked of the model: a room's own part of bulk work. It travels to the actors."""
+    """A room's own part of bulk work: the network to run and the rows to write. Tasks are pickled and sent to the actors."""
 
     def network(self, vit: Vit) -> Callable[[torch.Tensor], Outputs]:
-        """What `Engine.forward` runs."""
+        """Return the network for `Engine.forward`."""
 
     def table(self, vit: Vit, looked: Sequence[Output]) -> pa.Table:
-        """The rows to write, one for each file."""
+        """Return the rows to write, one for each file."""
 
 
 @dataclass(frozen=True)
 class PartReport:
-    """One part that is written.
+    """One written part.
 
     Attributes:
-        photos: its rows.
-        errors: the sentences of those that could not be read.
-        seconds: it took the actor.
-        actor: which one, fit for telling it from others.
-        memory_mb: that the actor held of its own afterwards, in megabytes; libraries, which processes share, left out.
+        photos: number of rows.
+        errors: one sentence for each file that could not be read.
+        seconds: how long the actor took.
+        actor: the actor's unique name.
+        memory_mb: memory that the actor alone held afterwards, without shared libraries.
     """
 
     photos: int
@@ -83,27 +90,27 @@ class PartReport:
 
 
 def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: ParquetDataset, stages: Pipeline) -> Iterator[PartReport]:
-    """Take all files through the model. What is written stays, whatever ends the work.
+    """Run all files through the model, and yield a report of each part. Written parts stay, however the work ends.
 
     Args:
-        items: those that are not in `parts` yet, at least one.
-        vit: on the CPU.
+        items: the files that are not in `parts` yet, at least one.
+        vit: the model, on the CPU.
 
-    Raises: UserError where an actor can't do its work.
+    Raises: UserError where an actor fails.
     """
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False  # the command has progress of its own
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says of an error is raised as well
+    context.enable_progress_bars = context.print_on_execution_start = False  # the command prints its own progress
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised as well, so they needn't be logged
     rows = _rows_of(items)
     size = max(MIN_PART_PHOTOS, min(MAX_PART_PHOTOS, -(-len(items) // (MIN_PARTS_PER_ACTOR * stages.model.actors))))
     photos = ray.data.from_arrow([pa.Table.from_pylist(rows[at : at + size], _PLACES) for at in range(0, len(rows), size)])
-    kept = ray.put(vit)
+    vit_reference = ray.put(vit)
     decode = {"preprocessing": vit.preprocessing, "settings": settings}
     if stages.decode.actors:
-        photos = photos.map_batches(_Decode, **_shape(stages.decode, decode | {"cpus": stages.decode.cpus}))
+        photos = photos.map_batches(_Decode, **_map_options(stages.decode, decode | {"cpus": stages.decode.cpus}))
         decode = None
-    work = {"task": task, "vit": kept, "settings": settings, "parts": parts.place, "stage": stages.model, "decode": decode}
-    photos = photos.map_batches(_Model, **_shape(stages.model, work))
+    arguments = {"task": task, "vit": vit_reference, "settings": settings, "parts": parts.place, "stage": stages.model, "decode": decode}
+    photos = photos.map_batches(_Model, **_map_options(stages.model, arguments))
     try:
         for batch in photos.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
@@ -113,16 +120,17 @@ def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: 
 
 
 def free_resources() -> tuple[float, float]:
-    """CPUs and GPUs of the cluster that nobody has taken; those of work that has just ended are waited for."""
+    """Return the cluster's free CPUs and GPUs, after waiting up to `RELEASE_SECONDS` for those of work that has just ended."""
     deadline = time.monotonic() + RELEASE_SECONDS
     while True:
         free, total = ray.available_resources(), ray.cluster_resources()
-        if time.monotonic() > deadline or all(free.get(each, 0) == total.get(each, 0) for each in ("CPU", "GPU")):
+        if time.monotonic() > deadline or all(free.get(kind, 0) == total.get(kind, 0) for kind in ("CPU", "GPU")):
             return free.get("CPU", 0), free.get("GPU", 0)
         time.sleep(0.1)
 
 
-def _shape(stage: ActorPool, arguments: dict) -> dict:
+def _map_options(stage: ActorPool, arguments: dict) -> dict:
+    """Return the options of `Dataset.map_batches` for a stage whose actors are made with `arguments`."""
     return {
         "fn_constructor_kwargs": arguments,
         "compute": ray.data.ActorPoolStrategy(size=stage.actors),
@@ -135,14 +143,14 @@ def _shape(stage: ActorPool, arguments: dict) -> dict:
 
 
 _PLACES = pa.schema({"path": pa.binary(), "name": pa.binary(), "folder": pa.binary(), "url": pa.string(), "member": pa.int32()})
-_CROPS = pa.schema({**{each.name: each.type for each in _PLACES}, "sha256": pa.string(), "error": pa.string(), "crop": pa.binary()})
+_CROPS = pa.schema({**{column.name: column.type for column in _PLACES}, "sha256": pa.string(), "error": pa.string(), "crop": pa.binary()})
 _STEPS = pa.schema(
     {"photos": pa.int32(), "errors": pa.list_(pa.string()), "seconds": pa.float64(), "actor": pa.string(), "memory_mb": pa.float64()}
 )
 
 
 def _rows_of(items: Sequence[Item]) -> list[dict]:
-    """Where photos lie, fit to travel: names as they are on disk, and a zip's member by its place among that zip's photos."""
+    """Return rows from which an actor finds the files: names as raw bytes, a zip's member by its number among the zip's photos."""
     return [
         {
             "path": os.fsencode(os.path.abspath(item.path)),
@@ -156,32 +164,32 @@ def _rows_of(items: Sequence[Item]) -> list[dict]:
 
 
 def _item_of(row: dict) -> Item:
-    path, name, folder = (os.fsdecode(row[each]) for each in ("path", "name", "folder"))
+    path, name, folder = (os.fsdecode(row[column]) for column in ("path", "name", "folder"))
     if row["member"] < 0:
         return Item(Path(path), name, folder, url=row["url"])
     try:
-        there = _zip(path)[row["member"]]
+        member = _zip_items(path)[row["member"]]
     except (UserError, IndexError):
-        return Item(Path(path), name, folder)  # the zip is gone or another one: reading it says so
-    return replace(there, name=name)
+        return Item(Path(path), name, folder)  # the zip was removed or replaced: reading this item reports that
+    return replace(member, name=name)
 
 
 @lru_cache(maxsize=8)
-def _zip(path: str) -> list[Item]:
+def _zip_items(path: str) -> list[Item]:
     return zip_items(Path(path), path)
 
 
 class _Decode:
-    """An actor that reads, decodes and crops."""
+    """An actor that reads, decodes and crops photos."""
 
     def __init__(self, preprocessing: Preprocessing, settings: Settings, cpus: float):
         self._preprocessing, self._settings, self._threads = preprocessing, settings, max(1, round(cpus))
         give_back_freed_memory()
 
     def __call__(self, places: pa.Table) -> pa.Table:
-        """Places → crops: (height × width × 3) uint8 each. A file that comes twice is decoded once."""
+        """Rows of `_PLACES` → rows of `_CROPS`, each crop (height × width × 3) uint8. A file that occurs twice is decoded once."""
         rows = places.select(_PLACES.names).to_pylist()
-        threads = REMOTE_READERS * self._threads if any(row["url"] for row in rows) else self._threads + 1  # one reads while others decode
+        threads = REMOTE_READERS * self._threads if any(row["url"] for row in rows) else self._threads + 1  # one more, to read meanwhile
         ready = photos_ahead(
             [_item_of(row) for row in rows],
             lambda photo: np.asarray(self._preprocessing.crop(photo.image)).tobytes(),
@@ -189,23 +197,23 @@ class _Decode:
             ahead=4 * threads,
             workers=threads,
         )
-        made: list[bytes | None] = []
-        found = []
-        for row, each in zip(rows, ready, strict=True):
-            made.append(made[each.first] if each.first is not None else each.made)
-            found.append(row | {"sha256": each.id, "error": each.error, "crop": made[-1]})
-        return pa.Table.from_pylist(found, _CROPS)
+        crops: list[bytes | None] = []
+        results = []
+        for row, photo in zip(rows, ready, strict=True):
+            crops.append(crops[photo.first] if photo.first is not None else photo.made)
+            results.append(row | {"sha256": photo.id, "error": photo.error, "crop": crops[-1]})
+        return pa.Table.from_pylist(results, _CROPS)
 
 
 class _Model:
-    """An actor that asks the model and writes; with `decode`, it reads and decodes as well."""
+    """An actor that runs the model and writes parts. With `decode`, the arguments of a `_Decode`, it also reads and decodes."""
 
     def __init__(self, task: Task, vit: "ray.ObjectRef", settings: Settings, parts: str, stage: ActorPool, decode: dict | None):
         give_back_freed_memory()
         threads = max(1, round(stage.cpus))
         torch.set_num_threads(threads)
-        wanted = settings.device if settings.device != "auto" else "cuda" if stage.gpus else "cpu"
-        device = choose_device(wanted)
+        device_name = settings.device if settings.device != "auto" else "cuda" if stage.gpus else "cpu"
+        device = choose_device(device_name)
         vit = ray.get(vit)
         self._vit = replace(vit, module=vit.module.to(device), device=device)
         self._engine = Engine(device, settings.precision)
@@ -215,19 +223,20 @@ class _Model:
         self._name = f"{ray.util.get_node_ip_address()} {os.getpid()}"
 
     def __call__(self, photos: pa.Table) -> pa.Table:
+        """Rows of `_CROPS`, or of `_PLACES` where this actor decodes → a part on disk, and one row of `_STEPS`."""
         begin = time.perf_counter()
         rows = (self._decode(photos) if self._decode else photos).to_pylist()
         crops = [row.pop("crop") for row in rows]
-        outputs = iter(self._outputs([each for each in crops if each is not None]))
-        looked = [
+        outputs = iter(self._outputs([crop for crop in crops if crop is not None]))
+        results = [
             Output(_item_of(row | {"member": -1}), row["sha256"], None if crop is None else next(outputs), row["error"])
             for row, crop in zip(rows, crops, strict=True)
         ]
-        table = self._task.table(self._vit, looked)
-        self._parts.write(table, _name_of(looked))
+        table = self._task.table(self._vit, results)
+        self._parts.write(table, _part_name(results))
         step = {
             "photos": len(table),
-            "errors": [each for each in table["error"].to_pylist() if each],
+            "errors": [error for error in table["error"].to_pylist() if error],
             "seconds": time.perf_counter() - begin,
             "actor": self._name,
             "memory_mb": own_mb(),
@@ -235,18 +244,18 @@ class _Model:
         return pa.Table.from_pylist([step], _STEPS)
 
     def _outputs(self, crops: list[bytes]) -> Iterator[Outputs]:
-        """What the network gives for each crop."""
+        """Yield the network's outputs for each crop."""
         preprocessing = self._vit.preprocessing
 
-        def look(crops: list[bytes]) -> Outputs:
-            images = [Image.frombytes("RGB", preprocessing.size[::-1], each) for each in crops]
-            return self._engine.forward(self._network, torch.stack([preprocessing.normalised(each) for each in images]))[0]
+        def forward(crops: list[bytes]) -> Outputs:
+            images = [Image.frombytes("RGB", preprocessing.size[::-1], crop) for crop in crops]
+            return self._engine.forward(self._network, torch.stack([preprocessing.normalised(image) for image in images]))[0]
 
         batches = (crops[at : at + self._size] for at in range(0, len(crops), self._size))
-        for found in self._engine.map(look, batches):
-            yield from zip(*found, strict=True)
+        for batch_outputs in self._engine.map(forward, batches):
+            yield from zip(*batch_outputs, strict=True)
 
 
-def _name_of(looked: Sequence[Output]) -> str:
-    """A part's name, the same when an actor that was killed does it again: that part then takes the place of the first."""
-    return hashlib.sha256(b"\0".join(os.fsencode(each.item.name) for each in looked)).hexdigest()[:24]
+def _part_name(results: Sequence[Output]) -> str:
+    """Return a part's name, derived from its files: a part that is redone after an actor was killed replaces the first one."""
+    return hashlib.sha256(b"\0".join(os.fsencode(result.item.name) for result in results)).hexdigest()[:24]

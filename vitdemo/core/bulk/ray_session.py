@@ -1,4 +1,4 @@
-"""A Ray cluster for one command: this machine's own cores, or one that runs already. Ray is imported when it is asked for."""
+"""A Ray cluster for one command: a new one on this machine, or one that is running already. Ray is imported only when it is needed."""
 
 import logging
 import os
@@ -14,23 +14,24 @@ from pathlib import Path
 from vitdemo.core.errors import UserError
 
 NEEDED = "needs Ray, which is not installed: pip install -r requirements-scale.txt"
-OBJECTS = 512 << 20  # bytes of shared memory for what travels between processes: the model, and crops on their way
-REACHED_WITHIN = 5  # seconds in which a cluster must answer
+OBJECTS = 512 << 20  # bytes of shared memory for objects sent between processes: the model and the crops
+REACHED_WITHIN = 5  # seconds within which a cluster must answer
 PACKAGE = Path(__file__).parents[2]
 
 
 @contextmanager
 def ray_session(command: str, address: str | None = None, *, cpus: int | None = None) -> Iterator[None]:
-    """Join the cluster at an address, or start one on this machine and end it at last; a session that runs already is used and left.
+    """Connect to the cluster at an address, or start one on this machine, and leave it at the end. An existing session is used and kept.
 
     Args:
-        command: what needs Ray, for the sentence that says so.
-        cpus: of a cluster on this machine; all there are by default.
+        command: what needs Ray, for the error message.
+        address: a running cluster's; without it, a cluster is started and shut down at the end.
+        cpus: CPUs of a cluster on this machine; all by default.
 
     Raises: UserError where Ray is not installed, or there is no cluster at the address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no call to other hosts
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or it talks into the progress; errors that matter are raised
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray must not send statistics to other hosts
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # keeps Ray's log out of the progress lines; errors that matter are raised
     try:
         import ray
     except ImportError:
@@ -48,8 +49,8 @@ def ray_session(command: str, address: str | None = None, *, cpus: int | None = 
             raise UserError(f"There is no Ray cluster at {address} ({_first_line(error)}): check --address, or leave it out.") from None
         folder = None
     else:
-        folder = tempfile.mkdtemp(prefix="vd-", dir=_short_place())
-        with _silence():  # it says that it has been told to say nothing
+        folder = tempfile.mkdtemp(prefix="vd-", dir=_short_folder())
+        with _silence():  # Ray would print that its reporting is off
             ray.init(
                 "local",
                 num_cpus=cpus,
@@ -68,35 +69,35 @@ def ray_session(command: str, address: str | None = None, *, cpus: int | None = 
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for minutes. Raises: OSError where nobody listens at HOST:PORT."""
+    """Check that something listens at HOST:PORT: Ray itself would try for minutes. Raises: OSError where nothing does."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=REACHED_WITHIN).close()
 
 
 def said_last(error: Exception) -> str:
-    """What a process of the cluster said before it failed: our own sentence if there is one, as Ray hands errors on as text."""
-    said = re.findall(r"UserError: (.+)", str(error)) or str(error).strip().splitlines() or [type(error).__name__]
-    return said[-1][:400]
+    """Return the last message of a failed cluster process: a UserError's sentence if there is one, because Ray passes errors on as text."""
+    messages = re.findall(r"UserError: (.+)", str(error)) or str(error).strip().splitlines() or [type(error).__name__]
+    return messages[-1][:400]
 
 
-def _short_place() -> str | None:
-    """A folder whose path is short enough for the sockets that Ray makes in it; None for the system's usual one."""
+def _short_folder() -> str | None:
+    """Return a folder whose path is short enough for the sockets that Ray makes in it; None for the system's temporary folder."""
     return "/tmp" if os.access("/tmp", os.W_OK) else None
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing on the standard error, from libraries that don't ask Python either."""
+    """Discard standard error, including what libraries write to it without Python."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
 def _first_line(error: Exception) -> str:

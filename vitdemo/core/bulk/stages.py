@@ -1,7 +1,7 @@
-"""How many actors each stage of bulk work has, and what each of them takes of a cluster.
+"""How many actors each stage of bulk work has, and how many CPUs and GPUs of a cluster each actor takes.
 
-Bulk work has two stages: `decode` reads, decodes and crops photos, `model` answers them and writes. Without a GPU the model's actors decode
-for themselves, one on each CPU; with GPUs there is one of them for each, and the CPUs decode.
+Bulk work has two stages: `decode` reads, decodes and crops photos; `model` runs the model and writes the results. Without GPUs there is one
+model actor per CPU, which also decodes. With GPUs there is one model actor per GPU, and decode actors run on the remaining CPUs.
 """
 
 import math
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from vitdemo.core.errors import UsageError, UserError
 
-BOOKED = 0.9  # of a CPU: as many actors as there are CPUs, and a little of each stays free for Ray's own tasks
+BOOKED = 0.9  # CPUs per actor: with one actor per CPU, a little of each CPU stays free for Ray's own tasks
 _SETTING = re.compile(r"(decode(?=\.[ac])|model)\.(actors|cpus|gpus)=(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
 class ActorPool:
-    """So many actors, each of which takes so many CPUs and GPUs; no actors where another stage does this one's work."""
+    """A stage's number of actors, and the CPUs and GPUs that each actor takes; no actors where another stage does this stage's work."""
 
     actors: int
     cpus: float = BOOKED
@@ -29,7 +29,7 @@ class ActorPool:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """All of bulk work."""
+    """The actors of both stages of bulk work."""
 
     decode: ActorPool
     model: ActorPool
@@ -39,36 +39,39 @@ class Pipeline:
 
 
 def check_stages(asked: str) -> dict[str, dict[str, float]]:
-    """What `model.actors=4,model.gpus=1,decode.cpus=2` sets, by stage. Raises: UsageError where it sets nothing of that kind."""
-    found: dict[str, dict[str, float]] = {"decode": {}, "model": {}}
-    for each in filter(None, asked.split(",")):
-        if not (match := _SETTING.fullmatch(each.strip())):
-            raise UsageError(f"--stages has “{each}”: give such as model.actors=4,model.cpus=1,model.gpus=1,decode.actors=8.")
+    """Parse the value of `--stages`, such as `model.actors=4,decode.cpus=2`: stage → name → value. Raises: UsageError for a wrong value."""
+    settings: dict[str, dict[str, float]] = {"decode": {}, "model": {}}
+    for setting in filter(None, asked.split(",")):
+        if not (match := _SETTING.fullmatch(setting.strip())):
+            raise UsageError(f"--stages has “{setting}”: give such as model.actors=4,model.cpus=1,model.gpus=1,decode.actors=8.")
         stage, name, value = match.groups()
-        found[stage][name] = float(value)
+        settings[stage][name] = float(value)
         if name == "actors" and not float(value).is_integer():
-            raise UsageError(f"--stages has “{each}”: actors are a whole number.")
+            raise UsageError(f"--stages has “{setting}”: actors are a whole number.")
         if (stage, name) in (("model", "actors"), ("model", "cpus"), ("decode", "cpus")) and not float(value):
-            raise UsageError(f"--stages has “{each}”: that must be more than 0.")
-    return found
+            raise UsageError(f"--stages has “{setting}”: that must be more than 0.")
+    return settings
 
 
 def stages_for(cpus: float, gpus: float, asked: dict[str, dict[str, float]]) -> Pipeline:
-    """What a cluster of so many free CPUs and GPUs is to do, as asked and else by default.
+    """Choose the actors for a cluster with this many free CPUs and GPUs; what `asked` doesn't set gets a default.
 
-    Together the actors take less than all CPUs, as a cluster all of whose CPUs are held does nothing else.
+    The actors together take less than all CPUs, because a cluster whose CPUs are all taken can do nothing else.
 
-    Raises: UserError for more than there is.
+    Args:
+        asked: what `check_stages` returned.
+
+    Raises: UserError where `asked` takes more than the cluster has.
     """
     model = ActorPool(**({"actors": 0, "gpus": 1 if gpus else 0} | asked["model"]))
     decode = ActorPool(**({"actors": 0} | asked["decode"]))
     if "actors" not in asked["model"]:
-        most = gpus // model.gpus if model.gpus else _most(cpus, model.cpus)
+        most = gpus // model.gpus if model.gpus else _max_actors(cpus, model.cpus)
         model = replace(model, actors=int(max(1, most)))
     if model.gpus and "actors" not in asked["decode"]:
-        decode = replace(decode, actors=_most(cpus - model.actors * model.cpus, decode.cpus))
+        decode = replace(decode, actors=_max_actors(cpus - model.actors * model.cpus, decode.cpus))
     model, decode = replace(model, actors=int(model.actors)), replace(decode, actors=int(decode.actors))
-    taken = sum(each.actors * each.cpus for each in (model, decode))
+    taken = sum(pool.actors * pool.cpus for pool in (model, decode))
     if taken >= cpus:
         raise UserError(f"--stages takes {taken:g} CPUs, and the cluster has {cpus:g}, one of which stays free: ask for fewer actors.")
     if model.actors * model.gpus > gpus:
@@ -76,10 +79,10 @@ def stages_for(cpus: float, gpus: float, asked: dict[str, dict[str, float]]) -> 
     return Pipeline(decode, model)
 
 
-def _most(cpus: float, each: float) -> int:
-    """How many actors take less than so many CPUs, and are no more than they."""
-    return max(0, min(math.ceil(cpus / each) - 1, int(cpus / max(each, 1))))
+def _max_actors(cpus: float, per_actor: float) -> int:
+    """Return the largest number of actors that take less than `cpus` in total, at most one per CPU."""
+    return max(0, min(math.ceil(cpus / per_actor) - 1, int(cpus / max(per_actor, 1))))
 
 
-def _count(number: float, what: str) -> str:
-    return f"{number:g} {what}{'' if number == 1 else 's'}"
+def _count(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The only place that runs a model: one device, short work before long work."""
+"""The engine: the only place that runs a model, on one device, short work before long work."""
 
 import os
 import threading
@@ -21,18 +21,18 @@ S, T = TypeVar("S"), TypeVar("T")
 Outputs = tuple[torch.Tensor, ...]
 Network = Callable[[torch.Tensor], Outputs]
 Observe = Callable[[str, float, float], None]
-"""Is told of every piece of work: "short" or "long", and the seconds for which it waited and ran."""
-UNKNOWN_MEMORY = 4e9  # bytes taken to be free where the system doesn't say
-MAX_LANES = 8  # batches at a time on a CPU
-MAX_MERGED_PHOTOS = 8  # single photos that go through the model at once
-LAYER_WIDTHS = 24  # numbers alive per token and unit of width during a forward pass: 4 in and out of the MLP, 3 for q, k, v, and copies
+"""Called for every work item with "short" or "long", and the seconds for which the item waited and ran."""
+UNKNOWN_MEMORY = 4e9  # bytes assumed to be free where the system doesn't report it
+MAX_LANES = 8  # batches that run at a time on a CPU
+MAX_MERGED_PHOTOS = 8  # single photos that go through the model in one pass
+LAYER_WIDTHS = 24  # numbers in memory per token and unit of width during a pass: 4 in and out of the MLP, 3 for q, k, v, and copies
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(asked: str) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU.
+    """Return the torch device of this name; `auto` takes CUDA, then MPS, then the CPU.
 
-    Raises: UserError where the asked-for device is not there.
+    Raises: UserError where the device is not available.
     """
     if asked == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
@@ -47,18 +47,21 @@ def choose_device(asked: str) -> torch.device:
 
 
 class Engine:
-    """Runs work on the model's device: short work alone and at once, long work piece by piece beside itself.
+    """Runs work on the model's device: short work alone and as soon as possible, long work in pieces, several of them in parallel.
 
-    A piece of long work that has begun is finished; then short work that waits goes first. So a visitor's single photo waits for the
-    running batches of a gallery at most, never for all of it. Where short work never ends, long work has a fifth of the time (`Gate`).
+    A running piece of long work is finished; then waiting short work goes first. So a visitor's single photo waits at most for the running
+    batches of a gallery, never for the whole gallery. Where short work never ends, long work gets a fifth of the time (`PriorityLock`).
 
-    On a CPU, several batches at a time with few threads each get more photos through than one batch with all threads: ViT-Tiny 1.3 times as
-    many on two cores, ViT-B/16 1.07 times. A GPU takes one batch at a time. Single photos for the same model that wait at the same time go
-    through it together.
+    On a CPU, several parallel batches with few threads each are faster than one batch with all threads: 1.3 times for ViT-Tiny on two
+    cores, 1.07 times for ViT-B/16. A GPU runs one batch at a time. Single photos that wait for the same model go through it in one pass.
 
     Args:
-        observe: is told of every piece of work.
-        most: short work that may wait; None for no limit.
+        device: where the models are.
+        precision: `fp32`; `bf16` or `fp16` run under autocast.
+        observe: called for every work item.
+        most: short work items that may wait; None for no limit.
+
+    Raises: UserError for bf16 or fp16 on a device other than CUDA.
     """
 
     def __init__(self, device: torch.device, precision: str = "fp32", observe: Observe | None = None, most: int | None = None):
@@ -77,18 +80,18 @@ class Engine:
             self._start(
                 f"engine lane {lane + 1}", self._long, self._gate.beside, ready, cores // self.lanes if device.type == "cpu" else cores
             )
-        ready.wait()  # the engine's own thread comes last, so that threads which are not the engine's have all cores, too
+        ready.wait()  # the thread for short work sets its thread count last: threads outside the engine follow it and use all cores
         self._start("engine", self._short, self._gate.alone, threading.Barrier(1), cores)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Run `work` before all long work that has not begun, and wait for its result.
+        """Run short `work` before all long work that has not started, and return its result.
 
-        Raises: whatever `work` raises; UserError where the device's memory is not enough, or too many wait already.
+        Raises: whatever `work` raises; UserError where the device runs out of memory, or too many requests wait already.
         """
-        return self._wait_in_line(WorkItem(work))
+        return self._run_short(WorkItem(work))
 
     def map(self, work: Callable[[S], T], pieces: Iterable[S]) -> Iterator[T]:
-        """Long work: each piece's result, in order. Pieces are asked for as they are needed, a few ahead of the results.
+        """Run long `work` on each piece, and yield the results in order. Pieces are drawn as needed, a few ahead of the results.
 
         Raises: as `run`, at the piece that failed.
         """
@@ -101,61 +104,61 @@ class Engine:
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for each in waiting:
-                each.cancel()
+            for future in waiting:
+                future.cancel()
 
     def coming(self) -> AbstractContextManager[None]:
-        """Short work is on its way, for as long as this context lasts."""
+        """Announce short work that is still being prepared, for as long as this context lasts."""
         return self._gate.coming()
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """No gradients, and the precision asked for: what every forward pass on the model's threads runs under."""
+        """The context for every forward pass: inference mode, and autocast to the engine's precision."""
         with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             yield
 
     def logits(self, model: Classifier, batch: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """One short forward pass.
+        """Run one short forward pass.
 
         Args:
             batch: (images, 3, height, width) float32 on the CPU.
 
         Returns: (images, classes) float32 on the CPU, and the seconds the pass took.
         """
-        (logits,), seconds = self._pass("logits", lambda images: (model.logits(images),), model, batch)
+        (logits,), seconds = self._short_pass("logits", lambda images: (model.logits(images),), model, batch)
         return logits, seconds
 
     def logits_and_features(self, vit: Vit, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """As `logits`, with what goes into the head between the two: (images, width) float32 on the CPU."""
-        (logits, features), seconds = self._pass("logits and features", vit.logits_and_features, vit, batch)
+        """As `logits`, but return the head's inputs between the two: (images, width) float32 on the CPU."""
+        (logits, features), seconds = self._short_pass("logits and features", vit.logits_and_features, vit, batch)
         return logits, features, seconds
 
     def forward(self, network: Network, batch: torch.Tensor) -> tuple[Outputs, float]:
-        """A forward pass of `network` in the calling thread, for work that `run` or `map` carries.
+        """Run a forward pass of `network` in the calling thread; call it only in work that `run` or `map` runs.
 
-        A batch for which the device has too little memory is taken in halves.
+        A batch that doesn't fit in the device's memory is split into halves.
 
-        Returns: the outputs, float32 on the CPU, and the seconds it took.
+        Returns: the outputs, float32 on the CPU, and the seconds the pass took.
         """
         begin = time.perf_counter()
         try:
             with self.inference():
                 outputs = network(batch.to(self.device))
-                outputs = tuple(each.float().cpu() for each in outputs)  # copying to the CPU waits for the device
+                outputs = tuple(output.float().cpu() for output in outputs)  # copying to the CPU waits for the device
             return outputs, time.perf_counter() - begin
         except (RuntimeError, MemoryError) as error:
-            if not _too_little_memory(error) or len(batch) == 1:
+            if not _is_out_of_memory(error) or len(batch) == 1:
                 raise
         torch.cuda.empty_cache()
         halves = [self.forward(network, part)[0] for part in batch.chunk(2)]
         return tuple(torch.cat(parts) for parts in zip(*halves, strict=True)), time.perf_counter() - begin
 
     def batch_size(self, vit: Vit, asked: int = 0) -> int:
-        """Photos per batch of long work.
+        """Return the batch size for long work.
 
         Args:
-            asked: photos that the model shall take at a time, of which each lane has its share. 0: what a quarter of the free memory
-                holds, at most 256, or 8 for each lane of a CPU, where more gain nothing.
+            asked: photos that the model takes at a time, shared out among the lanes. 0: as many as fit in a quarter of the free memory, at
+                most 256, or on a CPU at most 8 per lane, where larger batches gain nothing.
         """
         if asked:
             return -(-asked // self.lanes)
@@ -165,64 +168,67 @@ class Engine:
         most = 256 if self.device.type == "cuda" else 8
         return int(max(1, min(most, self._free_memory() / 4 / self.lanes // photo)))
 
-    def _pass(self, what: str, network: Network, model: Classifier, batch: torch.Tensor) -> tuple[Outputs, float]:
-        """A short forward pass, together with those of the same kind that wait when its turn comes."""
-        piece = WorkItem(lambda: self.forward(network, batch), (what, model, batch.shape[1:]), batch)
+    def _short_pass(self, what: str, network: Network, model: Classifier, batch: torch.Tensor) -> tuple[Outputs, float]:
+        """Run a short forward pass, merged with the waiting passes of the same kind."""
+        own_item = WorkItem(lambda: self.forward(network, batch), (what, model, batch.shape[1:]), batch)
 
-        def together(pieces: list[WorkItem]) -> list[tuple[Outputs, float]]:
-            outputs, seconds = self.forward(network, torch.cat([each.batch for each in pieces]))
-            parts = zip(*(each.split([len(piece.batch) for piece in pieces]) for each in outputs), strict=True)
+        def run_merged(items: list[WorkItem]) -> list[tuple[Outputs, float]]:
+            outputs, seconds = self.forward(network, torch.cat([item.batch for item in items]))
+            parts = zip(*(output.split([len(item.batch) for item in items]) for output in outputs), strict=True)
             return [(part, seconds) for part in parts]
 
-        piece.together = together
-        return self._wait_in_line(piece)
+        own_item.together = run_merged
+        return self._run_short(own_item)
 
-    def _wait_in_line(self, piece: WorkItem):
+    def _run_short(self, item: WorkItem):
+        """Queue a short work item and return its result. Raises: UserError where too many items wait already."""
         if self._most is not None and (waiting := len(self._short)) >= self._most:
             raise UserError(f"The app is busy: {waiting} requests are waiting before yours. Try again in a minute.")
-        return self._short.join(piece).result()
+        return self._short.join(item).result()
 
     def _free_memory(self) -> float:
-        """Bytes, on the device."""
+        """Return the device's free memory in bytes."""
         if self.device.type == "cuda":
             return torch.cuda.mem_get_info(self.device)[0]
         try:
             return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, OSError, ValueError):  # not on every system
+        except (AttributeError, OSError, ValueError):  # some systems don't report it
             return UNKNOWN_MEMORY
 
-    def _start(self, name: str, line: WorkQueue, gate: Callable, ready: threading.Barrier, threads: int) -> None:
-        kind, most = ("short", MAX_MERGED_PHOTOS) if line is self._short else ("long", 1)
+    def _start(self, name: str, queue: WorkQueue, gate: Callable, ready: threading.Barrier, threads: int) -> None:
+        """Start a thread that runs the queue's items under `gate`, with this number of torch threads."""
+        kind, most = ("short", MAX_MERGED_PHOTOS) if queue is self._short else ("long", 1)
 
         def serve() -> None:
             torch.set_num_threads(threads)
-            torch.get_num_threads()  # from its first question on, a thread keeps its own number; until then it follows the last one set
+            torch.get_num_threads()  # fixes this thread's number; without a first call the thread would follow later settings of others
             ready.wait()
             while True:
-                line.wait()
+                queue.wait()
                 with gate():
-                    pieces = [each for each in line.take(most) if each.future.set_running_or_notify_cancel()]
+                    items = [item for item in queue.take(most) if item.future.set_running_or_notify_cancel()]
                     begin = time.perf_counter()
-                    answers = run_items(pieces)
+                    answers = run_items(items)
                     ran = time.perf_counter() - begin
-                for each, (result, error) in zip(pieces, answers, strict=True):
-                    self._observe(kind, begin - each.handed_in, ran)
+                for item, (result, error) in zip(items, answers, strict=True):
+                    self._observe(kind, begin - item.handed_in, ran)
                     if error:
-                        each.future.set_exception(_in_words(error))
+                        item.future.set_exception(_as_user_error(error))
                     else:
-                        each.future.set_result(result)
-                pieces = answers = each = result = error = None  # or the last batch and its answer stay in memory until the next one
+                        item.future.set_result(result)
+                items = answers = item = result = error = None  # frees the last batch and its result while the thread waits
 
         threading.Thread(target=serve, name=name, daemon=True).start()
 
 
-def _in_words(error: BaseException) -> BaseException:
-    """Too little memory as a sentence, anything else as it is. On the CPU torch says it in a plain RuntimeError."""
-    if _too_little_memory(error):
+def _as_user_error(error: BaseException) -> BaseException:
+    """Return a UserError for an out-of-memory error, any other error unchanged."""
+    if _is_out_of_memory(error):
         torch.cuda.empty_cache()
         return UserError("The device ran out of memory: choose a smaller model or image size.")
     return error
 
 
-def _too_little_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch or Python ran out of memory. On the CPU torch raises a plain RuntimeError for that."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""The loaded models: each loads once, in the background, for everyone; memory is bounded; nobody evicts what others are using."""
+"""The loaded models: each loads once, in the background, for all visitors. Memory is bounded, and models in use are not evicted."""
 
 import logging
 import threading
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch and timm are imported by the loading thread, so that 
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.models.weights import LoadProgress
 
-RETRY_SECONDS = 10  # seconds for which a failed load answers with the same sentence before it is tried again
+RETRY_SECONDS = 10  # a failed load returns the same error for this long before it is tried again
 AUTO_OFFLINE = (
     "ViT-B/16 is not on this machine yet and the model hub can't be reached: connect and try again, "
     "or start with --checkpoint FILE.safetensors (the README's “Offline” says where to get it)."
@@ -27,20 +27,24 @@ log = logging.getLogger(__name__)
 
 
 def _import_first() -> None:
-    """Import what models stand on, in one thread at a time: two that begin at once can each wait for what the other has half imported."""
+    """Import torch and timm in one thread at a time: two threads that import them at once can deadlock."""
     with _importing:
         import timm  # noqa: F401 (torch comes with it)
 
 
 @dataclass(eq=False)
 class Loading:
-    """One model on its way, or arrived, or failed. `vit` and `error` are read after `done` is set.
+    """A model that is loading, or loaded, or failed to load. Read `vit` and `error` only after `done` is set.
 
     Attributes:
-        name: as it was asked for.
-        progress: how far it is.
-        reserved: bytes it will take, from when they are known until it has arrived.
-        holders: visitor → when they last used it, seconds on the monotonic clock.
+        name: the name that was requested.
+        progress: how far the load is.
+        vit: the loaded model.
+        error: why the model could not be loaded.
+        done: set when the load has ended.
+        ended, used: when the load ended, and when the model was last requested; seconds on the monotonic clock.
+        reserved: bytes that the model will take, from when they are known until the load has ended.
+        holders: visitor → when the visitor last used the model, seconds on the monotonic clock.
     """
 
     name: str
@@ -54,9 +58,9 @@ class Loading:
     holders: dict[str, float] = field(default_factory=dict)
 
     def result(self, timeout: float | None = None) -> "Vit":
-        """Wait for the model.
+        """Wait for the model, at most `timeout` seconds.
 
-        Raises: UserError that says why it could not be loaded, or that it is still on its way.
+        Raises: UserError that says why the model could not be loaded, or that it is still loading.
         """
         if not self.done.wait(timeout):
             raise UserError("The model is still loading: try again in a moment.")
@@ -68,25 +72,25 @@ class Loading:
 class ModelStore:
     """Loads models by name and keeps them, up to `model_cache_mb`.
 
-    The operator's model always stays. Another visitor's model stays while they hold it: until they choose another, or have not used it for
-    `model_hold_minutes`.
+    The operator's model always stays. Any other model stays while a visitor holds it: until that visitor chooses another model, or has not
+    used the model for `model_hold_minutes`.
 
     Args:
-        observe: what the engine tells of its work (`engine.Observe`).
+        observe: called by the engine for every work item (`engine.Observe`).
     """
 
     def __init__(self, settings: Settings, observe: "Observe | None" = None):
         self.settings = settings
         self._observe = observe
         self._models: dict[str, Loading] = {}
-        self._own: dict[str, str] = {}  # visitors' own models: a name that can't be guessed → local-dir:DIR
+        self._own: dict[str, str] = {}  # visitors' own models: unguessable name → local-dir:DIR
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._engine_lock = threading.Lock()
 
     @property
     def engine(self) -> "Engine":
-        """The engine, made on first use. Raises: UserError where the device or precision can't be had."""
+        """The engine, made on first use. Raises: UserError where the device or precision is not available."""
         _import_first()
         from vitdemo.core.inference.engine import Engine, choose_device
 
@@ -96,22 +100,22 @@ class ModelStore:
             return self._engine
 
     def coming(self) -> AbstractContextManager[None]:
-        """A visitor's photo is being prepared for the model, for as long as this context lasts."""
+        """Announce to the engine that a visitor's photo is being prepared, for as long as this context lasts."""
         return self._engine.coming() if self._engine else nullcontext()
 
     def get(self, name: str | None = None, visitor: str = "") -> Loading:
-        """The model of that name, on its way if it was not there.
+        """Return the model of this name, and start to load it if it is not loaded.
 
         Args:
-            name: the operator's model if None; else a catalogue entry.
-            visitor: who asks; the model is held for them.
+            name: a catalogue entry or a visitor's own model; None for the operator's model.
+            visitor: the visitor to hold the model for.
 
-        Raises: UserError for a name visitors may not choose.
+        Raises: UserError for a name that visitors may not choose.
         """
         name = self.allowed(name)
         now = time.monotonic()
         with self._lock:
-            same = (key for key, each in self._models.items() if each.vit and each.vit.name == name)
+            same = (key for key, model in self._models.items() if model.vit and model.vit.name == name)
             name = next(same, name)  # one copy serves `auto`, a name without its tag, and the full name
             loading = self._models.get(name)
             if loading is None or (loading.error and now - loading.ended > RETRY_SECONDS):
@@ -122,41 +126,44 @@ class ModelStore:
                     other.holders.pop(visitor, None)
             if visitor:
                 loading.holders[visitor] = now
-                self._forget_expired(loading, now)
+                self._drop_expired(loading, now)
             loading.used = now
             return loading
 
     def add(self, name: str, folder: Path) -> None:
-        """Take in a visitor's own model. Whoever knows the name may use it, so it must be one that can't be guessed.
+        """Register a visitor's own model. Anybody who knows the name may use the model, so the name must be unguessable.
 
-        Raises: UserError where everybody is kept to the operator's model.
+        Raises: UserError where all visitors must use the operator's model.
         """
         if self.settings.lock_model:
             raise UserError("This app keeps everybody to one model: download yours, and use it where you may choose.")
         self._own[name] = f"local-dir:{folder}"
 
     def place_of(self, name: str) -> str:
-        """The name under which a child process finds this model: local-dir:DIR for a visitor's own."""
+        """Return the name by which a child process finds this model: local-dir:DIR for a visitor's own."""
         return self._own.get(name, name)
 
     def flags_of(self, name: str) -> list[str]:
-        """The flags by which a child process finds the model that answers here under this name. It has begun to load by now."""
-        if name == "auto":  # it may have come to the demo model
+        """Return the flags by which a child process finds the model that this name stands for here. The model must be loading already.
+
+        Raises: UserError where `auto` is still loading or could not be loaded.
+        """
+        if name == "auto":  # `auto` may have loaded the demo model
             name = DEMO_MODEL if self.get(name).result(1).name == DEMO_MODEL else DEFAULT_MODEL
         elif name == self.settings.model and self.settings.checkpoint:
             return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}"]
         return [f"--model={self.place_of(name)}"]
 
     def leave(self, visitor: str) -> None:
-        """A visitor has gone: nothing is held for them any more."""
+        """Release the models that a visitor holds, because the visitor has left."""
         with self._lock:
             for loading in self._models.values():
                 loading.holders.pop(visitor, None)
 
     def allowed(self, name: str | None) -> str:
-        """The name a visitor's choice comes to.
+        """Return the name of the model that a visitor's choice stands for.
 
-        Raises: UserError for a name visitors may not choose.
+        Raises: UserError for a name that visitors may not choose.
         """
         if not isinstance(name, str | None):
             raise UserError("Name the model by a text.")
@@ -197,28 +204,32 @@ class ModelStore:
         from vitdemo.core.models import loader
 
         engine, name = self.engine, self.place_of(name)
-        self._make_room(sum(4 * each.numel() for each in loader.skeleton(name).parameters()), loading)
+        self._make_room(sum(4 * parameter.numel() for parameter in loader.skeleton(name).parameters()), loading)
         return loader.load(name, self.settings, engine.device, report)
 
-    def _make_room(self, wanted: int, coming: Loading) -> None:
-        """Reserve `wanted` bytes for a model, dropping models that nobody holds, the longest unused first, until they fit."""
+    def _make_room(self, wanted: int, loading: Loading) -> None:
+        """Reserve `wanted` bytes for a model. Until they fit, evict models that nobody holds, the least recently used first.
+
+        Raises: UserError where the held models leave too little room.
+        """
         budget, now = self.settings.model_cache_mb * 1_000_000, time.monotonic()
         with self._lock:
-            taken = {key: each.vit.bytes if each.vit else each.reserved for key, each in self._models.items() if each is not coming}
+            taken = {key: other.vit.bytes if other.vit else other.reserved for key, other in self._models.items() if other is not loading}
             for key in sorted(taken, key=lambda key: self._models[key].used):
                 if wanted + sum(taken.values()) <= budget:
                     break
-                each = self._models[key]
-                self._forget_expired(each, now)
-                if each.vit and not each.holders and key != self.settings.model:
+                candidate = self._models[key]
+                self._drop_expired(candidate, now)
+                if candidate.vit and not candidate.holders and key != self.settings.model:
                     del self._models[key], taken[key]
-            if wanted + sum(taken.values()) > budget and coming.name != self.settings.model:
+            if wanted + sum(taken.values()) > budget and loading.name != self.settings.model:
                 raise UserError(
                     f"There is no room for this model ({wanted / 1e6:.0f} MB): other visitors are using the ones in memory. "
                     "Choose a smaller one, or try again later."
                 )
-            coming.reserved = wanted
+            loading.reserved = wanted
 
-    def _forget_expired(self, loading: Loading, now: float) -> None:
+    def _drop_expired(self, loading: Loading, now: float) -> None:
+        """Drop the model's holders that have not used it for `model_hold_minutes`."""
         hold = 60 * self.settings.model_hold_minutes
         loading.holders = {visitor: last for visitor, last in loading.holders.items() if now - last < hold}

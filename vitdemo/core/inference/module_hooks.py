@@ -1,4 +1,4 @@
-"""Hooks on a model that threads share: each sees the passes of its own thread alone, and leaves nothing behind."""
+"""Forward hooks on a model that threads share: a hook sees only the passes of its own thread, and is removed afterwards."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import torch
 
 Hook = Callable[[torch.Tensor], torch.Tensor | None]
-_hooking = threading.RLock()  # one thread at a time; again in the same thread, so that an ablated model can be traced
+_hooking = threading.RLock()  # one thread at a time; reentrant, so that a model with ablation hooks can be traced
 
 
 @contextmanager
 def hooked(hooks: Iterable[tuple[torch.nn.Module, Hook]]) -> Iterator[None]:
-    """While the context is open, each module's output is shown to its hook; what a hook returns, if anything, takes the output's place."""
+    """Call each hook with its module's output while the context is open. A value that the hook returns replaces the output."""
     thread = threading.get_ident()
 
     def guard(hook: Hook):

@@ -1,7 +1,7 @@
-"""All that one forward pass tells about a photo: logits, the attention of every layer and head, and every layer's tokens.
+"""Traces: logits, the attention of every layer and head, and every layer's tokens of a photo, from one forward pass.
 
-The model runs as it always does, fused attention included, so its logits are the plain model's to the bit. Hooks see the queries and keys
-on their way, and softmax(q·kᵀ/√d) of them is what the fused kernel used without ever writing it down.
+The model runs unchanged, fused attention included, so its logits equal the plain model's bit for bit. Hooks read the queries and keys, and
+softmax(q·kᵀ/√d) of them is the attention that the fused kernel uses without storing it.
 """
 
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ Heat = torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """One photo's way through a model. All tensors are float32 on the CPU.
+    """What one forward pass computed for one photo. All tensors are float32 on the CPU.
 
     Attributes:
-        logits: (classes,); of a feature backbone, its features.
-        attention: (layers, heads, tokens, tokens). A row is a query: what that token looks at, with a sum of 1.
-        tokens: (layers, tokens, width), what each block puts out.
-        readout: (tokens,), how much of the answer is read from each of the last layer's tokens, with a sum of 1: all from CLS, where the
-            model classifies by it (a distillation token that votes too is left aside), else the pooling's own weights.
+        logits: (classes,); the features of a feature backbone.
+        attention: (layers, heads, tokens, tokens). A row is a query: what that token attends to, with a sum of 1.
+        tokens: (layers, tokens, width), each block's output.
+        readout: (tokens,), the share of each of the last layer's tokens in the head's input, with a sum of 1. CLS has all of it where the
+            model classifies by CLS (a distillation token that also classifies is ignored); otherwise these are the pooling's weights.
         has_cls: whether token 0 is a CLS token.
-        prefix: how many tokens stand before the patches: CLS, distillation, registers.
+        prefix: number of tokens before the patches: CLS, distillation, registers.
         grid: (rows, columns) of patches.
         patch: width and height of a patch, in pixels of the model's input.
     """
@@ -45,23 +45,26 @@ class Trace:
 
     @property
     def layers(self) -> int:
+        """Number of layers."""
         return self.attention.shape[0]
 
     @property
     def heads(self) -> int:
+        """Number of heads per layer."""
         return self.attention.shape[1]
 
     @property
     def bytes(self) -> int:
-        return sum(each.numel() * each.element_size() for each in (self.logits, self.attention, self.tokens, self.readout))
+        """Memory that the tensors take."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in (self.logits, self.attention, self.tokens, self.readout))
 
     def to_grid(self, values: torch.Tensor) -> torch.Tensor:
-        """(…, tokens) → (…, rows, columns), without the prefix tokens."""
+        """Arrange values by token on the patch grid, without the prefix tokens: (…, tokens) → (…, rows, columns)."""
         return values[..., self.prefix :].unflatten(-1, self.grid)
 
 
 def trace(vit: Vit, tensor: torch.Tensor) -> Trace:
-    """Trace one model input, (3, height, width). To be called on the engine's thread, as `run_trace` does.
+    """Trace one model input, (3, height, width). Call it only on the engine's thread, as `run_trace` does.
 
     Raises: UserError for an architecture whose attention can't be read.
     """
@@ -69,7 +72,7 @@ def trace(vit: Vit, tensor: torch.Tensor) -> Trace:
 
 
 def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
-    """Trace model inputs, (images, 3, height, width), in one pass; each Trace has memory of its own.
+    """Trace model inputs, (images, 3, height, width), in one pass. The traces share no memory.
 
     Raises: as `trace`.
     """
@@ -78,17 +81,17 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
     recorders = [_Recorder(vit, layers, batch.shape[-2:]) for _ in batch]
     with torch.inference_mode(), hooked(_hooks(module, layers, recorders)):
         logits = module(batch.to(vit.device))  # (B, classes)
-    if type(layers[0]) is not Attention:  # queries come in another shape, or not through q_norm at all
+    if type(layers[0]) is not Attention:  # other layers shape their queries differently, or have no q_norm
         with torch.inference_mode(), torch.autocast(vit.device.type, enabled=False):
             _, maps = maps_of(unfused(module), batch.to(vit.device), vit.name)
         for number, layer in enumerate(maps):
             for recorder, attention in zip(recorders, layer, strict=True):
                 recorder.attention[number] = attention
-    return [recorder.done(row) for recorder, row in zip(recorders, logits, strict=True)]
+    return [recorder.finish(row) for recorder, row in zip(recorders, logits, strict=True)]
 
 
 def bytes_needed(vit: Vit, size: tuple[int, int]) -> int:
-    """What the trace of an input of this (height, width) takes in memory, known before it is made.
+    """Return the bytes of memory that the trace of an input of this (height, width) will take.
 
     Raises: as `trace`.
     """
@@ -99,7 +102,7 @@ def bytes_needed(vit: Vit, size: tuple[int, int]) -> int:
 
 
 def check_room(vit: Vit, size: tuple[int, int], megabytes: int) -> None:
-    """Raises: UserError where a trace of this (height, width) takes more than so many megabytes; as `trace`."""
+    """Check that the trace of an input of this (height, width) fits. Raises: UserError where it takes more than `megabytes`; as `trace`."""
     if (needed := bytes_needed(vit, size) / 1e6) > megabytes:
         raise UserError(
             f"The attention of {vit.name} at {size[1]}×{size[0]} pixels takes {needed:,.0f} MB, and the limit is {megabytes:,}: "
@@ -108,18 +111,19 @@ def check_room(vit: Vit, size: tuple[int, int], megabytes: int) -> None:
 
 
 class _Recorder:
-    """What the hooks write down about one photo of a batch."""
+    """Collects what the hooks record for one photo of a batch."""
 
     def __init__(self, vit: Vit, layers: list[torch.nn.Module], size: tuple[int, int]):
         module = vit.module
         self.vit, self.prefix, self.grid = vit, module.num_prefix_tokens, tuple(module.patch_embed.dynamic_feat_size(tuple(size)))
         tokens, where = self.grid[0] * self.grid[1] + self.prefix, {"device": vit.device, "dtype": torch.float32}
-        with torch.inference_mode(False):  # plain tensors, that may be used under autograd later
+        with torch.inference_mode(False):  # plain tensors, so that autograd may use them later
             self.attention = torch.empty(len(layers), layers[0].num_heads, tokens, tokens, **where)
             self.tokens = torch.empty(len(layers), tokens, module.embed_dim, **where)
             self.readout = _fixed_readout(module, tokens).to(vit.device)
 
-    def done(self, logits: torch.Tensor) -> Trace:
+    def finish(self, logits: torch.Tensor) -> Trace:
+        """Return the trace, given the photo's logits (classes,)."""
         with torch.inference_mode(False):
             plain = torch.empty(logits.shape).copy_(logits)
         return Trace(
@@ -135,16 +139,17 @@ class _Recorder:
 
 
 def _hooks(module, layers: list[torch.nn.Module], recorders: list[_Recorder]) -> list[tuple[torch.nn.Module, Hook]]:
-    hooks, scratch = [], torch.empty_like(recorders[0].attention[0])  # one map for all: it stays in the processor's cache
+    hooks, scratch = [], torch.empty_like(recorders[0].attention[0])  # one buffer for all layers, which stays in the processor's cache
     for number, (block, layer) in enumerate(zip(module.blocks, layers, strict=True)):
         hooks.append((block, _keep_tokens(number, recorders)))
         if type(layer) is Attention:
             hooks += _keep_attention(layer, [recorder.attention[number] for recorder in recorders], scratch)
     if module.attn_pool is not None:
         tokens = recorders[0].tokens.shape[1]
-        read = tokens if module.pool_include_prefix else tokens - module.num_prefix_tokens
+        pooled = tokens if module.pool_include_prefix else tokens - module.num_prefix_tokens
         heads = [
-            torch.empty(module.attn_pool.num_heads, module.attn_pool.latent_len, read, device=each.readout.device) for each in recorders
+            torch.empty(module.attn_pool.num_heads, module.attn_pool.latent_len, pooled, device=recorder.readout.device)
+            for recorder in recorders
         ]
         hooks += _keep_attention(module.attn_pool, heads, torch.empty_like(heads[0]))
         hooks.append((module.attn_pool, lambda _: _keep_readout(heads, recorders)))
@@ -160,7 +165,7 @@ def _keep_tokens(number: int, recorders: list[_Recorder]) -> Hook:
 
 
 def _keep_attention(layer: torch.nn.Module, maps: list[torch.Tensor], scratch: torch.Tensor) -> list[tuple[torch.nn.Module, Hook]]:
-    """Hooks on a layer's queries, then its keys, that fill one (heads, queries, keys) map for each photo."""
+    """Return hooks on a layer's queries, then its keys, that fill one (heads, queries, keys) map for each photo."""
     queries: list[torch.Tensor] = []
 
     def keep_queries(output: torch.Tensor) -> None:  # (B, heads, N, head_dim)
@@ -177,11 +182,11 @@ def _keep_attention(layer: torch.nn.Module, maps: list[torch.Tensor], scratch: t
 
 def _keep_readout(heads: list[torch.Tensor], recorders: list[_Recorder]) -> None:
     for attention, recorder in zip(heads, recorders, strict=True):
-        recorder.readout[-attention.shape[-1] :] = attention.mean((0, 1))  # (heads, latents, read) → (read,)
+        recorder.readout[-attention.shape[-1] :] = attention.mean((0, 1))  # (heads, latents, pooled) → (pooled,)
 
 
 def _fixed_readout(module, tokens: int) -> torch.Tensor:
-    """(tokens,): CLS alone where the model classifies by it, else the average; zeros where attention pooling decides for each photo."""
+    """Return the readout, (tokens,): CLS alone where the model classifies by CLS, else the average; zeros where a hook fills them in."""
     readout = torch.zeros(tokens)
     if module.attn_pool is None and module.global_pool in ("token", "") and module.cls_token is not None:
         readout[0] = 1

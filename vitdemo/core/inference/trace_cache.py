@@ -1,4 +1,4 @@
-"""The traces of late, up to so many bytes, so that no photo goes through a model twice because somebody moves a slider."""
+"""A cache of recent traces, limited in bytes, so that moving a slider doesn't run the model again."""
 
 import threading
 import weakref
@@ -18,27 +18,31 @@ Key = tuple[str, "weakref.ref[Vit]", Preprocessing]
 
 
 class TraceCache:
-    """Traces by photo, model and preprocessing; for all threads, and each is made once however many ask for it at the same time.
+    """Traces by photo, model and preprocessing. Thread-safe: threads that request the same trace at the same time share one computation.
 
-    A model is told from others by what it is, not by its name, and is not kept alive by its traces.
+    Models are compared by identity, not by name. Cached traces don't keep a model alive.
+
+    Args:
+        megabytes: size limit of the cache, and of a single trace.
     """
 
     def __init__(self, megabytes: int):
         self.megabytes = megabytes
-        self._traces: OrderedDict[Key, Trace] = OrderedDict()  # the longest unused first
-        self._coming: dict[Key, Future[Trace]] = {}
+        self._traces: OrderedDict[Key, Trace] = OrderedDict()  # least recently used first
+        self._pending: dict[Key, Future[Trace]] = {}
         self._lock = threading.Lock()
 
     @property
     def bytes(self) -> int:
+        """Memory that all cached traces take."""
         with self._lock:
-            return sum(each.bytes for each in self._traces.values())
+            return sum(cached.bytes for cached in self._traces.values())
 
     def get(self, photo: Photo, vit: Vit, engine: Engine, preprocessing: Preprocessing | None = None) -> Trace:
-        """The trace of a photo, made on the engine's thread if it is not here.
+        """Return the trace of a photo, made on the engine's thread if it is not cached.
 
         Args:
-            preprocessing: instead of the model's own.
+            preprocessing: replaces the model's own.
 
         Raises: UserError where the trace would not fit in the cache, or the model's attention can't be read.
         """
@@ -46,35 +50,35 @@ class TraceCache:
         return self.get_input(photo.id, lambda: preprocessing(photo.image), vit, engine, preprocessing)
 
     def get_input(self, photo: str, make: Callable[[], torch.Tensor], vit: Vit, engine: Engine, preprocessing: Preprocessing) -> Trace:
-        """As `get`, for who kept a photo's id and can `make` its model input, (3, height, width), without the photo."""
+        """As `get`, for a caller that has only the photo's id and can `make` the model input, (3, height, width). Raises: as `get`."""
         key = photo, weakref.ref(vit), preprocessing
         with self._lock:
-            if found := self._traces.get(key):
+            if cached := self._traces.get(key):
                 self._traces.move_to_end(key)
-                return found
-            coming = self._coming.get(key)
-            if mine := coming is None:
-                coming = self._coming[key] = Future()
-        if mine:
+                return cached
+            future = self._pending.get(key)
+            if is_first := future is None:
+                future = self._pending[key] = Future()
+        if is_first:
             try:
                 check_room(vit, preprocessing.size, self.megabytes)
                 made = run_trace(vit, engine, make())
             except BaseException as error:
-                coming.set_exception(error)
+                future.set_exception(error)
             else:
                 self._keep(key, made)
-                coming.set_result(made)
+                future.set_result(made)
             finally:
                 with self._lock:
-                    del self._coming[key]
-        return coming.result()
+                    del self._pending[key]
+        return future.result()
 
     def _keep(self, key: Key, made: Trace) -> None:
         with self._lock:
-            for each in [each for each in self._traces if each[1]() is None]:  # their model has gone
-                del self._traces[each]
+            for dead in [old for old in self._traces if old[1]() is None]:  # keys whose model has been garbage-collected
+                del self._traces[dead]
             self._traces[key] = made
-            taken = sum(each.bytes for each in self._traces.values())
+            taken = sum(cached.bytes for cached in self._traces.values())
             while taken > self.megabytes * 1_000_000:
                 taken -= self._traces.popitem(last=False)[1].bytes
 

@@ -1,4 +1,4 @@
-"""A twin of a model, around the same weights, that computes its attention step by step, so that it can be read and differentiated."""
+"""An unfused copy of a model, which shares the weights and computes attention step by step, so that it can be read and differentiated."""
 
 import copy
 from itertools import chain
@@ -12,31 +12,35 @@ from vitdemo.core.inference.module_hooks import hooked
 
 
 def unfused(module: VisionTransformer) -> VisionTransformer:
-    """A copy of the modules around the same weights, with timm's fused attention switched off. Logits differ by up to 2e-6."""
-    with hooked(()):  # nobody's hooks are copied
-        twin = copy.deepcopy(module, {id(each): each for each in chain(module.parameters(), module.buffers())})
-    for each in twin.modules():
-        if hasattr(each, "fused_attn"):
-            each.fused_attn = False
-    return twin
+    """Copy the modules, share the weights, and switch off timm's fused attention. Logits differ by up to 2e-6."""
+    with hooked(()):  # waits until other threads have removed their hooks, so that none are copied
+        copied = copy.deepcopy(module, {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())})
+    for submodule in copied.modules():
+        if hasattr(submodule, "fused_attn"):
+            submodule.fused_attn = False
+    return copied
 
 
 def attention_layers(module: VisionTransformer, name: str) -> list[torch.nn.Module]:
-    """The module that computes each block's attention; its `attn_drop` is shown the map, (images, heads, tokens, tokens), when unfused.
+    """Return the module that computes each block's attention. Unfused, its `attn_drop` receives the map, (images, heads, tokens, tokens).
 
     Args:
-        name: what to call the model.
+        name: the model's name, for the error message.
 
     Raises: UserError for an architecture whose attention is not one map per layer and head.
     """
     layers = [block if type(block) is ParallelScalingBlock else getattr(block, "attn", None) for block in module.blocks]
-    if not all(type(each) in (Attention, ParallelScalingBlock) for each in layers):
+    if not all(type(layer) in (Attention, ParallelScalingBlock) for layer in layers):
         raise UserError(f"The attention of {name} is not one map per layer and head, so it can't be shown: choose another model.")
     return layers
 
 
 def maps_of(twin: VisionTransformer, batch: torch.Tensor, name: str) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """One pass of an unfused twin: its logits (images, classes), and each layer's map (images, heads, tokens, tokens), part of the graph.
+    """Run an unfused model. Returns its logits (images, classes), and each layer's map (images, heads, tokens, tokens), part of the graph.
+
+    Args:
+        twin: what `unfused` returned.
+        name: the model's name, for the error message.
 
     Raises: UserError as `attention_layers`.
     """

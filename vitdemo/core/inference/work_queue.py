@@ -1,4 +1,4 @@
-"""Work that waits for the model, which pieces of it may run as one, and whose turn it is."""
+"""Work items that wait for the model: which items run next, and which run together."""
 
 import threading
 import time
@@ -10,19 +10,22 @@ from typing import Any
 
 import torch
 
-MAX_HOLD_SECONDS = 2.0  # seconds for which long work lets short work go first that has still to be prepared
-SHORT_FIRST_FACTOR = 4.0  # times as long as its last piece took, for which long work lets short work go first
-MIN_LONG_SECONDS = 0.05  # seconds that a piece of long work counts for at least
+MAX_HOLD_SECONDS = 2.0  # long work waits at most this long for short work that is still being prepared
+SHORT_FIRST_FACTOR = 4.0  # long work waits for short work at most this many times as long as the last long piece took
+MIN_LONG_SECONDS = 0.05  # a piece of long work counts as at least this long
 
 
 @dataclass(eq=False)
 class WorkItem:
-    """Work that waits.
+    """Work that waits in a queue.
 
     Attributes:
-        kind: pieces of the same kind may run together; None for one that runs alone.
-        batch: of one that may run with others.
-        together: runs several of the kind.
+        work: runs the item alone, and returns its result.
+        kind: items of the same kind may run together; None for an item that runs alone.
+        batch: the images of an item that may run with others.
+        together: runs several items of the kind at once, and returns their results in order.
+        future: gets the result or the error.
+        handed_in: when the item was made, seconds on the performance counter.
     """
 
     work: Callable[[], Any]
@@ -34,59 +37,60 @@ class WorkItem:
 
 
 class WorkQueue:
-    """Pieces in the order in which they came."""
+    """Work items, first come, first served; thread-safe."""
 
     def __init__(self):
-        self._pieces: list[WorkItem] = []
+        self._items: list[WorkItem] = []
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self._items)
 
     def join(self, piece: WorkItem) -> Future:
+        """Add an item. Returns the item's future."""
         with self._changed:
-            self._pieces.append(piece)
+            self._items.append(piece)
             self._changed.notify()
         return piece.future
 
     def wait(self) -> None:
-        """Until there is a piece. Of several threads that wait, one may find that another has taken it."""
+        """Wait until the queue holds an item. Where several threads wait, another one may take the item first."""
         with self._changed:
-            self._changed.wait_for(lambda: self._pieces)
+            self._changed.wait_for(lambda: self._items)
 
     def take(self, most: int) -> list[WorkItem]:
-        """The first piece, with those that may run with it, up to so many images."""
+        """Remove and return the first item with those that may run with it, up to `most` images; nothing where the queue is empty."""
         with self._changed:
-            if not self._pieces:
+            if not self._items:
                 return []
-            taken = [self._pieces.pop(0)]
+            taken = [self._items.pop(0)]
             if taken[0].kind:
                 images = len(taken[0].batch)
-                for each in [each for each in self._pieces if each.kind == taken[0].kind]:
-                    if (images := images + len(each.batch)) > most:
+                for item in [other for other in self._items if other.kind == taken[0].kind]:
+                    if (images := images + len(item.batch)) > most:
                         break
-                    self._pieces.remove(each)
-                    taken.append(each)
+                    self._items.remove(item)
+                    taken.append(item)
             return taken
 
 
 class PriorityLock:
-    """Long pieces run beside each other, a short one alone, and short ones first.
+    """A lock under which long pieces run in parallel, a short one runs alone, and short ones go first.
 
-    Long pieces don't begin while a short one waits, or soon will. But where that never ends, they begin all the same, one for each lane,
-    once they have waited `SHORT_FIRST` times as long as the last of them took.
+    Long pieces don't start while a short one waits or is announced. Where short work never ends, the waiting long pieces start anyway, one
+    per lane, once they have waited `SHORT_FIRST_FACTOR` times as long as the last long piece took.
     """
 
     def __init__(self):
         self._changed = threading.Condition()
         self._long = self._short = self._coming = 0
-        self._running = False  # a short piece
-        self._waiting = self._granted = 0  # long pieces, and how many of them may begin although short ones wait
+        self._running = False  # whether a short piece is running
+        self._waiting = self._granted = 0  # waiting long pieces, and how many of them may start although short ones wait
         self._long_took = MIN_LONG_SECONDS
 
     @contextmanager
     def coming(self) -> Iterator[None]:
-        """Short work is on its way."""
+        """Announce a short piece that is still being prepared, while the context is open."""
         with self._changed:
             self._coming += 1
         try:
@@ -98,7 +102,7 @@ class PriorityLock:
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """For a long piece."""
+        """Hold the lock for a long piece, in parallel with other long pieces."""
         with self._changed:
             self._waiting += 1
             patience = SHORT_FIRST_FACTOR * self._long_took
@@ -122,7 +126,7 @@ class PriorityLock:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """For a short piece; one at a time."""
+        """Hold the lock for a short piece, with no other piece running."""
         with self._changed:
             self._short += 1
             self._changed.wait_for(lambda: not (self._long or self._granted))
@@ -137,13 +141,13 @@ class PriorityLock:
 
 
 def run_items(pieces: list[WorkItem]) -> list[tuple[Any, BaseException | None]]:
-    """What each piece gave, or its error. What fails together is tried apart, so that one fault stays its own."""
+    """Run items of one kind together. Returns each item's result and error. Where they fail together, each item is run alone."""
     if len(pieces) > 1:
         try:
             return [(result, None) for result in pieces[0].together(pieces)]
         except Exception:
-            return [answer for each in pieces for answer in run_items([each])]
+            return [answer for item in pieces for answer in run_items([item])]
     try:
-        return [(each.work(), None) for each in pieces]
+        return [(item.work(), None) for item in pieces]
     except BaseException as error:
         return [(None, error)]

@@ -1,4 +1,4 @@
-"""A line in which callers take turns: who asks for much waits behind themselves, not before the others."""
+"""A queue in which clients take turns: a client with many items waits behind its own items, not ahead of other clients."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,61 +9,61 @@ CROWDED = "The app is busy, and most of what waits comes from your network: ask 
 
 
 class FairQueue(Generic[T]):
-    """What waits. The first of each caller's things in turn goes next (round robin); among a caller's own the order is theirs.
+    """Waiting items, taken from one client after another (round robin). Each client's own items keep their order.
 
     Args:
-        most: things that may wait.
+        most: items that may wait.
     """
 
     def __init__(self, most: int):
         self._most = most
-        self._of: dict[str, deque[T]] = {}  # caller → things; who stands first is next
+        self._queues: dict[str, deque[T]] = {}  # client → its items; the first client is next
 
     def __len__(self) -> int:
-        return sum(map(len, self._of.values()))
+        return sum(map(len, self._queues.values()))
 
     def __iter__(self) -> Iterator[T]:
-        """Caller by caller."""
-        return (thing for things in self._of.values() for thing in things)
+        """Iterate over all items, client by client."""
+        return (item for queue in self._queues.values() for item in queue)
 
     def join(self, thing: T, client: str) -> T | None:
-        """Queue up.
+        """Add an item to its client's queue.
 
-        Returns: what has to give way, where the line is full: the last thing of the caller who has the most. That is the newcomer itself
-        where its caller would have as many.
+        Returns: the item that is evicted where the queue is full, or None. It is the last item of the client with the most items, or the
+        new item itself where the new item's client would then have as many.
         """
-        gone = None
+        evicted = None
         if len(self) >= self._most:
-            crowd = max(self._of.values(), key=len)
-            if len(crowd) <= len(self._of.get(client, ())) + 1:
+            longest = max(self._queues.values(), key=len)
+            if len(longest) <= len(self._queues.get(client, ())) + 1:
                 return thing
-            gone = crowd.pop()
-        self._of.setdefault(client, deque()).append(thing)
-        return gone
+            evicted = longest.pop()
+        self._queues.setdefault(client, deque()).append(thing)
+        return evicted
 
     def take(self) -> T:
-        """The next. Its caller's turn comes again after all others'. Raises: StopIteration where nothing waits."""
-        client = next(iter(self._of))
-        things = self._of.pop(client)
-        taken = things.popleft()
-        if things:
-            self._of[client] = things
-        return taken
+        """Remove and return the next item; all other clients come before its client's next one. Raises: StopIteration where none waits."""
+        client = next(iter(self._queues))
+        queue = self._queues.pop(client)
+        item = queue.popleft()
+        if queue:
+            self._queues[client] = queue
+        return item
 
     def remove(self, thing: T) -> None:
-        """It does not wait any more. Nothing happens where it did not."""
-        for client, things in self._of.items():
-            if thing in things:
-                things.remove(thing)
-                if not things:
-                    del self._of[client]
+        """Remove an item from the queue. Does nothing where the item is not in the queue."""
+        for client, queue in self._queues.items():
+            if thing in queue:
+                queue.remove(thing)
+                if not queue:
+                    del self._queues[client]
                 return
 
     def before(self, thing: T) -> int:
-        """How many would be taken before it, if no one else came."""
-        clients = list(self._of.values())
-        for turn, things in enumerate(clients):
-            if thing in things:
-                own = things.index(thing)
-                return own + sum(min(len(each), own + (other < turn)) for other, each in enumerate(clients) if other != turn)
+        """Return how many items would be taken before this one if no more were added; 0 where it is not in the queue."""
+        queues = list(self._queues.values())
+        for turn, queue in enumerate(queues):
+            if thing in queue:
+                own = queue.index(thing)
+                return own + sum(min(len(other), own + (position < turn)) for position, other in enumerate(queues) if position != turn)
         return 0

@@ -1,8 +1,8 @@
-"""Long work in child processes, through the same entry as the command line: told by events, stopped, killed, and found again.
+"""Long jobs in child processes, started as commands of the command line: followed by events, stopped, killed, and found again.
 
-A job lies in a folder of its own: the child writes its events there, one JSON object a line, and what it says on its standard error. So a
-page that was reloaded, or an app that was started again, finds what is there. A child stops when its standard input closes, which is how it
-is asked to stop, and how it learns that the app has died.
+Each job has a folder of its own. The child's events (one JSON object per line) and its standard error are written there. So a reloaded page
+or a restarted app finds the job again. A child stops when its standard input closes: the app closes it to stop the child, and the system
+closes it when the app dies.
 """
 
 import _thread
@@ -27,21 +27,21 @@ from vitdemo.core.outputs import unwritable
 
 ENTRY = (sys.executable, "-m", "vitdemo")
 ROOT = Path(__file__).parents[3]
-EVENTS_VARIABLE = "VITDEMO_EVENTS"  # tells a child which file its events go to
-CHECKPOINT_VARIABLE = "VITDEMO_CHECKPOINT"  # the operator's model's: a child's may be another one, and its flags say all of it
+EVENTS_VARIABLE = "VITDEMO_EVENTS"  # the file that a child writes its events to
+CHECKPOINT_VARIABLE = "VITDEMO_CHECKPOINT"  # the weights of the operator's model; a child's flags name its own model and weights
 EVENTS, ERRORS, STATE = "events.jsonl", "errors.txt", "job.json"
 FINAL_STATES = ("done", "stopped", "failed")
-GRACE_SECONDS = 30.0  # seconds that a child has to put its things in order once it is asked to stop
-ROOM_CHECK_SECONDS = 2.0  # seconds between two looks at the room that a job takes
-MAX_RUNNING = 1  # jobs at work; the others wait in line
+GRACE_SECONDS = 30.0  # from asking a child to stop until it is killed
+ROOM_CHECK_SECONDS = 2.0  # between two checks of a job's disk use
+MAX_RUNNING = 1  # jobs that run at a time; the others wait in the queue
 log = logging.getLogger(__name__)
 JOB_DIED = "The work ended before it was done, perhaps for want of memory: start it again."
 
 
 def emit_event(event: dict) -> None:
-    """In a child: tell whoever follows the job. Does nothing where the command was given by a person.
+    """In a child process: write an event for the app to read. Does nothing where a person started the command.
 
-    An event of kind `error` has in its `text` the sentence that the command ends with.
+    The `text` of an event of kind `error` is the sentence that the command ends with.
     """
     if path := os.environ.get(EVENTS_VARIABLE):
         with open(path, "a", encoding="utf-8") as file:
@@ -49,17 +49,17 @@ def emit_event(event: dict) -> None:
 
 
 def stop_with_parent() -> None:
-    """In a child: leave the cores to short work, and stop as if by Ctrl-C once the standard input closes.
+    """In a child process: lower the CPU priority, and stop as if by Ctrl-C once standard input closes.
 
-    Does nothing where the command was given by a person.
+    Does nothing where a person started the command.
     """
     if EVENTS_VARIABLE not in os.environ:
         return
     lower_priority()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # an app begun in a script's background hands on that it is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits an ignored SIGINT from an app in a script's background
 
     def listen() -> None:
-        while os.read(0, 1024):  # sys.stdin's own lock, held here, would keep the child from ending
+        while os.read(0, 1024):  # not sys.stdin.read: holding the lock of sys.stdin would keep the child from exiting
             pass
         _thread.interrupt_main()
 
@@ -68,16 +68,18 @@ def stop_with_parent() -> None:
 
 @dataclass(eq=False)
 class Job:
-    """One piece of long work.
+    """One long job.
 
     Attributes:
-        folder: its own, where its events lie, and what it makes if that has no other place.
-        command: what would follow `python -m vitdemo`.
-        state: `waiting` in line, `running`, then `done`, `stopped` or `failed`.
-        error: why it failed, one sentence for people.
-        crowded_out: it has to give way to other callers' jobs, before it could begin.
-        tidy: clears up after a child that could not do so itself, before the job counts as over.
-        check_room: raises a UserError where the job has come to take more room than there is, and ends it so.
+        folder: the job's own folder, for its events, and for its results unless they have another place.
+        command: the arguments that follow `python -m vitdemo`.
+        state: `waiting` in the queue, `running`, then `done`, `stopped` or `failed`.
+        error: why the job failed, one sentence for people.
+        crowded_out: whether the queue evicted the job, before it started, for another client's job.
+        stopping: is set to stop the job.
+        process: the child, once it has started.
+        tidy: cleans up for a child that could not do so itself, before the job counts as over.
+        check_room: raises a UserError where the job takes more disk space than it may; the child is then killed.
     """
 
     folder: Path
@@ -92,14 +94,16 @@ class Job:
 
     @property
     def id(self) -> str:
+        """The name of the job's folder."""
         return self.folder.name
 
     @property
     def over(self) -> bool:
+        """Whether the job is done, stopped or failed."""
         return self.state in FINAL_STATES
 
     def events(self, start: int = 0) -> list[dict]:
-        """What the child has told, from number `start` on."""
+        """Return the child's events from number `start` on."""
         try:
             lines = (self.folder / EVENTS).read_text("utf-8").splitlines(keepends=True)
         except FileNotFoundError:
@@ -108,14 +112,14 @@ class Job:
 
 
 class Jobs:
-    """Runs jobs, one at a time; callers take turns."""
+    """Runs jobs, one at a time; clients take turns."""
 
     def __init__(self, settings: Settings, entry: Sequence[str] = ENTRY):
         self.settings = settings
         self._entry = tuple(entry)
         self._jobs: dict[Path, Job] = {}
-        self._line: FairQueue[Job] = FairQueue(settings.max_jobs)
-        self._at_work: set[Job] = set()
+        self._queue: FairQueue[Job] = FairQueue(settings.max_jobs)
+        self._running: set[Job] = set()
         self._changed = threading.Condition()
 
     def start(
@@ -126,42 +130,42 @@ class Jobs:
         check_room: Callable[[], None] = lambda: None,
         client: str = "",
     ) -> Job:
-        """Begin, or queue up. A folder that holds an earlier job's work gets a new one, which may go on from there.
+        """Queue a job; it runs when its turn comes. In a folder with an earlier job's work, the new job may resume that work.
 
-        Raises: UserError where too many wait already, where the folder's job is still at work, or where it can't be written.
+        Raises: UserError where too many jobs wait, where the folder's job is not over yet, or where the folder can't be written.
         """
         job = Job(folder.resolve(), tuple(command), tidy=tidy, check_room=check_room)
         with self._changed:
-            if (other := self._jobs.get(job.folder)) and not other.over:
+            if (earlier := self._jobs.get(job.folder)) and not earlier.over:
                 raise UserError("This is being worked on already: wait for it, or stop it first.")
-            if (gone := self._line.join(job, client)) is job:
+            if (evicted := self._queue.join(job, client)) is job:
                 raise UserError(f"The app is busy: {self.waiting} long jobs are waiting. Try again in a few minutes.")
-            if gone:
-                gone.crowded_out = True
+            if evicted:
+                evicted.crowded_out = True
             try:
                 job.folder.mkdir(parents=True, exist_ok=True)
                 for name in (EVENTS, ERRORS):
                     (job.folder / name).write_bytes(b"")
-                self._note(job, "waiting")
+                self._save_state(job, "waiting")
             except OSError as error:
-                self._line.remove(job)
+                self._queue.remove(job)
                 self._changed.notify_all()
                 raise unwritable(job.folder, error) from None
-            for gone in [each for each, other in self._jobs.items() if other.over and not each.is_dir()]:
-                del self._jobs[gone]
+            for removed in [path for path, other in self._jobs.items() if other.over and not path.is_dir()]:
+                del self._jobs[removed]
             self._jobs[job.folder] = job
-            self._admit()
-        threading.Thread(target=self._work, args=(job,), name="job", daemon=True).start()
+            self._start_next()
+        threading.Thread(target=self._run_job, args=(job,), name="job", daemon=True).start()
         return job
 
     def find(self, folder: Path) -> Job | None:
-        """The job of this folder, also one that an earlier run of the app left there; None where there is none."""
+        """Return the job of this folder, also one that an earlier run of the app left there; None where there is none."""
         folder = folder.resolve()
         if job := self._jobs.get(folder):
             return job
         try:
-            noted = json.loads((folder / STATE).read_text("utf-8"))
-            job = Job(folder, tuple(noted["command"]), noted["state"], noted["error"])
+            saved = json.loads((folder / STATE).read_text("utf-8"))
+            job = Job(folder, tuple(saved["command"]), saved["state"], saved["error"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
         if not job.over:
@@ -169,63 +173,63 @@ class Jobs:
         return job
 
     def place(self, job: Job) -> int:
-        """How many are before it in the line."""
+        """Return how many jobs come before this one, the running job included; 0 where the job is not in the queue."""
         with self._changed:
-            return self._line.before(job) + 1 if job in self._line else 0
+            return self._queue.before(job) + 1 if job in self._queue else 0
 
     @property
     def waiting(self) -> int:
-        """How many are in the line and not at work."""
-        return len(self._line)
+        """How many jobs are in the queue, the running job not counted."""
+        return len(self._queue)
 
     def stop(self, job: Job) -> None:
-        """Ask it to end and keep what it has; one that does not listen is killed."""
+        """Ask a job to stop and keep what it has written. A child that doesn't stop within `GRACE_SECONDS` is killed."""
         job.stopping.set()
         with self._changed:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """The app is going: no job goes on without it."""
+        """Stop all jobs and kill their children, because the app is closing."""
         for job in list(self._jobs.values()):
             job.stopping.set()
             if job.process and job.process.poll() is None:
                 job.process.kill()
 
-    def _work(self, job: Job) -> None:
+    def _run_job(self, job: Job) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: job in self._at_work or job.crowded_out or job.stopping.is_set())
-        state, error, begun = "stopped", "", time.monotonic()
+            self._changed.wait_for(lambda: job in self._running or job.crowded_out or job.stopping.is_set())
+        state, error, begin = "stopped", "", time.monotonic()
         try:
             if job.crowded_out:
                 raise UserError(CROWDED)
-            status = None if job.stopping.is_set() else self._run(job)
+            status = None if job.stopping.is_set() else self._run_child(job)
             if status == 0:
                 state = "done"
             elif not job.stopping.is_set():
-                state, error = "failed", _last_words(job)
+                state, error = "failed", _failure_message(job)
         except UserError as reason:
             state, error = "failed", str(reason)
         except OSError as reason:
             state, error = "failed", f"The work could not be begun ({reason.strerror}): try again."
-        with contextlib.suppress(OSError):  # its folder may be gone by now
+        with contextlib.suppress(OSError):  # the job's folder may have been removed
             if job.tidy:
                 job.tidy()
-            self._note(job, state, error)
+            self._save_state(job, state, error)
         job.error, job.state = error, state
-        log.info("job", extra={"kind": job.command[0], "state": state, "seconds": round(time.monotonic() - begun, 3)})
+        log.info("job", extra={"kind": job.command[0], "state": state, "seconds": round(time.monotonic() - begin, 3)})
         with self._changed:
-            self._line.remove(job)
-            self._at_work.discard(job)
-            self._admit()
+            self._queue.remove(job)
+            self._running.discard(job)
+            self._start_next()
 
-    def _admit(self) -> None:
-        """Let the next one begin, where none is at work."""
-        while self._line and len(self._at_work) < MAX_RUNNING:
-            self._at_work.add(self._line.take())
+    def _start_next(self) -> None:
+        """Start the next job in the queue where no job is running."""
+        while self._queue and len(self._running) < MAX_RUNNING:
+            self._running.add(self._queue.take())
         self._changed.notify_all()
 
-    def _run(self, job: Job) -> int:
-        """Run the child to its end. Returns its exit status."""
+    def _run_child(self, job: Job) -> int:
+        """Run a job's child process until it exits. Returns its exit status. Raises: UserError as `job.check_room`."""
         environ = {name: value for name, value in os.environ.items() if name != CHECKPOINT_VARIABLE}
         environ |= {EVENTS_VARIABLE: str(job.folder / EVENTS), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         with (job.folder / ERRORS).open("wb") as errors:
@@ -236,12 +240,12 @@ class Jobs:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                start_new_session=True,  # Ctrl-C in the app's terminal is the app's own matter
+                start_new_session=True,  # Ctrl-C in the app's terminal must reach only the app
             )
         job.state = "running"
-        self._note(job, "running")
+        self._save_state(job, "running")
         with job.process as process:
-            looked = time.monotonic()
+            checked = time.monotonic()
             while process.poll() is None:
                 if job.stopping.wait(0.1):
                     process.stdin.close()
@@ -249,8 +253,8 @@ class Jobs:
                         process.wait(GRACE_SECONDS)
                     except subprocess.TimeoutExpired:
                         process.kill()
-                elif time.monotonic() - looked > ROOM_CHECK_SECONDS:
-                    looked = time.monotonic()
+                elif time.monotonic() - checked > ROOM_CHECK_SECONDS:
+                    checked = time.monotonic()
                     try:
                         job.check_room()
                     except UserError:
@@ -258,16 +262,16 @@ class Jobs:
                         raise
             return process.wait()
 
-    def _note(self, job: Job, state: str, error: str = "") -> None:
-        """Write its state down, for an app that is started again."""
+    def _save_state(self, job: Job, state: str, error: str = "") -> None:
+        """Write a job's state to its folder, for a restarted app."""
         text = json.dumps({"command": job.command, "state": state, "error": error})
         partial = job.folder / f"{STATE}.partial"
         partial.write_text(text, "utf-8")
         os.replace(partial, job.folder / STATE)
 
 
-def _last_words(job: Job) -> str:
-    """The sentence that the command ended with. A fault of ours is logged with what the child said of it."""
+def _failure_message(job: Job) -> str:
+    """Return the sentence that the command ended with. Where there is none, log the child's standard error and return `JOB_DIED`."""
     if errors := [event["text"] for event in job.events() if event.get("kind") == "error"]:
         return errors[-1]
     log.error(

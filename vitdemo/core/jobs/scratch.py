@@ -1,7 +1,7 @@
-"""The folder for what visitors give and make: private, within a limit, and gone with the app, however that ends.
+"""The scratch folder for uploads and visitors' results: private, limited in size, and removed with the app, however the app ends.
 
-The app holds a lock in it for as long as it lives. An app that was killed leaves the folder behind without one, and the next start in the
-same place removes it.
+The app holds a file lock in the folder for as long as it runs. A killed app leaves its folder behind unlocked, and the next app that starts
+in the same place removes that folder.
 """
 
 import contextlib
@@ -23,26 +23,26 @@ from vitdemo.core.jobs.workspace import files_in
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing is swept there at a start
+except ImportError:  # Windows: folders of killed apps are not removed there
     fcntl = None
 
 PREFIX = "vitdemo-app-"
 LOCK_FILE = ".in-use"
-NEW_FOLDER_SECONDS = 60  # seconds for which a folder without a lock may be one that is just being made
-FILE_OVERHEAD_BYTES = 4096  # bytes that a file takes beside its contents, so that empty ones count as well
-MIN_AGE_SECONDS = 600  # seconds for which everything is kept, however little room there is
-LOOK_INTERVAL_FACTOR = 50  # times as long as a look takes, until the next one,
-MIN_LOOK_SECONDS, MAX_LOOK_SECONDS = 1, 10  # though not sooner and not later than after so many seconds
-DISK_RESERVE_BYTES = 64 << 20  # bytes of the disk that are left to others
+NEW_FOLDER_SECONDS = 60  # a folder without a lock file counts as in use until this age: another app may just be making it
+FILE_OVERHEAD_BYTES = 4096  # added to each file's size, so that empty files count as well
+MIN_AGE_SECONDS = 600  # nothing is evicted before this age, however little room there is
+LOOK_INTERVAL_FACTOR = 50  # the next scan of the folder waits this many times as long as the last scan took,
+MIN_LOOK_SECONDS, MAX_LOOK_SECONDS = 1, 10  # but at least and at most this long
+DISK_RESERVE_BYTES = 64 << 20  # disk space left free for other programs
 NO_ROOM = "The server has no room for more files just now: try again in a few minutes."
 
 
 @contextmanager
 def scratch_folder(settings: Settings) -> Iterator[Path]:
-    """A new folder below `--temp-dir`, or the system's temporary folder, that goes at the end; those of killed apps go at the beginning."""
+    """Make a folder in `--temp-dir` or the system's temporary folder, and remove it at the end. First remove those of killed apps."""
     parent = settings.temp_dir or Path(tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_behind(parent)
+    _remove_abandoned(parent)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
     with (folder / LOCK_FILE).open("w") as lock:
         if fcntl:
@@ -53,9 +53,9 @@ def scratch_folder(settings: Settings) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_left_behind(parent: Path) -> None:
+def _remove_abandoned(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*") if fcntl else ():
-        with contextlib.suppress(OSError):  # another user's, or one that another app is removing as well
+        with contextlib.suppress(OSError):  # the folder is another user's, or another app is removing it as well
             if folder.is_dir() and not folder.is_symlink() and folder.stat().st_uid == os.getuid() and not _in_use(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -72,8 +72,8 @@ def _in_use(folder: Path) -> bool:
 
 
 @dataclass(frozen=True, order=True)
-class _Piece:
-    """What goes in one piece: its last change, its bytes, where it lies."""
+class _Entry:
+    """A file or folder that is removed as a whole: its newest modification time (seconds since 1970), its size, its path."""
 
     newest: float
     bytes: int
@@ -81,44 +81,44 @@ class _Piece:
 
 
 class Scratch:
-    """What lies in the folder, and whether more may come.
+    """Tracks the disk use of the scratch folder, and evicts entries where room runs short.
 
-    It is counted in the pieces in which it goes: what lies directly in the folder, but a shared folder's own folders each by itself. Where
-    room runs short, what nobody has touched for the longest goes before its time, if it has had `LEAST` seconds.
+    Each file or folder directly in the scratch folder is one entry; in a shared folder, each visitor's folder is one. The least recently
+    changed entries are evicted first, before they expire, but not before they are `MIN_AGE_SECONDS` old.
 
     Args:
-        shared: names of folders in it that hold a folder for each visitor, and stay themselves.
+        shared: names of folders that hold one folder per visitor; these shared folders are never removed themselves.
 
     Attributes:
-        folder: all of it is counted, whoever put it there.
+        folder: the scratch folder; everything in it counts, whoever wrote it.
     """
 
     def __init__(self, folder: Path, settings: Settings, shared: Collection[str] = ()):
         self.folder, self._settings, self._shared = folder, settings, shared
         self._lock = threading.Lock()
-        self._things: list[_Piece] = []  # as of the latest look
-        self._taken, self._promised, self._next = 0, 0, float("-inf")
+        self._entries: list[_Entry] = []  # as of the latest scan
+        self._taken, self._promised, self._next_scan = 0, 0, float("-inf")
 
     def taken(self) -> int:
-        """Bytes, as of the latest look, with those that were let in since."""
+        """Return the bytes in use: as of the latest scan, plus those admitted since."""
         with self._lock:
-            self._look_now_and_then()
+            self._scan_if_due()
             return self._taken
 
     def check(self, coming: int = 0) -> None:
-        """See that there is room for so many bytes more, which have come already, and make some. Raises: UserError where there is none."""
+        """Admit `coming` more bytes, which have arrived already; evict entries to make room. Raises: UserError where there is no room."""
         with self._lock:
-            self._look_now_and_then()
-            if (short := self._short_of(coming)) > 0:
-                self._longest_untouched(short)  # where they are not enough, there is no need to look
-                self._look()  # what was let in may never have come
-                if (short := self._short_of(coming)) > 0:
-                    self._remove(self._longest_untouched(short))
+            self._scan_if_due()
+            if (missing := self._missing_bytes(coming)) > 0:
+                self._choose_evictions(missing)  # raises where no eviction would be enough; that needs no scan
+                self._scan()  # bytes that were admitted may never have arrived
+                if (missing := self._missing_bytes(coming)) > 0:
+                    self._remove(self._choose_evictions(missing))
             self._taken += coming
 
     @contextmanager
     def promised(self, coming: int) -> Iterator[None]:
-        """Room for bytes that come by and by: all of them count until the end. Raises: as `check`."""
+        """Reserve room for `coming` bytes that arrive bit by bit; all of them count while the context is open. Raises: as `check`."""
         self.check(coming)
         with self._lock:
             self._promised += coming
@@ -129,56 +129,57 @@ class Scratch:
                 self._promised -= coming
 
     def sweep(self) -> None:
-        """Remove what nobody has touched for as long as uploads are kept: files, and folders with nothing newer in them."""
-        oldest = time.time() - 60 * self._settings.upload_minutes
+        """Remove expired entries: those in which no file or folder has changed for `upload_minutes`."""
+        cutoff = time.time() - 60 * self._settings.upload_minutes
         with self._lock:
-            self._look()
-            self._remove([each for each in self._things if each.newest < oldest])
+            self._scan()
+            self._remove([entry for entry in self._entries if entry.newest < cutoff])
 
-    def _short_of(self, coming: int) -> int:
-        """Bytes by which there is too little room."""
+    def _missing_bytes(self, coming: int) -> int:
+        """Return by how many bytes the room is too small; 0 or less where there is enough."""
         try:
             free = shutil.disk_usage(self.folder).free
         except OSError:
             free = 0
         return max(coming + DISK_RESERVE_BYTES - free, self._taken + coming - (self._settings.temp_mb << 20))
 
-    def _longest_untouched(self, short: int) -> list[_Piece]:
-        """What has to go, so that a tenth of all is free as well, and this is not to be done for every file.
+    def _choose_evictions(self, missing: int) -> list[_Entry]:
+        """Choose the entries to evict: the least recently changed first.
 
-        Raises: UserError where it would not be enough.
+        They free a tenth of the limit beyond `missing` bytes, so that the next file needs no eviction. Raises: UserError where they free
+        fewer than `missing` bytes.
         """
-        oldest, wanted, going = time.time() - MIN_AGE_SECONDS, short + (self._settings.temp_mb << 20) // 10, []
-        for thing in sorted(self._things):
-            if wanted <= 0 or thing.newest > oldest:
+        cutoff, wanted, evicted = time.time() - MIN_AGE_SECONDS, missing + (self._settings.temp_mb << 20) // 10, []
+        for entry in sorted(self._entries):
+            if wanted <= 0 or entry.newest > cutoff:
                 break
-            going.append(thing)
-            wanted -= thing.bytes
-        if sum(each.bytes for each in going) < short:
+            evicted.append(entry)
+            wanted -= entry.bytes
+        if sum(entry.bytes for entry in evicted) < missing:
             raise UserError(NO_ROOM)
-        return going
+        return evicted
 
-    def _remove(self, going: list[_Piece]) -> None:
-        for thing in going:
+    def _remove(self, removed: list[_Entry]) -> None:
+        for entry in removed:
             with contextlib.suppress(OSError):
-                folder = thing.path.is_dir() and not thing.path.is_symlink()
-                shutil.rmtree(thing.path, ignore_errors=True) if folder else thing.path.unlink(missing_ok=True)
-        gone = {each.path for each in going}
-        self._things = [each for each in self._things if each.path not in gone]
-        self._taken -= sum(each.bytes for each in going)
+                is_folder = entry.path.is_dir() and not entry.path.is_symlink()
+                shutil.rmtree(entry.path, ignore_errors=True) if is_folder else entry.path.unlink(missing_ok=True)
+        paths = {entry.path for entry in removed}
+        self._entries = [entry for entry in self._entries if entry.path not in paths]
+        self._taken -= sum(entry.bytes for entry in removed)
 
-    def _look_now_and_then(self) -> None:
-        if time.monotonic() > self._next:
-            self._look()
+    def _scan_if_due(self) -> None:
+        if time.monotonic() > self._next_scan:
+            self._scan()
 
-    def _look(self) -> None:
-        """Count everything, and note what may go."""
+    def _scan(self) -> None:
+        """Measure all entries, and list those that may be removed."""
         begin = time.monotonic()
-        found = [_thing(path) for path in self._paths()]
-        self._taken = self._promised + sum(each.bytes for each in found)
-        self._things = [each for each in found if each.path.name != LOCK_FILE]
+        entries = [_measure(path) for path in self._paths()]
+        self._taken = self._promised + sum(entry.bytes for entry in entries)
+        self._entries = [entry for entry in entries if entry.path.name != LOCK_FILE]
         now = time.monotonic()
-        self._next = now + min(max(MIN_LOOK_SECONDS, LOOK_INTERVAL_FACTOR * (now - begin)), MAX_LOOK_SECONDS)
+        self._next_scan = now + min(max(MIN_LOOK_SECONDS, LOOK_INTERVAL_FACTOR * (now - begin)), MAX_LOOK_SECONDS)
 
     def _paths(self) -> Iterator[Path]:
         with contextlib.suppress(OSError):
@@ -190,16 +191,16 @@ class Scratch:
                     yield path
 
 
-def _thing(path: Path) -> _Piece:
-    """What is gone meanwhile has no bytes, and is as new as can be."""
+def _measure(path: Path) -> _Entry:
+    """Measure one entry. An entry that has vanished meanwhile has no bytes and counts as the newest."""
     try:
         stat = path.lstat()
     except OSError:
-        return _Piece(math.inf, 0, path)
+        return _Entry(math.inf, 0, path)
     files = [*files_in(path)] if S_ISDIR(stat.st_mode) else [stat]
-    return _Piece(max(each.st_mtime for each in (stat, *files)), sum(_on_disk(each) + FILE_OVERHEAD_BYTES for each in files), path)
+    return _Entry(max(file.st_mtime for file in (stat, *files)), sum(_disk_bytes(file) + FILE_OVERHEAD_BYTES for file in files), path)
 
 
-def _on_disk(file: os.stat_result) -> int:
-    """Bytes. Windows does not tell the blocks."""
+def _disk_bytes(file: os.stat_result) -> int:
+    """Return the disk space of a file; on Windows, which reports no blocks, the file's length."""
     return 512 * file.st_blocks if hasattr(file, "st_blocks") else file.st_size

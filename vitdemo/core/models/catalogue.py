@@ -1,4 +1,4 @@
-"""The models worth choosing from. Anyone may name these; only the operator may name others."""
+"""The catalogue of models. Visitors may choose only these; the operator may choose others."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ class CatalogueEntry:
 
     Attributes:
         name: timm's name with its tag; `demo` for the model that comes with the app.
-        title: what the picker calls it.
+        title: the model's name in the picker.
         millions: parameters, in millions.
-        classes: how many classes it tells apart; 0 for a feature backbone.
-        purpose: what it is good for.
+        classes: number of classes; 0 for a feature backbone.
+        purpose: what the model is good for.
     """
 
     name: str
@@ -25,7 +25,7 @@ class CatalogueEntry:
 
     @property
     def megabytes(self) -> float:
-        """Size of the fp32 weights."""
+        """Size of the fp32 weights, in megabytes."""
         return self.millions * 4
 
 
@@ -62,11 +62,11 @@ CATALOGUE = (
 
 
 def find(name: str) -> CatalogueEntry | None:
-    """The entry of this name, if the catalogue has it."""
-    return next((each for each in CATALOGUE if each.name == name), None)
+    """Return the entry of this name; None where the catalogue has none."""
+    return next((entry for entry in CATALOGUE if entry.name == name), None)
 
 
 def title_of(name: str) -> str:
-    """What people call a model, by the name it was asked for: a catalogue entry's title, else the last part of a path."""
+    """Return the title of a model, given the name it was requested by: a catalogue entry's title, else the last part of a path."""
     entry = find(DEFAULT_MODEL if name == "auto" else name)
     return entry.title if entry else name.removeprefix("local-dir:").rstrip("/").split("/")[-1]

@@ -1,4 +1,4 @@
-"""What can be asked what a photo shows: a loaded Vit, or an exported bundle run by its own runtime."""
+"""The protocol of models that classify photos: a loaded Vit, or an exported bundle run by its own runtime."""
 
 from typing import Protocol
 
@@ -9,12 +9,12 @@ from vitdemo.core.photos.preprocessing import Preprocessing
 
 
 class Classifier(Protocol):
-    """A model, whatever runs it.
+    """A model in any runtime.
 
     Attributes:
-        name: what people call it.
-        labels: one per class; empty where it gives features.
-        preprocessing: its own way from a photo to its input.
+        name: the model's name, for people.
+        labels: one per class; empty for a model that returns features.
+        preprocessing: the model's own way from a photo to its input.
     """
 
     @property
@@ -27,5 +27,5 @@ class Classifier(Protocol):
     def preprocessing(self) -> Preprocessing: ...
 
     def logits(self, batch: torch.Tensor) -> torch.Tensor:
-        """(images, 3, height, width), preprocessed → (images, classes), or (images, width) of features."""
+        """Run the model: preprocessed images (images, 3, height, width) → logits (images, classes), or features (images, width)."""
         ...

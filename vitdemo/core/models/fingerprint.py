@@ -1,4 +1,4 @@
-"""A name for everything that a photo's numbers depend on beside the photo, so that what was kept is used for the same model alone."""
+"""Cache keys for a photo's vectors and predictions, so that cached results are used only for the same model and preprocessing."""
 
 import hashlib
 import weakref
@@ -12,13 +12,13 @@ _fingerprints: "weakref.WeakKeyDictionary[Vit, bytes]" = weakref.WeakKeyDictiona
 
 
 def key_of(vit: Vit, preprocessing: Preprocessing, precision: str) -> str:
-    """A name for everything that a photo's vectors depend on beside the photo: architecture, weights, preprocessing, precision."""
+    """Return a cache key for everything but the photo that its vectors depend on: architecture, weights, preprocessing, precision."""
     parts = (FORMAT, fingerprint(vit).hex(), astuple(preprocessing), precision)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 def fingerprint(vit: Vit) -> bytes:
-    """sha256 of a model's architecture and weights. It takes a moment for a large model, and once."""
+    """Return the sha256 of a model's architecture and weights. A model is hashed once, which takes a moment for a large model."""
     if vit not in _fingerprints:
         module, digest = vit.module, hashlib.sha256()
         heads = [getattr(getattr(block, "attn", block), "num_heads", None) for block in module.blocks]

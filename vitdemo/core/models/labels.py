@@ -1,4 +1,4 @@
-"""What a model's classes are called and what they mean."""
+"""The labels of a model's classes: names and meanings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ class Label:
     """One class of a model.
 
     Attributes:
-        index: its place in the logits.
-        name: what people call it.
-        synset: its WordNet id, such as n02123045; empty for classes that are not ImageNet's.
-        meaning: its definition; empty where none is known.
+        index: the class's index in the logits.
+        name: the class's name, for people.
+        synset: the WordNet id, such as n02123045; empty for classes that are not ImageNet's.
+        meaning: the definition; empty where none is known.
     """
 
     index: int
@@ -26,24 +26,25 @@ class Label:
 
 
 def labels_of(num_classes: int, config: dict) -> tuple[Label, ...]:
-    """The labels of a model with this many classes and this timm pretrained_cfg; none for a feature backbone.
+    """Return the labels of a model with this many classes and this timm pretrained_cfg; none for a feature backbone.
 
-    A bundle brings its own names (`label_names`, `label_descriptions`); for ImageNet's 1k, 12k, 21k and 22k, timm's ImageNetInfo has them.
+    A bundle has its own names (`label_names`, `label_descriptions`). The names of ImageNet's 1k, 12k, 21k and 22k classes come from timm's
+    ImageNetInfo.
 
-    Raises: UserError for names that are no list.
+    Raises: UserError for names that are not a list.
     """
     names, meanings = config.get("label_names") or [], config.get("label_descriptions") or {}
     if not isinstance(names, list | tuple) or not isinstance(meanings, dict):
         raise UserError("The model's config.json has class names that are no list: export the model again.")
     subset = infer_imagenet_subset({"num_classes": num_classes}) if num_classes else None
     imagenet = _imagenet(subset) if subset else ()
-    if names and len(names) == num_classes and list(names) != [each.name for each in imagenet]:
+    if names and len(names) == num_classes and list(names) != [label.name for label in imagenet]:
         return tuple(Label(index, str(name), meaning=str(meanings.get(name, ""))) for index, name in enumerate(names))
     return imagenet or tuple(Label(index, f"class {index}") for index in range(num_classes))
 
 
 def classes_named(labels: Iterable[Label]) -> dict[str, frozenset[int]]:
-    """Every name that a folder may have → the classes it can mean: a label, each of its synonyms, a synset. ImageNet has two cranes."""
+    """Map every name that a folder may have (a label, each of its synonyms, a synset) to the classes it can mean. ImageNet has two cranes."""
     named: dict[str, set[int]] = {}
     for label in labels:
         for name in {label.name, *label.name.split(","), label.synset} - {""}:
@@ -52,7 +53,7 @@ def classes_named(labels: Iterable[Label]) -> dict[str, frozenset[int]]:
 
 
 def normalise_name(name: str) -> str:
-    """A name without what differs between spellings of it."""
+    """Return a name in one spelling: lower case, and single spaces instead of underscores, hyphens and runs of spaces."""
     return " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
 
 

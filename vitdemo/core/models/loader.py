@@ -1,4 +1,4 @@
-"""From a name to a loaded model: the architecture by timm, the weights from a file, checked and laid into it."""
+"""Load a model by its name: build the architecture with timm, read the weights from a file, check them, and load them into the model."""
 
 import difflib
 import json
@@ -25,9 +25,9 @@ PATCHES = "patch_embed.proj.weight"
 
 
 def load(name: str, settings: Settings, device: torch.device, on_progress: OnProgress) -> Vit:
-    """Load one model by timm name, `local-dir:DIR` or `demo`, with the operator's checkpoint if the name is the operator's.
+    """Load one model by timm name, `local-dir:DIR` or `demo`. The operator's model gets the weights of `settings.checkpoint`.
 
-    Raises: UserError with the remedy; HubUnreachable where the weights are not on this machine and the hub is out of reach.
+    Raises: UserError that says what to do; HubUnreachable where the weights are not on this machine and the hub can't be reached.
     """
     folder = bundle_folder(name)
     module = skeleton(name)
@@ -40,7 +40,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         path, source = _from_hub(name, config, settings, on_progress)
     labels = labels_of(module.num_classes, config)
     if not folder and labels and not labels[0].synset:
-        labels = ()  # a registered model whose outputs have no names, such as CLIP's image tower, gives features
+        labels = ()  # a timm model without class names, such as CLIP's image tower, returns features
     on_progress(LoadProgress("load"))
     try:
         state = fit(weights.read_safetensors(path), module, path.name)
@@ -57,20 +57,20 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         preprocessing=Preprocessing.of(module),
         source=source,
         device=device,
-        parameters=sum(each.numel() for each in module.parameters()),
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
         familiarity=OodDetector.load(folder) if folder else None,
     )
 
 
 def bundle_folder(name: str) -> Path | None:
-    """The folder that `local-dir:DIR` or `demo` names; None for a timm name."""
+    """Return the folder that `local-dir:DIR` or `demo` names; None for a timm name."""
     if name == DEMO_MODEL:
         return ASSETS / "demo"
     return Path(name.removeprefix(LOCAL_DIR)) if name.startswith(LOCAL_DIR) else None
 
 
 def skeleton(name: str) -> VisionTransformer:
-    """The architecture without weights, on the meta device: it takes no memory and any input size its patches divide.
+    """Build the architecture without weights, on the meta device: it takes no memory, and accepts any input size that its patches divide.
 
     Raises: UserError for a name that is not a plain ViT's.
     """
@@ -80,15 +80,15 @@ def skeleton(name: str) -> VisionTransformer:
         _check_bundle(folder)
         name = f"{LOCAL_DIR}{folder}"
     elif not is_model(name.split(".")[0]) or ":" in name:
-        raise UserError(f"timm has no model “{name}”{_perhaps(name)}: choose one from the catalogue in the README, or local-dir:DIR.")
+        raise UserError(f"timm has no model “{name}”{_suggestion(name)}: choose one from the catalogue in the README, or local-dir:DIR.")
     try:
         with torch.device("meta"):
             module = timm.create_model(name, pretrained=False, dynamic_img_size=True)
-    except Exception as error:  # a config that somebody wrote can make timm stumble in any way
+    except Exception as error:  # a bundle's config may hold anything, so timm may raise anything
         if folder:
             raise UserError(f"timm can't build the model that {folder}/config.json describes: export it again.") from None
         if "tag" in str(error):
-            raise UserError(f"timm knows no weights “{name}”{_perhaps(name)}: check what follows the dot.") from None
+            raise UserError(f"timm knows no weights “{name}”{_suggestion(name)}: check what follows the dot.") from None
         raise UserError(f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model.") from None
     if not isinstance(module, VisionTransformer) or type(module.patch_embed) is not PatchEmbed:
         raise UserError(f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model.")
@@ -96,37 +96,38 @@ def skeleton(name: str) -> VisionTransformer:
 
 
 def fit(state: dict[str, torch.Tensor], module: VisionTransformer, filename: str) -> dict[str, torch.Tensor]:
-    """The weights under timm's names, after a check that they are this model's.
+    """Convert weights to timm's names, and check that they fit the model.
 
     Raises: UserError naming the first layer that does not fit, and both shapes.
     """
-    wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     if getattr(state.get(PATCHES), "ndim", 0) == 4:
-        _check_shape(PATCHES, state, wanted, filename)  # timm would bend patches of another size to fit, and the answers would be wrong
+        _check_shape(PATCHES, state, shapes, filename)  # timm would resample patches of another size, and the predictions would be wrong
     try:
         state = checkpoint_filter_fn(state, module)
     except Exception as error:  # timm's converters expect well-formed files
         raise UserError(f"{filename} can't be laid out as this model ({error}): name the model the file was made for.") from None
-    for key in wanted:
-        _check_shape(key, state, wanted, filename)
-    missing, extra = [key for key in wanted if key not in state], [key for key in state if key not in wanted]
+    for key in shapes:
+        _check_shape(key, state, shapes, filename)
+    missing, extra = [key for key in shapes if key not in state], [key for key in state if key not in shapes]
     if missing or extra:
-        what = f"it lacks {missing[0]}" if missing else f"the model has no {extra[0]}"
-        raise UserError(f"{filename} does not fit the model: {what}: name the model the file was made for.")
-    if odd := [key for key in wanted if not state[key].is_floating_point()]:
-        raise UserError(f"{filename} holds whole numbers in {odd[0]}: export the model in fp32 or fp16.")
+        problem = f"it lacks {missing[0]}" if missing else f"the model has no {extra[0]}"
+        raise UserError(f"{filename} does not fit the model: {problem}: name the model the file was made for.")
+    if integers := [key for key in shapes if not state[key].is_floating_point()]:
+        raise UserError(f"{filename} holds whole numbers in {integers[0]}: export the model in fp32 or fp16.")
     return state
 
 
-def _check_shape(key: str, state: dict[str, torch.Tensor], wanted: dict[str, tuple[int, ...]], filename: str) -> None:
-    if key in state and tuple(state[key].shape) != wanted[key]:
+def _check_shape(key: str, state: dict[str, torch.Tensor], shapes: dict[str, tuple[int, ...]], filename: str) -> None:
+    if key in state and tuple(state[key].shape) != shapes[key]:
         raise UserError(
-            f"{filename} does not fit the model: {key} has shape {_shape(state[key].shape)} in the file and {_shape(wanted[key])} in the "
+            f"{filename} does not fit the model: {key} has shape {_shape(state[key].shape)} in the file and {_shape(shapes[key])} in the "
             "model: name the model the file was made for."
         )
 
 
 def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgress) -> tuple[Path, str]:
+    """Return the weights file of a timm model, downloaded if it is not cached, and where it came from."""
     repo = config.get("hf_hub_id")
     if not repo:
         raise UserError(f"timm has no weights for “{name}”: give them with --checkpoint FILE.safetensors.")
@@ -162,10 +163,10 @@ def _check_bundle(folder: Path) -> None:
 def _weights_in(folder: Path) -> Path:
     if (path := folder / "model.safetensors").is_file():
         return path
-    found = sorted(folder.glob("*.safetensors"))
-    if len(found) == 1:
-        return found[0]
-    if any(each.suffix in weights.PICKLES for each in folder.iterdir()):
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) == 1:
+        return files[0]
+    if any(file.suffix in weights.PICKLES for file in folder.iterdir()):
         raise UserError(
             f"{folder} holds a pickle checkpoint only, which can run code when it is opened: export the model as model.safetensors."
         )
@@ -176,7 +177,8 @@ def _full_name(config: dict) -> str:
     return f"{config['architecture']}.{config['tag']}" if config.get("tag") else config["architecture"]
 
 
-def _perhaps(name: str) -> str:
+def _suggestion(name: str) -> str:
+    """Return “ (perhaps NAME?)” with a plain ViT of a similar name, or an empty text."""
     plain = timm.list_models(module="vision_transformer") + timm.list_models("deit3*")
     known = plain + timm.list_models(module="vision_transformer", pretrained=True) + timm.list_models("deit3*", pretrained=True)
     for close in difflib.get_close_matches(name, known, 5, 0.7):

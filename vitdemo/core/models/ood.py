@@ -1,7 +1,7 @@
-"""Is this photo like anything the model was trained on? Its distance to the features of the training classes tells.
+"""Out-of-distribution detection: is a photo unlike everything the model was trained on?
 
-Mahalanobis distance to the nearest class mean under one covariance shared by all classes (Lee et al. 2018, arXiv:1807.03888), on the
-features that go into the head. A bundle may carry the statistics in `familiarity.safetensors`, beside its weights.
+The score is the Mahalanobis distance to the nearest class mean, under one covariance shared by all classes (Lee et al. 2018,
+arXiv:1807.03888), of the features that go into the head. A bundle may hold the statistics in `familiarity.safetensors`, next to its weights.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ FILE_NAME = "familiarity.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class OodDetector:
-    """The training classes' statistics.
+    """Statistics of the training classes' features.
 
     Attributes:
-        means: (classes, width), one mean feature a class.
-        whitening: (width, width), which makes the shared covariance the identity.
-        limit: the distance beyond which a photo is unlike anything the model was trained on.
+        means: (classes, width), the mean features of each class.
+        whitening: (width, width), maps the shared covariance to the identity.
+        limit: the distance beyond which a photo is unlike everything the model was trained on.
     """
 
     means: torch.Tensor
@@ -32,20 +32,21 @@ class OodDetector:
 
     @classmethod
     def fit(cls, features: torch.Tensor, targets: torch.Tensor, fresh: torch.Tensor, share: float) -> "OodDetector":
-        """Statistics of `features` (N, width) with class indices `targets` (N,), and the limit that `share` of `fresh` (M, width) keep."""
+        """Compute the statistics of `features` (N, width) with class indices `targets` (N,). `share` of `fresh` (M, width) is within `limit`."""
         means = torch.stack([features[targets == label].mean(0) for label in range(int(targets.max()) + 1)])
         spread = features - means[targets]
         covariance = spread.T @ spread / len(spread)
-        covariance += torch.eye(len(covariance)) * covariance.diagonal().mean() * 1e-3  # keeps flat directions from deciding alone
+        covariance += torch.eye(len(covariance)) * covariance.diagonal().mean() * 1e-3  # keeps directions of tiny variance from dominating
         whitening = torch.linalg.inv(torch.linalg.cholesky(covariance)).T
         unlimited = cls(means, whitening, float("inf"))
         return cls(means, whitening, unlimited.distance(fresh).quantile(share).item())
 
     def distance(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, width) → (B,): the distance to the nearest class mean, in standard deviations."""
+        """Return the distance to the nearest class mean, in standard deviations: (B, width) → (B,)."""
         return torch.cdist(features @ self.whitening, self.means @ self.whitening).amin(-1)
 
     def save(self, folder: Path) -> None:
+        """Write the statistics to a bundle's folder."""
         save_file(
             {"means": self.means.contiguous(), "whitening": self.whitening.contiguous(), "limit": torch.tensor(self.limit)},
             folder / FILE_NAME,
@@ -53,7 +54,7 @@ class OodDetector:
 
     @classmethod
     def load(cls, folder: Path) -> "OodDetector | None":
-        """The statistics in a bundle's folder; None if it has none.
+        """Read the statistics from a bundle's folder; None where the bundle has none.
 
         Raises: UserError where the file can't be used.
         """

@@ -1,4 +1,4 @@
-"""What a model takes a photo for."""
+"""A model's predictions for a photo."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,11 @@ class Prediction:
     probability: float
 
     def as_row(self) -> dict:
+        """Return the prediction as a dict, fit for JSON."""
         return {"index": self.label.index, "label": self.label.name, "synset": self.label.synset, "probability": self.probability}
 
 
 def top_classes(logits: torch.Tensor, labels: tuple[Label, ...], top: int) -> list[Prediction]:
-    """The `top` likeliest classes of one row of logits (classes,), best first; all of them if there are fewer."""
+    """Return the `top` most likely classes of one row of logits (classes,), best first; all classes if there are fewer."""
     probabilities, indices = logits.softmax(-1).topk(min(top, len(labels)))
     return [Prediction(labels[index], probability) for index, probability in zip(indices.tolist(), probabilities.tolist(), strict=True)]

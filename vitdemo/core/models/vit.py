@@ -15,13 +15,14 @@ class Vit:
     """A loaded model with its own preprocessing.
 
     Attributes:
-        name: timm's name with its tag, or the folder's name of a bundle.
+        name: timm's name with its tag, or a bundle's folder name.
         module: the network, in eval mode, frozen, on `device`.
         labels: one per class; empty for a feature backbone.
         preprocessing: the model's own.
         source: where the weights came from, for people to read.
-        parameters: how many numbers it has.
-        familiarity: the statistics of its training classes, where its bundle brings them.
+        device: where the network is.
+        parameters: number of parameters.
+        familiarity: detects out-of-distribution photos; None where the model has no statistics for that.
     """
 
     name: str
@@ -35,7 +36,8 @@ class Vit:
 
     @property
     def bytes(self) -> int:
-        return sum(each.numel() * each.element_size() for each in self.module.parameters())
+        """Memory that the weights take."""
+        return sum(parameter.numel() * parameter.element_size() for parameter in self.module.parameters())
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -44,10 +46,10 @@ class Vit:
         return width, height
 
     def logits(self, batch: torch.Tensor) -> torch.Tensor:
-        """(images, 3, height, width) → (images, classes)."""
+        """Run the model: (images, 3, height, width) → (images, classes)."""
         return self.module(batch)
 
     def logits_and_features(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(images, 3, height, width) → (images, classes) and what goes into the head, (images, width), in one pass."""
+        """Run the model: (images, 3, height, width) → logits (images, classes) and the head's inputs (images, width), in one pass."""
         tokens = self.module.forward_features(batch)
         return self.module.forward_head(tokens), self.module.forward_head(tokens, pre_logits=True)

@@ -1,4 +1,4 @@
-"""Where weights come from: a file, huggingface_hub's cache, or the hub. SafeTensors only, because a pickle can run code."""
+"""Weights files: on disk, in huggingface_hub's cache, or from the hub. SafeTensors only, because a pickle can run code."""
 
 import hashlib
 import re
@@ -28,20 +28,20 @@ from safetensors.torch import load_file
 from vitdemo.core.errors import UserError
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".tar")
-MAX_ATTEMPTS = 3  # times in a row that a download may break off without a byte gained
-constants.DOWNLOAD_CHUNK_SIZE = 1 << 20  # what a break loses and how often progress is told; huggingface_hub's own is ten times as much
+MAX_ATTEMPTS = 3  # failed attempts in a row, without a new byte, after which a download is given up
+constants.DOWNLOAD_CHUNK_SIZE = 1 << 20  # bytes lost by a break, and between progress reports; huggingface_hub's default is 10 times that
 
 
 REMEDY = "choose a model that is on this machine already, or try again once the hub is within reach."
 
 
 class HubUnreachable(UserError):
-    """There is no way to the hub right now."""
+    """The model hub can't be reached."""
 
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """How far a model is on its way: `stage` is contact, download or load; `done` and `total` are bytes, 0 where they are not known."""
+    """Progress of a load: `stage` is contact, download or load; `done` and `total` are bytes, 0 where they are unknown."""
 
     stage: str
     done: int = 0
@@ -52,9 +52,9 @@ OnProgress = Callable[[LoadProgress], None]
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a SafeTensors file, in memory of their own: the file may be replaced while the model is in use.
+    """Read the tensors of a SafeTensors file into memory, not memory-mapped: the file may be replaced while the model is in use.
 
-    Raises: UserError where the file is missing, a pickle, or not what it says.
+    Raises: UserError where the file is missing, a pickle, or not a valid SafeTensors file.
     """
     if path.suffix in PICKLES:
         raise UserError(
@@ -70,18 +70,18 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def cached(repo: str, filename: str) -> Path | None:
-    """The file in huggingface_hub's cache, if a whole copy is there."""
-    found = try_to_load_from_cache(repo, filename)
-    return Path(found) if isinstance(found, str) else None
+    """Return the file's path in huggingface_hub's cache; None where no complete copy is cached."""
+    path = try_to_load_from_cache(repo, filename)
+    return Path(path) if isinstance(path, str) else None
 
 
 def fetch(repo: str, filename: str, *, timeout: float, on_progress: OnProgress) -> Path:
-    """Download a file into huggingface_hub's cache, going on from where an earlier attempt broke off.
+    """Download a file into huggingface_hub's cache. The download resumes where an earlier attempt broke off.
 
     Args:
         timeout: seconds within which the hub must answer the first contact.
 
-    Raises: HubUnreachable where there is no way to the hub; UserError for everything else that went wrong.
+    Raises: HubUnreachable where the hub can't be reached; UserError for every other failure.
     """
     on_progress(LoadProgress("contact"))
     _first_contact(repo, filename, timeout)
@@ -99,7 +99,7 @@ def fetch(repo: str, filename: str, *, timeout: float, on_progress: OnProgress) 
             break
         except (httpx.HTTPError, HfHubHTTPError, OSError) as error:
             fruitless = 0 if arrived > before else fruitless + 1
-            if fruitless == MAX_ATTEMPTS or getattr(error, "errno", None):  # a full disk or missing rights won't mend themselves
+            if fruitless == MAX_ATTEMPTS or getattr(error, "errno", None):  # retrying doesn't help on a full disk or without permission
                 raise UserError(
                     f"The download of {repo} broke off ({_one_line(error)}): try again, it goes on from where it stopped."
                 ) from None
@@ -109,16 +109,19 @@ def fetch(repo: str, filename: str, *, timeout: float, on_progress: OnProgress) 
 
 
 def forget(path: Path) -> None:
-    """Remove a broken file from huggingface_hub's cache, so that the next attempt downloads it anew."""
+    """Remove a broken file from huggingface_hub's cache, so that the next attempt downloads the file again."""
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
 def _first_contact(repo: str, filename: str, timeout: float) -> None:
-    """Ask the hub about the file, and decide within `timeout` seconds, name resolution and a silent server included."""
-    asking = ThreadPoolExecutor(1, thread_name_prefix="first-contact")
+    """Request the file's metadata from the hub, for at most `timeout` seconds, including name resolution and a silent server.
+
+    Raises: as `fetch`.
+    """
+    executor = ThreadPoolExecutor(1, thread_name_prefix="first-contact")
     try:
-        asking.submit(get_hf_file_metadata, hf_hub_url(repo, filename), timeout=timeout).result(timeout)
+        executor.submit(get_hf_file_metadata, hf_hub_url(repo, filename), timeout=timeout).result(timeout)
     except GatedRepoError:
         raise UserError(f"{repo} needs its licence accepted on the hub: accept it there and set HF_TOKEN.") from None
     except RepositoryNotFoundError:
@@ -134,11 +137,11 @@ def _first_contact(repo: str, filename: str, timeout: float) -> None:
     except (httpx.HTTPError, HfHubHTTPError, FileMetadataError, OSError):
         raise HubUnreachable(f"The model hub can't be reached: {REMEDY}") from None
     finally:
-        asking.shutdown(wait=False)
+        executor.shutdown(wait=False)
 
 
 def _reporting(on_progress: OnProgress) -> type[tqdm]:
-    """huggingface_hub's own progress bar for the terminal, which also reports each step."""
+    """Return huggingface_hub's progress bar for the terminal, extended to report each step to `on_progress`."""
 
     class Bar(tqdm):
         def __init__(self, *args, **kwargs):
@@ -154,11 +157,11 @@ def _reporting(on_progress: OnProgress) -> type[tqdm]:
 
 
 def _check_hash(path: Path, repo: str) -> None:
-    """The hub names a large file by its sha256, and so does its cache."""
-    promised = path.resolve().name
-    if re.fullmatch(r"[0-9a-f]{64}", promised):
+    """Check the sha256 of a downloaded file. The hub's cache names a large file by its sha256. Raises: UserError where it differs."""
+    expected = path.resolve().name
+    if re.fullmatch(r"[0-9a-f]{64}", expected):
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != promised:
+            if hashlib.file_digest(file, "sha256").hexdigest() != expected:
                 forget(path)
                 raise UserError(f"What arrived for {repo} is not the file the hub promised: try again, or check the way to the hub.")
 

@@ -1,6 +1,6 @@
-"""Galleries: photos from files, folders, zips, URLs and uploads, each with the name people know it by. None of them is opened yet.
+"""Galleries: photos from files, folders, zips, URLs and uploads, each with its name for people. No photo is opened here.
 
-A zip is read where it lies, a member at a time, and nothing of it is written to disk.
+A zip is read in place, one member at a time, and never unpacked to disk.
 """
 
 import glob
@@ -17,10 +17,10 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.photos import remote
 from vitdemo.core.photos.photo import SUFFIXES, read, read_from, shown_name
 
-MAX_ZIP_RATIO = 100  # times its own size that a zip of photos, which hardly shrink, may unpack to
-MAX_FOLDER_DEPTH = 8  # folders kept of a name
-MAX_ZIP_INDEX_BYTES = 16_000_000  # bytes of an uploaded zip's list of entries, which comes to six times that in memory: over 100,000 names
-ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack all they have at once, whatever size the entry claims
+MAX_ZIP_RATIO = 100  # unpacked size over zip size; photos hardly shrink in a zip, so a higher ratio means a zip bomb
+MAX_FOLDER_DEPTH = 8  # folders that are kept in a name
+MAX_ZIP_INDEX_BYTES = 16_000_000  # an uploaded zip's list of entries; it takes six times that in memory, and holds over 100,000 names
+ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the other methods unpack an entry at once, whatever size it claims
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Item:
     """One file of a gallery.
 
     Attributes:
-        path: where it lies; the zip, for one that lies in a zip.
-        name: what results call it: on the command line a path that opens as printed, else the visitor's name for it, with its folders.
-        folder: the name of the folder it lies in, which may be its label; empty for a file given by itself.
-        archive, member, number: the zip, the entry in it, and its place among that zip's photos.
-        url: where it lies instead of `path`, for one that fsspec reads.
+        path: the file; for a photo in a zip, the zip.
+        name: the file's name in results: on the command line a path that opens as printed, for an upload the visitor's name with folders.
+        folder: the name of the file's folder, which may be its label; empty for a file given by itself.
+        archive, member, number: for a photo in a zip, the zip, the entry in it, and its index among that zip's photos.
+        url: for a file that fsspec reads, its URL, which then replaces `path`.
     """
 
     path: Path
@@ -45,11 +45,11 @@ class Item:
 
     @property
     def shown(self) -> str:
-        """The file's own name, for a sentence."""
+        """The file's name without folders, for messages."""
         return shown_name(PurePosixPath(self.name).name)
 
     def read(self, settings: Settings) -> bytes:
-        """The file's bytes. Raises: UserError where they can't be had."""
+        """Return the file's bytes. Raises: UserError where the file can't be read."""
         if self.url:
             return remote.read(self.url, self.shown, settings)
         if self.archive is None:
@@ -68,28 +68,29 @@ class Item:
 
 
 def find_items(paths: Iterable[str | Path]) -> list[Item]:
-    """Every file given, and every photo in every folder or zip given, in a stable order; hidden files and other kinds are passed over.
+    """List every named file, and every photo in every named folder or zip, in a stable order. In folders and zips, hidden files and files
+    that are not photos are skipped.
 
     A name that is no file may be a pattern, such as `photos/**/*.jpg`, or a URL that fsspec reads, with or without a pattern, such as
-    `s3://bucket/photos`. Zips that lie in a folder count as folders; a damaged one is an item that can't be read.
+    `s3://bucket/photos`. A zip in a folder counts as a folder; a damaged zip in a folder becomes an item that can't be read.
 
-    Raises: UserError for a zip or a URL that was given and can't be read.
+    Raises: UserError for a named zip or URL that can't be read.
     """
-    found = []
-    for given in paths:
-        if remote.is_url(given):
-            found += _at_url(given)
-        elif not os.path.lexists(given) and glob.has_magic(str(given)):
-            for each in sorted(glob.glob(str(given), recursive=True)):
-                if (os.path.isdir(each) and "**" not in str(given)) or each.lower().endswith((".zip", *SUFFIXES)):
-                    found += _at_path(Path(each))
+    items = []
+    for path in paths:
+        if remote.is_url(path):
+            items += _at_url(path)
+        elif not os.path.lexists(path) and glob.has_magic(str(path)):
+            for match in sorted(glob.glob(str(path), recursive=True)):
+                if (os.path.isdir(match) and "**" not in str(path)) or match.lower().endswith((".zip", *SUFFIXES)):
+                    items += _at_path(Path(match))
         else:
-            found += _at_path(Path(given))
-    return found
+            items += _at_path(Path(path))
+    return items
 
 
 def _at_path(path: Path) -> Iterable[Item]:
-    if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that nothing can have
+    if os.path.isdir(path):  # unlike Path.is_dir, it raises nothing for an impossible name
         return _in_folder(path)
     if path.suffix.lower() == ".zip":
         return zip_items(path, str(path))
@@ -97,22 +98,22 @@ def _at_path(path: Path) -> Iterable[Item]:
 
 
 def _at_url(url: str) -> Iterator[Item]:
-    for each in remote.photos_at(url, _is_photo):
-        name = PurePosixPath(each.name)
-        yield Item(Path(name.name), each.name, name.parent.name if each.inside else "", url=each.url)
+    for photo in remote.photos_at(url, _is_photo):
+        name = PurePosixPath(photo.name)
+        yield Item(Path(name.name), photo.name, name.parent.name if photo.inside else "", url=photo.url)
 
 
 def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, command: str = "classify") -> list[Item]:
-    """The photos of an upload, sorted by name; a zip stands for the photos in it.
+    """List the photos of an upload, sorted by name; a zip is replaced by the photos in it.
 
     Args:
-        files: the names they had at the visitor's, with their folders, and where they lie now. A name with a folder in it came with that
-            folder, so hidden files and other kinds are passed over.
-        command: of ours, that takes more than a visitor may give.
+        files: for each file, its name on the visitor's machine, with folders, and its path here. A name with a folder is part of an uploaded
+            folder, where hidden files and files that are not photos are skipped.
+        command: the command that takes larger galleries than an upload, for the error message.
 
-    Raises: UserError for none, for too many, and for a zip that can't be read.
+    Raises: UserError for no photos, for too many, and for a zip that can't be read.
     """
-    found, count = [], 0
+    items, count = [], 0
     for name, path in files:
         name = clean_name(name)
         if name.lower().endswith(".zip"):
@@ -120,8 +121,8 @@ def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, com
         else:
             more = [Item(path, name, PurePosixPath(name).parent.name)] if "/" not in name or _is_photo(name) else []
         count += len(more)
-        if count <= settings.max_gallery:  # beyond it they are only counted
-            found += more
+        if count <= settings.max_gallery:  # photos beyond the limit are only counted
+            items += more
     if not count:
         raise UserError("There are no photos in what you gave: give photos, a folder or a zip that holds some.")
     if count > settings.max_gallery:
@@ -129,39 +130,39 @@ def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, com
             f"These are {count:,} photos, and the limit here is {settings.max_gallery:,}: choose fewer, or run "
             f"“python -m vitdemo {command} FOLDER” on the command line, which has no limit."
         )
-    return sorted(found, key=lambda item: item.name)
+    return sorted(items, key=lambda item: item.name)
 
 
 def spread_evenly(items: list[Item], most: int) -> list[Item]:
-    """At most so many, from all over the list: galleries are sorted by folder."""
+    """Return at most `most` items, evenly spread over the list: galleries are sorted by folder, so this takes some from every folder."""
     return [items[index * len(items) // most] for index in range(most)] if len(items) > most else items
 
 
 def clean_name(name: str) -> str:
-    """A visitor's name for a file as one line: no way up, no drive, no odd characters, the last few folders."""
+    """Return a visitor's file name as one safe line: without `..`, drive and unprintable characters, with the last few folders."""
     parts = [shown_name(part, 120) for part in name.replace("\\", "/").split("/") if part.strip() not in ("", ".", "..")]
     return "/".join(parts[-1 - MAX_FOLDER_DEPTH :]) or "unnamed"
 
 
 def _in_folder(path: Path) -> Iterator[Item]:
     for folder, folders, files in os.walk(path):
-        folders[:] = sorted(each for each in folders if not each.startswith("."))
-        for each in sorted(files):
-            file = Path(folder, each)
-            if _is_photo(each):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for filename in sorted(files):
+            file = Path(folder, filename)
+            if _is_photo(filename):
                 yield Item(file, str(file), file.absolute().parent.name)
-            elif each.lower().endswith(".zip") and not each.startswith("."):
+            elif filename.lower().endswith(".zip") and not filename.startswith("."):
                 try:
                     yield from zip_items(file, str(file))
-                except UserError:  # a row of its own that says so, and the folder goes on
+                except UserError:  # a damaged zip becomes one item, whose row reports the error
                     yield Item(file, str(file), file.absolute().parent.name)
 
 
 class _LazyFile:
-    """A file that is open only while something is read from it: zips hold no file open, however many there are.
+    """A file that is open only during a read, so that a ZipFile doesn't keep its file open.
 
     Args:
-        largest: bytes asked for at once that are too many.
+        largest: most bytes of one read; a longer read raises `_IndexTooLarge`.
     """
 
     def __init__(self, path: Path, largest: float):
@@ -180,8 +181,8 @@ class _LazyFile:
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        there = max(0, self._size - self._at)
-        size = there if size is None or size < 0 else min(size, there)
+        remaining = max(0, self._size - self._at)
+        size = remaining if size is None or size < 0 else min(size, remaining)
         if size > self.largest:
             raise _IndexTooLarge
         with self._path.open("rb", buffering=0) as file:
@@ -192,22 +193,22 @@ class _LazyFile:
 
 
 class _IndexTooLarge(Exception):
-    pass
+    """A zip's list of entries is larger than allowed."""
 
 
 def zip_items(path: Path, name: str, largest_index: float = math.inf) -> list[Item]:
-    """The photos in a zip, in its order.
+    """List the photos in a zip, in the zip's order.
 
     Args:
-        name: what the zip is called.
-        largest_index: bytes of its list of entries that are too many.
+        name: the zip's name in results and messages.
+        largest_index: most bytes of the zip's list of entries.
 
-    Raises: UserError for one that can't be read.
+    Raises: UserError for a zip that can't be read, or looks like a zip bomb.
     """
     shown = shown_name(PurePosixPath(name).name)
     try:
         file = _LazyFile(path, largest_index)
-        archive = zipfile.ZipFile(file)  # reads the index in one piece
+        archive = zipfile.ZipFile(file)  # reads the list of entries in one piece
     except FileNotFoundError:
         raise UserError(f"“{shown}” is not there: check its name, or add it again.") from None
     except _IndexTooLarge:
@@ -215,17 +216,17 @@ def zip_items(path: Path, name: str, largest_index: float = math.inf) -> list[It
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         raise UserError(f"“{shown}” is damaged or no zip: make it again.") from None
     file.largest = math.inf
-    members = [each for each in archive.infolist() if _is_photo(clean_name(each.filename)) and not each.is_dir()]
-    archive.filelist.clear()  # what is no photo needn't be remembered
+    members = [member for member in archive.infolist() if _is_photo(clean_name(member.filename)) and not member.is_dir()]
+    archive.filelist.clear()  # frees the entries that are not photos
     archive.NameToInfo.clear()
-    if sum(each.file_size for each in members) > MAX_ZIP_RATIO * path.stat().st_size:
+    if sum(member.file_size for member in members) > MAX_ZIP_RATIO * path.stat().st_size:
         raise UserError(
             f"“{shown}” unpacks to more than {MAX_ZIP_RATIO} times its size, which no zip of photos does: give the photos themselves."
         )
     items = []
-    for number, each in enumerate(members):
-        inside = clean_name(each.filename)
-        items.append(Item(path, f"{name}/{inside}", PurePosixPath(inside).parent.name, archive, each, number))
+    for number, member in enumerate(members):
+        inside = clean_name(member.filename)
+        items.append(Item(path, f"{name}/{inside}", PurePosixPath(inside).parent.name, archive, member, number))
     return items
 
 

@@ -1,7 +1,7 @@
-"""Where on the photo the model looks: resize and crop as one transform, with its exact inverse.
+"""The mapping between a photo and the model's input: resize and crop as one transform, with its exact inverse.
 
-Coordinates are continuous, x to the right and y down, in pixels: pixel i covers [i, i + 1). Three frames are used: the upright photo, the
-resized photo, and the crop the model receives, which is cut into square patches.
+Coordinates are continuous, x to the right and y down, in pixels: pixel i covers [i, i + 1). There are three frames: the upright photo, the
+resized photo, and the crop that the model receives, which is cut into square patches.
 """
 
 from dataclasses import dataclass
@@ -33,14 +33,14 @@ class Geometry:
         return self.crop[1] // self.patch[1], self.crop[0] // self.patch[0]
 
     def to_photo(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the crop, on the photo. Points in the padding lie outside the photo."""
+        """Map a point of the crop to the photo. Points in the padding lie outside the photo."""
         return (
             (x + self.offset[0]) * self.photo[0] / self.resized[0],
             (y + self.offset[1]) * self.photo[1] / self.resized[1],
         )
 
     def to_crop(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the photo, on the crop: the inverse of `to_photo`."""
+        """Map a point of the photo to the crop: the inverse of `to_photo`."""
         return (
             x * self.resized[0] / self.photo[0] - self.offset[0],
             y * self.resized[1] / self.photo[1] - self.offset[1],
@@ -48,11 +48,11 @@ class Geometry:
 
     @property
     def box(self) -> Box:
-        """The whole crop on the photo; it reaches beyond the photo where the crop is padded."""
+        """The crop's box on the photo; it extends beyond the photo where the crop is padded."""
         return (*self.to_photo(0, 0), *self.to_photo(*self.crop))
 
     def patch_box(self, row: int, column: int) -> Box:
-        """One patch on the photo."""
+        """Return the box of one patch on the photo."""
         left, top = column * self.patch[0], row * self.patch[1]
         return (*self.to_photo(left, top), *self.to_photo(left + self.patch[0], top + self.patch[1]))
 
@@ -66,7 +66,7 @@ class Geometry:
 
 
 def centred(photo: tuple[int, int], resized: tuple[int, int], crop: tuple[int, int], patch: tuple[int, int]) -> Geometry:
-    """The geometry of a centre crop, rounded as torchvision and timm round it."""
+    """Return the geometry of a centre crop, with the rounding of torchvision and timm."""
     return Geometry(photo, resized, (_start(resized[0], crop[0]), _start(resized[1], crop[1])), crop, patch)
 
 

@@ -1,7 +1,7 @@
-"""Open one photo safely. Every file is hostile until it has passed through here.
+"""Open one photo safely. Every file may be malicious until this module has decoded it.
 
-A photo comes out upright and RGB: EXIF rotation applied, transparency laid on white, 16-bit and CMYK brought to 8-bit sRGB, the first frame
-of an animation taken. What was changed is noted, so that the page can say so.
+A decoded photo is upright and RGB: EXIF rotation is applied, transparency becomes white, 16-bit and CMYK colours become 8-bit sRGB, and of
+an animation the first frame is used. Notes record what was changed, so that the page can show it.
 """
 
 import contextlib
@@ -23,24 +23,24 @@ from vitdemo.core.memory import Budget
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # MPO is opened as JPEG
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".mpo", ".ppm", ".pgm")
-UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's controls, formats, surrogates, unassigned, line ends
+UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's control, format, surrogate, private, unassigned, line-end characters
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
-_decoding = Budget(128_000_000)  # pixels decoded at the same time: a large photo takes a few hundred megabytes meanwhile
+_decoding = Budget(128_000_000)  # pixels decoded at the same time: decoding a large photo takes a few hundred megabytes
 
-# Pillow warns from its own limit on and refuses at twice that; here the header is checked against the setting before anything is decoded.
+# Pillow warns above its own pixel limit and refuses twice that. Here the header is checked against the setting before decoding.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A file somebody gave, decoded.
+    """A decoded photo.
 
     Attributes:
         id: sha256 of the file's bytes, hexadecimal.
         name: the file's name, fit to be shown: one line, printable.
         image: upright, RGB, at full size.
-        notes: what was changed on the way, one sentence each.
+        notes: what decoding changed, one sentence each.
     """
 
     id: str
@@ -53,7 +53,7 @@ def open_photo(path: str | Path, settings: Settings, *, name: str | None = None)
     """Read and decode one file.
 
     Args:
-        name: what to call it instead of its name on disk, such as the name it had at the visitor's.
+        name: the photo's name, where it differs from the name on disk, such as the name on the visitor's machine.
 
     Raises: UserError with one sentence, whatever is wrong with the file.
     """
@@ -62,7 +62,7 @@ def open_photo(path: str | Path, settings: Settings, *, name: str | None = None)
 
 
 def read(path: Path, shown: str, settings: Settings) -> bytes:
-    """A file's bytes. Raises: UserError for a file that is missing, empty, too large or no file."""
+    """Return a file's bytes. Raises: UserError for a path that is missing, not a file, empty or too large."""
     try:
         if path.is_dir():
             raise UserError(f"“{shown}” is a folder: give a photo.")
@@ -77,7 +77,7 @@ def read(path: Path, shown: str, settings: Settings) -> bytes:
 
 
 def read_from(file: BinaryIO, shown: str, settings: Settings) -> bytes:
-    """What an open file holds, never more than the limit. Raises: UserError for nothing, and for too much."""
+    """Return the bytes of an open file. Never reads much beyond the limit. Raises: UserError for an empty file, and for one that is too large."""
     data = file.read(settings.max_upload_bytes + 1)
     if len(data) > settings.max_upload_bytes:
         raise UserError(f"“{shown}” is larger than {settings.max_upload_mb} MB: save a smaller copy of it.")
@@ -87,21 +87,24 @@ def read_from(file: BinaryIO, shown: str, settings: Settings) -> bytes:
 
 
 def decode(data: bytes, shown: str, settings: Settings, *, id: str | None = None) -> Photo:
-    """A file's bytes as a Photo called `shown`; give the `id` if you know it.
+    """Decode a file's bytes into a Photo named `shown`.
 
-    Raises: UserError with one sentence, whatever is wrong with them.
+    Args:
+        id: the photo's id if it is known already, which saves hashing.
+
+    Raises: UserError with one sentence, whatever is wrong with the file.
     """
     image, notes = _decode(data, shown, settings)
     return Photo(id or id_of(data), shown, image, tuple(notes))
 
 
 def id_of(data: bytes) -> str:
-    """A photo's id: the sha256 of its file, hexadecimal."""
+    """Return a photo's id: the sha256 of its file's bytes, hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def thumbnail(image: Image.Image, width: int) -> bytes:
-    """A small JPEG, so many pixels wide."""
+    """Return a small JPEG of the image, `width` pixels wide."""
     small = image.resize((width, round(width * image.height / image.width)), reducing_gap=2)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
@@ -109,9 +112,9 @@ def thumbnail(image: Image.Image, width: int) -> bytes:
 
 
 def shown_name(name: str, longest: int = 60) -> str:
-    """A file name on one line: control and direction-changing characters replaced, the middle of a long one left out."""
+    """Return a file name as one printable line: control and direction-changing characters are replaced, a long name's middle is omitted."""
     name = name.encode("utf-8", "replace").decode("utf-8")
-    name = "".join("�" if unicodedata.category(each) in UNPRINTABLE else each for each in name).strip() or "unnamed"
+    name = "".join("�" if unicodedata.category(character) in UNPRINTABLE else character for character in name).strip() or "unnamed"
     return name if len(name) <= longest else f"{name[: longest - 21]}…{name[-20:]}"
 
 
@@ -131,10 +134,10 @@ def _decode(data: bytes, shown: str, settings: Settings) -> tuple[Image.Image, l
     except Image.DecompressionBombError:
         raise UserError(_too_many_pixels(shown, settings)) from None
     except UnidentifiedImageError:
-        raise UserError(f"“{shown}” {_what_it_is(data)}") from None
+        raise UserError(f"“{shown}” {_unsupported_kind(data)}") from None
     except MemoryError:
         raise UserError(f"There isn't enough memory for “{shown}”: save a smaller copy of it.") from None
-    except Exception as error:  # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, IndexError … on broken files
+    except Exception as error:  # on broken files Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, IndexError …
         reason = "is cut off" if "truncated" in str(error).lower() else "is damaged"
         raise UserError(f"“{shown}” {reason} and can't be decoded: copy or download it again.") from None
 
@@ -150,7 +153,7 @@ def _too_many_pixels(shown: str, settings: Settings, pixels: int | None = None) 
 
 
 def _turn_upright(image: Image.Image) -> None:
-    with contextlib.suppress(Exception):  # a broken EXIF block is no reason to refuse the picture
+    with contextlib.suppress(Exception):  # a photo with broken EXIF data is still accepted
         ImageOps.exif_transpose(image, in_place=True)
 
 
@@ -163,14 +166,14 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.mode == "CMYK" and image.info.get("icc_profile"):
         return _from_profile(image)
-    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy even where there is nothing to do
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy even an RGB image
 
 
 def _deep_grey(image: Image.Image, notes: list[str]) -> Image.Image:
-    """16-bit, 32-bit and floating-point grey as 8-bit grey."""
+    """Convert 16-bit, 32-bit and floating-point grey to 8-bit grey."""
     values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
     if image.mode.startswith("I"):
-        sixteen = image.mode.startswith("I;16") or image.format == "PPM"  # Pillow gives a 16-bit PGM the mode of 32-bit pictures
+        sixteen = image.mode.startswith("I;16") or image.format == "PPM"  # Pillow opens a 16-bit PGM in the mode of 32-bit images
         top = 65535 if sixteen or values.max() > 255 else 255
     else:
         top = 1 if values.max() <= 1 else 255 if values.max() <= 255 else values.max()
@@ -179,7 +182,7 @@ def _deep_grey(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _from_profile(image: Image.Image) -> Image.Image:
-    """CMYK through its own colour profile; Pillow's plain formula where the profile is unusable."""
+    """Convert CMYK with the image's own colour profile, or with Pillow's plain formula where the profile is unusable."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
         return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
@@ -187,8 +190,8 @@ def _from_profile(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
 
 
-def _what_it_is(data: bytes) -> str:
-    """The rest of the sentence about a file that is no photo."""
+def _unsupported_kind(data: bytes) -> str:
+    """Return the rest of the error message about a file that Pillow can't identify."""
     start = data[:512].lstrip().lower()
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis"):
         return "is a HEIC photo, which can't be read here: save it as JPEG."

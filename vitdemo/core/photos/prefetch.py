@@ -1,6 +1,6 @@
-"""Photos read, decoded and prepared ahead of the model, in order and in bounded memory. Every bulk job stands on it.
+"""Read, decode and prepare photos ahead of the model, in order and in bounded memory. Every bulk job uses this.
 
-Pillow's own scaled JPEG decoding (`draft`) would be faster, and changes the answers by more than 1e-4: it is not used.
+Pillow's own scaled JPEG decoding (`draft`) would be faster, but is not used: it changes the model's outputs by more than 1e-4.
 """
 
 import os
@@ -19,19 +19,20 @@ from vitdemo.core.photos.photo import Photo, decode, id_of
 
 T = TypeVar("T")
 MAX_WORKERS = 16
-MAX_RUN_BATCHES = 4  # times the batch size: files in a batch, with those that the model needn't see
+MAX_RUN_BATCHES = 4  # a batch holds at most this many times the batch size in files, counting those that the model needn't see
 
 
 @dataclass(frozen=True)
 class PreparedPhoto(Generic[T]):
-    """One file of a gallery, ready for the model, or the reason why not.
+    """One file of a gallery, prepared for the model, or the reason why it can't be.
 
     Attributes:
-        index: its place in the gallery, from 0.
-        id: the sha256 of its bytes; None where they could not be read.
-        made: what was made of the photo; None for an error and for a duplicate.
-        first: the index of the earlier file with the same bytes, for a duplicate.
-        error: one sentence, for a file that is no photo.
+        index: the file's index in the gallery, from 0.
+        item: the file.
+        id: sha256 of the file's bytes, hexadecimal; None where they could not be read.
+        made: what `prepare` returned for the photo; None for an error and for a duplicate.
+        first: for a duplicate, the index of the earlier file with the same bytes.
+        error: for a file that can't be used, one sentence.
     """
 
     index: int
@@ -51,13 +52,13 @@ def photos_ahead(
     workers: int | None = None,
     known: Callable[[str], T | None] = lambda id: None,
 ) -> Iterator[PreparedPhoto[T]]:
-    """Every file in order. A file whose bytes came before is not decoded again.
+    """Prepare files in worker threads, and yield every file in order. A file with the same bytes as an earlier one is not decoded again.
 
     Args:
-        prepare: what to make of a photo, in a worker thread, such as the model's input; the photo itself is let go.
-        ahead: files that may be under way or waiting; with `workers` it bounds the memory.
-        workers: threads; by default one per core, as Pillow decodes and resizes without holding the interpreter.
-        known: what has been made of a photo with this id before, in a worker thread; if anything, the photo is not decoded.
+        prepare: turns a photo into what the model needs, such as its input; runs in a worker thread. The photo itself is then dropped.
+        ahead: files that may be in work or waiting to be taken; with `workers` it bounds the memory.
+        workers: number of threads; by default one per core, because Pillow decodes and resizes without holding the interpreter's lock.
+        known: returns what was made of a photo with this id before, or None; runs in a worker thread. A known photo is not decoded.
 
     Closing the iterator stops the workers.
     """
@@ -68,7 +69,7 @@ def photos_ahead(
 
     def take() -> PreparedPhoto[T]:
         ready = waiting.popleft().result()
-        if ready.first in failed:  # said of the other file by its name, so it is said again by this one's
+        if ready.first in failed:  # the error message names the other file, so this file is tried again for a message of its own
             ready = _make(ready.index, ready.item, prepare, settings, known)
         if ready.error:
             failed.add(ready.index)
@@ -86,14 +87,14 @@ def photos_ahead(
 
 
 def batches(ready: Iterable[PreparedPhoto[T]], size: int) -> Iterator[list[PreparedPhoto[T]]]:
-    """Runs of files with at most `size` among them for the model; errors and duplicates stay in their places.
+    """Group files into batches with at most `size` prepared photos each. Errors and duplicates stay in their places in the order.
 
-    A run of nothing else ends as well, or thousands of them would be no progress, and no time to stop.
+    A batch also ends after `MAX_RUN_BATCHES` × `size` files: otherwise thousands of duplicates would delay progress reports and stopping.
     """
     batch, new = [], 0
-    for each in ready:
-        batch.append(each)
-        new += each.made is not None
+    for photo in ready:
+        batch.append(photo)
+        new += photo.made is not None
         if new == size or len(batch) == MAX_RUN_BATCHES * size:
             yield batch
             batch, new = [], 0
@@ -102,7 +103,7 @@ def batches(ready: Iterable[PreparedPhoto[T]], size: int) -> Iterator[list[Prepa
 
 
 class _DuplicateIndex:
-    """Says which file was the first with its bytes. Files are registered in order, so that the first is the first of the gallery."""
+    """Finds the first file with the same bytes. Files are registered in the gallery's order, so the result doesn't depend on timing."""
 
     def __init__(self):
         self._first: dict[str, int] = {}
@@ -110,7 +111,7 @@ class _DuplicateIndex:
         self._changed = threading.Condition()
 
     def register(self, index: int, id: str | None) -> int:
-        """Returns: the index of the first file with this id."""
+        """Register the next file, after waiting for its turn. Returns: the index of the first file with this id."""
         with self._changed:
             self._changed.wait_for(lambda: self._next == index)
             self._next += 1
@@ -132,7 +133,7 @@ def _make(
         id = id_of(data)
     except UserError as reason:
         error = str(reason)
-    finally:  # whatever happened, or those behind wait for ever
+    finally:  # register after any error as well, or the workers of later files wait forever
         first = duplicates.register(index, id) if duplicates else index
     if error:
         return PreparedPhoto(index, item, error=error)

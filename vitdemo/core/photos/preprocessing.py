@@ -1,7 +1,7 @@
-"""From an upright photo to the numbers a model was trained to read.
+"""Preprocessing: from an upright photo to a model's input tensor.
 
-The recipe is the model's own (timm's `resolve_model_data_config`), never a constant here. timm's transform does the work; this page adds
-the geometry it implies, and a way through for photos so long that their resized copy would not fit in memory.
+The parameters are the model's own (timm's `resolve_model_data_config`), never constants here. timm's transform does the work. This module
+adds the geometry of the transform, and handles photos that are so long that their resized copy would not fit in memory.
 """
 
 import math
@@ -32,12 +32,12 @@ STATISTICS = {
     "inception": (IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD),
     "clip": (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD),
 }
-LARGEST_RESIZE = 64  # times the crop's area; a longer photo is resized only where the crop lies
+LARGEST_RESIZE = 64  # times the crop's area; where the resized photo would be larger, only the part inside the crop is resized
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """A model's way from photo to tensor.
+    """The parameters of a model's preprocessing.
 
     Attributes:
         size: (height, width) of the model's input, pixels.
@@ -56,9 +56,9 @@ class Preprocessing:
 
     @classmethod
     def of(cls, model: torch.nn.Module) -> "Preprocessing":
-        """What the model's own config asks for.
+        """Return the preprocessing of the model's own config.
 
-        Raises: UserError where that can't be done.
+        Raises: UserError where the config's preprocessing does not work.
         """
         config = timm.data.resolve_model_data_config(model)
         own = cls(
@@ -71,34 +71,34 @@ class Preprocessing:
         )
         try:
             own(Image.new("RGB", own.size))
-        except Exception as error:  # a config that somebody wrote
+        except Exception as error:  # a bundle's config may hold anything
             raise UserError(f"The model's config asks for preprocessing that can't be done ({error}): export the model again.") from None
         return own
 
     def __call__(self, photo: Image.Image) -> torch.Tensor:
-        """An upright RGB photo as (3, height, width) float32, exactly as timm's evaluation transform gives it."""
+        """Return an upright RGB photo as (3, height, width) float32, equal to the output of timm's evaluation transform."""
         return self.normalised(self.crop(photo))
 
     def normalised(self, crop: Image.Image) -> torch.Tensor:
-        """The second half: what `crop` gave, as numbers, (3, height, width) float32."""
+        """Return a crop made by `crop` as normalised numbers, (3, height, width) float32: the second half of preprocessing."""
         return _timm_steps(self)[1](crop)
 
     def crop(self, photo: Image.Image) -> Image.Image:
-        """What the model sees of the photo before the numbers are normalised: an RGB image of the input size."""
+        """Return what the model sees of the photo, before normalisation: an RGB image of the input size."""
         resized = self._resized(photo.size)
         if 0 in resized or math.prod(resized) > LARGEST_RESIZE * math.prod(
             self.size
-        ):  # timm fails on the one and fills memory with the other
+        ):  # timm fails on an empty resized photo, and fills the memory with a huge one
             return _resize_inside_crop(photo, self.geometry(photo.size, patch=(1, 1)), self)
         return _timm_steps(self)[0](photo)
 
     def geometry(self, photo: tuple[int, int], patch: tuple[int, int]) -> Geometry:
-        """Where a photo of this (width, height) ends up, with the rounding of timm's transform."""
+        """Return the geometry of a photo of this (width, height), with the rounding of timm's transform."""
         width, height = self._resized(photo)
         return centred(photo, (max(1, width), max(1, height)), self.size[::-1], patch)
 
     def _resized(self, photo: tuple[int, int]) -> tuple[int, int]:
-        """Width and height after timm's resize; 0 where its border mode rounds the short side of a long photo to nothing."""
+        """Return width and height after timm's resize; 0 where its border mode rounds the short side of a long photo down to 0."""
         height, width = self.size
         scale_height, scale_width = math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
         if self.crop_mode == "squash":
@@ -112,19 +112,19 @@ class Preprocessing:
         return round(photo[0] / ratio), round(photo[1] / ratio)
 
     def differences(self, own: "Preprocessing") -> list[str]:
-        """The names of the fields in which this is not the model's own."""
-        return [each.name for each in fields(self) if getattr(self, each.name) != getattr(own, each.name)]
+        """Return the names of the fields that differ from the model's own preprocessing."""
+        return [field.name for field in fields(self) if getattr(self, field.name) != getattr(own, field.name)]
 
 
 def check_size(size: int, patch: int, largest: int) -> tuple[int, int]:
-    """A square input size that the model's patches divide.
+    """Check a square input size: it must lie within the limits, and the model's patches must divide it. Returns (height, width).
 
-    Raises: UserError naming the nearest sizes that would do.
+    Raises: UserError naming the limits or the nearest sizes that are possible.
     """
     if not patch * 2 <= size <= largest:
         raise UserError(f"The image size must lie between {patch * 2} and {largest} pixels; {size} was asked for.")
     if size % patch:
-        nearest = [each for each in (size // patch * patch, (size // patch + 1) * patch) if each <= largest]
+        nearest = [multiple for multiple in (size // patch * patch, (size // patch + 1) * patch) if multiple <= largest]
         raise UserError(
             f"This model cuts its input into {patch}-pixel patches, so {size} won't do: choose {' or '.join(map(str, nearest))}."
         )
@@ -133,21 +133,21 @@ def check_size(size: int, patch: int, largest: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def _timm_steps(preprocessing: Preprocessing) -> tuple[Compose, Compose]:
-    """timm's evaluation transform in two halves: resize and crop, then the conversion to normalised numbers."""
-    recipe = asdict(preprocessing)
-    steps = timm.data.create_transform(input_size=(3, *recipe.pop("size")), is_training=False, **recipe).transforms
+    """Return timm's evaluation transform in two halves: resize and crop, then the conversion to normalised numbers."""
+    parameters = asdict(preprocessing)
+    steps = timm.data.create_transform(input_size=(3, *parameters.pop("size")), is_training=False, **parameters).transforms
     return Compose(steps[:-2]), Compose(steps[-2:])
 
 
 def _resize_inside_crop(photo: Image.Image, geometry: Geometry, preprocessing: Preprocessing) -> Image.Image:
-    """The same resize, of just the part that the crop keeps, so that a 1×5000 photo needs no 300-megapixel copy."""
+    """Return the same crop, but resize only the part of the photo inside it, so that a 1×5000 photo needs no 300-megapixel copy."""
     (left, top), (crop_width, crop_height) = geometry.offset, geometry.crop
     width, height = geometry.resized
     inside = (max(left, 0), max(top, 0), min(left + crop_width, width), min(top + crop_height, height))
     scale = (photo.width / width, photo.height / height)
     box = [inside[0] * scale[0], inside[1] * scale[1], inside[2] * scale[0], inside[3] * scale[1]]
-    # Pillow keeps the box in single precision, so the pixels the filter reaches are cut out first: there the numbers are small
-    reach = [math.ceil(3 * max(each, 1)) + 1 for each in scale]
+    # Pillow stores the box in single precision, so the pixels that the filter reaches are cut out first, which keeps the box's numbers small
+    reach = [math.ceil(3 * max(factor, 1)) + 1 for factor in scale]
     cut = (
         max(0, math.floor(box[0]) - reach[0]),
         max(0, math.floor(box[1]) - reach[1]),

@@ -1,6 +1,6 @@
-"""Photos and results on other machines, by URL: whatever fsspec reads, such as `s3://`, `gs://`, `http://` or `file://`.
+"""Photos and results on other machines, by URLs that fsspec reads, such as `s3://`, `gs://`, `http://` or `file://`.
 
-Only the command line gives URLs; what a visitor names never comes here.
+URLs come only from the command line, never from a visitor.
 """
 
 import re
@@ -14,18 +14,18 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.photo import read_from, shown_name
 
-MAX_TRIES, RETRY_SECONDS = 3, 0.5  # times that a file is asked for, and seconds before the second time, twice as many before the third
+MAX_TRIES, RETRY_SECONDS = 3, 0.5  # attempts to read a file, and the wait before the second attempt; the next wait is twice as long
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://|[a-zA-Z0-9+.-]+::")
 
 
 @dataclass(frozen=True)
 class RemotePhoto:
-    """One photo.
+    """One photo at a URL.
 
     Attributes:
-        url: opens it.
-        name: what results call it: its URL, with the path inside for one in a zip.
-        inside: it was found in a folder, a pattern or a zip, not given by itself.
+        url: the URL that opens the photo.
+        name: the photo's name in results: its URL, or for a photo in a zip the zip's URL and the path inside.
+        inside: whether the photo was found in a folder, a pattern or a zip, not given by itself.
     """
 
     url: str
@@ -34,40 +34,40 @@ class RemotePhoto:
 
 
 def is_url(given: str | Path) -> bool:
-    """Whether fsspec is meant, not a path on this machine."""
+    """Whether this is a URL for fsspec, not a path on this machine."""
     return isinstance(given, str) and _URL.match(given) is not None
 
 
 def photos_at(url: str, is_photo: Callable[[str], bool]) -> Iterator[RemotePhoto]:
-    """The photo at a URL, or those in the folder, pattern or zip that it names, sorted.
+    """Yield the photo at a URL, or the photos in the folder, pattern or zip that the URL names, sorted.
 
     Args:
-        is_photo: by a file's name within what is searched.
+        is_photo: tells from a file's name, within the folder or zip, whether to include the file.
 
     Raises: UserError where the URL can't be opened, or nothing is there.
     """
     if "::" not in url and url.lower().endswith(".zip"):
-        for each in photos_at(f"zip://**::{url}", is_photo):
-            yield RemotePhoto(each.url, f"{url}/{each.url.removeprefix('zip://').removesuffix(f'::{url}')}", True)
+        for photo in photos_at(f"zip://**::{url}", is_photo):
+            yield RemotePhoto(photo.url, f"{url}/{photo.url.removeprefix('zip://').removesuffix(f'::{url}')}", True)
         return
     with _as_user_error(url):
         fs, path = filesystem(url)
-        pattern = any(each in path for each in "*?[")
+        pattern = any(wildcard in path for wildcard in "*?[")
         alone = not pattern and fs.isfile(path)
         paths = [path] if alone else sorted(fs.glob(path) if pattern else fs.find(path))
     if not paths and not pattern:
         raise UserError(f"There is nothing at {url}: check it, and what this machine may read there.")
     chain = url[url.index("::") :] if "::" in url else ""
     root = "" if pattern else path.rstrip("/") + "/"
-    for each in paths:
-        if alone or is_photo(each.removeprefix(root) if root else PurePosixPath(each).name):
-            whole = f"{fs.unstrip_protocol(each)}{chain}"
-            yield RemotePhoto(whole, whole, not alone)
+    for file in paths:
+        if alone or is_photo(file.removeprefix(root) if root else PurePosixPath(file).name):
+            file_url = f"{fs.unstrip_protocol(file)}{chain}"
+            yield RemotePhoto(file_url, file_url, not alone)
 
 
 def read(url: str, shown: str, settings: Settings) -> bytes:
-    """A file's bytes. Raises: UserError where they can't be had, or are none or too many."""
-    for number in range(MAX_TRIES):
+    """Return a file's bytes. Raises: UserError where the file can't be read, is empty or is too large."""
+    for attempt in range(MAX_TRIES):
         try:
             fs, path = filesystem(url)
             with fs.open(path, "rb") as file:
@@ -76,15 +76,15 @@ def read(url: str, shown: str, settings: Settings) -> bytes:
             raise
         except FileNotFoundError:
             raise UserError(f"“{shown}” is not there any more: check {url}.") from None
-        except Exception as error:  # each of fsspec's many filesystems has errors of its own
-            if number == MAX_TRIES - 1:
+        except Exception as error:  # every fsspec filesystem has its own error classes
+            if attempt == MAX_TRIES - 1:
                 raise UserError(f"“{shown}” can't be read from there ({_reason(error)}): check {url}, and try again.") from None
-            time.sleep(RETRY_SECONDS * 2**number)
+            time.sleep(RETRY_SECONDS * 2**attempt)
     raise AssertionError
 
 
 def filesystem(url: str) -> tuple:
-    """fsspec's filesystem of a URL, and the path in it. Raises: UserError for a kind of URL that can't be opened here."""
+    """Return the fsspec filesystem of a URL, and the path in it. Raises: UserError for a kind of URL that can't be opened here."""
     from fsspec.core import url_to_fs
 
     try:
@@ -97,6 +97,7 @@ def filesystem(url: str) -> tuple:
 
 @contextmanager
 def _as_user_error(url: str) -> Iterator[None]:
+    """Raise a UserError for every error inside the context."""
     try:
         yield
     except UserError:

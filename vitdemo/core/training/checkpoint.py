@@ -1,4 +1,4 @@
-"""A training run's state in one SafeTensors file: tensors as tensors, everything else as JSON beside them. A pickle could run code."""
+"""A training run's state in one SafeTensors file: tensors as tensors, everything else as JSON metadata. A pickle could run code."""
 
 import json
 import os
@@ -13,49 +13,50 @@ from vitdemo.core.errors import UserError
 
 
 def save(state: Any, path: Path) -> None:
-    """Write nested dicts and lists of tensors, numbers and texts, whole or not at all.
+    """Write nested dicts and lists of tensors, numbers and texts, completely or not at all.
 
-    Raises: OSError where there is no room.
+    Raises: OSError where the file can't be written, such as on a full disk.
     """
     tensors: dict[str, torch.Tensor] = {}
-    shape = _take_apart(state, tensors)
+    shape = _extract_tensors(state, tensors)
     partial = path.with_suffix(".partial")
     try:
         save_file(tensors, partial, metadata={"shape": json.dumps(shape)})
-    except SafetensorError as error:  # safetensors tells a full disk in words of its own
+    except SafetensorError as error:  # safetensors reports a full disk by this error
         raise OSError(None, str(error)) from None
     os.replace(partial, path)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Any:
-    """What `save` was given.
+    """Read the state that `save` wrote.
 
     Raises: UserError where the file can't be used.
     """
     try:
         with safe_open(path, "pt", device=str(device)) as file:
-            return _put_together(json.loads(file.metadata()["shape"]), file)
+            return _insert_tensors(json.loads(file.metadata()["shape"]), file)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path} can't be used to go on from: remove it to begin again.") from None
 
 
-def _take_apart(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+def _extract_tensors(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Return `value` in a form fit for JSON, and add its tensors to `tensors` by name."""
     if isinstance(value, torch.Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().contiguous().clone()
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[key, _take_apart(each, tensors)] for key, each in value.items()]}
+        return {"dict": [[key, _extract_tensors(item, tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
-        return [_take_apart(each, tensors) for each in value]
+        return [_extract_tensors(item, tensors) for item in value]
     return value
 
 
-def _put_together(shape: Any, file) -> Any:
+def _insert_tensors(shape: Any, file) -> Any:
     if isinstance(shape, list):
-        return [_put_together(each, file) for each in shape]
+        return [_insert_tensors(item, file) for item in shape]
     if isinstance(shape, dict):
         if "tensor" in shape:
             return file.get_tensor(shape["tensor"])
-        return {key: _put_together(each, file) for key, each in shape["dict"]}
+        return {key: _insert_tensors(item, file) for key, item in shape["dict"]}
     return shape

@@ -1,4 +1,4 @@
-"""Several processes that train one model together, as `accelerate launch`, `torchrun` and Ray Train start them."""
+"""Several processes that train one model together, started by `accelerate launch`, `torchrun` or Ray Train."""
 
 import os
 import shutil
@@ -13,11 +13,11 @@ import torch.distributed as group
 
 @contextmanager
 def process_group(folder: Path) -> Iterator[tuple[Path, int | None]]:
-    """Join the other processes, if there are any. Gives the folder to write to, and this process's place, or None alone.
+    """Join the other training processes, if any. Yields the folder to write to, and this process's rank (None for a single process).
 
-    The first process writes to `folder`. The others write to a copy that goes at the end, and go on from what the first one had.
+    Rank 0 writes to `folder`. Each other rank resumes from a temporary copy of rank 0's run, writes to the copy, and removes it at the end.
     """
-    joined_already = group.is_initialized()  # as in a job of Ray Train, which ends it as well
+    joined_already = group.is_initialized()  # by Ray Train, which also destroys the group
     if not joined_already and int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield folder, None
         return

@@ -1,7 +1,7 @@
-"""A training run, step by step: optimizer, schedule, accumulation, precision, averaged weights, checkpoint, events.
+"""A training run, step by step: optimizer, schedule, gradient accumulation, precision, averaged weights, checkpoint.
 
-timm's optimizer factory, scheduler and ModelEmaV3 do the work. The trainer announces what happened and leaves saying it to the caller.
-Under `accelerate launch` or `torchrun` each process takes batches of its own, and all make the same updates from the mean of their
+timm's optimizer factory, scheduler and ModelEmaV3 do the work. The trainer returns each update, and the caller reports it. Under
+`accelerate launch` or `torchrun` each process trains on its own batches, and all processes make the same updates from the mean of their
 gradients.
 """
 
@@ -27,14 +27,16 @@ class TrainerConfig:
     """How to train.
 
     Attributes:
-        steps: optimizer updates in all.
-        optimizer: timm's name of it.
-        lr: peak learning rate, reached after `warmup` updates and brought to zero along a cosine.
-        layer_decay: learning rate of each layer as a share of the one above it; None for one rate.
+        steps: total number of optimizer updates.
+        lr: peak learning rate, reached after `warmup` updates, then lowered to zero along a cosine.
+        optimizer: the optimizer's name in timm.
+        warmup: updates until the peak learning rate.
+        weight_decay: the optimizer's weight decay.
+        layer_decay: learning rate of each layer as a share of the next layer's; None for one rate.
         accumulate: batches whose gradients make one update.
         clip: largest norm of the gradients; None for no limit.
         precision: fp32, bf16, or fp16 (with a loss scaler).
-        ema: decay of the averaged weights; None for none.
+        ema: decay of the averaged weights; None for no averaging.
     """
 
     steps: int
@@ -51,7 +53,7 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class Update:
-    """One optimizer update: its number, counted from 1, the mean loss of its batches, and the top learning rate it was made with."""
+    """One optimizer update: its number, counted from 1, the mean loss of its batches, and the highest learning rate it was made with."""
 
     step: int
     loss: float
@@ -59,7 +61,7 @@ class Update:
 
 
 class Trainer:
-    """Trains `model`, which is in place on its device."""
+    """Trains `model`, which is already on its device."""
 
     def __init__(self, model: nn.Module, recipe: TrainerConfig, loss: Loss):
         self.model, self.recipe, self.loss = model, recipe, loss
@@ -72,22 +74,22 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.step = 0
         self._batches, self._loss = 0, 0.0
-        self.schedule.step_update(0)  # timm's layer-wise rates hold only once its scheduler has spoken
+        self.schedule.step_update(0)  # timm applies layer-wise learning rates only from the scheduler's first step on
 
     @property
     def rates(self) -> list[float]:
-        """The learning rate that each of the optimizer's groups has next."""
-        return [each["lr"] for each in self.optimizer.param_groups]
+        """The next learning rate of each of the optimizer's parameter groups."""
+        return [parameters["lr"] for parameters in self.optimizer.param_groups]
 
     @property
     def best(self) -> nn.Module:
-        """The weights to use: the averaged ones where there are some."""
+        """The model to use: the one with averaged weights, if weights are averaged."""
         return self.average.module if self.average else self.model
 
     def take(self, images: torch.Tensor, targets: torch.Tensor) -> Update | None:
-        """Learn from one batch, images (B, 3, H, W). Returns the update it completed, if it did.
+        """Train on one batch, images (B, 3, H, W). Returns the update that the batch completed, or None.
 
-        Raises: FloatingPointError where the loss is no number any more.
+        Raises: FloatingPointError where the loss is not finite.
         """
         self.model.train()
         dtype = _DTYPES.get(self.recipe.precision)
@@ -100,7 +102,7 @@ class Trainer:
         return self._update() if self._batches == self.recipe.accumulate else None
 
     def finish(self) -> Update | None:
-        """Make an update of the batches that wait for more, as at an epoch's end; each counts as much as in a full one."""
+        """Make an update from the mean of the batches accumulated so far, as at the end of an epoch. Returns None where there are none."""
         if not self._batches:
             return None
         share = self.recipe.accumulate / self._batches
@@ -111,7 +113,7 @@ class Trainer:
         return self._update()
 
     def save(self, path: Path, **more) -> None:
-        """Write everything needed to go on, whole or not at all."""
+        """Write everything needed to resume, and `more`, completely or not at all. Raises: OSError where the file can't be written."""
         parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler} | (
             {"average": self.average} if self.average else {}
         )
@@ -119,7 +121,7 @@ class Trainer:
         checkpoint.save(state, path)
 
     def load(self, path: Path) -> dict:
-        """Go on from a file that `save` wrote. Returns what else was saved with it."""
+        """Resume from a file that `save` wrote. Returns the `more` that was saved. Raises: UserError where the file can't be used."""
         state = checkpoint.load(path, self.device)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -153,7 +155,7 @@ class Trainer:
 
 
 def share_of(photos: list) -> list:
-    """This process's part of the photos, as long as any other's: the first ones are taken again where they don't come out even."""
+    """Return this process's share of the photos. All shares have the same length: where photos don't divide evenly, the first repeat."""
     if not group.is_initialized():
         return photos
     count = -(-len(photos) // group.get_world_size())

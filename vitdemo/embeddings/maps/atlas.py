@@ -1,7 +1,7 @@
-"""A gallery's map: points in two or three dimensions by UMAP (McInnes, Healy & Melville, 2018, arXiv:1802.03426), and clusters on it.
+"""A gallery's map: points in two or three dimensions by UMAP (McInnes, Healy & Melville, 2018, arXiv:1802.03426), and their clusters.
 
-UMAP is given exact neighbours, found by matrix products: its own search takes several times as long below 4,096 rows, and compiles for a
-minute above. Its imports are slow and two fits at once can abort the process, so the app fits maps in a child (mapper.py).
+UMAP gets exact neighbours, computed with matrix products: its own search takes several times as long below 4,096 rows, and compiles for a
+minute above. UMAP's imports are slow, and two fits at once can abort the process, so the app fits maps in a child process (mapper.py).
 """
 
 import contextlib
@@ -22,10 +22,10 @@ from vitdemo.embeddings.progress import Clock, WorkProgress
 if TYPE_CHECKING:
     import umap
 
-MIN_ROWS = 5  # rows from which on UMAP and HDBSCAN have something to work with
-EPOCHS = 300  # of a new map; UMAP's own 500 take longer and gain nothing in trustworthiness
-CHAINED_EPOCHS, CHAINED_RATE = 50, 0.25  # of one that goes on from another: at UMAP's rate of 1 points move further and are trusted less
-NOISE = -1
+MIN_ROWS = 5  # fewest distinct rows that UMAP and HDBSCAN can work with
+EPOCHS = 300  # for a new map; UMAP's default of 500 takes longer without more trustworthiness
+CHAINED_EPOCHS, CHAINED_RATE = 50, 0.25  # for a map started from another map; at UMAP's rate of 1 points move more and are trusted less
+NOISE = -1  # cluster number of unclustered rows
 
 OnProgress = Callable[[WorkProgress], None]
 
@@ -36,10 +36,12 @@ class MapOptions:
 
     Attributes:
         dimensions: 2 or 3.
-        neighbours: how many of its nearest a point is held to, 2 … 200; few show detail, many the whole.
-        min_dist: how close points may lie, 0 … 0.99.
+        neighbours: number of nearest neighbours per point, 2 … 200; few show detail, many show the overall structure.
+        min_dist: minimum distance between points, 0 … 0.99.
         metric: one of METRICS.
-        seed: the same seed draws the same map on the same machine.
+        seed: random seed; the same seed draws the same map on the same machine.
+
+    Raises: UserError for a value out of range.
     """
 
     dimensions: int = 2
@@ -49,7 +51,6 @@ class MapOptions:
     seed: int = 0
 
     def __post_init__(self):
-        """Raises: UserError for a value out of range."""
         if self.dimensions not in (2, 3):
             raise UserError(f"A map has 2 or 3 dimensions, not {self.dimensions}.")
         if not 2 <= self.neighbours <= 200:
@@ -68,9 +69,10 @@ class Atlas:
 
     Attributes:
         positions: (n, dimensions) float32.
-        clusters: (n,) int32; −1 is noise, 0 the largest cluster.
-        membership: (n,) float32, how firmly a row belongs to its cluster, 0 … 1.
-        trust: how far neighbours on the map are neighbours among the vectors, 0 … 1; None for fewer than three distinct rows.
+        clusters: (n,) int32 cluster numbers; 0 is the largest cluster, −1 means unclustered.
+        membership: (n,) float32, how strongly a row belongs to its cluster, 0 … 1.
+        trust: trustworthiness, how far neighbours on the map are neighbours among the vectors, 0 … 1; None for fewer than 3 distinct rows.
+        options: how the map was drawn.
     """
 
     positions: np.ndarray
@@ -81,23 +83,24 @@ class Atlas:
 
 
 def draw(vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = None, on_progress: OnProgress = lambda _: None) -> Atlas:
-    """The map of some vectors; equal rows lie in the same place.
+    """Draw the map of vectors. Equal rows get the same position.
 
     Args:
-        vectors: (n, width), finite; n may be anything from 0 on.
-        start: (n, dimensions), a map of the same rows to go on from, such as that of another layer, so that points move instead of jumping;
-            rows of NaN are new.
+        vectors: (n, width), finite; n may be 0.
+        start: (n, dimensions), initial positions from another map of the same rows, such as another layer's, so that points move
+            smoothly instead of jumping; NaN marks rows without a position.
+        on_progress: called with each step of progress.
     """
     distinct, first, back = _distinct(vectors)
     if start is not None and start.shape != (len(vectors), options.dimensions):
         start = None
     start = None if start is None else start[first]
     if len(distinct) < MIN_ROWS:
-        positions = _spread(prepared(distinct, options.metric), options.dimensions)
+        positions = _principal_components(prepared(distinct, options.metric), options.dimensions)
     else:
         positions = _umap(distinct, options, start, on_progress)
     if start is not None:
-        positions = _laid_onto(start, positions)
+        positions = _align(start, positions)
     on_progress(WorkProgress("clusters", 0, 1))
     clusters, membership = find_clusters(positions)
     trust = trustworthiness(distinct, positions, options.metric)
@@ -105,48 +108,48 @@ def draw(vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = No
 
 
 def find_clusters(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Dense groups on a map by HDBSCAN (Campello, Moulavi & Sander, 2013).
+    """Find clusters on a map by HDBSCAN (Campello, Moulavi & Sander, 2013).
 
-    Returns: (n,) int32 clusters, −1 for noise, the largest first, and (n,) float32 membership, 0 … 1.
+    Returns: cluster numbers, (n,) int32, −1 for unclustered, 0 for the largest cluster; membership, (n,) float32, 0 … 1.
     """
     if len(positions) < MIN_ROWS:
         return np.full(len(positions), NOISE, np.int32), np.zeros(len(positions), np.float32)
     from sklearn.cluster import HDBSCAN
 
     smallest = max(MIN_ROWS, round(len(positions) ** 0.5 / 3))
-    found = HDBSCAN(min_cluster_size=smallest, copy=True).fit(positions)
-    sizes = np.bincount(found.labels_[found.labels_ != NOISE], minlength=1)
-    place = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
-    clusters = np.where(found.labels_ == NOISE, NOISE, place[found.labels_])
-    return clusters.astype(np.int32), found.probabilities_.astype(np.float32)
+    fit = HDBSCAN(min_cluster_size=smallest, copy=True).fit(positions)
+    sizes = np.bincount(fit.labels_[fit.labels_ != NOISE], minlength=1)
+    rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
+    clusters = np.where(fit.labels_ == NOISE, NOISE, rank[fit.labels_])
+    return clusters.astype(np.int32), fit.probabilities_.astype(np.float32)
 
 
 def name_clusters(clusters: np.ndarray, predictions: Sequence[str]) -> list[str]:
-    """What is most often predicted in each cluster, cluster 0 first; clusters that would share a name are numbered.
+    """Name each cluster after its most frequent prediction, cluster 0 first. Clusters with the same name are numbered.
 
     Args:
-        clusters: (n,), −1 for noise.
-        predictions: one per row; empty where there is none.
+        clusters: (n,) cluster numbers, −1 for unclustered.
+        predictions: the predicted class of each row; empty where unknown.
     """
-    names, times = [], Counter()
+    names, uses = [], Counter()
     for cluster in range(int(clusters.max(initial=NOISE)) + 1):
-        said = Counter(predictions[row] for row in np.flatnonzero(clusters == cluster) if predictions[row])
-        name = said.most_common(1)[0][0] if said else f"cluster {cluster + 1}"
-        times[name] += 1
-        names.append(name if times[name] == 1 else f"{name} ({times[name]})")
+        counts = Counter(predictions[row] for row in np.flatnonzero(clusters == cluster) if predictions[row])
+        name = counts.most_common(1)[0][0] if counts else f"cluster {cluster + 1}"
+        uses[name] += 1
+        names.append(name if uses[name] == 1 else f"{name} ({uses[name]})")
     return names
 
 
 def _distinct(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The different rows in the order in which they come, where each comes first, and which of them every row is."""
+    """Find distinct rows. Returns: the distinct rows in order, the index of each one's first occurrence, and every row's distinct row."""
     seen: dict[bytes, int] = {}
     back = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in np.ascontiguousarray(vectors)], int)
     _, first = np.unique(back, return_index=True)
     return vectors[first], first, back
 
 
-def _spread(rows: np.ndarray, dimensions: int) -> np.ndarray:
-    """Fewer rows than UMAP takes, (n, dimensions), by principal components, which keep their distances as far as that can be."""
+def _principal_components(rows: np.ndarray, dimensions: int) -> np.ndarray:
+    """Positions, (n, dimensions), for too few rows for UMAP: their principal components, which preserve distances best."""
     centred = rows - rows.mean(0) if len(rows) else rows
     left, scales, _ = np.linalg.svd(centred, full_matrices=False)
     components = (left * scales)[:, :dimensions]
@@ -157,7 +160,7 @@ def _umap(rows: np.ndarray, options: MapOptions, start: np.ndarray | None, on_pr
     on_progress(WorkProgress("neighbours", 0, 1))
     count = min(options.neighbours, len(rows) - 1)
     indices, distances = nearest(rows, count - 1, options.metric)
-    indices = np.hstack([np.arange(len(rows), dtype=np.int32)[:, None], indices])  # UMAP counts a row as its own first neighbour
+    indices = np.hstack([np.arange(len(rows), dtype=np.int32)[:, None], indices])  # UMAP expects each row as its own first neighbour
     distances = np.hstack([np.zeros((len(rows), 1), np.float32), distances.astype(np.float32)])
     epochs, rate, init = EPOCHS, 1.0, "spectral"
     if start is not None:
@@ -176,16 +179,19 @@ def fitted(
     init: str | np.ndarray = "spectral",
     on_progress: OnProgress = lambda _: None,
 ) -> "umap.UMAP":
-    """UMAP, fitted to rows whose neighbours are known.
+    """Fit UMAP to rows whose nearest neighbours are known.
 
     Args:
-        indices, distances: (n, neighbours), each row its own first neighbour.
+        indices, distances: (n, neighbours); each row is its own first neighbour.
+        epochs, rate: number of epochs, and UMAP's learning rate.
+        init: UMAP's initial positions, or the method that computes them.
+        on_progress: called with each step of progress.
     """
     on_progress(WorkProgress("map", 0, epochs))
     import umap
 
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # it prints what it is about to do
-        warnings.simplefilter("ignore")  # of a seed that means one thread, and of neighbours that can't place new rows: both are meant
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # UMAP prints its parameters
+        warnings.simplefilter("ignore")  # a seed means one thread, and known neighbours can't place new rows: both are intended
         fit = umap.UMAP(
             n_components=options.dimensions,
             n_neighbors=indices.shape[1],
@@ -204,7 +210,7 @@ def fitted(
 
 
 class _Epochs:
-    """A place for UMAP's progress bar to be written to, which reports the epochs."""
+    """A file object for UMAP's progress bar, which reports the finished epochs."""
 
     def __init__(self, on_progress: OnProgress, total: int):
         self._on_progress, self._clock = on_progress, Clock("map", total)
@@ -218,7 +224,7 @@ class _Epochs:
 
 
 def _filled(start: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """New rows' places among their neighbours that have one, or in the middle."""
+    """Give rows of NaN the mean position of their neighbours that have a position, or else of all such rows."""
     start = start.astype(np.float32)
     known = np.isfinite(start).all(1)
     middle = start[known].mean(0) if known.any() else np.zeros(start.shape[1], np.float32)
@@ -228,16 +234,16 @@ def _filled(start: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return start
 
 
-def _laid_onto(start: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """A map turned, mirrored, moved and scaled as a whole to lie where the earlier one lay (Procrustes), by the rows that both have."""
+def _align(start: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Align a map with an earlier one (Procrustes): rotate, mirror, shift and scale the whole map by the rows that both have."""
     from scipy.linalg import orthogonal_procrustes
 
-    both = np.isfinite(start).all(1)
-    target, given = start[both].astype(np.float64), positions[both].astype(np.float64)
+    shared = np.isfinite(start).all(1)
+    target, source = start[shared].astype(np.float64), positions[shared].astype(np.float64)
     if not len(target):
         return positions
-    centre, middle = target.mean(0), given.mean(0)
-    turn, fit = orthogonal_procrustes(given - middle, target - centre)
-    size = np.square(given - middle).sum()
+    centre, middle = target.mean(0), source.mean(0)
+    rotation, fit = orthogonal_procrustes(source - middle, target - centre)
+    size = np.square(source - middle).sum()
     scale = fit / size if size > 0 and fit > 0 else 1.0
-    return ((positions - middle) @ turn * scale + centre).astype(np.float32)
+    return ((positions - middle) @ rotation * scale + centre).astype(np.float32)

@@ -1,7 +1,7 @@
-"""A map of more photos than UMAP can be fitted to: it is fitted to a sample, and the others are placed among these (UMAP's own transform).
+"""Maps of too many photos for a UMAP fit: fit UMAP to a sample, and place the other photos with UMAP's transform.
 
-Neighbours are FAISS's (Douze et al., 2024, arXiv:2401.08281): exact up to `EXACT` rows, above by inverted lists, of which the nearest are
-searched.
+FAISS finds the neighbours (Douze et al., 2024, arXiv:2401.08281): exactly up to MAX_EXACT_ROWS rows; above, it searches only the nearest of
+many inverted lists.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from vitdemo.embeddings.maps.nearest import prepared
 from vitdemo.embeddings.maps.scores import trustworthiness
 from vitdemo.embeddings.progress import Clock, WorkProgress
 
-DEFAULT_SAMPLE_ROWS = 20_000  # rows that UMAP is fitted to, unless asked otherwise
-MAX_EXACT_ROWS = 20_000  # rows up to which every distance is looked at
-LISTS_SEARCHED = 32
-PLACED_AT_A_TIME = 20_000  # rows
-PLACED_EPOCHS = 30  # UMAP's own number for many rows
-JUDGED = 3_000  # rows by which a large map's trustworthiness is estimated
+DEFAULT_SAMPLE_ROWS = 20_000  # rows that UMAP is fitted to by default
+MAX_EXACT_ROWS = 20_000  # rows up to which the neighbour search is exact
+LISTS_SEARCHED = 32  # inverted lists searched per query
+PLACED_AT_A_TIME = 20_000  # rows placed in one batch
+PLACED_EPOCHS = 30  # UMAP's default for many rows
+JUDGED = 3_000  # rows in the estimate of a large map's trustworthiness
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,9 @@ class LargeAtlas:
     """A large map, row for row.
 
     Attributes:
-        atlas: its trust is that of `judged` rows among themselves.
-        sampled: (n,) bool, the rows that UMAP was fitted to; the others were placed among them.
-        judged: how many rows the trust is of.
+        atlas: the map; its trust is estimated from `judged` rows.
+        sampled: (n,) bool, the rows that UMAP was fitted to; the other rows were placed afterwards.
+        judged: number of rows in the estimate of the trust.
     """
 
     atlas: Atlas
@@ -41,15 +41,17 @@ class LargeAtlas:
 
 
 class Neighbours:
-    """Finds the nearest of some rows.
+    """A FAISS index for the nearest neighbours among rows.
 
     Args:
         vectors: (n, width) float32.
+        metric: one of METRICS.
+        exact: number of rows up to which the search is exact.
 
     Raises: UserError where FAISS is not installed.
     """
 
-    _angular_trees = False  # read by UMAP, which takes this for an index of its own
+    _angular_trees = False  # UMAP reads this attribute, because it treats this object as an index of its own
 
     def __init__(self, vectors: np.ndarray, metric: str = "cosine", *, exact: int = MAX_EXACT_ROWS):
         try:
@@ -69,27 +71,30 @@ class Neighbours:
         self._index.add(rows)
 
     def query(self, vectors: np.ndarray, k: int, epsilon: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """(queries, k) int32 indices, nearest first, and their float32 distances; `epsilon` is for UMAP, which gives it."""
-        found, indices = self._index.search(np.ascontiguousarray(prepared(vectors, self._metric), np.float32), k)
-        distances = np.sqrt(np.maximum(found, 0)) if self._metric == "euclidean" else np.maximum(1 - found, 0)
+        """The k nearest rows: indices, (queries, k) int32, nearest first, and float32 distances. UMAP passes `epsilon`, which is unused."""
+        scores, indices = self._index.search(np.ascontiguousarray(prepared(vectors, self._metric), np.float32), k)
+        distances = np.sqrt(np.maximum(scores, 0)) if self._metric == "euclidean" else np.maximum(1 - scores, 0)
         return indices.astype(np.int32), distances.astype(np.float32)
 
     def of_itself(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `query`, of the rows that it was made of, none its own neighbour. A row that fewer than k were found for has −1 at the end."""
+        """As `query` for the index's own rows, without each row itself. A row with fewer than k neighbours has −1 at the end."""
         indices, distances = self.query(vectors, k + 1)
         own = indices == np.arange(len(vectors), dtype=np.int32)[:, None]
-        own[~own.any(1), -1] = True  # twins came before it: the last one goes instead
+        own[~own.any(1), -1] = True  # equal rows came first: drop the last neighbour instead
         return indices[~own].reshape(-1, k), distances[~own].reshape(-1, k)
 
 
 def draw_sampled(
     vectors: np.ndarray, options: MapOptions, sample: int = DEFAULT_SAMPLE_ROWS, on_progress: OnProgress = lambda _: None
 ) -> LargeAtlas:
-    """The map of any number of vectors.
+    """Draw the map of any number of vectors.
 
     Args:
         vectors: (n, width) float32, finite.
-        sample: how many rows UMAP is fitted to, drawn evenly by the options' seed; all of them where there are no more.
+        sample: number of rows that UMAP is fitted to, drawn at random with the options' seed; all rows if there are no more.
+        on_progress: called with each step of progress.
+
+    Raises: UserError where FAISS is not installed.
     """
     count = len(vectors)
     sampled = np.zeros(count, bool)
@@ -97,9 +102,9 @@ def draw_sampled(
     rows = np.ascontiguousarray(vectors[sampled], np.float32)
     on_progress(WorkProgress("neighbours", 0, 1))
     index = Neighbours(rows, options.metric, exact=max(MAX_EXACT_ROWS, sample))
-    near = min(options.neighbours, len(rows) - 1)
-    indices, distances = index.of_itself(rows, near - 1)
-    selves = np.arange(len(rows), dtype=np.int32)[:, None]  # UMAP counts a row as its own first neighbour
+    neighbours = min(options.neighbours, len(rows) - 1)
+    indices, distances = index.of_itself(rows, neighbours - 1)
+    selves = np.arange(len(rows), dtype=np.int32)[:, None]  # UMAP expects each row as its own first neighbour
     fit = fitted(
         rows, np.hstack([selves, indices]), np.hstack([np.zeros((len(rows), 1), np.float32), distances]), options, on_progress=on_progress
     )
@@ -114,9 +119,9 @@ def draw_sampled(
 
 
 def _place(fit, index: Neighbours, vectors: np.ndarray, others: np.ndarray, positions: np.ndarray, on_progress: OnProgress) -> None:
-    """Give the rows that UMAP does not know yet their places among those that it knows."""
-    fit._small_data, fit._knn_search_index = False, index  # with neighbours of ours UMAP keeps no index to place new rows by
-    fit.n_epochs = 3 * PLACED_EPOCHS  # of which it takes a third
+    """Compute positions for the rows that UMAP was not fitted to, and write them into `positions`."""
+    fit._small_data, fit._knn_search_index = False, index  # with precomputed neighbours UMAP keeps no index to place new rows with
+    fit.n_epochs = 3 * PLACED_EPOCHS  # UMAP's transform runs a third of them
     fit.verbose = False
     clock = Clock("placing", len(others))
     for first in range(0, len(others), PLACED_AT_A_TIME):
@@ -129,12 +134,12 @@ def _place(fit, index: Neighbours, vectors: np.ndarray, others: np.ndarray, posi
 
 
 def _clusters(positions: np.ndarray, sampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Clusters of the sample by HDBSCAN; every other row is in that of the sampled one next to it on the map."""
+    """Cluster the sample by HDBSCAN; every other row joins the cluster of the nearest sampled row on the map."""
     from scipy.spatial import cKDTree
 
-    found, firmness = find_clusters(positions[sampled])
-    _, next_to = cKDTree(positions[sampled]).query(positions, workers=-1)
-    clusters, membership = found[next_to], firmness[next_to]
-    sizes = np.bincount(clusters[clusters >= 0], minlength=found.max(initial=-1) + 1)
-    place = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")  # the largest first, now that all are counted
-    return np.where(clusters < 0, clusters, place[clusters]).astype(np.int32), membership
+    sampled_clusters, sampled_membership = find_clusters(positions[sampled])
+    _, nearest_sampled = cKDTree(positions[sampled]).query(positions, workers=-1)
+    clusters, membership = sampled_clusters[nearest_sampled], sampled_membership[nearest_sampled]
+    sizes = np.bincount(clusters[clusters >= 0], minlength=sampled_clusters.max(initial=-1) + 1)
+    rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")  # renumber by size, now that all rows are counted
+    return np.where(clusters < 0, clusters, rank[clusters]).astype(np.int32), membership

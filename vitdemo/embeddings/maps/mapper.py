@@ -1,7 +1,7 @@
-"""The child process that maps galleries. It stays, so that imports and compiled code are paid for once, and can be killed at any moment.
+"""The child process that draws maps. The process keeps running, so that UMAP is imported only once, and can be killed at any moment.
 
-UMAP is compiled by numba when it first runs: 15 to 40 seconds, kept on disk from then on, so that a later start pays for its imports alone.
-Two fits at once can abort the process that runs them (umap issue 665): work waits in line for the one child.
+Numba compiles UMAP at its first run, which takes 15 to 40 seconds. The compiled code is kept on disk, so that later starts only import.
+Two fits at once can abort their process (umap issue 665), so all work waits for the one child.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from vitdemo.embeddings.maps.atlas import Atlas, MapOptions, OnProgress, draw
 from vitdemo.embeddings.maps.scores import LayerScore, score_layer
 from vitdemo.embeddings.progress import WorkProgress
 
-LOOKS = 0.2  # seconds between looks at the child, and so between a Stop and its taking effect
+LOOKS = 0.2  # seconds between two polls of the child, and so the delay of a Stop
 STARTING = WorkProgress("starting", 0, 1)
 WAITING = WorkProgress("waiting", 0, 1)
 BROKEN = "The map's process has ended by itself, perhaps for want of memory: try again, or with fewer photos."
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Mapper:
-    """Maps and scores galleries in a child process, one at a time, for all threads."""
+    """Draws maps and computes scores in a child process, one task at a time, for all threads."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -44,7 +44,7 @@ class Mapper:
         self._closed = False
 
     def warm(self) -> None:
-        """Start the child in the background, so that the first map needn't wait for it."""
+        """Start the child in the background, so that the first map need not wait for the start."""
 
         def start() -> None:
             with contextlib.suppress(UserError):  # the app is stopping
@@ -59,21 +59,21 @@ class Mapper:
                 pass
 
     def map(self, vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = None) -> Iterator[WorkProgress | Atlas]:
-        """Steps, and last the Atlas; arguments as of `draw`. Closing the iterator kills the child, and another is started.
+        """Draw a map: yield its progress, then the Atlas. Arguments as `draw`. Closing the iterator kills the child and starts another.
 
-        Raises: UserError for a map that takes too long, or whose process has died.
+        Raises: UserError for a map that takes too long, a child process that has died, or an app that is stopping.
         """
         return self._ask("map", vectors, options, start)
 
     def scores(self, layers: Sequence[tuple[int | str, np.ndarray]], labels: Sequence[str]) -> Iterator[WorkProgress | LayerScore]:
-        """Each layer's score as it is done, with steps between; arguments as of `score_layer`. Raises: as `map`."""
+        """Compute scores: yield each layer's score, and the progress in between. Arguments as `score_layer`. Raises: as `map`."""
         for number, (layer, vectors) in enumerate(layers):
             yield WorkProgress("scores", number, len(layers))
-            yield from (each for each in self._ask("score", layer, vectors, labels) if isinstance(each, LayerScore))
+            yield from (step for step in self._ask("score", layer, vectors, labels) if isinstance(step, LayerScore))
         yield WorkProgress("scores", len(layers), len(layers))
 
     def close(self) -> None:
-        """End the child. Work under way fails."""
+        """End the child. A running task fails."""
         self._closed = True
         with self._starting:
             self._drop()
@@ -107,27 +107,27 @@ class Mapper:
         except (EOFError, OSError):
             raise UserError(BROKEN) from None
         finally:
-            if busy:  # stopped, too long, or broken: whatever it is doing is not wanted any more
+            if busy:  # stopped, timed out or broken: kill the child, because its task is not needed any more
                 self._drop()
                 self.warm()
             self._turn.release()
         yield value
 
     def _ready(self) -> Iterator[WorkProgress]:
-        """Wait for the child. One that dies on the way has thrown damaged compiled code away, and the next makes it anew.
+        """Wait for the child, and retry once if it dies: a child that fails to start deletes its compiled code, which may be damaged.
 
         Returns: the child.
         """
-        for again in (True, False):
+        for retry in (True, False):
             child = self._ensure()
             try:
                 while not child.ready:
                     yield STARTING
-                    child.look()
+                    child.wait_ready()
                 return child
             except EOFError:
                 self._drop()
-                if not again:
+                if not retry:
                     raise
 
     def _ensure(self) -> "_Child":
@@ -145,33 +145,33 @@ class Mapper:
 
 
 class _Child:
-    """One process, and the pipe to it.
+    """One child process, and the pipe to it.
 
     Attributes:
-        ready: it has imported and compiled what it needs.
+        ready: whether the child has imported and compiled UMAP.
     """
 
     def __init__(self, cache: Path):
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, cache), name="mapper", daemon=True)
+        self._pipe, child_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_end, cache), name="mapper", daemon=True)
         self._process.start()
-        theirs.close()
+        child_end.close()
         self.ready = False
 
     @property
     def alive(self) -> bool:
         return self._process.is_alive()
 
-    def look(self) -> None:
-        """Wait a moment for it to become ready. Raises: EOFError if it has died."""
+    def wait_ready(self) -> None:
+        """Wait up to LOOKS seconds for the child to become ready. Raises: EOFError if the child has died."""
         self.ready = self.receive(LOOKS) is not None
 
     def send(self, work: tuple) -> None:
         self._pipe.send(work)
 
     def receive(self, seconds: float) -> tuple | None:
-        """What it says within so many seconds. Raises: EOFError or OSError if it has died."""
+        """The child's next message, None if there is none within `seconds`. Raises: EOFError or OSError if the child has died."""
         return self._pipe.recv() if self._pipe.poll(seconds) else None
 
     def kill(self) -> None:
@@ -181,24 +181,25 @@ class _Child:
 
 
 def _serve(pipe: Connection, cache: Path) -> None:
-    """What the child does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act on
+    """The child's main function: compile UMAP, then run tasks from the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     lower_priority()
     try:
         keep_compiled(cache)
-        for dimensions in (2, 3):  # compiled apart
+        for dimensions in (2, 3):  # numba compiles each of them separately
             draw(np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32), MapOptions(dimensions))
     except Exception:
         shutil.rmtree(cache, ignore_errors=True)
         raise
     pipe.send(("ready", None))
-    with contextlib.suppress(EOFError, OSError):  # the parent has gone
+    with contextlib.suppress(EOFError, OSError):  # the parent has ended
         while True:
             task, arguments = pipe.recv()
-            pipe.send(_done(task, arguments, lambda progress: pipe.send(("progress", progress))))
+            pipe.send(_run_task(task, arguments, lambda progress: pipe.send(("progress", progress))))
 
 
-def _done(task: str, arguments: tuple, on_progress: OnProgress) -> tuple[str, object]:
+def _run_task(task: str, arguments: tuple, on_progress: OnProgress) -> tuple[str, object]:
+    """Run a task. Returns: (`done`, result), (`refused`, sentence for people) or (`failed`, traceback)."""
     try:
         return "done", draw(*arguments, on_progress=on_progress) if task == "map" else score_layer(*arguments)
     except UserError as error:
@@ -210,7 +211,7 @@ def _done(task: str, arguments: tuple, on_progress: OnProgress) -> tuple[str, ob
 
 
 def keep_compiled(cache: Path) -> None:
-    """Have numba keep on disk what it compiles. To be called before anything imports umap."""
+    """Make numba cache its compiled code on disk. Call this function before anything imports umap."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -220,11 +221,11 @@ def keep_compiled(cache: Path) -> None:
     import numba
     import tqdm
 
-    tqdm.tqdm.set_lock(threading.RLock())  # its own one is shared between processes, and left behind by one that is killed
+    tqdm.tqdm.set_lock(threading.RLock())  # tqdm's default lock is shared between processes, and stays locked when its process is killed
 
-    compile = numba.njit
+    njit = numba.njit
 
-    def cached(*arguments, **options):
-        return compile(*arguments, **({"cache": True} | options))
+    def cached_njit(*arguments, **options):
+        return njit(*arguments, **({"cache": True} | options))
 
-    numba.njit = cached
+    numba.njit = cached_njit

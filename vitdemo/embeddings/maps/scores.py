@@ -1,4 +1,4 @@
-"""How well a layer tells things apart, and how far a map can be trusted. Exact and in blocks: no matrix of all pairs is kept."""
+"""Scores: how well a layer separates the labels, and how trustworthy a map is. Exact, in blocks: no matrix of all pairs is kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ import numpy as np
 
 from vitdemo.embeddings.maps.nearest import distance_blocks, nearest, prepared
 
-NEIGHBOURS = 5  # that vote on a photo's label
-MAP_NEIGHBOURS = 15  # of a point whose faith to the vectors is tested
+NEIGHBOURS = 5  # k of the k-NN accuracy
+MAP_NEIGHBOURS = 15  # neighbours per point in the trustworthiness
 
 
 @dataclass(frozen=True)
 class LayerScore:
-    """One layer's scores; None where a score does not exist, such as without labels.
+    """One layer's scores. A score that does not exist is None, for example without labels.
 
     Attributes:
         layer: 1 … the number of blocks, or `final`.
@@ -27,11 +27,11 @@ class LayerScore:
 
 
 def score_layer(layer: int | str, vectors: np.ndarray, labels: Sequence[str]) -> LayerScore:
-    """Both scores of one layer.
+    """Compute both scores of one layer.
 
     Args:
-        vectors: (n, width), one row for each distinct photo: a duplicate would give its twin away.
-        labels: one per row; rows with an empty one are left out.
+        vectors: (n, width), one row per distinct photo: duplicates would make the k-NN accuracy too high.
+        labels: one label per row; rows with an empty label are left out.
     """
     labels = np.asarray(labels, object)
     labelled = labels != ""
@@ -40,15 +40,15 @@ def score_layer(layer: int | str, vectors: np.ndarray, labels: Sequence[str]) ->
 
 
 def best(scores: Sequence[LayerScore]) -> int | None:
-    """The place of the layer with the highest accuracy, the first of equals; None without accuracies."""
-    rated = [place for place, each in enumerate(scores) if each.accuracy is not None]
-    return max(rated, key=lambda place: scores[place].accuracy, default=None)
+    """The index of the layer with the highest accuracy, the first of equals; None without accuracies."""
+    scored = [index for index, score in enumerate(scores) if score.accuracy is not None]
+    return max(scored, key=lambda index: scores[index].accuracy, default=None)
 
 
 def knn_accuracy(vectors: np.ndarray, labels: Sequence[str], count: int = NEIGHBOURS) -> float | None:
-    """Share of rows whose label the nearest other rows vote for, each with a weight of 1 / distance.
+    """Leave-one-out k-NN accuracy: the share of rows whose label wins the vote of the `count` nearest other rows, weighted by 1 / distance.
 
-    The same as fitting sklearn's KNeighborsClassifier(count, metric="cosine", weights="distance") on all rows but one, for every row.
+    The result equals fitting sklearn's KNeighborsClassifier(count, metric="cosine", weights="distance") on all other rows, for every row.
 
     Returns: None for fewer than two rows or labels.
     """
@@ -63,9 +63,9 @@ def knn_accuracy(vectors: np.ndarray, labels: Sequence[str], count: int = NEIGHB
 
 
 def silhouette(vectors: np.ndarray, labels: Sequence[str]) -> float | None:
-    """Mean silhouette by cosine distance; a label with one row counts as 0 there, as in sklearn.
+    """Mean silhouette by cosine distance; a label with a single row counts as 0, as in sklearn.
 
-    The mean cosine distance of a row to a group is 1 minus its inner product with the group's mean unit vector, so no pair is looked at.
+    The mean cosine distance from a row to a label is 1 minus its inner product with the label's mean unit vector: no pairs are needed.
 
     Returns: None for fewer than two labels, or as many labels as rows.
     """
@@ -77,12 +77,12 @@ def silhouette(vectors: np.ndarray, labels: Sequence[str]) -> float | None:
     sums = np.zeros((len(classes), rows.shape[1]))
     np.add.at(sums, codes, rows)
     to_sums = rows @ sums.T  # (n, classes)
-    everyone = np.arange(len(codes))
+    all_rows = np.arange(len(codes))
     own = rows_of[codes]  # (n,)
-    selves = np.einsum("nd,nd->n", rows, rows)
-    within = (own - 1 - to_sums[everyone, codes] + selves) / np.maximum(own - 1, 1)
+    squared_norms = np.einsum("nd,nd->n", rows, rows)
+    within = (own - 1 - to_sums[all_rows, codes] + squared_norms) / np.maximum(own - 1, 1)
     others = 1 - to_sums / rows_of
-    others[everyone, codes] = np.inf
+    others[all_rows, codes] = np.inf
     between = others.min(1)
     scale = np.maximum(within, between)
     values = np.where((own > 1) & (scale > 0), (between - within) / np.where(scale > 0, scale, 1), 0)
@@ -90,10 +90,10 @@ def silhouette(vectors: np.ndarray, labels: Sequence[str]) -> float | None:
 
 
 def trustworthiness(vectors: np.ndarray, positions: np.ndarray, metric: str = "cosine", count: int = MAP_NEIGHBOURS) -> float | None:
-    """How far neighbours on the map are neighbours among the vectors, 0 … 1 (Venna & Kaski, 2001); as sklearn's.
+    """Trustworthiness (Venna & Kaski, 2001), as in sklearn: how far neighbours on the map are neighbours among the vectors, 0 … 1.
 
     Args:
-        count: neighbours on the map; fewer than half of all rows.
+        count: neighbours per point on the map, reduced to less than half of all rows.
 
     Returns: None for fewer than three rows.
     """
@@ -105,7 +105,7 @@ def trustworthiness(vectors: np.ndarray, positions: np.ndarray, metric: str = "c
     penalty = 0
     for first, block in distance_blocks(vectors, metric):
         here = np.arange(len(block))
-        block[here, first + here] = -1  # a row comes before all its neighbours
+        block[here, first + here] = -1  # the row itself ranks before all its neighbours
         near = on_map[first : first + len(block)]
         for column in range(count):
             ranks = (block < block[here, near[:, column]][:, None]).sum(1)  # 1 for the nearest

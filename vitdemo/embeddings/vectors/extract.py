@@ -1,7 +1,8 @@
-"""Photos as vectors: what a Vision Transformer makes of a photo after each of its layers, from one pass.
+"""Photos as vectors: the output of every layer of a Vision Transformer, from one forward pass.
 
-Layer L is block L's output, before the final norm, as timm's `get_intermediate_layers(x, n=[L - 1])` gives it; `final` is what comes after
-the last norm, timm's `forward_features(x)`. Two vectors stand for a layer's tokens: `cls`, the CLS token, and `mean`, the average patch.
+Layer L is block L's output before the final norm, as in timm's `get_intermediate_layers(x, n=[L - 1])`. `final` is the output after the
+last norm, as in timm's `forward_features(x)`. A layer's tokens are pooled into two vectors: `cls`, the CLS token, and `mean`, the mean of
+patches.
 """
 
 from collections.abc import Callable
@@ -18,17 +19,17 @@ POOLS = ("cls", "mean")
 
 
 def layers_of(vit: Vit) -> tuple[Layer, ...]:
-    """1 … the number of blocks, then `final`."""
+    """All layers of a model: 1 … the number of blocks, then `final`."""
     return (*range(1, len(vit.module.blocks) + 1), FINAL)
 
 
 def pools_of(vit: Vit) -> tuple[str, ...]:
-    """Which vectors this model's tokens give: a model without a CLS token has the average patch alone."""
+    """The poolings that a model has: `cls` and `mean`, or only `mean` without a CLS token."""
     return POOLS if vit.module.cls_token is not None else POOLS[1:]
 
 
 def check_layer(vit: Vit, layer: Layer | str) -> Layer:
-    """The layer that a number, its digits or `final` names. Raises: UserError for a layer that the model does not have."""
+    """Parse a layer: a number, its digits, or `final`. Raises: UserError for a layer that the model does not have."""
     if layer == FINAL:
         return FINAL
     last = len(vit.module.blocks)
@@ -42,7 +43,7 @@ def check_layer(vit: Vit, layer: Layer | str) -> Layer:
 
 
 def check_pool(vit: Vit, pool: str) -> str:
-    """Raises: UserError for a pooling that is none, or that the model does not have."""
+    """Return the pooling if it exists. Raises: UserError for an unknown pooling, or one that the model does not have."""
     if pool not in POOLS:
         raise UserError(f"Vectors are pooled by {' or '.join(POOLS)}; “{pool}” is neither.")
     if pool not in pools_of(vit):
@@ -53,17 +54,17 @@ def check_pool(vit: Vit, pool: str) -> str:
 def all_layers(vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
     """A network for `Engine.forward`: (images, 3, height, width) → logits (images, classes) and vectors (images, layers + 1, pools, width).
 
-    It is the model's plain forward pass; only the vectors are kept of its tokens.
+    The network is the model's plain forward pass; of the tokens it keeps only the pooled vectors.
     """
     module, prefix = vit.module, vit.module.num_prefix_tokens
 
     def network(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        found = module.forward_intermediates(images, return_prefix_tokens=True, output_fmt="NLC", output_dict=True)
-        tokens = found["image_features"]  # (B, N, width)
-        patches = [*found["image_intermediates"], tokens[:, prefix:]]
-        pooled = [torch.stack([each.mean(1, dtype=torch.float32) for each in patches], 1)]  # (B, layers + 1, width)
+        outputs = module.forward_intermediates(images, return_prefix_tokens=True, output_fmt="NLC", output_dict=True)
+        tokens = outputs["image_features"]  # (B, N, width)
+        patches = [*outputs["image_intermediates"], tokens[:, prefix:]]
+        pooled = [torch.stack([tokens_of_layer.mean(1, dtype=torch.float32) for tokens_of_layer in patches], 1)]  # (B, layers + 1, width)
         if module.cls_token is not None:
-            first = [*(each[:, 0] for each in found["image_intermediates_prefix"]), tokens[:, 0]]
+            first = [*(prefix_tokens[:, 0] for prefix_tokens in outputs["image_intermediates_prefix"]), tokens[:, 0]]
             pooled.insert(0, torch.stack(first, 1).float())
         return module.forward_head(tokens), torch.stack(pooled, 2)
 
@@ -71,14 +72,14 @@ def all_layers(vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.T
 
 
 def patch_tokens(vit: Vit, engine: Engine, batch: torch.Tensor, layer: Layer) -> torch.Tensor:
-    """Every patch's token after one layer; blocks behind it are not run.
+    """Every patch's token after one layer; later blocks are not run.
 
     Args:
         batch: (images, 3, height, width) model inputs.
         layer: 1 … the number of blocks, or `final`.
 
     Returns: (images, rows, columns, width) float32 on the CPU.
-    Raises: UserError for a layer that the model does not have, or too little memory.
+    Raises: UserError for a layer that the model does not have, or if there is too little memory.
     """
     network = patches_after(vit, layer)
     return engine.run(lambda: engine.forward(network, batch))[0][0]

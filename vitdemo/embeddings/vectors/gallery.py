@@ -1,4 +1,4 @@
-"""A gallery's vectors: every photo through the model once, all layers at a time, what is known already from disk."""
+"""A gallery's vectors: run every photo through the model once for all layers, or read the photo's vectors from the disk cache."""
 
 import os
 import tempfile
@@ -27,22 +27,22 @@ from vitdemo.embeddings.progress import Clock, WorkProgress
 from vitdemo.embeddings.vectors.extract import Layer, all_layers, layers_of, pools_of
 from vitdemo.embeddings.vectors.store import KEPT_PREDICTIONS, Record, VectorStore
 
-THUMBNAIL_WIDTH = 96  # pixels wide
+THUMBNAIL_WIDTH = 96  # pixels
 
 
 @dataclass(frozen=True)
 class EmbeddingRow:
-    """One file's outcome.
+    """The result of one file.
 
     Attributes:
-        path: what the file is called (Item.name).
-        folder: the folder it lies in, which may be its label.
-        sha256: of its bytes.
-        error: the sentence that says why there are no vectors of it.
-        predictions: the likeliest classes, best first; none of a feature backbone.
+        path: the file's name in the results (Item.name).
+        folder: the folder that the file lies in, which may be its label.
+        sha256: hash of the file's bytes.
+        error: the reason why the file has no vectors.
+        predictions: the top classes, most probable first; empty for a feature backbone.
         duplicate_of: the path of the earlier file with the same bytes.
-        thumbnail: a small JPEG of what the model sees, where it was asked for.
-        at: its place among the photos that went through the model; None for an error.
+        thumbnail: a small JPEG of the model's crop, if thumbnails were requested.
+        at: row number of the photo's vectors, the first photo's row for a duplicate; None for an error.
     """
 
     path: str
@@ -56,23 +56,26 @@ class EmbeddingRow:
 
 
 def not_finite(item: Item) -> str:
-    """What to say of a photo for which a model gives NaN or infinity."""
+    """The error sentence for a photo whose vectors contain NaN or infinity."""
     return f"The model gives no finite numbers for “{item.shown}”: its weights may be damaged."
 
 
 class EmbeddingGallery:
-    """A gallery's vectors, of all layers and poolings. They lie in a file that goes with this object: 5,000 photos of ViT-B take 400 MB,
-    and one layer of them 15.
+    """A gallery's vectors of all layers and poolings, in a file that is deleted with this object.
+
+    The vectors of 5,000 photos take 400 MB with ViT-B; those of one layer take 15 MB.
 
     Args:
-        folder: for that file; the system's temporary folder if None.
+        preprocessing: replaces the model's own preprocessing.
+        thumbnails: whether to make a thumbnail of each photo.
+        folder: folder of the file; the system's temporary folder if None.
 
     Attributes:
         model: the model's name.
         layers: 1 … the number of blocks, then `final`.
-        pools: the poolings this model has.
-        rows: one for each file, in order, as far as the work has come.
-        total: how many files there are.
+        pools: the poolings that this model has.
+        rows: one row per processed file, in order; the list grows during the work.
+        total: number of files.
     """
 
     def __init__(
@@ -93,15 +96,15 @@ class EmbeddingGallery:
         self._steps = self._embed(items, vit, engine, settings, preprocessing or vit.preprocessing, thumbnails)
 
     def work(self) -> Iterator[WorkProgress]:
-        """Take the photos through the model, or go on with them. Closing the iterator stops the work; what is done stays.
+        """Run the photos through the model, or continue after a pause. Closing the iterator stops the work and keeps the finished rows.
 
-        Raises: UserError where the device has too little memory, or the disk too little room.
+        Raises: UserError where the device has too little memory, or the disk too little space.
         """
         return self._steps
 
     @property
     def bytes(self) -> int:
-        """What the vectors of all files take on the disk."""
+        """Disk space of the vectors of all files, in bytes."""
         return self._table.bytes
 
     @property
@@ -110,7 +113,7 @@ class EmbeddingGallery:
         return [row for row in self.rows[:] if row.at is not None]
 
     def vectors(self, layer: Layer, pool: str = "cls") -> np.ndarray:
-        """(rows in `done`, width) float32, row for row; a duplicate has its own row."""
+        """The vectors of one layer and pooling, (rows in `done`, width) float32, row for row; a duplicate has a row of its own."""
         at = [row.at for row in self.done]
         return self._table.read(self.layers.index(layer), self.pools.index(pool), max(at, default=-1) + 1)[at]
 
@@ -124,63 +127,63 @@ class EmbeddingGallery:
         store = VectorStore(settings.cache_folder / "vectors", key, shape, min(KEPT_PREDICTIONS, len(vit.labels)), settings.vector_cache_mb)
         network, size = all_layers(vit), engine.batch_size(vit, settings.batch_size)
 
-        def prepare(photo: Photo) -> _Made:
+        def prepare(photo: Photo) -> _Prepared:
             record, crop = store.get(photo.id), preprocessing.crop(photo.image)
-            return _Made(
+            return _Prepared(
                 record, None if record else preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL_WIDTH) if thumbnails else None
             )
 
-        def known(id: str) -> _Made | None:
-            return _Made(record) if (record := store.get(id)) else None
+        def cached(id: str) -> _Prepared | None:
+            return _Prepared(record) if (record := store.get(id)) else None
 
-        def look(batch: list[PreparedPhoto[_Made]]) -> tuple[list[PreparedPhoto[_Made]], list[Record]]:
-            inputs = [each.made.input for each in batch if each.made and each.made.input is not None]
+        def run_model(batch: list[PreparedPhoto[_Prepared]]) -> tuple[list[PreparedPhoto[_Prepared]], list[Record]]:
+            inputs = [photo.made.input for photo in batch if photo.made and photo.made.input is not None]
             if not inputs:
                 return batch, []
             (logits, vectors), _ = engine.forward(network, torch.stack(inputs))
-            return batch, [_record(*each, len(vit.labels)) for each in zip(vectors, logits, strict=True)]
+            return batch, [_record(*outputs, len(vit.labels)) for outputs in zip(vectors, logits, strict=True)]
 
-        firsts: dict[int, EmbeddingRow] = {}
-        places = 0
+        first_rows: dict[int, EmbeddingRow] = {}
+        written = 0
         with (
             closing(
-                photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2), known=(lambda id: None) if thumbnails else known)
+                photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2), known=(lambda id: None) if thumbnails else cached)
             ) as ready,
-            closing(engine.map(look, batches(ready, size))) as looked,
+            closing(engine.map(run_model, batches(ready, size))) as processed,
         ):
-            for batch, records in looked:
-                fresh = iter(records)
-                rows, found = [], []
-                for each in batch:
-                    row = EmbeddingRow(each.item.name, each.item.folder, each.id, each.error)
-                    if each.first is not None:
-                        first = firsts[each.first]
+            for batch, records in processed:
+                new_records = iter(records)
+                rows, vectors = [], []
+                for photo in batch:
+                    row = EmbeddingRow(photo.item.name, photo.item.folder, photo.id, photo.error)
+                    if photo.first is not None:
+                        first = first_rows[photo.first]
                         row = replace(first, path=row.path, folder=row.folder, duplicate_of=first.path)
-                    elif each.made:
-                        record = each.made.record or next(fresh)
+                    elif photo.made:
+                        record = photo.made.record or next(new_records)
                         if not np.isfinite(record.vectors).all():
-                            row = replace(row, error=not_finite(each.item))
+                            row = replace(row, error=not_finite(photo.item))
                         else:
-                            if each.made.record is None:
-                                store.put(each.id, record)
+                            if photo.made.record is None:
+                                store.put(photo.id, record)
                             predictions = tuple(
                                 Prediction(vit.labels[index], probability)
                                 for index, probability in zip(record.classes.tolist(), record.probabilities.tolist(), strict=True)
                             )
-                            row = replace(row, predictions=predictions, thumbnail=each.made.thumbnail, at=places + len(found))
-                            found.append(record.vectors)
-                        firsts[each.index] = row
+                            row = replace(row, predictions=predictions, thumbnail=photo.made.thumbnail, at=written + len(vectors))
+                            vectors.append(record.vectors)
+                        first_rows[photo.index] = row
                     rows.append(row)
-                if found:
-                    self._table.write(places, np.stack(found))
-                    places += len(found)
+                if vectors:
+                    self._table.write(written, np.stack(vectors))
+                    written += len(vectors)
                 self.rows += rows
                 yield clock.at(len(self.rows))
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
-    """What there is of a photo: its record, or the input for the model that will give one."""
+class _Prepared:
+    """A prepared photo: its cached record, or its model input if the cache has none."""
 
     record: Record | None
     input: torch.Tensor | None = None
@@ -193,16 +196,16 @@ def _record(vectors: torch.Tensor, logits: torch.Tensor, classes: int) -> Record
 
 
 class _Table:
-    """Vectors in a file, layer by layer and pool by pool, so that one layer of a whole gallery is read in one piece."""
+    """Vectors in a file, ordered by layer and pooling, so that one layer of a whole gallery is one contiguous read."""
 
     def __init__(self, layers: int, pools: int, rows: int, width: int, settings: Settings, folder: Path | None):
-        self._file = _file_in(folder) if folder else tempfile.TemporaryFile(dir=settings.temp_dir)  # noqa: SIM115 (it lives as long as the table)
+        self._file = _file_in(folder) if folder else tempfile.TemporaryFile(dir=settings.temp_dir)  # noqa: SIM115 (the file stays open as long as the table)
         self.bytes = 4 * layers * pools * rows * width
         self._pools, self._rows, self._width = pools, rows, width
         self._lock = threading.Lock()
 
     def write(self, first: int, vectors: np.ndarray) -> None:
-        """(rows, layers, pools, width) float32, to stand from row `first` on. Raises: UserError where the disk can't take them."""
+        """Write vectors, (rows, layers, pools, width) float32, from row `first` on. Raises: UserError where the disk can't store them."""
         try:
             with self._lock:
                 for layer in range(vectors.shape[1]):
@@ -214,7 +217,7 @@ class _Table:
             raise UserError(f"The vectors can't be written to disk ({error.strerror}): make room, or choose another --temp-dir.") from None
 
     def read(self, layer: int, pool: int, rows: int) -> np.ndarray:
-        """The first `rows` rows, (rows, width) float32."""
+        """Read the first `rows` rows of one layer and pooling, (rows, width) float32."""
         with self._lock:
             self._file.seek(self._offset(layer, pool))
             data = self._file.read(4 * rows * self._width)
@@ -225,7 +228,7 @@ class _Table:
 
 
 def _file_in(folder: Path) -> IO[bytes]:
-    """A file that goes when it is not needed any more, and has a name until then, so that who counts the folder's bytes finds it."""
+    """Open a file that is deleted with the file object. The file has a name, so that it counts when the folder's size is measured."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=folder)
     file = os.fdopen(descriptor, "w+b")

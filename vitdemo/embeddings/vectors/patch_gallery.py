@@ -1,4 +1,4 @@
-"""Every patch's token of every photo of a gallery, for one layer: half a megabyte a photo, so none is kept."""
+"""Patch tokens of one layer for every photo of a gallery: half a megabyte per photo, so the tokens are not cached."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -19,8 +19,9 @@ from vitdemo.embeddings.vectors.gallery import EmbeddingRow, not_finite
 def patch_gallery(
     items: Sequence[Item], vit: Vit, engine: Engine, settings: Settings, layer: Layer
 ) -> Iterator[tuple[EmbeddingRow, np.ndarray | None]]:
-    """One row for each file, in order, with its tokens, (patches, width) float32. An error has none; nor has a duplicate, whose row's `at`
-    says which of the photos that had some it is the same as. Closing the iterator stops the work.
+    """Yield one row per file, in order, with the photo's tokens, (patches, width) float32. Closing the iterator stops the work.
+
+    A file with an error has no tokens. A duplicate has none either: its row's `at` is the `at` of the earlier photo with the same bytes.
 
     Raises: UserError for a layer that the model does not have.
     """
@@ -29,29 +30,29 @@ def patch_gallery(
     def prepare(photo: Photo) -> torch.Tensor:
         return vit.preprocessing(photo.image)
 
-    def look(batch: list[PreparedPhoto[torch.Tensor]]) -> tuple[list[PreparedPhoto[torch.Tensor]], Iterator[torch.Tensor]]:
-        inputs = [each.made for each in batch if each.made is not None]
+    def run_model(batch: list[PreparedPhoto[torch.Tensor]]) -> tuple[list[PreparedPhoto[torch.Tensor]], Iterator[torch.Tensor]]:
+        inputs = [photo.made for photo in batch if photo.made is not None]
         return batch, iter(engine.forward(network, torch.stack(inputs))[0][0].flatten(1, 2) if inputs else ())
 
-    firsts: dict[int, EmbeddingRow] = {}
+    first_rows: dict[int, EmbeddingRow] = {}
     count = 0
     with (
         closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2))) as ready,
-        closing(engine.map(look, batches(ready, size))) as looked,
+        closing(engine.map(run_model, batches(ready, size))) as processed,
     ):
-        for batch, outputs in looked:
-            for each in batch:
-                path, folder = each.item.name, each.item.folder
-                if each.first is not None:
-                    first = firsts[each.first]
-                    yield EmbeddingRow(path, folder, each.id, first.error, duplicate_of=first.path, at=first.at), None
+        for batch, outputs in processed:
+            for photo in batch:
+                path, folder = photo.item.name, photo.item.folder
+                if photo.first is not None:
+                    first = first_rows[photo.first]
+                    yield EmbeddingRow(path, folder, photo.id, first.error, duplicate_of=first.path, at=first.at), None
                     continue
-                row, tokens = EmbeddingRow(path, folder, each.id, each.error), None
-                if each.made is not None:
+                row, tokens = EmbeddingRow(path, folder, photo.id, photo.error), None
+                if photo.made is not None:
                     tokens = next(outputs).numpy()
                     if np.isfinite(tokens).all():
-                        row, count = EmbeddingRow(path, folder, each.id, at=count), count + 1
+                        row, count = EmbeddingRow(path, folder, photo.id, at=count), count + 1
                     else:
-                        row, tokens = EmbeddingRow(path, folder, each.id, not_finite(each.item)), None
-                    firsts[each.index] = row
+                        row, tokens = EmbeddingRow(path, folder, photo.id, not_finite(photo.item)), None
+                    first_rows[photo.index] = row
                 yield row, tokens

@@ -1,20 +1,20 @@
-"""A photo's patches by what they mean: as colours that alike parts share, and by their likeness to one of them."""
+"""Patch PCA and patch similarity: similar patches share a colour, and a map shows how similar all patches are to one."""
 
 import numpy as np
 
-QUANTILES = (0.01, 0.99)  # of a component's values, that become 0 and 1
+QUANTILES = (0.01, 0.99)  # quantiles of a component's values that become 0 and 1
 
 
 def patch_colours(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Patches of one or several photos as colours, by principal components, as DINOv2's authors draw them (Oquab et al., 2023).
+    """Colour the patches of one or several photos by principal components, as in DINOv2 (Oquab et al., 2023).
 
-    The first component of all patches tells foreground from background: the background is the side with more of the photos' borders.
-    The foreground's own first three components are red, green and blue.
+    The first component of all patches separates foreground from background: the background has the larger share of border patches.
+    The first three components of the foreground patches become red, green and blue.
 
     Args:
         tokens: (photos, rows, columns, width), finite.
 
-    Returns: (photos, rows, columns, 3) float32, 0 … 1, black in the background, and (photos, rows, columns) bool, the foreground.
+    Returns: colours, (photos, rows, columns, 3) float32, 0 … 1, black in the background; foreground mask, (photos, rows, columns) bool.
     """
     grid = tokens.shape[:3]
     rows = _unit(tokens).reshape(-1, tokens.shape[-1]).astype(np.float64)
@@ -34,39 +34,40 @@ def patch_colours(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def correspondence(tokens: np.ndarray, photo: int, row: int, column: int) -> np.ndarray:
-    """How alike every patch is to one of them: (photos, rows, columns) float32 cosine similarities, −1 … 1.
+    """Cosine similarity of every patch to one patch: (photos, rows, columns) float32, −1 … 1.
 
     Args:
         tokens: (photos, rows, columns, width).
+        photo, row, column: index of the one patch.
     """
     unit = _unit(tokens)
     return (unit @ unit[photo, row, column]).astype(np.float32)
 
 
 def _unit(tokens: np.ndarray) -> np.ndarray:
-    """Tokens at length 1. A few background patches of a layer are ten times as long as all others (Darcet et al., 2024), and would be the
-    first component by themselves."""
+    """Scale tokens to length 1. Otherwise the few background tokens of ten times the usual length (Darcet et al., 2024) would be the first
+    component by themselves."""
     lengths = np.linalg.norm(tokens, axis=-1, keepdims=True)
     return tokens / np.where(lengths, lengths, 1)
 
 
 def _components(rows: np.ndarray, count: int) -> np.ndarray:
-    """(n, count) principal components of (n, width); zeros where there are fewer."""
+    """Principal components, (n, count), of rows (n, width); missing components are 0."""
     from sklearn.decomposition import PCA
 
-    fitting = min(count, len(rows) - 1, rows.shape[1])
-    if fitting < 1 or not np.ptp(rows, axis=0).any():
+    available = min(count, len(rows) - 1, rows.shape[1])
+    if available < 1 or not np.ptp(rows, axis=0).any():
         return np.zeros((len(rows), count))
-    found = PCA(fitting, svd_solver="covariance_eigh").fit_transform(rows)
-    return np.pad(found, ((0, 0), (0, count - fitting)))
+    components = PCA(available, svd_solver="covariance_eigh").fit_transform(rows)
+    return np.pad(components, ((0, 0), (0, count - available)))
 
 
 def _threshold(values: np.ndarray) -> float:
-    """The value that parts two groups best (Otsu, 1979)."""
+    """The threshold that separates two groups of values best (Otsu, 1979)."""
     counts, edges = np.histogram(values, 256)
     middles = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1]
     above = values.size - below
     sums = np.cumsum(counts * middles)
-    apart = (sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)) ** 2
-    return float(edges[1 + np.argmax(below * above * apart)])
+    squared_gap = (sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)) ** 2
+    return float(edges[1 + np.argmax(below * above * squared_gap)])

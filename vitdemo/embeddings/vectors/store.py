@@ -1,8 +1,8 @@
-"""Vectors kept on disk, so that a photo goes through a model once.
+"""Disk cache of vectors, so that a photo runs through a model only once.
 
-A record stands in a file of its own, named by the photo's id, in a folder named by everything else that its numbers depend on. It is
-written beside its place and then moved there, with a checksum before it: another process sees a whole record or none, and a damaged one
-counts as none.
+Each record has its own file, named by the photo's id, in a folder named by a key of everything else that the vectors depend on. A record
+is written to a temporary file and then moved, with a checksum in front. Other processes therefore see a whole record or none, and damaged
+records are ignored.
 """
 
 import contextlib
@@ -16,19 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-KEPT_PREDICTIONS = 5  # predictions kept of a photo
-TRIMMED_TO = 0.9  # share of the limit that stays after the oldest records went
+KEPT_PREDICTIONS = 5  # per photo
+TRIMMED_TO = 0.9  # share of the limit that remains after the least recently used records are evicted
 SUFFIX = ".vectors"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What one pass tells about a photo.
+    """The cached results of one forward pass on a photo.
 
     Attributes:
         vectors: (layers + 1, pools, width) float32.
-        classes: (top,) int32, the likeliest classes, best first; empty for a feature backbone.
+        classes: (top,) int32 indices of the top classes, most probable first; empty for a feature backbone.
         probabilities: (top,) float32.
     """
 
@@ -38,14 +38,14 @@ class Record:
 
 
 class VectorStore:
-    """Records of one model with one preprocessing, in the shape that this model gives.
+    """The cache of one model with one preprocessing. All records have the same shape.
 
     Args:
-        folder: where the records of all models lie; it and what is in it are this class's alone.
-        key: what the numbers depend on beside the photo, fit for a folder's name.
+        folder: folder of the records of all models; only this class may use the folder.
+        key: everything but the photo that the vectors depend on, as a folder name.
         shape: (layers + 1, pools, width).
-        top: predictions of a record.
-        megabytes: for the records of all models; the longest unused go first.
+        top: predictions per record.
+        megabytes: limit for the records of all models, 0 for no cache; the least recently used records are evicted first.
     """
 
     def __init__(self, folder: Path, key: str, shape: tuple[int, int, int], top: int, megabytes: int):
@@ -53,11 +53,11 @@ class VectorStore:
         self._shape, self._top = shape, top
         self._numbers = int(np.prod(shape))
         self._lock = threading.Lock()
-        self._taken = self._due = 0  # bytes taken, as far as this process knows, and at how many of them it looks again
+        self._taken = self._due = 0  # bytes used, as far as this process knows, and the bytes at which it counts the files again
         self._works = megabytes > 0
 
     def get(self, id: str) -> Record | None:
-        """The record of a photo; None where there is none, or a damaged one."""
+        """The cached record of a photo; None where there is no record, or a damaged one."""
         if not self._works:
             return None
         path = self._path(id)
@@ -73,16 +73,16 @@ class VectorStore:
         return Record(vectors.reshape(self._shape), rest[: self._top].view("<i4"), rest[self._top :])
 
     def put(self, id: str, record: Record) -> None:
-        """Keep a record. A disk that can't take it is no reason to fail: the next time computes it again."""
+        """Store a record. If the disk can't store the record, log a warning and stop caching: vectors are then computed again."""
         if not self._works:
             return
         data = b"".join(
-            np.ascontiguousarray(each, kind).tobytes()
-            for each, kind in ((record.vectors, "<f4"), (record.classes, "<i4"), (record.probabilities, "<f4"))
+            np.ascontiguousarray(array, dtype).tobytes()
+            for array, dtype in ((record.vectors, "<f4"), (record.classes, "<i4"), (record.probabilities, "<f4"))
         )
         with self._lock:
             if self._taken + self._bytes > self._due:
-                self._tidy_up()
+                self._evict()
             self._taken += self._bytes
         try:
             self._here.mkdir(parents=True, exist_ok=True)
@@ -93,15 +93,15 @@ class VectorStore:
             log.warning("vectors can't be kept in %s: %s", self._here, error)
             self._works = False
 
-    def _tidy_up(self) -> None:
-        """Make room for one more record: let the longest unused ones of all models go, a tenth of all there may be at a time."""
-        found = []
+    def _evict(self) -> None:
+        """Make room for one more record: evict the least recently used records of all models, a tenth of the limit at a time."""
+        records = []
         for path in self._folder.glob("*/*"):
-            with contextlib.suppress(OSError):  # another process may be tidying up as well
-                found.append(((stat := path.stat()).st_mtime, stat.st_size, path))
-        self._taken = sum(size for _, size, _ in found)
+            with contextlib.suppress(OSError):  # another process may be evicting records too
+                records.append(((stat := path.stat()).st_mtime, stat.st_size, path))
+        self._taken = sum(size for _, size, _ in records)
         if self._taken + self._bytes > self._limit:
-            for _, size, path in sorted(found):
+            for _, size, path in sorted(records):
                 if self._taken + self._bytes <= self._limit * TRIMMED_TO:
                     break
                 with contextlib.suppress(OSError):
@@ -111,7 +111,7 @@ class VectorStore:
 
     @property
     def _bytes(self) -> int:
-        """Of one file."""
+        """Size of a record's file."""
         return 4 + 4 * self._numbers + 8 * self._top
 
     def _path(self, id: str) -> Path:

@@ -1,6 +1,6 @@
-"""Photos varied for training: another crop, mirrored, other colours. Everything follows from the seed, the epoch and the photo.
+"""Augmentation for training: random crop, mirroring and colours, all determined by the seed, the epoch and the photo.
 
-torchvision's functional pieces do the work. Its random transforms draw from one generator for all threads, so that no run would repeat.
+torchvision's functional operations do the work. Its random transforms share one generator among all threads, so no run could be repeated.
 """
 
 import math
@@ -16,17 +16,17 @@ from torchvision.transforms import functional
 from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.preprocessing import Preprocessing
 
-RATIO = (3 / 4, 4 / 3)  # width to height of a crop
+RATIO = (3 / 4, 4 / 3)  # lowest and highest width / height of a crop
 
 
 @dataclass(frozen=True)
 class Variation:
-    """How far photos are varied.
+    """How strongly photos are augmented.
 
     Attributes:
-        smallest: least share of the photo's area in a crop.
-        colour: how far brightness, contrast and saturation change, 0 … 1.
-        grey, erase: how often a photo loses its colours, or a part of itself.
+        smallest: smallest share of the photo's area in a crop.
+        colour: largest relative change of brightness, contrast and saturation, 0 … 1.
+        grey, erase: probability that a photo turns grey, or that a rectangle of it is erased.
     """
 
     smallest: float
@@ -39,41 +39,41 @@ VARIATIONS = {"light": Variation(0.6), "standard": Variation(0.4, 0.2), "strong"
 
 
 def varied(preprocessing: Preprocessing, augment: str, *seed: int) -> Callable[[Photo], torch.Tensor]:
-    """From a photo to a varied model input, (3, height, width) float32; the same for the same seed and photo.
+    """Return a function from a photo to an augmented model input, (3, height, width) float32; the same seed and photo give the same input.
 
     Args:
-        augment: a name of VARIATIONS, or `none` for the photo as it is.
+        augment: a name of VARIATIONS, or `none` for the photo unchanged.
     """
     if augment == "none":
         return lambda photo: preprocessing(photo.image)
     variation = VARIATIONS[augment]
 
     def prepare(photo: Photo) -> torch.Tensor:
-        dice = np.random.default_rng([*seed, int(photo.id[:16], 16)])
-        image = _crop(photo.image, preprocessing, variation.smallest, dice)
-        if dice.random() < 0.5:
+        rng = np.random.default_rng([*seed, int(photo.id[:16], 16)])
+        image = _crop(photo.image, preprocessing, variation.smallest, rng)
+        if rng.random() < 0.5:
             image = functional.hflip(image)
         if variation.colour:
             for change in (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation):
-                image = change(image, float(dice.uniform(1 - variation.colour, 1 + variation.colour)))
-        if dice.random() < variation.grey:
+                image = change(image, float(rng.uniform(1 - variation.colour, 1 + variation.colour)))
+        if rng.random() < variation.grey:
             image = functional.rgb_to_grayscale(image, 3)
         tensor = preprocessing.normalised(image)
-        if dice.random() < variation.erase:
-            height, width = (int(side * dice.uniform(0.15, 0.5)) for side in tensor.shape[1:])
-            top, left = int(dice.integers(tensor.shape[1] - height + 1)), int(dice.integers(tensor.shape[2] - width + 1))
+        if rng.random() < variation.erase:
+            height, width = (int(side * rng.uniform(0.15, 0.5)) for side in tensor.shape[1:])
+            top, left = int(rng.integers(tensor.shape[1] - height + 1)), int(rng.integers(tensor.shape[2] - width + 1))
             tensor = functional.erase(tensor, top, left, height, width, torch.zeros(3, 1, 1))
         return tensor
 
     return prepare
 
 
-def _crop(photo: Image.Image, preprocessing: Preprocessing, smallest: float, dice: np.random.Generator) -> Image.Image:
-    """A random part of the photo at the model's input size, as in Szegedy et al. (2014, arXiv:1409.4842)."""
-    area = photo.width * photo.height * dice.uniform(smallest, 1)
-    ratio = math.exp(dice.uniform(*map(math.log, RATIO)))
+def _crop(photo: Image.Image, preprocessing: Preprocessing, smallest: float, rng: np.random.Generator) -> Image.Image:
+    """Resize a random crop of the photo to the model's input size, as in Szegedy et al. (2014, arXiv:1409.4842)."""
+    area = photo.width * photo.height * rng.uniform(smallest, 1)
+    ratio = math.exp(rng.uniform(*map(math.log, RATIO)))
     width = min(photo.width, max(1.0, math.sqrt(area * ratio)))
     height = min(photo.height, max(1.0, math.sqrt(area / ratio)))
-    left, top = dice.uniform(0, photo.width - width), dice.uniform(0, photo.height - height)
+    left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - height)
     box = (left, top, left + width, top + height)
     return photo.resize(preprocessing.size[::-1], str_to_pil_interp(preprocessing.interpolation), box, reducing_gap=None)

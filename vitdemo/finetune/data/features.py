@@ -1,4 +1,4 @@
-"""What goes into the head, computed once for each photo and kept: a frozen backbone need not run again for every epoch."""
+"""The head's input features, computed once per photo and cached: a frozen backbone need not run again in every epoch."""
 
 import hashlib
 import time
@@ -18,68 +18,68 @@ from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
 from vitdemo.core.training import checkpoint
 from vitdemo.finetune.data.dataset import Sample
 
-SAVE_EVERY = 20  # seconds
+SAVE_EVERY = 20  # seconds between two writes of the cache file
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 
 def features_of(module: torch.nn.Module) -> Network:
-    """(B, 3, height, width) → (B, width), what goes into the head."""
+    """Return a function from images (B, 3, height, width) to the head's input features (B, width)."""
     return lambda images: module.forward_head(module.forward_features(images), pre_logits=True)
 
 
 def run_over(
     network: Network, samples: Sequence[Sample], prepare: Callable[[Photo], torch.Tensor], engine: Engine, settings: Settings, size: int
 ) -> Iterator[tuple[list[PreparedPhoto], torch.Tensor]]:
-    """Run a network over photos. Yields runs of files, and its outputs for those of them that could be read, (B, …)."""
+    """Run a network over photos. Yields batches of files, each with the outputs (B, …) for the files that could be read."""
 
-    def look(batch: list[PreparedPhoto]) -> tuple[list[PreparedPhoto], torch.Tensor]:
-        inputs = [each.made for each in batch if each.made is not None]
+    def forward(batch: list[PreparedPhoto]) -> tuple[list[PreparedPhoto], torch.Tensor]:
+        inputs = [photo.made for photo in batch if photo.made is not None]
         return batch, engine.forward(lambda images: (network(images),), torch.stack(inputs))[0][0] if inputs else torch.empty(0)
 
-    items = [each.item for each in samples]
+    items = [sample.item for sample in samples]
     with (
         closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2))) as ready,
-        closing(engine.map(look, batches(ready, size))) as looked,
+        closing(engine.map(forward, batches(ready, size))) as results,
     ):
-        yield from looked
+        yield from results
 
 
 class FeatureCache:
-    """Features by photo, kept in a file. The file is good for one model, preprocessing and variation; another one's is passed over."""
+    """Features by photo id, stored in a file. `key` names the model, preprocessing and augmentation; a file with another key is ignored."""
 
     def __init__(self, path: Path, key: str):
         self.path, self.key = path, key
         self.rows: dict[str, torch.Tensor] = {}
         if path.is_file():
             try:
-                kept = checkpoint.load(path)
-            except UserError:  # half a file is no loss: it is made again
-                kept = {"key": ""}
-            if kept["key"] == key:
-                self.rows = dict(zip(kept["ids"], kept["features"], strict=True))
+                stored = checkpoint.load(path)
+            except UserError:  # the features of a damaged file are computed again
+                stored = {"key": ""}
+            if stored["key"] == key:
+                self.rows = dict(zip(stored["ids"], stored["features"], strict=True))
 
     def compute(
         self, vit: Vit, samples: Sequence[Sample], prepare: Callable[[Photo], torch.Tensor], engine: Engine, settings: Settings
     ) -> Iterator[list[tuple[int, Sample]]]:
-        """Fill in what is missing. Yields the samples that are done, by number, with their `id` or `error`."""
+        """Compute the missing features. Yields lists of finished samples with their index in `samples`, each with its `id` or `error`."""
         saved = time.monotonic()
         missing: list[int] = []
-        for index, each in enumerate(samples):
-            if self.rows and (known := self._known(each, settings)):
+        for index, sample in enumerate(samples):
+            if self.rows and (known := self._known(sample, settings)):
                 yield [(index, known)]
             else:
                 missing.append(index)
         size = engine.batch_size(vit, settings.batch_size)
         wanted = [samples[index] for index in missing]
-        for run, outputs in run_over(features_of(vit.module), wanted, prepare, engine, settings, size):
+        for batch, outputs in run_over(features_of(vit.module), wanted, prepare, engine, settings, size):
             rows = iter(outputs)
-            told = []
-            for ready in run:
-                if ready.made is not None:
-                    self.rows[ready.id] = next(rows)
-                index = missing[ready.index]
-                told.append((index, replace(samples[index], id=ready.id or "", error=ready.error or "")))
-            yield told
+            finished = []
+            for photo in batch:
+                if photo.made is not None:
+                    self.rows[photo.id] = next(rows)
+                index = missing[photo.index]
+                finished.append((index, replace(samples[index], id=photo.id or "", error=photo.error or "")))
+            yield finished
             if time.monotonic() - saved > SAVE_EVERY:
                 self.save()
                 saved = time.monotonic()
@@ -87,10 +87,11 @@ class FeatureCache:
             self.save()
 
     def of(self, samples: Sequence[Sample]) -> torch.Tensor:
-        """(N, width)."""
-        return torch.stack([self.rows[each.id] for each in samples])
+        """Return the samples' features, (N, width)."""
+        return torch.stack([self.rows[sample.id] for sample in samples])
 
     def save(self) -> None:
+        """Write the file, if there are any features."""
         if self.rows:
             checkpoint.save({"key": self.key, "ids": list(self.rows), "features": torch.stack(list(self.rows.values()))}, self.path)
 
@@ -103,7 +104,7 @@ class FeatureCache:
 
 
 def fingerprint(vit: Vit) -> str:
-    """Tells one model with its preprocessing from another: the sha256 of both, hexadecimal."""
+    """Identify a model without its head, and its preprocessing: the sha256 of both, hexadecimal."""
     digest = hashlib.sha256(repr(vit.preprocessing).encode())
     for name, value in vit.module.state_dict().items():
         if not name.startswith("head"):

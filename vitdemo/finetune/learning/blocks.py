@@ -1,4 +1,4 @@
-"""Stage 2: the blocks below the head, starting from stage 1's head (LP-FT, Kumar et al. 2022, arXiv:2202.10054)."""
+"""Stage 2: train the transformer blocks below the head, starting from stage 1's head (LP-FT, Kumar et al. 2022, arXiv:2202.10054)."""
 
 import copy
 import math
@@ -25,18 +25,18 @@ from vitdemo.finetune.data.features import run_over
 from vitdemo.finetune.learning import head
 from vitdemo.finetune.recipe import UPDATE, Recipe
 
-TELL_EVERY = 0.5  # seconds
+TELL_EVERY = 0.5  # seconds between two progress events
 
 
 def check_depth(vit: Vit, recipe: Recipe) -> None:
-    """Raises: UsageError where more blocks are to learn than there are."""
+    """Check that the model has the blocks that are to learn. Raises: UsageError where it has fewer."""
     depth = len(vit.module.blocks)
     if recipe.unfreeze.isdecimal() and int(recipe.unfreeze) > depth:
         raise UsageError(f"This model has {depth} blocks, so the last {recipe.unfreeze} can't learn: choose fewer, or all.")
 
 
 class Blocks:
-    """A ViT whose layers learn, an epoch at a time."""
+    """A ViT of which some or all layers are trained, one epoch at a time."""
 
     def __init__(
         self,
@@ -48,8 +48,8 @@ class Blocks:
         weight: torch.Tensor | None,
     ):
         self.vit, self.recipe, self.samples = vit, recipe, list(samples)
-        self.target = {each.id: target for each, target in zip(samples, targets, strict=True)}
-        with hooked(()):  # nobody's hooks are copied
+        self.target = {sample.id: target for sample, target in zip(samples, targets, strict=True)}
+        with hooked(()):  # waits until no other thread has hooks on the model: the copy must have none
             self.module = copy.deepcopy(vit.module)
         head.put(self.module, first)
         self.module.requires_grad_(True)
@@ -63,7 +63,7 @@ class Blocks:
         self.size = recipe.batch_size or (UPDATE if cuda else 8)
         self.precision = precision_on(vit.device, recipe.precision)
         accumulate = recipe.accumulate or max(1, UPDATE // self.size)
-        self.updates = math.ceil(math.ceil(len(share_of(self.samples)) / self.size) / accumulate)  # an epoch
+        self.updates = math.ceil(math.ceil(len(share_of(self.samples)) / self.size) / accumulate)  # per epoch
         steps = recipe.epochs * self.updates
         self.trainer = Trainer(
             self.module,
@@ -81,10 +81,10 @@ class Blocks:
             nn.CrossEntropyLoss(weight=None if weight is None else weight.to(vit.device), label_smoothing=recipe.label_smoothing),
         )
         if recipe.unfreeze == "gradual":
-            self.free(1)  # the optimizer knows all layers by now
+            self.free(1)  # only now: the optimizer must have been made with all layers
 
     def free(self, count: int) -> None:
-        """Let the last `count` blocks learn, with what follows them; all of the model where that is all blocks."""
+        """Unfreeze the last `count` blocks and the layers after them; the whole model if that is all blocks."""
         if count >= self.depth:
             self.module.requires_grad_(True)
             return
@@ -97,68 +97,68 @@ class Blocks:
                 part.requires_grad_(True)
 
     def freed(self, epoch: int) -> int:
-        """How many blocks learn in this epoch of a gradual run, from 0: one at first, all at the end."""
+        """Return how many blocks learn in this epoch (from 0) of a gradual run; in the last epoch all of them do."""
         return math.ceil(self.depth * (epoch + 1) / self.recipe.epochs)
 
     def epoch(self, number: int, settings: Settings) -> Iterator[dict]:
-        """Learn from every photo once. Yields how far it is: photos done of all, the mean loss so far, each layer's rate.
+        """Train on every photo once. Yields the progress: photos done and in total, mean loss so far, each layer's learning rate.
 
-        Raises: FloatingPointError where the loss is no number any more.
+        Raises: FloatingPointError where the loss is not finite.
         """
         recipe = self.recipe
         if recipe.unfreeze == "gradual":
             self.free(self.freed(number))
         seed = (recipe.seed, number)
-        torch.manual_seed(recipe.seed * 10_007 + number)  # for drop path, the same after an interruption
+        torch.manual_seed(recipe.seed * 10_007 + number)  # drop path repeats after an interruption
         order = np.random.default_rng(seed).permutation(len(self.samples))
-        chosen = [self.samples[index] for index in share_of(order.tolist())]
+        samples = [self.samples[index] for index in share_of(order.tolist())]
         prepare = varied(self.vit.preprocessing, recipe.augment, *seed)
-        losses, done, told = [], 0, 0.0
-        items = [each.item for each in chosen]
+        losses, done, reported = [], 0, 0.0
+        items = [sample.item for sample in samples]
         with closing(photos_ahead(items, prepare, settings, ahead=3 * self.size)) as ready:
-            for run in batches(ready, self.size):
-                usable = [each for each in run if each.made is not None]
+            for batch in batches(ready, self.size):
+                usable = [photo for photo in batch if photo.made is not None]
                 if usable:
-                    targets = torch.tensor([self.target[each.id] for each in usable])
-                    update = self.trainer.take(torch.stack([each.made for each in usable]), targets)
+                    targets = torch.tensor([self.target[photo.id] for photo in usable])
+                    update = self.trainer.take(torch.stack([photo.made for photo in usable]), targets)
                     losses += [update.loss] if update else []
-                done += len(run)
-                if losses and time.monotonic() - told > TELL_EVERY:
-                    told = time.monotonic()
-                    yield self._told(done, len(chosen), losses)
+                done += len(batch)
+                if losses and time.monotonic() - reported > TELL_EVERY:
+                    reported = time.monotonic()
+                    yield self._progress(done, len(samples), losses)
         if update := self.trainer.finish():
             losses.append(update.loss)
-        yield self._told(done, len(chosen), losses)
+        yield self._progress(done, len(samples), losses)
 
     def answers(self, samples: Sequence[Sample], engine: Engine, settings: Settings) -> torch.Tensor:
-        """Logits (photos, classes) by the weights to use."""
+        """Return the logits (photos, classes) of the weights to use: the averaged weights if the recipe has any."""
         network = self.trainer.best.eval()
         return answers(network, self.vit, samples, engine, settings)
 
     def rates(self) -> dict[str, float]:
-        """The next learning rate of each layer that learns, from the top."""
+        """Return the next learning rate of each layer that learns, from the top layer down."""
         names = {id(parameter): name for name, parameter in self.module.named_parameters()}
-        found: dict[str, float] = {}
-        for each in self.trainer.optimizer.param_groups:
-            for parameter in each["params"]:
+        rates: dict[str, float] = {}
+        for group in self.trainer.optimizer.param_groups:
+            for parameter in group["params"]:
                 if parameter.requires_grad:
-                    found.setdefault(_layer(names[id(parameter)], self.depth), each["lr"])
-        return dict(sorted(found.items(), key=lambda pair: _height(pair[0], self.depth), reverse=True))
+                    rates.setdefault(_layer(names[id(parameter)], self.depth), group["lr"])
+        return dict(sorted(rates.items(), key=lambda pair: _height(pair[0], self.depth), reverse=True))
 
-    def _told(self, done: int, total: int, losses: list[float]) -> dict:
+    def _progress(self, done: int, total: int, losses: list[float]) -> dict:
         return {"done": done, "total": total, "loss": sum(losses) / max(1, len(losses)), "rates": self.rates()}
 
 
 def answers(network: nn.Module, vit: Vit, samples: Sequence[Sample], engine: Engine, settings: Settings) -> torch.Tensor:
-    """A network's logits (photos, classes), float32."""
+    """Return a network's logits (photos, classes), float32."""
     size = engine.batch_size(vit, settings.batch_size)
-    runs = run_over(network, samples, lambda photo: vit.preprocessing(photo.image), engine, settings, size)
-    parts = [outputs for _, outputs in runs if len(outputs)]
+    batches_run = run_over(network, samples, lambda photo: vit.preprocessing(photo.image), engine, settings, size)
+    parts = [outputs for _, outputs in batches_run if len(outputs)]
     return torch.cat(parts) if parts else torch.empty(0, 1)
 
 
 def drop_paths(module: nn.Module, rate: float) -> None:
-    """Give a ViT stochastic depth, rising from 0 to `rate` as timm's constructor would (Huang et al. 2016, arXiv:1603.09382)."""
+    """Give a ViT stochastic depth (Huang et al. 2016, arXiv:1603.09382): the drop rate rises from 0 to `rate`, as in timm's constructor."""
     for share, block in zip(torch.linspace(0, rate, len(module.blocks)).tolist(), module.blocks, strict=True):
         for name in ("drop_path1", "drop_path2"):
             if hasattr(block, name):
@@ -166,7 +166,7 @@ def drop_paths(module: nn.Module, rate: float) -> None:
 
 
 def precision_on(device: torch.device, asked: str) -> str:
-    """What `auto` comes to: mixed precision on a GPU, in bf16 where it has that; fp32 elsewhere."""
+    """Resolve `auto`: mixed precision on a GPU, bf16 where the GPU has it, else fp16; fp32 elsewhere."""
     if asked != "auto":
         return asked
     if device.type != "cuda":
@@ -178,7 +178,7 @@ def _layer(name: str, depth: int) -> str:
     first, *rest = name.split(".")
     if first in ("head", "head_dist"):
         return "head"
-    if first in ("norm", "fc_norm", "attn_pool"):  # timm counts them with the last block
+    if first in ("norm", "fc_norm", "attn_pool"):  # timm groups these with the last block
         return f"block {depth}"
     return f"block {int(rest[0]) + 1}" if first == "blocks" else "embedding"
 

@@ -1,4 +1,4 @@
-"""The result, in timm's own layout: `timm.create_model("local-dir:DIR", pretrained=True)` loads it elsewhere, labels and all."""
+"""Write the result in timm's own layout: `timm.create_model("local-dir:DIR", pretrained=True)` loads it elsewhere, with its labels."""
 
 import os
 import shutil
@@ -13,9 +13,9 @@ FILES = ("config.json", "model.safetensors")
 
 
 def write(module: torch.nn.Module, classes: Sequence[str], folder: Path) -> None:
-    """Write weights and config, whole or not at all.
+    """Write weights and config, completely or not at all.
 
-    Raises: OSError where there is no room.
+    Raises: OSError where the disk is full.
     """
     partial = folder / "run" / "partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -23,6 +23,6 @@ def write(module: torch.nn.Module, classes: Sequence[str], folder: Path) -> None
         module, partial, model_config={"label_names": list(classes)}, model_args={"dynamic_img_size": False}, safe_serialization=True
     )
     weights = partial / "model.safetensors"
-    save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes none, and transformers asks for it
+    save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     for name in FILES:
         os.replace(partial / name, folder / name)

@@ -1,4 +1,4 @@
-"""Stage 1: a linear head on cached features. A backbone that stays as it is runs once for each photo, not once for each epoch."""
+"""Stage 1: a linear head on cached features. The frozen backbone runs once per photo, not once per photo and epoch."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from vitdemo.core.training.trainer import Trainer
 from vitdemo.finetune.recipe import Recipe
 from vitdemo.finetune.scores import ClassifierScores, score
 
-BATCH = 64  # photos an update
+BATCH = 64  # photos per update
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class LabelledFeatures:
 
 
 class Head:
-    """A linear classifier of standardised features, trained an epoch at a time."""
+    """A linear classifier of standardised features, trained one epoch at a time."""
 
     def __init__(self, train: LabelledFeatures, validation: LabelledFeatures, classes: int, recipe: Recipe, weight: torch.Tensor | None):
         self.mean, self.std = train.inputs.mean(0), train.inputs.std(0).clamp(min=1e-6)
@@ -48,19 +48,19 @@ class Head:
         )
 
     def epoch(self, number: int) -> tuple[float, ClassifierScores, torch.Tensor]:
-        """Learn from every photo once. Returns the mean loss, the scores on validation photos and their logits."""
-        dice = torch.Generator().manual_seed(self.recipe.seed * 10_007 + number)
+        """Train on every photo once. Returns the mean loss, the scores on the validation photos, and their logits."""
+        generator = torch.Generator().manual_seed(self.recipe.seed * 10_007 + number)
         losses = []
-        for part in torch.randperm(len(self.train.inputs), generator=dice).split(BATCH):
-            update = self.trainer.take(self.train.inputs[part], self.train.targets[part])
-            losses.append(update.loss * len(part))
+        for batch in torch.randperm(len(self.train.inputs), generator=generator).split(BATCH):
+            update = self.trainer.take(self.train.inputs[batch], self.train.targets[batch])
+            losses.append(update.loss * len(batch))
         self.trainer.model.eval()
         with torch.inference_mode():
             logits = self.trainer.model(self.validation.inputs)
         return sum(losses) / len(self.train.inputs), score(logits, self.validation.targets), logits
 
     def folded(self) -> dict[str, torch.Tensor]:
-        """Weight and bias of the same classifier for features as they are."""
+        """Return weight and bias of the same classifier for features that are not standardised."""
         weight = self.trainer.model.weight.detach() / self.std
         return {"weight": weight, "bias": self.trainer.model.bias.detach() - weight @ self.mean}
 
@@ -69,7 +69,7 @@ class Head:
 
 
 def put(module: nn.Module, head: dict[str, torch.Tensor]) -> None:
-    """Give a ViT this head, in place of its own. A distilled ViT answers with the mean of two: both become this one."""
+    """Replace a ViT's head by this one. A distilled ViT averages the logits of two heads: both are replaced."""
     module.reset_classifier(len(head["bias"]))
     for name in ("head", "head_dist"):
         if linear := getattr(module, name, None):
@@ -78,17 +78,17 @@ def put(module: nn.Module, head: dict[str, torch.Tensor]) -> None:
 
 
 def answer(head: dict[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:
-    """(N, width) → (N, classes)."""
+    """Apply a head: features (N, width) → logits (N, classes)."""
     return features @ head["weight"].T + head["bias"]
 
 
 def balanced(targets: torch.Tensor, classes: int) -> torch.Tensor:
-    """A weight for each class with which all count alike; their mean over the photos is 1."""
+    """Return a weight per class that makes all classes count alike; the mean weight over the photos is 1."""
     counts = torch.bincount(targets, minlength=classes).clamp(min=1)
     return len(targets) / (classes * counts)
 
 
 def batches_of(order: list[int], size: int) -> Iterator[list[int]]:
-    """Consecutive parts."""
+    """Split a list into consecutive batches."""
     for start in range(0, len(order), size):
         yield order[start : start + size]

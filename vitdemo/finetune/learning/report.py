@@ -1,4 +1,4 @@
-"""What a run has come to: figures, mistakes, and the baselines that a gain has to be measured against."""
+"""The report of a run: scores, mistakes, and the baselines to compare with."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +9,7 @@ from vitdemo.finetune.learning import head
 from vitdemo.finetune.learning.head import LabelledFeatures
 from vitdemo.finetune.scores import NEIGHBOURS, ClassifierScores, as_rows, confusion, interval, nearest, score
 
-WORST = 12  # mistakes listed
+WORST = 12  # most confident mistakes listed
 
 
 def of(
@@ -21,11 +21,11 @@ def of(
     features: torch.Tensor,
     first: dict[str, torch.Tensor],
 ) -> dict:
-    """The figures of answers `logits` (photos, classes) to `samples`, whose class indices are `targets`.
+    """Report on the predictions `logits` (photos, classes) for `samples`, whose class indices are `targets`.
 
     Args:
-        known: the training photos' features of the model as it was, for the baselines.
-        features: the samples' own.
+        known: features of the training photos from the original model, for the baselines.
+        features: features of `samples` from the original model.
         first: stage 1's head.
     """
     classes = len(data.classes)
@@ -50,16 +50,16 @@ def of(
 
 
 def guesses(data: Dataset, samples: Sequence[Sample], logits: torch.Tensor, places: Iterable[int]) -> list[dict]:
-    """Name, true class, answer and its probability of the samples at these places."""
-    probabilities, taken = logits.softmax(-1).max(-1)
+    """List photo name, true class, predicted class and its probability for the samples at these indices."""
+    probabilities, predicted = logits.softmax(-1).max(-1)
     return [
         {
-            "photo": samples[place].item.name,
-            "label": samples[place].label,
-            "taken": data.classes[int(taken[place])],
-            "probability": float(probabilities[place]),
+            "photo": samples[index].item.name,
+            "label": samples[index].label,
+            "taken": data.classes[int(predicted[index])],
+            "probability": float(probabilities[index]),
         }
-        for place in places
+        for index in places
     ]
 
 

@@ -1,4 +1,4 @@
-"""How far a fine-tuning is: what it needs, beside the trainer's own state, to go on."""
+"""The state of a fine-tuning: what it needs to resume, in addition to the trainer's own state."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ from vitdemo.finetune.scores import ClassifierScores
 
 @dataclass
 class State:
-    """How far a run is; all of it is in last.safetensors.
+    """The progress of a run; all of it is stored in last.safetensors.
 
     Attributes:
-        stage, epoch: `head` or `blocks`, and the epochs of it that are over.
-        best: macro-F1, validation loss, stage and epoch of the weights to use.
-        head: the best head of stage 1, weight and bias.
-        history: an event for every epoch.
-        waited: epochs of the blocks since the best one.
-        seconds: spent so far.
-        ended: why the blocks ended early, in words.
+        stage, epoch: `head` or `blocks`, and the number of its finished epochs.
+        best: macro-F1, validation loss, stage and epoch of the best weights so far.
+        head: weight and bias of stage 1's best head.
+        history: one event per epoch.
+        waited: epochs of the blocks since their best one.
+        seconds: training time so far.
+        ended: the sentence on why the blocks ended early; empty otherwise.
     """
 
     stage: str = "head"
@@ -30,7 +30,7 @@ class State:
     ended: str = ""
 
     def better(self, scores: ClassifierScores, stage: str, epoch: int) -> bool:
-        """Whether this epoch is the best so far, and note it: the higher macro-F1, of equals the lower loss."""
+        """Return whether this epoch is the best so far, and record it if so: the higher macro-F1 wins, then the lower loss."""
         if (scores.macro_f1, -scores.loss) <= (self.best["macro_f1"], -self.best["loss"]):
             return False
         self.best = {"macro_f1": scores.macro_f1, "loss": scores.loss, "stage": stage, "epoch": epoch}

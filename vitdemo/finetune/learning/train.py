@@ -1,7 +1,7 @@
-"""A run: photos → features → head → (blocks) → a bundle and a report, in a folder that a later call goes on from.
+"""A fine-tuning run: photos → features → head → (blocks) → a bundle and a report, in a folder from which a later call resumes.
 
-The folder becomes a bundle in timm's layout; `report.json` says how good it is, and `run/` holds what is needed to go on: `plan.json` (what
-was asked), `features.safetensors`, and `last.safetensors`, written after every epoch.
+The folder becomes a bundle in timm's layout. `report.json` says how good the model is. `run/` holds what is needed to resume: `plan.json`
+(the request: model, recipe and photos), `features.safetensors`, and `last.safetensors`, written after every epoch.
 """
 
 import hashlib
@@ -33,30 +33,30 @@ from vitdemo.finetune.learning.state import State
 from vitdemo.finetune.recipe import Recipe
 from vitdemo.finetune.scores import ClassifierScores, score
 
-COLLAPSED = 0.5  # share of the head's macro-F1 below which the blocks have forgotten what they knew
+COLLAPSED = 0.5  # share of the head's macro-F1 below which the blocks may have collapsed, forgetting what the model knew
 DEFAULT = Recipe()
-SHOWN_GUESSES = 8  # validation photos whose guesses are told as it learns
+SHOWN_GUESSES = 8  # validation photos whose predictions are part of each epoch's event
 
 
 def finetune(
     vit: Vit, engine: Engine, samples: Sequence[Sample], recipe: Recipe, folder: Path, settings: Settings, notes: Sequence[str] = ()
 ) -> Iterator[dict]:
-    """Fine-tune, or go on with what is in `folder`. The result lies there as a bundle with its report.
+    """Fine-tune, or resume the run in `folder`. The result is a bundle with its report in that folder.
 
     Args:
         samples: from `dataset.place`.
-        notes: sentences about them.
+        notes: sentences about the samples, for the report.
 
     Yields: events, dicts with a `kind`: `photos` (done, total, speed), `data` (classes, counts, notes), `step` and `epoch` (stage, epoch,
         of, loss, rates; an epoch's accuracy, macro_f1, validation_loss, photos_per_second, seconds_left, guesses), `resumed` (stage, epoch,
         history), `note` (text), and at the end `report` (what report.json holds).
-    Raises: UserError with the remedy for photos, recipes and folders that won't do.
+    Raises: UserError with the remedy for photos, recipes and folders that can't be used.
     """
     yield from FinetuneRun(vit, engine, recipe, folder, settings).events(samples, notes)
 
 
 def check_folder(folder: Path) -> None:
-    """See that a run may live there. Raises: UserError for a folder that holds anything else."""
+    """Check that a run can use this folder. Raises: UserError for a file, or a folder that holds anything but a run."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose a folder for the result.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "run").is_dir():
@@ -64,7 +64,7 @@ def check_folder(folder: Path) -> None:
 
 
 class FinetuneRun:
-    """One fine-tuning, from its photos to its report."""
+    """One fine-tuning run, from its photos to its report."""
 
     def __init__(self, vit: Vit, engine: Engine, recipe: Recipe, folder: Path, settings: Settings):
         self.vit, self.engine, self.recipe, self.folder, self.settings = vit, engine, recipe, folder, settings
@@ -74,15 +74,16 @@ class FinetuneRun:
         self.model = fingerprint(vit)
 
     def events(self, samples: Sequence[Sample], notes: Sequence[str]) -> Iterator[dict]:
+        """Start or resume the run, and yield its events; arguments, events and errors as in `finetune`."""
         check_depth(self.vit, self.recipe)
         check_folder(self.folder)
-        with self._kept():
+        with self._write_errors():
             (self.folder / "run").mkdir(parents=True, exist_ok=True)
         self.cache = FeatureCache(self.folder / "run" / "features.safetensors", self.model)
         samples = yield from self._embed(self.cache, samples, "none")
         self.data = settle(samples, share=self.recipe.validation, seed=self.recipe.seed, notes=notes)
         yield {"kind": "data", "classes": self.data.classes, "counts": self.data.counts(), "notes": self.data.notes}
-        yield from self._recall()
+        yield from self._resume()
         self.train, self.validation = self.data.of(TRAIN), self.data.of(VALIDATION)
         self.targets = {split: torch.tensor(self.data.targets(self.data.of(split))) for split in (TRAIN, VALIDATION, TEST)}
         self.weight = balanced(self.targets[TRAIN], len(self.data.classes)) if self.recipe.balance else None
@@ -96,41 +97,41 @@ class FinetuneRun:
         yield {"kind": "report"} | self._finish()
 
     def _embed(self, cache: FeatureCache, samples: Sequence[Sample], augment: str, *seed: int) -> Iterator[dict]:
-        """Compute features. Returns the samples with their ids."""
-        found, done, begin, told = list(samples), 0, time.monotonic(), 0.0
+        """Compute the samples' features, and yield the progress. Returns the samples with their ids."""
+        read, done, begin, reported = list(samples), 0, time.monotonic(), 0.0
         prepare = varied(self.vit.preprocessing, augment, *seed)
-        with self._kept():
+        with self._write_errors():
             for part in cache.compute(self.vit, samples, prepare, self.engine, self.settings):
                 for index, sample in part:
-                    found[index] = sample
+                    read[index] = sample
                 done += len(part)
-                if time.monotonic() - told > 0.2 or done == len(samples):
-                    told = time.monotonic()
-                    yield {"kind": "photos", "done": done, "total": len(samples), "speed": done / max(1e-9, told - begin)}
-        return found
+                if time.monotonic() - reported > 0.2 or done == len(samples):
+                    reported = time.monotonic()
+                    yield {"kind": "photos", "done": done, "total": len(samples), "speed": done / max(1e-9, reported - begin)}
+        return read
 
-    def _recall(self) -> Iterator[dict]:
-        """Go on from the last epoch, if what is asked is what was asked then."""
-        told = [[each.id, each.label, each.split] for each in self.data.samples]
-        asked = {
+    def _resume(self) -> Iterator[dict]:
+        """Resume after the last epoch if the folder's request equals this one; otherwise store this request and start anew."""
+        photos = [[sample.id, sample.label, sample.split] for sample in self.data.samples]
+        request = {
             "model": self.model,
             "recipe": self.recipe.as_json(),
-            "photos": hashlib.sha256(json.dumps(sorted(told)).encode()).hexdigest(),
+            "photos": hashlib.sha256(json.dumps(sorted(photos)).encode()).hexdigest(),
         }
         path = self.folder / "run" / "plan.json"
-        if path.is_file() and read_json(path) == asked:
+        if path.is_file() and read_json(path) == request:
             if self.last.is_file():
                 self.state = State(**checkpoint.load(self.last)["more"]["state"])
                 yield {"kind": "resumed", "stage": self.state.stage, "epoch": self.state.epoch, "history": self.state.history}
             return
-        with self._kept():
+        with self._write_errors():
             if path.is_file():
                 yield {"kind": "note", "text": "Photos, model or settings are not those of the run that is there: it begins anew."}
             self.last.unlink(missing_ok=True)
-            write_json(asked, path)
+            write_json(request, path)
 
     def _learn_head(self) -> Iterator[dict]:
-        """Stage 1."""
+        """Run stage 1: train the head, and write the first bundle and its report."""
         recipe, state, classes = self.recipe, self.state, len(self.data.classes)
         inputs, targets = self.cache.of(self.train), self.targets[TRAIN]
         for view in range(1, recipe.views + 1):
@@ -163,27 +164,27 @@ class FinetuneRun:
             self._save(stage.trainer)
         state.stage, state.epoch = "blocks", 0
         head.put(self.vit.module, state.head)
-        with self._kept():
+        with self._write_errors():
             bundle.write(self.vit.module, self.data.classes, self.folder)
             self._report(VALIDATION, head.answer(state.head, validation.inputs))
         self._save(stage.trainer)
 
     def _learn_blocks(self) -> Iterator[dict]:
-        """Stage 2."""
+        """Run stage 2: train the blocks, and write the bundle and its report after each epoch that is the best so far."""
         recipe, state = self.recipe, self.state
         stage = Blocks(self.vit, state.head, self.train, self.targets[TRAIN].tolist(), recipe, self.weight)
         if state.epoch:
             stage.trainer.load(self.last)
-        known = max(each["macro_f1"] for each in state.history if each["stage"] == "head")
+        head_f1 = max(event["macro_f1"] for event in state.history if event["stage"] == "head")
         while state.epoch < recipe.epochs and not state.ended:
             begin = time.monotonic()
-            told = {"loss": math.inf}
+            progress = {"loss": math.inf}
             try:
-                for told in stage.epoch(state.epoch, self.settings):
-                    yield {"kind": "step", "stage": "blocks", "epoch": state.epoch + 1, "of": recipe.epochs} | told
+                for progress in stage.epoch(state.epoch, self.settings):
+                    yield {"kind": "step", "stage": "blocks", "epoch": state.epoch + 1, "of": recipe.epochs} | progress
             except FloatingPointError:
-                told = {"loss": math.inf}
-            loss, speed = told["loss"], len(self.train) / (time.monotonic() - begin)
+                progress = {"loss": math.inf}
+            loss, speed = progress["loss"], len(self.train) / (time.monotonic() - begin)
             if loss > _hopeless(len(self.data.classes)):
                 state.ended = f"Training diverged at a learning rate of {recipe.lr:g}: choose a lower one ({DEFAULT.lr:g} is usual)."
                 break
@@ -193,11 +194,11 @@ class FinetuneRun:
             state.waited += 1
             if state.better(scores, "blocks", state.epoch):
                 state.waited = 0
-                with self._kept():
+                with self._write_errors():
                     bundle.write(stage.trainer.best, self.data.classes, self.folder)
                     self._report(VALIDATION, logits)
-            yield self._epoch("blocks", recipe.epochs, loss, scores, logits, told["rates"], speed, len(self.train))
-            if scores.macro_f1 < COLLAPSED * known and loss > 0.8 * math.log(len(self.data.classes)):
+            yield self._epoch("blocks", recipe.epochs, loss, scores, logits, progress["rates"], speed, len(self.train))
+            if scores.macro_f1 < COLLAPSED * head_f1 and loss > 0.8 * math.log(len(self.data.classes)):
                 state.ended = f"At a rate of {recipe.lr:g} the model forgot what it knew: choose a lower one ({DEFAULT.lr:g} is usual)."
             elif recipe.patience and state.waited >= recipe.patience:
                 state.ended = f"Ended after {state.epoch} epochs: the last {state.waited} were no better."
@@ -206,7 +207,7 @@ class FinetuneRun:
             yield {"kind": "note", "text": state.ended}
 
     def _finish(self) -> dict:
-        """The report on the weights to use, on the test photos where there are some."""
+        """Write the final report on the weights to use: on the test photos if there are any, else on the validation photos."""
         split = TEST if self.data.of(TEST) else VALIDATION
         samples = self.data.of(split)
         if self.state.best["stage"] == "head":
@@ -216,13 +217,13 @@ class FinetuneRun:
             head.put(network, self.state.head)
             network.load_state_dict(load_file(self.folder / "model.safetensors"))
             logits = answers(network, self.vit, samples, self.engine, self.settings)
-        with self._kept():
+        with self._write_errors():
             return self._report(split, logits, finished=True)
 
     def _report(self, split: str, logits: torch.Tensor, *, finished: bool = False) -> dict:
         samples, state = self.data.of(split), self.state
         known = head.LabelledFeatures(self.cache.of(self.train), self.targets[TRAIN])
-        made = {
+        content = {
             "finished": finished,
             "model": self.vit.name,
             "recipe": self.recipe.as_json(),
@@ -236,8 +237,8 @@ class FinetuneRun:
             "asked": split,
             "history": state.history,
         } | report.of(self.data, samples, logits, self.targets[split], known, self.cache.of(samples), state.head)
-        write_json(made, self.folder / "report.json")
-        return made
+        write_json(content, self.folder / "report.json")
+        return content
 
     def _epoch(
         self,
@@ -250,7 +251,7 @@ class FinetuneRun:
         speed: float,
         photos: int,
     ) -> dict:
-        """Note an epoch that is over, and tell of it."""
+        """Record a finished epoch in the history, and return its event."""
         state = self.state
         event = {
             "kind": "epoch",
@@ -270,15 +271,15 @@ class FinetuneRun:
         return event | {"guesses": report.guesses(self.data, self.validation, logits, _spread(len(self.validation), SHOWN_GUESSES))}
 
     def _save(self, trainer) -> None:
-        """Write down everything needed to go on from here."""
-        state = {each.name: getattr(self.state, each.name) for each in fields(State)}
+        """Write everything needed to resume from here."""
+        state = {field.name: getattr(self.state, field.name) for field in fields(State)}
         state["seconds"] += time.monotonic() - self.begun
-        with self._kept():
+        with self._write_errors():
             trainer.save(self.last, state=state)
 
     @contextmanager
-    def _kept(self) -> Iterator[None]:
-        """Where writing fails, say so: what is on the disk stays good."""
+    def _write_errors(self) -> Iterator[None]:
+        """Turn a failed write into a UserError; the files already on the disk stay valid."""
         try:
             yield
         except (OSError, SafetensorError) as error:
@@ -289,10 +290,10 @@ class FinetuneRun:
 
 
 def _hopeless(classes: int) -> float:
-    """The mean loss of an epoch that only a diverging run reaches: twice that of knowing nothing, and a little more."""
+    """Return the mean loss of an epoch that only a diverging run reaches: twice that of uniform guessing, plus 1."""
     return 2 * math.log(classes) + 1
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Up to `most` places among `count`, evenly."""
-    return sorted({round(place) for place in torch.linspace(0, count - 1, min(count, most)).tolist()})
+    """Return up to `most` evenly spaced indices below `count`."""
+    return sorted({round(position) for position in torch.linspace(0, count - 1, min(count, most)).tolist()})

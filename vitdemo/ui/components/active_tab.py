@@ -1,4 +1,4 @@
-"""Which tab is open, so that each one answers for the current photo when it is visited, and only then."""
+"""Track the open tab, so that a tab answers for the current photo only while it is open."""
 
 import json
 from collections.abc import Callable
@@ -10,17 +10,18 @@ import gradio as gr
 
 @dataclass(frozen=True)
 class ActiveTab:
-    """One tab's view of it.
+    """One tab, and the name of the open tab.
 
     Attributes:
-        active: holds the name of the tab that is open; an input of every event that answers for the current photo. It lives in the browser,
-            where tabs are opened one after the other: two notes sent to the server at once may arrive in either order.
+        active: holds the name of the open tab; an input of every event that answers for the current photo. The name lives in the browser,
+            where tabs are opened one after the other: two messages sent to the server at once may arrive in either order.
+        tab: the tab itself.
     """
 
     active: gr.Textbox
     tab: gr.Tab
 
     def then(self, fn: Callable, inputs: list, outputs: list, **rest: Any) -> None:
-        """Note that the tab was opened, then run an event."""
+        """Run an event whenever the tab is opened, after noting its name."""
         noted = self.tab.select(None, None, self.active, js=f"() => {json.dumps(self.tab.id)}", trigger_mode="multiple")
         noted.then(fn, inputs, outputs, **rest)

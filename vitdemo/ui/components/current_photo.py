@@ -1,4 +1,4 @@
-"""The photo that travels from tab to tab."""
+"""The photo that all tabs share."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,12 @@ import gradio as gr
 
 @dataclass(frozen=True)
 class CurrentPhoto:
-    """What the other tabs need to look at the same photo in the same way: the photo, and the controls of its preprocessing."""
+    """What the other tabs need to process the same photo in the same way.
+
+    Attributes:
+        photo: the photo.
+        recipe: the controls of its preprocessing.
+    """
 
     photo: gr.Image
     recipe: list[gr.Dropdown]

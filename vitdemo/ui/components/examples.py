@@ -1,4 +1,4 @@
-"""A row of bundled pictures: a click makes one the current photo."""
+"""A row of bundled pictures: a click makes a picture the current photo."""
 
 import gradio as gr
 from PIL import Image
@@ -8,11 +8,11 @@ from vitdemo.ui.errors import event_payload
 from vitdemo.ui.templating import data_uri, html, static_text
 
 FOLDER = ASSETS / "examples"
-THUMBNAIL_PIXELS = 112  # pixels
+THUMBNAIL_PIXELS = 112  # of the longer side
 
 
 def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Or try a drawing:") -> None:
-    """Lay out the row. gr.Examples would do, but for a screen reader its buttons have no names."""
+    """Lay out the row. gr.Examples would do, but its buttons have no names for a screen reader."""
     files = {path.stem: path for path in sorted(FOLDER.glob("*.jpg"))}
     pictures = [(name, data_uri(_thumbnail(path), "JPEG")) for name, path in files.items()]
     row = gr.HTML(

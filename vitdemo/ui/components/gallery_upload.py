@@ -1,6 +1,6 @@
-"""A panel to which a visitor gives many photos: files, a folder with its sub-folders, a zip, or the bundled drawings.
+"""The panel for uploading many photos: files, a folder with its sub-folders, a zip, or the bundled drawings.
 
-The page's script uploads the files with the names of their folders, asks for progress, and brings the panel up after a reload.
+The page's script uploads the files with the names of their folders, polls the progress, and restores the panel after a reload.
 """
 
 import contextlib
@@ -44,13 +44,13 @@ def build(
     """Lay out the panel and wire it.
 
     Args:
-        lead: why one might give photos here.
-        command: of `python -m vitdemo`, that takes more of them.
-        markup: what stands below, as HTML.
-        scripts: files of static/ that bring `follow`, `tell` and `heard` (gallery_upload.js says what they are).
-        functions: what the scripts may call, each with one object.
-        start: begin with a gallery, given a model's name, the visitor and the caller.
-        attach: find one again by its id after a reload, which makes of its visitor another one.
+        lead: the reason to upload photos here.
+        command: the command of `python -m vitdemo` for more photos.
+        markup: HTML below the upload form.
+        scripts: files of static/ that define `follow`, `tell` and `heard` (gallery_upload.js describes them).
+        functions: server functions that the scripts may call, each with one object.
+        start: starts a gallery's job, given the photos, the model's name, the visitor and the client.
+        attach: hands a gallery, found by its id, to the new session of a visitor who has reloaded the page.
     """
     panel = gr.HTML(
         {"limits": limits(store.settings, command)},
@@ -59,11 +59,11 @@ def build(
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes=["giving"],
-        server_functions=[errors_as_answer(each) for each in functions],
+        server_functions=[errors_as_answer(function) for function in functions],
     )
 
     def begin(model: str, request: gr.Request, event: gr.EventData) -> dict:
-        """Begin with what was uploaded. Answers the gallery's id, or what is wrong."""
+        """Start a job for the uploaded photos. Returns: the gallery's id, or an error."""
         number = event_payload(event).get("request")
         try:
             store.allowed(model)
@@ -73,7 +73,7 @@ def build(
             return {"error": user_message(error), "request": number}
 
     def come_back(request: gr.Request, event: gr.EventData) -> None:
-        with contextlib.suppress(UserError):  # one that is gone is said when it is asked for its progress
+        with contextlib.suppress(UserError):  # the next poll of its progress reports a gallery that is gone
             attach(event_payload(event).get("run"), request.session_hash or "")
 
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple", "queue": False}
@@ -83,7 +83,7 @@ def build(
 
 
 def limits(settings: Settings, command: str) -> dict:
-    """What upload.js may send; `command` of `python -m vitdemo` takes more."""
+    """The limits of an upload, for upload.js, and the `command` of `python -m vitdemo` for larger galleries."""
     return {
         "photos": settings.max_gallery,
         "mb": settings.max_upload_mb,
@@ -102,16 +102,16 @@ def _items(files: Any, store: ModelStore, command: str) -> list["Item"]:
 
 
 def uploads_of(files: Any) -> list[tuple[str, Path]]:
-    """The (name, path) pairs the page sent, after a check that each path is an upload's.
+    """The (name, path) pairs that the page sent, after a check that each path is an uploaded file's.
 
     Raises: UserError for anything else.
     """
     folder = get_upload_folder()
     try:
-        found = [(str(name), Path(path)) for name, path in files]
-        good = all(isinstance(path, str) and "\0" not in path and is_in_or_equal(path, folder) for _, path in files)
+        uploads = [(str(name), Path(path)) for name, path in files]
+        valid = all(isinstance(path, str) and "\0" not in path and is_in_or_equal(path, folder) for _, path in files)
     except (TypeError, ValueError):
-        good = False
-    if not good:
+        valid = False
+    if not valid:
         raise UserError("Send the photos as uploaded files.")
-    return found
+    return uploads

@@ -1,4 +1,4 @@
-"""The top of the page: which model answers, what is loaded and where it came from, light or dark."""
+"""The header: the model picker, the status of the loaded model with its source, and the switch between light and dark."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -25,14 +25,19 @@ BANNER = (
 
 @dataclass(frozen=True)
 class ModelPicker:
-    """What the tabs need of the header: the picker, whose value goes into every event that runs a model."""
+    """What the tabs need of the header.
+
+    Attributes:
+        picker: the model's name; an input of every event that runs a model.
+        status: the status line.
+    """
 
     picker: gr.Dropdown
     status: gr.HTML
 
 
 def build(store: ModelStore) -> ModelPicker:
-    """Lay out the header. The tabs' events keep its status line true while they wait for a model."""
+    """Lay out the header. The tabs' events update its status line while they wait for a model."""
     settings = store.settings
     with gr.Row(elem_id="header"):
         panel(html("components/header", icon=ICON), "brand")
@@ -52,8 +57,8 @@ def build(store: ModelStore) -> ModelPicker:
 
 
 def follow(store: ModelStore, header: ModelPicker, tabs: Sequence[ActiveTab], latest: LatestRequest) -> None:
-    """Keep the status line true while a tab is open whose own events don't ask the model."""
-    names = {each.tab.id for each in tabs}
+    """Keep the status line up to date in tabs whose own events don't run the model."""
+    names = {tab.tab.id for tab in tabs}
 
     async def look(request: gr.Request, name: str, active: str) -> AsyncIterator:
         newest = latest.take(request.session_hash or "")
@@ -69,12 +74,15 @@ def follow(store: ModelStore, header: ModelPicker, tabs: Sequence[ActiveTab], la
     inputs = [header.picker, tabs[0].active]
     quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple", "concurrency_limit": None}
     header.picker.change(look, inputs, header.status, **quiet)
-    for each in tabs:
-        each.then(look, inputs, header.status, **quiet)
+    for tab in tabs:
+        tab.then(look, inputs, header.status, **quiet)
 
 
 async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[tuple[str | None, float | None, str]]:
-    """Follow a model on its way: what it waits for, the share that has arrived, and the status line; at last None, and how it ended."""
+    """Follow a loading model.
+
+    Yields: what the model waits for, its downloaded share, and the status line; at the end None, None and the outcome's status line.
+    """
     try:
         loading = store.get(name, visitor)
     except Exception as error:
@@ -107,14 +115,14 @@ def _status(kind: str, title: str, facts: list[str] = (), share: float | None = 
 
 
 def choices(operators: str) -> list[tuple[str, str]]:
-    """The catalogue as (text, name) pairs, the operator's own model first where it is not one of them."""
-    choices = []
-    for each in catalogue.CATALOGUE:
-        value = "auto" if operators == "auto" and each.name == DEFAULT_MODEL else each.name
-        kind = f"{each.classes:,} classes" if each.classes else "features only"
-        where = "comes with the app" if each.name == DEMO_MODEL else f"{each.megabytes:,.0f} MB"
-        text = f"{each.title} · {kind} · {where}"
-        choices.append((f"{each.title}, or the demo model offline" if value == "auto" else text, value))
-    if operators not in [value for _, value in choices]:
-        choices.insert(0, (title_of(operators), operators))
-    return choices
+    """The catalogue as (text, name) pairs. The operator's own model comes first if the catalogue does not have it."""
+    pairs = []
+    for entry in catalogue.CATALOGUE:
+        value = "auto" if operators == "auto" and entry.name == DEFAULT_MODEL else entry.name
+        kind = f"{entry.classes:,} classes" if entry.classes else "features only"
+        where = "comes with the app" if entry.name == DEMO_MODEL else f"{entry.megabytes:,.0f} MB"
+        text = f"{entry.title} · {kind} · {where}"
+        pairs.append((f"{entry.title}, or the demo model offline" if value == "auto" else text, value))
+    if operators not in [value for _, value in pairs]:
+        pairs.insert(0, (title_of(operators), operators))
+    return pairs

@@ -1,4 +1,4 @@
-"""The Preprocessing accordion: the model's own recipe, each part of it open to change, and a warning with its reason once it is."""
+"""The Preprocessing accordion: controls to change the model's own preprocessing, and a warning with reasons once it is changed."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -33,7 +33,13 @@ CALLED = {
 
 @dataclass(frozen=True)
 class PreprocessingPanel:
-    """The five controls in the order `overridden` takes their values, the button that sets them back, and the note below them."""
+    """The accordion's components.
+
+    Attributes:
+        controls: five dropdowns, in the order in which `overridden` takes their values.
+        reset: the button that resets them.
+        about: the note below them.
+    """
 
     controls: list[gr.Dropdown]
     reset: gr.Button
@@ -41,6 +47,7 @@ class PreprocessingPanel:
 
     @property
     def size(self) -> gr.Dropdown:
+        """The dropdown of the image size."""
         return self.controls[0]
 
 
@@ -61,7 +68,10 @@ def build() -> PreprocessingPanel:
 
 
 def fit_sizes(vit: "Vit", values: tuple[str, ...], largest: int) -> tuple[dict, tuple[str, ...]]:
-    """An update that offers the image sizes this model's patches divide, and the values with a size of another model set back."""
+    """Fit the image sizes to a model.
+
+    Returns: an update that offers the sizes this model's patches divide, and the values, with any other size reset.
+    """
     sizes = _sizes(vit.patch[0], largest)
     size = values[0] if values[0] in sizes else OWN
     return gr.update(choices=[OWN, *sizes], value=size), (size, *values[1:])
@@ -93,7 +103,7 @@ def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocess
 
 
 def about(preprocessing: "Preprocessing", own: "Preprocessing") -> str:
-    """HTML: the model's own recipe, and a warning with its reasons where another one is in use."""
+    """HTML: the model's own preprocessing, and a warning with reasons where another one is in use."""
     changed = [name for name in preprocessing.differences(own) if name in CALLED]
     mode = next(word for word, value in MODES.items() if value == own.crop_mode)
     return html(

@@ -1,4 +1,4 @@
-"""What requests bring, taken in measure: no more than their route needs, nothing that takes long to parse, and not for ever."""
+"""Limit request bodies: no more bytes than the route needs, nothing that is slow to parse, and a timeout."""
 
 import asyncio
 import math
@@ -8,21 +8,21 @@ from starlette.types import Message, Receive
 
 from vitdemo.core.errors import UserError
 
-SMALL_BYTES = 64 << 10  # bytes of a request that brings no list of files
-LIST_BYTES, BYTES_PER_PHOTO = 1 << 20, 600  # bytes of one that may, and more for each photo that a gallery may have
-LIST_PARTS, PARTS_PER_PHOTO = 10_000, 12  # commas and opening brackets in it: JSON takes its time by these
-STALL_SECONDS = 60.0  # seconds
-MAX_LARGE_BODIES = 16  # bodies over SMALL on their way at a time; the others wait
+SMALL_BYTES = 64 << 10  # of a request that lists no files
+LIST_BYTES, BYTES_PER_PHOTO = 1 << 20, 600  # of a request that may list files: a base, and more per photo of the largest gallery
+LIST_PARTS, PARTS_PER_PHOTO = 10_000, 12  # commas and opening brackets in such a request: they decide how long JSON takes to parse
+STALL_SECONDS = 60.0  # for the whole of a body that is kept in memory, or for the next piece of any other
+MAX_LARGE_BODIES = 16  # bodies over SMALL_BYTES that arrive at the same time; the others wait
 
 
 @dataclass(frozen=True)
 class BodyLimit:
-    """What the body of a request may be.
+    """The limit of one request's body.
 
     Attributes:
         size: bytes.
         parts: commas and opening brackets.
-        kept: it is held in memory, so that all of it has to come within STALL seconds; else each piece of it.
+        kept: whether the body is kept in memory. Then the whole body must arrive within STALL_SECONDS, else each piece of it.
     """
 
     size: float = SMALL_BYTES
@@ -31,32 +31,33 @@ class BodyLimit:
 
 
 def file_list_limit(photos: int) -> BodyLimit:
-    """For a request that may name so many files."""
+    """The limit for a request that may list this many files."""
     return BodyLimit(LIST_BYTES + BYTES_PER_PHOTO * photos, LIST_PARTS + PARTS_PER_PHOTO * photos)
 
 
-STREAMED = BodyLimit(math.inf, kept=False)  # whoever reads it counts for themselves
+STREAMED = BodyLimit(math.inf, kept=False)  # the upload route counts its bytes itself
 
 
 class BoundedBody:
-    """The body of one request.
+    """The body of one request, checked against a limit while it arrives.
 
     Args:
-        turns: one is taken by a large body while it is on its way.
+        measure: the limit.
+        latest: the semaphore of which a large body holds a slot while it arrives.
 
     Attributes:
-        refused: the status to answer with, once it is more than it may be; else 0.
+        refused: the HTTP status of the refusal, once the body is over its limit; else 0.
     """
 
     def __init__(self, receive: Receive, measure: BodyLimit, latest: asyncio.Semaphore):
-        self._receive, self._measure, self._latest = receive, measure, latest
-        self._until = asyncio.get_running_loop().time() + STALL_SECONDS
+        self._receive, self._limit, self._slots = receive, measure, latest
+        self._deadline = asyncio.get_running_loop().time() + STALL_SECONDS
         self._size = self._parts = self.refused = 0
         self._large = self._over = False
         self._whole: Message | None = None
 
     async def whole(self) -> bytes:
-        """All of it at once, which can be received afterwards as if it came only then."""
+        """Read the whole body. The next `receive` returns it once more, as one message."""
         pieces = []
         while not self._over:
             pieces.append((await self.receive()).get("body", b""))
@@ -64,14 +65,14 @@ class BoundedBody:
         return self._whole["body"]
 
     async def receive(self) -> Message:
-        """The next piece. Raises: UserError once it is refused, which its reader may take for a body that can't be read."""
+        """Receive the next message. Raises: UserError once the body is refused; its reader may mistake that for an unreadable body."""
         if self._whole:
             message, self._whole = self._whole, None
             return message
-        if self._over:  # waits for the caller to leave, however long
+        if self._over:  # waits until the client disconnects
             return await self._receive()
         try:
-            async with asyncio.timeout_at(self._until):
+            async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
                 await self._count(message.get("body", b""))
         except TimeoutError:
@@ -79,25 +80,25 @@ class BoundedBody:
         if self.refused:
             self.close()
             raise UserError("The request was refused.")
-        if not self._measure.kept:
-            self._until = asyncio.get_running_loop().time() + STALL_SECONDS
+        if not self._limit.kept:
+            self._deadline = asyncio.get_running_loop().time() + STALL_SECONDS
         if not message.get("more_body"):
             self._over = True
             self.close()
         return message
 
     def close(self) -> None:
-        """No more of it is read."""
+        """Free the body's slot, because no more of the body is read."""
         if self._large:
             self._large = False
-            self._latest.release()
+            self._slots.release()
 
     async def _count(self, data: bytes) -> None:
         self._size += len(data)
-        if self._measure.parts < math.inf:
+        if self._limit.parts < math.inf:
             self._parts += data.count(b",") + data.count(b"[") + data.count(b"{")
-        if self._size > self._measure.size or self._parts > self._measure.parts:
+        if self._size > self._limit.size or self._parts > self._limit.parts:
             self.refused = 413
-        elif self._measure.kept and self._size > SMALL_BYTES and not self._large:
-            await self._latest.acquire()
+        elif self._limit.kept and self._size > SMALL_BYTES and not self._large:
+            await self._slots.acquire()
             self._large = True

@@ -1,4 +1,4 @@
-"""Connections: how many there may be, how long each may take to ask for something, and their end. The server itself bounds none of it."""
+"""Limit connections: how many may be open, how long each may take to send a request, and how they end. uvicorn limits none of these."""
 
 import contextlib
 import logging
@@ -15,40 +15,47 @@ try:
 except ImportError:  # Windows has no such limit
     resource = None
 
-MAX_CONNECTIONS = 1000  # connections, and at most half as many as files may be open
-MAX_OPEN_FILES = 1 << 16  # that the process may have open, if the system allows so many
-HEAD_SECONDS = 20.0  # seconds for a request's first lines
-KEEP_ALIVE_SECONDS = 75  # seconds for which a connection stays open for another request: longer than callers and proxies count on
-REPEAT_SECONDS = 60.0  # seconds for which the want of sockets is not told again
+MAX_CONNECTIONS = 1000  # and at most half as many as the files that the process may open
+MAX_OPEN_FILES = 1 << 16  # that the process may open, if the system allows as many
+HEAD_SECONDS = 20.0  # for the arrival of a request's first lines
+KEEP_ALIVE_SECONDS = 75  # for which an idle connection stays open: longer than clients and proxies rely on
+REPEAT_SECONDS = 60.0  # between two log entries that sockets have run out
 
 
 class TimedProtocol(AutoHTTPProtocol):
-    """A connection that is closed where a request's head does not come in time, or where others need its place."""
+    """A connection that is closed where a request's head does not arrive in time, or where other connections need its slot.
+
+    Attributes:
+        most: connections that may be open at the same time.
+    """
 
     most = MAX_CONNECTIONS
 
     def connection_made(self, transport) -> None:
+        """Start the timeout for the first request's head. Above the limit, abort a connection."""
         super().connection_made(transport)
         self.machine = client_of_host(self.client[0]) if self.client else ""
         self._due = self.loop.call_later(HEAD_SECONDS, transport.close)
         self.idle_since = time.monotonic()
         if len(self.connections) > self.most:
-            gone = self._to_go()
-            gone.idle_since = None
-            gone.transport.abort()
+            evicted = self._choose_evicted()
+            evicted.idle_since = None
+            evicted.transport.abort()
 
-    def _to_go(self) -> "TimedProtocol":
-        """The connection that makes room for this one: an idle one of the machine that has the most of those, or else one at work of the
-        machine that has the most of all. It is this one where its own machine has as many.
+    def _choose_evicted(self) -> "TimedProtocol":
+        """Choose the connection to abort: the longest idle one of the machine with the most idle connections.
+
+        Where no connection is idle, choose one of the machine with the most connections, or this one if its machine has as many.
         """
-        known = [each for each in self.connections if hasattr(each, "machine")]
-        if idle := [each for each in known if each.idle_since and each is not self]:
-            many = Counter(each.machine for each in idle)
-            return min(idle, key=lambda each: (-many[each.machine], each.idle_since))
-        crowd, most = (many := Counter(each.machine for each in known)).most_common(1)[0]
-        return next(each for each in known if each.machine == crowd) if most > many[self.machine] else self
+        known = [connection for connection in self.connections if hasattr(connection, "machine")]
+        if idle := [connection for connection in known if connection.idle_since and connection is not self]:
+            counts = Counter(connection.machine for connection in idle)
+            return min(idle, key=lambda connection: (-counts[connection.machine], connection.idle_since))
+        machine, most = (counts := Counter(connection.machine for connection in known)).most_common(1)[0]
+        return next(connection for connection in known if connection.machine == machine) if most > counts[self.machine] else self
 
     def data_received(self, data: bytes) -> None:
+        """Stop the timeout while a request is answered, and start it with the next request's head."""
         super().data_received(data)
         if self.cycle and not self.cycle.response_complete:
             self._due, self.idle_since = self._due and self._due.cancel(), None
@@ -56,24 +63,27 @@ class TimedProtocol(AutoHTTPProtocol):
             self._due = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def on_response_complete(self) -> None:
+        """Note since when the connection is idle."""
         super().on_response_complete()
-        if self.cycle.response_complete:  # else the next request was here already
+        if self.cycle.response_complete:  # not where the next request has arrived already
             self.idle_since = time.monotonic()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timeout."""
         super().connection_lost(exc)
         if self._due:
             self._due.cancel()
 
 
 class RateLimitFilter(logging.Filter):
-    """Lets the complaint that sockets have run out through once a minute: asyncio makes it thousands of times a second."""
+    """Passes the log entry that sockets have run out once in REPEAT_SECONDS: asyncio writes it thousands of times a second."""
 
     def __init__(self):
         super().__init__()
         self._next = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write a record."""
         if not record.getMessage().startswith("socket.accept() out of system resource"):
             return True
         passes = time.monotonic() >= self._next
@@ -83,13 +93,13 @@ class RateLimitFilter(logging.Filter):
 
 
 def install(server: Server) -> None:
-    """Have a running server keep to this, and let the process open as many files as it may."""
+    """Apply these limits to a running server, and raise the process's own limit of open files."""
     logging.getLogger("asyncio").addFilter(RateLimitFilter())
     if resource:
         files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
         if files != resource.RLIM_INFINITY and files < wanted:
-            with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+            with contextlib.suppress(OSError, ValueError):  # macOS allows less than it reports
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
                 files = wanted
         TimedProtocol.most = MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)
@@ -98,10 +108,10 @@ def install(server: Server) -> None:
 
 
 def hang_up(server: Server) -> None:
-    """Close every connection, as if its caller had gone: streams end by themselves then."""
+    """Close every connection, as if its client had disconnected: streams then end by themselves."""
 
     def close() -> None:
-        for each in list(server.server_state.connections):
-            each.transport.close()
+        for connection in list(server.server_state.connections):
+            connection.transport.close()
 
     server.servers[0].get_loop().call_soon_threadsafe(close)

@@ -1,7 +1,7 @@
-"""What the server answers at all: the routes that this app uses, requests of a sane size, and every fault with one sentence.
+"""The middleware in front of Gradio: it lets through this app's routes and requests of limited size, and answers errors with a sentence.
 
-Gradio brings routes that nothing here needs (it can proxy, stream, record and edit), reads a body of any size and kind from a page of any
-site, and tells of faults in its own words or none. All of that ends here.
+Gradio has routes that this app does not need (proxy, stream, record, edit), reads bodies of any size and type from pages of any site, and
+reports errors in its own words or not at all. This middleware prevents all of that.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ PUBLIC_PATHS = (
     r"|gradio_api/(login_check|startup-events|theme\.css)"
 )
 CALL_PATHS = r"queue/join|(run|api|call|call/v2)/[^/]+"
-PRIVATE_PATHS = (  # a file by its path, never by an address: Gradio would fetch it
+PRIVATE_PATHS = (  # file= takes a path, never a URL: Gradio would fetch the URL
     rf"config|gradio_api/(info|app_id|user|upload|cancel|reset|component_server|queue/(data|status)|heartbeat/[^/]+|{CALL_PATHS}"
     r"|file[=/](?![\s\w+.-]{2,}:).+|call/(v2/)?[^/]+/[^/]+)"
 )
 UPLOAD_PATH = re.compile(f"{API}/upload/?")
-FORM_PATHS = re.compile(f"({API}/upload|/login)/?")  # what takes a form; the rest is asked in JSON
-FILE_LIST_PATHS = re.compile(f"{API}/(component_server|{CALL_PATHS})/?")  # what may name files
-STARTING_PATHS = re.compile(f"{API}/(upload|{CALL_PATHS})/?")  # what begins something new
+FORM_PATHS = re.compile(f"({API}/upload|/login)/?")  # take a form; all other routes take JSON
+FILE_LIST_PATHS = re.compile(f"{API}/(component_server|{CALL_PATHS})/?")  # requests that may list files
+STARTING_PATHS = re.compile(f"{API}/(upload|{CALL_PATHS})/?")  # requests that start new work
 FUNCTION_PATH = re.compile(f"{API}/component_server/?")
-STARTING_FUNCTIONS = ("give", "teach")  # functions of the page's parts that do so as well
-MAX_CLIENT_SHARE = 0.75  # share of the places for requests under way that one caller may have
+STARTING_FUNCTIONS = ("give", "teach")  # component functions that start new work as well
+MAX_CLIENT_SHARE = 0.75  # of the slots for requests under way, for one client
 NOTHING_HERE = "There is nothing here, or not any more: reload the page."
 FOREIGN_ORIGIN = "Another site's page sent this: open the app by its own address. A proxy has to pass on the Host that was asked for."
 SENTENCES = {
@@ -58,43 +58,43 @@ SENTENCES = {
 
 
 class Gatekeeper:
-    """Stands before Gradio's routes.
+    """ASGI middleware in front of Gradio's routes.
 
     Args:
-        leaving: set once the app is being stopped, and begins nothing new.
-        open_to_all: paths beside Gradio's that ask for no login.
+        leaving: set once the app is being stopped and starts no new work.
+        open_to_all: paths of our own routes that need no login.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, leaving: threading.Event, open_to_all: Sequence[str] = ()):
         self._app, self._leaving = app, leaving
-        self._open = re.compile(f"/({'|'.join((PUBLIC_PATHS, *(re.escape(each[1:]) for each in open_to_all)))})/?")
-        self._inside = re.compile(f"/({PRIVATE_PATHS})/?")
-        self._listing = file_list_limit(settings.max_gallery)
-        self._latest = asyncio.Semaphore(MAX_LARGE_BODIES)
-        self._host = _host(settings.root_path)  # where that is a whole address
+        self._public = re.compile(f"/({'|'.join((PUBLIC_PATHS, *(re.escape(path[1:]) for path in open_to_all)))})/?")
+        self._private = re.compile(f"/({PRIVATE_PATHS})/?")
+        self._list_limit = file_list_limit(settings.max_gallery)
+        self._large_bodies = asyncio.Semaphore(MAX_LARGE_BODIES)
+        self._host = _host(settings.root_path)  # empty where root_path is only a path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
-            return await send({"type": "websocket.close", "code": 1000})  # there are none here
+            return await send({"type": "websocket.close", "code": 1000})  # this app uses no websockets
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if answered := self._refusal(scope, path):
-            return await answered(scope, receive, send)
-        begun, body = False, BoundedBody(receive, self._measure(path), self._latest)
+        if refusal := self._refusal(scope, path):
+            return await refusal(scope, receive, send)
+        begun, body = False, BoundedBody(receive, self._limit_of(path), self._large_bodies)
 
         async def send_unless_refused(message: Message) -> None:
             nonlocal begun
-            if begun or not body.refused:  # who reads a body takes our exception for one that can't be read
+            if begun or not body.refused:  # a body's reader may mistake our exception for an unreadable body, and answer that
                 begun = True
                 await send(message)
 
         try:
-            if self._leaving.is_set() and FUNCTION_PATH.fullmatch(path) and _begins(await body.whole()):
-                return await error_response(200, LEAVING)(scope, receive, send)  # the page reads no other status
+            if self._leaving.is_set() and FUNCTION_PATH.fullmatch(path) and _starts_work(await body.whole()):
+                return await error_response(200, LEAVING)(scope, receive, send)  # the page reads no answer with another status
             await self._app(scope, body.receive, send_unless_refused)
         except Exception as error:
-            if begun:  # a stream: Gradio ends one that nobody waits for by an exception
+            if begun:  # a stream: Gradio raises to end a stream whose client has gone
                 await send({"type": "http.response.body", "body": b""})
             elif not body.refused:
                 text = error_message(error)
@@ -105,9 +105,10 @@ class Gatekeeper:
             await error_response(body.refused)(scope, receive, send)
 
     def _refusal(self, scope: Scope, path: str) -> Response | None:
+        """The response to a request that is refused; None for a request that is let through."""
         connection = HTTPConnection(scope)
-        if not self._open.fullmatch(path):
-            if not self._inside.fullmatch(path):
+        if not self._public.fullmatch(path):
+            if not self._private.fullmatch(path):
                 return error_response(404)
             if not is_logged_in(connection):
                 return error_response(401)
@@ -125,17 +126,20 @@ class Gatekeeper:
         return None
 
     def _is_foreign(self, headers: Headers) -> bool:
-        """Whether the page of another site asks. Programs name no origin; a proxy may speak for a host that we don't know as ours."""
-        origin = headers.get("origin")
-        named = ",".join((headers.get("host", ""), headers.get("x-forwarded-host", ""))).split(",")
-        return origin is not None and _host(origin) not in {self._host, *(_host(f"//{each.strip()}") for each in named)} - {""}
+        """Whether the page of another site sent the request.
 
-    def _measure(self, path: str) -> BodyLimit:
-        return STREAMED if UPLOAD_PATH.fullmatch(path) else self._listing if FILE_LIST_PATHS.fullmatch(path) else BodyLimit()
+        Programs send no Origin. A proxy may serve the app under a host name of its own, so that a forwarded host counts as ours.
+        """
+        origin = headers.get("origin")
+        hosts = ",".join((headers.get("host", ""), headers.get("x-forwarded-host", ""))).split(",")
+        return origin is not None and _host(origin) not in {self._host, *(_host(f"//{host.strip()}") for host in hosts)} - {""}
+
+    def _limit_of(self, path: str) -> BodyLimit:
+        return STREAMED if UPLOAD_PATH.fullmatch(path) else self._list_limit if FILE_LIST_PATHS.fullmatch(path) else BodyLimit()
 
 
 def _host(address: str) -> str:
-    """An address's host, without its port; nothing where there is none."""
+    """The host name of a URL, without its port; empty where there is none."""
     try:
         return urlsplit(address).hostname or ""
     except ValueError:
@@ -143,16 +147,16 @@ def _host(address: str) -> str:
 
 
 def _crowds(connection: HTTPConnection) -> bool:
-    """Whether so much of what Gradio has under way is this caller's that others might find no place."""
+    """Whether this client has so many of Gradio's requests under way that others might find no slot."""
     queue, client = connection.app.get_blocks()._queue, client_of(connection)
     most = MAX_CLIENT_SHARE * len(queue.active_jobs)
-    under_way = [each for job in queue.active_jobs if job for each in job]
-    under_way += [each for waiting in queue.event_queue_per_concurrency_id.values() for each in waiting.queue]
-    return len(under_way) >= most and sum(client_of(each.request) == client for each in under_way) >= most
+    under_way = [event for job in queue.active_jobs if job for event in job]
+    under_way += [event for waiting in queue.event_queue_per_concurrency_id.values() for event in waiting.queue]
+    return len(under_way) >= most and sum(client_of(event.request) == client for event in under_way) >= most
 
 
-def _begins(body: bytes) -> bool:
-    """Whether this asks for a function that begins something new."""
+def _starts_work(body: bytes) -> bool:
+    """Whether a request's body calls a component function that starts new work."""
     try:
         return json.loads(body)["fn_name"] in STARTING_FUNCTIONS
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -160,20 +164,20 @@ def _begins(body: bytes) -> bool:
 
 
 def error_response(status: int, text: str | None = None) -> Response:
-    """One sentence, where Gradio's page and its clients look for it."""
+    """A response with one sentence, under the keys that Gradio's page and its clients read."""
     text = text or SENTENCES.get(status, SENTENCES[400])
     return JSONResponse({"detail": text, "error": text}, status)
 
 
 async def handle_http_error(request: Request, error: Exception) -> Response:
-    """A handler for HTTPException and RequestValidationError: neither repeats what was sent, nor says where things lie."""
+    """Answer an HTTPException or a RequestValidationError, without repeating the request and without naming the server's paths."""
     if isinstance(error, RequestValidationError):
         return error_response(422)
     if request.url.path.rstrip("/").endswith("/login") and error.status_code == 400:
         return error_response(400, "This is not the right name and password: try again.")
     if error.status_code == 503 and "full" in str(error.detail):
-        waiting = request.app.get_blocks()._queue
-        return error_response(429, f"The app is busy: {len(waiting)} requests are waiting before yours. Try again in a minute.")
+        queue = request.app.get_blocks()._queue
+        return error_response(429, f"The app is busy: {len(queue)} requests are waiting before yours. Try again in a minute.")
     return error_response(error.status_code)
 
 

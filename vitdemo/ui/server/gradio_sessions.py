@@ -1,10 +1,10 @@
-"""What Gradio keeps of each visitor's session, made light, and kept as long as it is needed.
+"""Smaller Gradio sessions, and message queues that are kept as long as a session needs them.
 
-Its own sessions write down the whole page, every component with its latest value, for links that lead to a state; there are none here. Each
-call of a program is a session of its own, so that took more of the server's time than the model did, and a hundred kilobytes.
+Gradio's own session stores the whole page, every component with its latest value, for links to a state; this app has no such links. Each
+API call is a new session, so that this storage took more of the server's time than the model did, and a hundred kilobytes per call.
 
-The answers on their way to sessions it keeps for the latest 2,000, answered or not: somebody who waited for a gallery lost theirs when so
-many others had been served meanwhile.
+Gradio keeps the message queues of the latest 2,000 sessions, answered or not: a visitor who waited for a gallery lost the answer when as
+many other sessions had been served meanwhile.
 """
 
 from collections import OrderedDict
@@ -16,12 +16,12 @@ from gradio.components import State
 from gradio.queueing import Queue
 from gradio.state_holder import SessionState, StateHolder
 
-MAX_MAILBOXES = 500  # sessions whose answers have been fetched, or never were
-KEPT_SHARE = 0.8  # share of them that stays when there are more
+MAX_MAILBOXES = 500  # of sessions that wait for no answer
+KEPT_SHARE = 0.8  # of MAX_MAILBOXES, stays after an eviction
 
 
 class Session(SessionState):
-    """A session that remembers the values of gr.State, and nothing of the page."""
+    """A session that stores only the values of gr.State, and nothing else of the page."""
 
     def __init__(self, page: gr.Blocks):
         self.blocks_config = copy(page.default_config)
@@ -29,7 +29,7 @@ class Session(SessionState):
         self.state_data = {}
         self._state_ttl = {}
         self.is_closed = False
-        self.STATE_TTL_WHEN_CLOSED = 60  # seconds; who comes back later is answered anew
+        self.STATE_TTL_WHEN_CLOSED = 60  # seconds; a visitor who comes back later gets a new state
 
     def __setitem__(self, key: int, value: Any) -> None:
         if isinstance(self.blocks_config.blocks.get(key), State):
@@ -46,7 +46,7 @@ class Session(SessionState):
 
 
 class Sessions(StateHolder):
-    """The sessions of a page."""
+    """The sessions of a page, created on first use."""
 
     def __init__(self, page: gr.Blocks):
         super().__init__()
@@ -59,7 +59,7 @@ class Sessions(StateHolder):
 
 
 class Mailboxes(OrderedDict):
-    """Session → what it is to be told. Those of sessions that wait for something stay; of the others the oldest go."""
+    """Session → its message queue. Queues of sessions that wait for an answer are kept; of the others, the oldest are evicted."""
 
     def __init__(self, queue: Queue):
         super().__init__()
@@ -71,13 +71,13 @@ class Mailboxes(OrderedDict):
             return
         waiting = {event.session_hash for event in list(self._queue.event_ids_to_events.values())}
         if len(self) - len(waiting) > MAX_MAILBOXES:
-            idle = [each for each in self if each not in waiting and each != session_id]
-            for each in idle[: len(idle) - int(KEPT_SHARE * MAX_MAILBOXES)]:
-                del self[each]
-                self._queue.pending_event_ids_session.pop(each, None)
+            idle = [kept for kept in self if kept not in waiting and kept != session_id]
+            for evicted in idle[: len(idle) - int(KEPT_SHARE * MAX_MAILBOXES)]:
+                del self[evicted]
+                self._queue.pending_event_ids_session.pop(evicted, None)
 
 
 def install(page: gr.Blocks) -> None:
-    """Use these in a page that has been launched."""
+    """Replace the sessions and message queues of a launched page by these."""
     page.app.state_holder = Sessions(page)
     page._queue.pending_messages_per_session = Mailboxes(page._queue)

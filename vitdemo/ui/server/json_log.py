@@ -1,7 +1,7 @@
-"""The log as JSON, one object a line, where `--log-json` asks for it. Nothing in it is a visitor's.
+"""Write the log as JSON, one object per line, for `--log-json`. The log holds no visitor's data.
 
-It is so by its making: of a message only the text in our source is written, never what was filled in, but for the few fields below; of an
-exception its type and where it came up, never its words; of a request its route, never its address.
+Of a message, only the text in our source is written, never the values filled in, except LOG_FIELDS. Of an exception, its type and the lines
+of its traceback are written, never its text. Of a request, its route is written, never its path.
 """
 
 import json
@@ -21,9 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line."""
+    """Formats a log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The record as a JSON object."""
         ours = record.name.startswith("vitdemo")
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -34,12 +35,12 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1]:
             kind, _, trace = record.exc_info
             line["exception"] = kind.__name__
-            line["at"] = [f"{Path(each.filename).name} {each.lineno} {each.name}" for each in traceback.extract_tb(trace)]
+            line["at"] = [f"{Path(frame.filename).name} {frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]
         return json.dumps(line)
 
 
 def use_json() -> None:
-    """From now on, write the whole process's log so."""
+    """From now on, write the whole process's log as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -49,15 +50,15 @@ def use_json() -> None:
 
 
 def take_over(*names: str) -> None:
-    """Have loggers that write for themselves leave it to ours."""
+    """Remove the handlers of loggers, so that their records reach our handler."""
     for name in names:
-        each = logging.getLogger(name)
-        each.handlers.clear()
-        each.propagate = True
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
 
 
 class RequestLog:
-    """Writes a line for every request, when it has been answered."""
+    """ASGI middleware that logs every request once it has been answered."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -76,11 +77,11 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_and_note)
         finally:
-            method = scope["method"] if scope["method"] in HTTP_METHODS else "other"  # it may be any word
-            told = {"method": method, "route": route_of(scope), "status": status, "seconds": round(time.perf_counter() - begin, 3)}
-            log.info("request", extra=told)
+            method = scope["method"] if scope["method"] in HTTP_METHODS else "other"  # a client may send any word
+            fields = {"method": method, "route": route_of(scope), "status": status, "seconds": round(time.perf_counter() - begin, 3)}
+            log.info("request", extra=fields)
 
 
 def route_of(scope: Scope) -> str:
-    """The route that answered, with the names of its parts in place of what was asked for; “none” where there was none."""
+    """The route that answered, with the names of its parameters in place of their values; “none” where no route answered."""
     return getattr(scope.get("route"), "path", "none")

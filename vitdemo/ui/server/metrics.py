@@ -1,4 +1,4 @@
-"""What the operator's monitoring sees, where `--monitor` lets it: `/health`, and `/metrics` for Prometheus. Nothing is a visitor's."""
+"""The operator's monitoring, for `--monitor`: `/health`, and `/metrics` for Prometheus. Neither holds a visitor's data."""
 
 import threading
 import time
@@ -16,23 +16,26 @@ from vitdemo import __version__
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.ui.server.json_log import route_of
 
-BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)  # upper ends of the histograms' buckets
+BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)  # seconds: upper bounds of the histograms' buckets
 
 
 class Metrics:
-    """The figures, and the routes that give them.
+    """The metrics, and the routes that publish them.
+
+    Requests are counted by their route, never by their path, which a visitor chooses.
 
     Args:
         leaving: set once the app is being stopped.
 
-    Requests are counted by their route, never by the path that was asked for, which a visitor chooses.
+    Attributes:
+        requests, seconds: answered requests, and their durations.
     """
 
     def __init__(self, leaving: threading.Event):
         self._leaving = leaving
         self._registry = registry = CollectorRegistry()
-        for each in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
-            registry.register(each)
+        for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+            registry.register(collector)
         self.requests = Counter("vitdemo_requests", "Answered requests", ("route", "status"), registry=registry)
         self.seconds = Histogram("vitdemo_request_seconds", "Time to the end of the answer", ("route",), buckets=BUCKETS, registry=registry)
         self._waited = Histogram("vitdemo_model_wait_seconds", "Time before the model", ("kind",), buckets=BUCKETS, registry=registry)
@@ -40,17 +43,17 @@ class Metrics:
         self._queue = Gauge("vitdemo_queue_length", "Requests that wait for their turn", registry=registry)
 
     def routes(self, page: gr.Blocks, store: ModelStore) -> list[Route]:
-        """`/health` and `/metrics` of this page."""
-        self._queue.set_function(lambda: len(page._queue))  # Gradio tells it nowhere else
+        """The routes `/health` and `/metrics` of this page."""
+        self._queue.set_function(lambda: len(page._queue))  # Gradio publishes it nowhere else
         return [Route("/health", partial(self._health, store)), Route("/metrics", self._export)]
 
     def work(self, kind: str, waited: float, ran: float) -> None:
-        """Note a piece of the model's work: short or long, and its seconds before and in the model."""
+        """Record one piece of the model's work: its kind, short or long, and its seconds before the model and in the model."""
         self._waited.labels(kind).observe(waited)
         self._ran.labels(kind).observe(ran)
 
     def _health(self, store: ModelStore, request: Request) -> Response:
-        """200 while the operator's model answers or is on its way, 503 where it could not be loaded, and while the app is being stopped."""
+        """Status 200 while the operator's model is ready or loading; 503 where it failed to load, and while the app is being stopped."""
         loading = store.get()
         model = "loading" if not loading.done.is_set() else "ready" if loading.vit else "failed"
         leaving = self._leaving.is_set()
@@ -61,7 +64,7 @@ class Metrics:
 
 
 class RequestCounter:
-    """Counts every answer and how long it took."""
+    """ASGI middleware that counts every answer and measures its duration."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics):
         self._app, self._metrics = app, metrics

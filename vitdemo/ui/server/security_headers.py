@@ -1,4 +1,4 @@
-"""What a browser may do with this page: run and load what comes from this server, and nothing else."""
+"""Security headers: a browser may run and load only what comes from this server."""
 
 from fastapi import FastAPI
 from gradio.route_utils import CustomCORSMiddleware
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 POLICY = "; ".join(
     (
         "default-src 'self' data: blob:",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # Gradio's page starts inline, and makes functions of components' scripts
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # Gradio's page has inline scripts, and compiles components' scripts
         "style-src 'self' 'unsafe-inline'",
         "object-src 'none'",
         "base-uri 'self'",
@@ -27,7 +27,7 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds HEADERS to every answer, where it does not bring its own."""
+    """ASGI middleware that adds HEADERS to every response that does not set them."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -44,6 +44,6 @@ class SecurityHeaders:
 
 
 def keep_other_sites_out(app: FastAPI) -> None:
-    """Take out of a running app what lets the pages of any site use it as their visitor: Gradio brings it."""
-    app.user_middleware = [each for each in app.user_middleware if each.cls is not CustomCORSMiddleware]
+    """Remove Gradio's CORS middleware from a running app: it would let the pages of any site use the app as their visitor."""
+    app.user_middleware = [middleware for middleware in app.user_middleware if middleware.cls is not CustomCORSMiddleware]
     app.middleware_stack = app.build_middleware_stack()

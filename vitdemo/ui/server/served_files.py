@@ -1,4 +1,4 @@
-"""Files that the page fetches: they lie in the folder that Gradio serves, and within its limit."""
+"""Files that the page fetches. They lie in the folder that Gradio serves, within its size limit."""
 
 import contextlib
 import os
@@ -12,17 +12,17 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.scratch import Scratch
 
-HIDDEN_FOLDERS = ("lessons", "exports")  # folders in it that are never served, with a folder for each visitor
-RECENT_SECONDS = 60  # seconds: sweeps come more often
+HIDDEN_FOLDERS = ("lessons", "exports")  # subfolders that are never served, with a folder for each visitor
+RECENT_SECONDS = 60  # longer than the time between two sweeps
 
 
 def scratch_of(settings: Settings) -> Scratch:
-    """The folder, with its limit."""
+    """The served folder with its size limit."""
     return _scratch(get_upload_folder(), settings)
 
 
 def write(folder: Path, name: str, data: bytes, settings: Settings) -> str:
-    """Write a file for the page. Returns its path. Raises: UserError where there is no room for it."""
+    """Write a file for the page. Returns: its path. Raises: UserError where the folder or the disk has no room for it."""
     scratch_of(settings).check(len(data))
     path = folder / name
     try:
@@ -35,14 +35,14 @@ def write(folder: Path, name: str, data: bytes, settings: Settings) -> str:
 
 
 def touch(paths: Iterable[Path]) -> None:
-    """Begin the time of files and folders anew, of those of them that lie in the folder: what they belong to was asked for, or is at work.
+    """Restart the age of files and folders in the served folder, because their gallery or session was requested or is at work.
 
-    Where they are many this is done at the next sweep, for what was asked for within `RECENT` seconds.
+    A gallery with many files is touched by the next sweep instead, if it was requested within RECENT_SECONDS.
     """
     root = get_upload_folder()
     for path in set(paths):
         if path.is_relative_to(root):
-            with contextlib.suppress(OSError):  # gone already
+            with contextlib.suppress(OSError):  # removed already
                 os.utime(path)
 
 

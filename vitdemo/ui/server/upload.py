@@ -1,7 +1,7 @@
-"""What a visitor sent, before anything has opened it.
+"""A visitor's uploaded file, before anything has opened it.
 
-Gradio decodes an image before a handler sees it, and answers an unreadable one with a message of its own. So the events that take a photo
-run with `preprocess=False`: the handler gets the raw payload, this page makes an Upload of it, and `core.photos` alone opens the file.
+Gradio decodes an image before a handler sees it, and answers an unreadable image with its own message. So the events that take a photo run
+with `preprocess=False`: the handler gets the raw payload, this module makes an Upload of that, and only `core.photos` opens the file.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from vitdemo.core.photos.photo import shown_name
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that a visitor sent: where it lies, and what it was called."""
+    """A file that a visitor uploaded: its path here, and its original name."""
 
     path: Path
     name: str
 
 
 def upload_of(payload: dict | None, component: gr.Image | gr.File) -> Upload | None:
-    """The uploaded file that a component's raw payload names; None where there is no photo.
+    """The uploaded file that a component's raw payload names; None where the payload is empty.
 
     Raises: UserError for a payload that names anything but a file uploaded here.
     """
@@ -34,6 +34,6 @@ def upload_of(payload: dict | None, component: gr.Image | gr.File) -> Upload | N
     path = payload.get("path") if isinstance(payload, dict) else None
     if not isinstance(path, str) or not path or "\0" in path or not is_in_or_equal(path, component.GRADIO_CACHE):
         raise UserError("Send the photo as an uploaded file.")
-    with contextlib.suppress(OSError):  # what is used is kept
+    with contextlib.suppress(OSError):  # restarts the age of the file: files in use are kept
         os.utime(path)
     return Upload(Path(path), shown_name(str(payload.get("orig_name") or Path(path).name)))

@@ -1,4 +1,4 @@
-"""One gallery on its way through a model."""
+"""The job of one gallery: its photos, its state and its files."""
 
 import secrets
 import shutil
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vitdemo.core.inference.model_store import Loading
     from vitdemo.core.photos.gallery import Item
 
-UNSEEN_SECONDS = 600  # seconds that work may go on with nobody looking while others wait in line,
-CLOSED_SECONDS = 60  # and with its page closed, unless its visitor comes back to it in another one
+UNSEEN_SECONDS = 600  # for which a gallery that nobody looks at may go on while others wait in the queue
+CLOSED_SECONDS = 60  # the same for a gallery whose page was closed and not opened again
 FINAL_STATES = ("done", "stopped", "failed")
 
 
@@ -26,14 +26,19 @@ class GalleryJob:
     """One gallery on its way through a model.
 
     Attributes:
-        caller: whose share of the line and of the memory it takes.
-        state: `waiting` in line, `loading` the model, `running`, then `done`, `stopped` or `failed`.
-        error: why it failed, for people.
-        crowded_out: it has to give way to what other callers ask for, before it could begin.
-        loading: its model while it works. It is let go at the end, or a remembered gallery would keep the weights in memory.
-        titled: its model's full name, once that is known.
-        held, began, ended: seconds on the monotonic clock; `began` when the first photo could go, `held` when it last asked for its model.
-        seen, left: the same, when its page last asked for it, and was closed.
+        items: the gallery's photos.
+        model: the name under which the store finds the gallery's model.
+        visitor: the Gradio session of the gallery's page.
+        client: the client whose share of the queue and of the memory the gallery takes.
+        id: finds the gallery again after a reload; can't be guessed.
+        state: `waiting` in the queue, `loading` the model, `running`, then `done`, `stopped` or `failed`.
+        error: the reason for a failure, for people.
+        loading: the model while the job runs. The job drops it at the end, or a remembered gallery would keep the weights in memory.
+        titled: the model's full name, once that is known.
+        held, began, ended: seconds on the monotonic clock: when the job last requested its model, was ready for its first photo, and ended.
+        seen, left: seconds on the same clock: when the page last requested the gallery, and was closed.
+        crowded_out: whether another client's gallery took the job's place in the queue, before the job began.
+        stopping: set to stop the job.
     """
 
     items: list["Item"]
@@ -56,41 +61,42 @@ class GalleryJob:
 
     @property
     def done(self) -> int:
-        """Photos that are through, with or without an answer."""
+        """Number of finished photos, with a result or an error."""
         raise NotImplementedError
 
     @property
     def over(self) -> bool:
+        """Whether the job has ended."""
         return self.state in FINAL_STATES
 
     @property
     def unseen(self) -> bool:
-        """Whether nobody looks at it any more, so that it gives way to others."""
+        """Whether nobody looks at the gallery any more, so that it gives way to others."""
         return self.closed or time.monotonic() - self.seen > UNSEEN_SECONDS
 
     @property
     def closed(self) -> bool:
-        """Whether its page was closed, and no other one has asked for it since."""
+        """Whether the gallery's page was closed, and no page has requested the gallery since."""
         return self.seen < self.left < time.monotonic() - CLOSED_SECONDS
 
     @property
     def speed(self) -> float:
-        """Photos per second, so far."""
+        """Photos per second so far."""
         seconds = (self.ended or time.monotonic()) - self.began
         return self.done / seconds if self.done and seconds > 0 else 0.0
 
     @property
     def folder(self) -> Path:
-        """Where its files lie: served by Gradio, and named by an id that can't be guessed."""
+        """The folder of the gallery's files: served by Gradio, and named by an id that can't be guessed."""
         return Path(get_upload_folder(), f"gallery-{self.id}")
 
     @property
     def paths(self) -> list[Path]:
-        """What it needs as long as it is here."""
+        """Files and folders that the gallery needs as long as it is kept."""
         return [self.folder, *(item.path for item in self.items)]
 
     def forget(self, *, keep_files: bool = False) -> None:
-        """It is not needed any more."""
+        """Stop the job, and remove its folder unless `keep_files`."""
         self.stopping.set()
         if not keep_files:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Galleries at work: each in a thread of its own, in line, found again by its id after a reload, forgotten in time."""
+"""Gallery jobs: each has a thread, waits in a queue, is found by its id after a reload, and is dropped when it is old."""
 
 import logging
 import threading
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
 
 log = logging.getLogger(__name__)
-MAX_RUNNING = 2  # galleries at work; the others wait in line
-HOLD_SECONDS = 20  # seconds after which a gallery at work says again that it needs its model
-MAX_GALLERIES = 200  # galleries remembered
-RESULT_KINDS = 3  # of results that share the memory for them: classified galleries, embedded ones, and what is to be learned
+MAX_RUNNING = 2  # galleries at the same time; the others wait in the queue
+HOLD_SECONDS = 20  # between two requests of a running gallery for its model, so that the model stays loaded
+MAX_GALLERIES = 200  # remembered at the same time
+RESULT_KINDS = 3  # that share the memory for results: classified galleries, embedded galleries, and training photos
 
 
 def most_rows(settings: Settings, row_bytes: int) -> int:
-    """Photos whose results are remembered in all galleries of one kind, where a photo takes so many bytes."""
+    """Photos whose results are kept, in all galleries of one kind together, where each photo takes `row_bytes`."""
     return settings.results_mb * 1_000_000 // RESULT_KINDS // row_bytes
 
 
@@ -35,10 +35,11 @@ R = TypeVar("R", bound=GalleryJob)
 
 
 class GalleryJobs(Generic[R]):
-    """All galleries of all visitors, of one kind of work.
+    """All visitors' galleries of one kind of work.
 
     Attributes:
-        row_bytes: memory that a photo's results take.
+        row_bytes: memory that the results of one photo take.
+        most_rows: photos whose results are kept.
     """
 
     row_bytes: int
@@ -47,29 +48,29 @@ class GalleryJobs(Generic[R]):
         self.settings = store.settings
         self._store = store
         self._jobs: dict[str, R] = {}
-        self._line: FairQueue[R] = FairQueue(self.settings.max_queue)
+        self._queue: FairQueue[R] = FairQueue(self.settings.max_queue)
         self._at_work: set[R] = set()
         self._changed = threading.Condition()
         self.most_rows = most_rows(self.settings, self.row_bytes)
 
     def _process(self, job: R, vit: "Vit") -> None:
-        """The work itself, until it is done or `run.stopping` is set; `_hold` is called now and then."""
+        """The work itself, until it is done or `job.stopping` is set. It calls `_hold` now and then."""
         raise NotImplementedError
 
     def _begin(self, job: R) -> R:
-        """Begin with a gallery, or queue it up. The visitor's earlier gallery, if it is still at work, gives way.
+        """Start a gallery's job or queue it, and stop the visitor's earlier galleries.
 
-        Raises: UserError where too many wait already.
+        Raises: UserError where the queue is full, or the memory for results.
         """
         self._forget_old()
         with self._changed:
-            going = self._give_way(job)
-            if (gone := self._line.join(job, job.client)) is job:
-                are = "gallery is" if (waiting := len(self._line)) == 1 else "galleries are"
+            evicted = self._choose_evicted(job)
+            if (displaced := self._queue.join(job, job.client)) is job:
+                are = "gallery is" if (waiting := len(self._queue)) == 1 else "galleries are"
                 raise UserError(f"The app is busy: {waiting} {are} waiting. Try again in a few minutes.")
-            if gone:
-                gone.crowded_out = True
-            for other in going:
+            if displaced:
+                displaced.crowded_out = True
+            for other in evicted:
                 del self._jobs[other.id]
                 other.forget()
             for other in self._jobs.values():
@@ -81,7 +82,7 @@ class GalleryJobs(Generic[R]):
         return job
 
     def get(self, id: object) -> R:
-        """Raises: UserError where there is no such gallery, or no more."""
+        """The gallery with this id, now marked as seen. Raises: UserError where there is none, or none any more."""
         job = self._jobs.get(id) if isinstance(id, str) else None
         if job is None:
             raise UserError("This gallery is not here any more: give the photos again.")
@@ -89,38 +90,38 @@ class GalleryJobs(Generic[R]):
         return job
 
     def attach(self, id: object, visitor: str) -> None:
-        """The visitor has reloaded the page, and is another one for Gradio. Raises: as `get`."""
+        """Hand a gallery to the new session of a visitor who has reloaded the page. Raises: as `get`."""
         self.get(id).visitor = visitor
 
     def leave(self, visitor: str) -> None:
-        """The visitor has closed the page: unless they come back for them at once, their galleries give way to others."""
+        """Note that a visitor has closed the page. The visitor's galleries give way to others, unless a page requests them again soon."""
         for job in list(self._jobs.values()):
             if visitor and job.visitor == visitor:
                 job.left = time.monotonic()
 
     def drop(self, job: R, *, keep_files: bool = False) -> None:
-        """Stop it, and remember it no more."""
+        """Stop a gallery's job and forget the gallery."""
         with self._changed:
             self._jobs.pop(job.id, None)
         job.forget(keep_files=keep_files)
 
     @property
     def busy(self) -> bool:
-        """Whether any gallery waits or is at work."""
+        """Whether any gallery waits or runs."""
         return any(not job.over for job in list(self._jobs.values()))
 
     def stop(self) -> None:
-        """End all galleries; what is done of them stays."""
+        """Stop all galleries; results of finished photos stay."""
         for job in list(self._jobs.values()):
             job.stopping.set()
 
     def place(self, job: R) -> int:
-        """How many have to end, or to begin and end, before it can begin."""
+        """The gallery's position in the queue, from 1: the number of galleries that must end first; 0 outside the queue."""
         with self._changed:
-            return self._line.before(job) + 1 if job in self._line else 0
+            return self._queue.before(job) + 1 if job in self._queue else 0
 
     def said(self, job: R) -> str:
-        """What it is waiting for, in words."""
+        """Status text: what the gallery waits for; empty where it does not wait."""
         if job.state == "waiting":
             return f"Waiting for {self.place(job)} other galleries …" if self.place(job) > 1 else "Waiting for another gallery …"
         if job.state == "loading" and (loading := job.loading):
@@ -128,10 +129,11 @@ class GalleryJobs(Generic[R]):
         return ""
 
     def title(self, job: R) -> str:
-        """What people call its model."""
+        """The display name of the gallery's model."""
         return title_of(job.titled or job.model)
 
     def _work(self, job: R) -> None:
+        """Run one job in its thread: wait for a slot, load the model, do the work, record the outcome."""
         with self._changed:
             while not (job in self._at_work or job.crowded_out or job.stopping.is_set()):
                 self._changed.wait(0.5)
@@ -150,18 +152,18 @@ class GalleryJobs(Generic[R]):
             job.loading = vit = None
             self._store.leave(job.id)
             with self._changed:
-                self._line.remove(job)
+                self._queue.remove(job)
                 self._at_work.discard(job)
                 self._admit()
 
     def _admit(self) -> None:
-        """Let the next ones begin, where there is room."""
-        while self._line and len(self._at_work) < MAX_RUNNING:
-            self._at_work.add(self._line.take())
+        """Start the next galleries of the queue, while slots are free."""
+        while self._queue and len(self._at_work) < MAX_RUNNING:
+            self._at_work.add(self._queue.take())
         self._changed.notify_all()
 
     def _model(self, job: R) -> "Vit | None":
-        """The gallery's model, held for the gallery: its visitor may look at another one meanwhile. None where it is stopped first."""
+        """Load the gallery's model, and hold it for the gallery: the visitor may switch models meanwhile. None for a stopped gallery."""
         loading = job.loading = self._store.get(job.model, job.id)
         job.held = time.monotonic()
         job.state = "loading"
@@ -171,59 +173,59 @@ class GalleryJobs(Generic[R]):
         return loading.result()
 
     def _hold(self, job: R) -> None:
-        """Say that the gallery still needs its model, where it has not been said for a while."""
+        """Request the gallery's model again every HOLD_SECONDS, so that the store keeps the model."""
         if time.monotonic() - job.held > HOLD_SECONDS:
             job.held = time.monotonic()
             self._store.get(job.model, job.id)
 
     def sweep(self) -> None:
-        """Keep the files of what is needed, and drop what is not. Work that nobody looks at ends where others wait for it."""
+        """Keep the files of galleries in use, and drop old galleries. Stop a gallery that nobody looks at, if others wait."""
         for job in list(self._jobs.values()):
             if not job.over or time.monotonic() - job.seen < RECENT_SECONDS:
                 touch(job.paths)
             with self._changed:
-                others_wait = any(each is not job for each in self._line)
+                others_wait = any(queued is not job for queued in self._queue)
             if not job.over and job.unseen and others_wait:
                 job.stopping.set()
         self._forget_old()
 
     def _forget_old(self) -> None:
-        """Drop what nobody has looked at for as long as uploads are kept."""
+        """Drop finished galleries that nobody has looked at for as long as uploads are kept."""
         oldest = time.monotonic() - 60 * self.settings.upload_minutes
         for job in list(self._jobs.values()):
             if job.over and job.seen < oldest:
                 self.drop(job)
 
     def _weight(self, job: R) -> int:
-        """Rows that it counts for, so that galleries of few photos are bounded in number."""
+        """Rows that a gallery counts for. A minimum limits the number of small galleries."""
         return max(len(job.items), self.most_rows // MAX_GALLERIES)
 
-    def _give_way(self, coming: R) -> list[R]:
-        """What has to go for a gallery: of whoever has the most first, the longest unseen.
+    def _choose_evicted(self, newcomer: R) -> list[R]:
+        """Choose galleries to evict: those that nobody looks at first, then the heaviest client's, then the least recently seen.
 
-        What nobody looks at may go, the same caller's done ones, and of callers who have more what is done or waits.
+        Also evictable are the same client's finished galleries, and the finished or waiting galleries of clients who hold more.
 
-        Raises: UserError where that is not enough.
+        Raises: UserError where the evictable galleries do not free enough memory.
         """
-        held = Counter({coming.client: self._weight(coming)})
+        rows = Counter({newcomer.client: self._weight(newcomer)})
         for job in self._jobs.values():
-            held[job.client] += self._weight(job)
-        waiting = set(self._line)
+            rows[job.client] += self._weight(job)
+        waiting = set(self._queue)
 
-        def may_go(job: R) -> bool:
-            if held[job.client] > held[coming.client]:
+        def evictable(job: R) -> bool:
+            if rows[job.client] > rows[newcomer.client]:
                 return job.over or job.unseen or job in waiting
-            return job.unseen or (job.over and job.client == coming.client)
+            return job.unseen or (job.over and job.client == newcomer.client)
 
-        def order(job: R) -> tuple:
-            return not job.unseen, -held[job.client], job.seen > job.left, job.seen
+        def eviction_order(job: R) -> tuple:
+            return not job.unseen, -rows[job.client], job.seen > job.left, job.seen
 
-        surplus, going = held.total() - self.most_rows, []
-        for job in sorted(filter(may_go, self._jobs.values()), key=order):
+        surplus, evicted = rows.total() - self.most_rows, []
+        for job in sorted(filter(evictable, self._jobs.values()), key=eviction_order):
             if surplus <= 0:
                 break
-            going.append(job)
+            evicted.append(job)
             surplus -= self._weight(job)
-        if surplus > 0 and len(going) < len(self._jobs):  # alone, a gallery may be as large as it likes
+        if surplus > 0 and len(evicted) < len(self._jobs):  # a gallery that is alone may have any size
             raise UserError("The app is busy with other visitors' photos: give fewer, or try again in a few minutes.")
-        return going
+        return evicted

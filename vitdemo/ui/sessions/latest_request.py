@@ -1,4 +1,4 @@
-"""Only a visitor's newest request answers: whatever they asked before gives way to it."""
+"""Answer only a visitor's newest request: it supersedes the visitor's earlier requests."""
 
 import itertools
 import threading
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class LatestRequest:
-    """Hands out numbers, in order, to each visitor's requests."""
+    """Knows each visitor's newest request, and the request whose answer the page shows."""
 
     def __init__(self):
         self._count = itertools.count()
@@ -16,23 +16,23 @@ class LatestRequest:
         self._lock = threading.Lock()
 
     def take(self, visitor: str) -> Callable[[], bool]:
-        """Begin a request. Returns a function that says whether it is still the visitor's newest."""
+        """Begin a request. Returns: a function that says whether the request is still the visitor's newest."""
         with self._lock:
             number = self._newest[visitor] = next(self._count)
             self._answered.pop(visitor, None)
         return lambda: self._newest.get(visitor) == number
 
     def answered(self, visitor: str, asked: Any) -> None:
-        """Note what the visitor's newest request asked, once the page shows its answer."""
+        """Note the content of the visitor's newest request, once the page shows its answer."""
         with self._lock:
             self._answered[visitor] = asked
 
     def shows(self, visitor: str, asked: Any) -> bool:
-        """Whether the page shows the answer to just this, and nothing else is on its way."""
+        """Whether the page shows the answer to a request with this content, and no other request is under way."""
         return self._answered.get(visitor) == asked
 
     def leave(self, visitor: str) -> None:
-        """The visitor has gone: nothing of theirs answers any more."""
+        """Forget a visitor who has left: none of the visitor's requests is answered any more."""
         with self._lock:
             self._newest.pop(visitor, None)
             self._answered.pop(visitor, None)

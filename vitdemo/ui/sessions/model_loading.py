@@ -1,4 +1,4 @@
-"""Waiting for a model that is loading: how far it has come in words, and its arrival."""
+"""Wait for a model that is loading, and describe its progress."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -9,13 +9,13 @@ from vitdemo.core.models.catalogue import title_of
 if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
 
-POLL_SECONDS = 0.25  # seconds between two looks at a model that is loading
+POLL_SECONDS = 0.25  # between two polls of a loading model
 
 
 async def arrived(store: ModelStore, name: str, visitor: str = "") -> "Vit":
-    """The model of that name, the operator's own if it is empty, once it is there; waiting holds no thread.
+    """Wait for the model of this name, or for the operator's own if the name is empty. Waiting holds no thread.
 
-    Raises: UserError where it can't be had.
+    Raises: UserError where the model can't be loaded.
     """
     loading = store.get(name or None, visitor)
     while not loading.done.is_set():
@@ -24,7 +24,7 @@ async def arrived(store: ModelStore, name: str, visitor: str = "") -> "Vit":
 
 
 def progress_text(loading: Loading) -> tuple[str, float | None]:
-    """What a model on its way is waiting for, and the share that has arrived, 0 … 1, where that is known."""
+    """The status text of a loading model, and the downloaded share, 0 … 1, where that is known."""
     title = title_of(loading.name)
     progress = loading.progress
     if progress is None:

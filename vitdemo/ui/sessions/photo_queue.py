@@ -1,4 +1,4 @@
-"""Where single photos are decoded and prepared: a few at a time, behind a line that has an end, and in which callers take turns."""
+"""The queue for single photos: a few are decoded and prepared at a time, the queue is limited, and clients take turns."""
 
 import asyncio
 import threading
@@ -10,14 +10,16 @@ from typing import Any
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.fair_queue import CROWDED, FairQueue
 
-WORKERS = 4  # photos decoded and prepared at the same time
+WORKERS = 4  # threads: photos decoded and prepared at the same time
 
 
 class Ticket:
-    """A place in the line, to be made in the event loop.
+    """A piece of work in the queue. Create it in the event loop.
 
     Attributes:
-        result: comes in the end. Raises: what the work raised; UserError where it had to give way to other callers'.
+        work: computes the result.
+        done: the result, for threads.
+        result: the result, for the event loop. Raises: what the work raised; UserError where other clients' work displaced this one.
     """
 
     def __init__(self, photo_queue: "PhotoQueue", work: Callable[[], Any]):
@@ -26,68 +28,68 @@ class Ticket:
 
     @property
     def before(self) -> int:
-        """How many have still to begin before it."""
+        """Photos that start before this one."""
         return self._photo_queue.before(self)
 
     @property
     def words(self) -> str:
-        """What it waits for."""
+        """Status text: what the photo waits for."""
         before = self.before
         return f"{before} photos are before yours …" if before > 1 else "Looking at the photo …"
 
 
 class PhotoQueue:
-    """Takes work in.
+    """Runs the queued work in WORKERS threads.
 
     Args:
         most: pieces of work that may wait.
-        coming: makes a context in which a piece of work is done.
+        coming: makes the context in which each piece of work runs.
     """
 
     def __init__(self, most: int, coming: Callable[[], AbstractContextManager] = nullcontext):
         self._coming = coming
-        self._line: FairQueue[Ticket] = FairQueue(most)
+        self._queue: FairQueue[Ticket] = FairQueue(most)
         self._free = WORKERS
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="desk")
 
     def take(self, work: Callable[[], Any], client: str = "") -> Ticket:
-        """Queue up, from the event loop. Raises: UserError where too many wait already."""
-        place = Ticket(self, work)
+        """Queue a piece of work, from the event loop. Returns: its ticket. Raises: UserError where the queue is full."""
+        ticket = Ticket(self, work)
         with self._lock:
             if self._free:
                 self._free -= 1
-                self._workers.submit(self._work, place)
-                return place
-            gone = self._line.join(place, client)
-            waiting = len(self._line)
-        if gone is place:
+                self._workers.submit(self._work, ticket)
+                return ticket
+            displaced = self._queue.join(ticket, client)
+            waiting = len(self._queue)
+        if displaced is ticket:
             raise UserError(f"The app is busy: {waiting} photos are waiting before yours. Try again in a minute.")
-        place.done.add_done_callback(lambda done: done.cancelled() and self._leave(place))  # its visitor has gone from the line
-        if gone and gone.done.set_running_or_notify_cancel():
-            gone.done.set_exception(UserError(CROWDED))
-        return place
+        ticket.done.add_done_callback(lambda done: done.cancelled() and self._leave(ticket))  # its client has disconnected
+        if displaced and displaced.done.set_running_or_notify_cancel():
+            displaced.done.set_exception(UserError(CROWDED))
+        return ticket
 
     def before(self, place: Ticket) -> int:
-        """How many have still to begin before it."""
+        """Photos that start before this one."""
         with self._lock:
-            return self._line.before(place)
+            return self._queue.before(place)
 
-    def _leave(self, place: Ticket) -> None:
+    def _leave(self, ticket: Ticket) -> None:
         with self._lock:
-            self._line.remove(place)
+            self._queue.remove(ticket)
 
-    def _work(self, place: Ticket | None) -> None:
-        """Do this, then what waits, until nothing does."""
-        while place:
-            if place.done.set_running_or_notify_cancel():
+    def _work(self, ticket: Ticket | None) -> None:
+        """Run this piece of work, then the queue's next ones, until the queue is empty."""
+        while ticket:
+            if ticket.done.set_running_or_notify_cancel():
                 try:
                     with self._coming():
-                        result = place.work()
+                        result = ticket.work()
                 except BaseException as error:
-                    place.done.set_exception(error)
+                    ticket.done.set_exception(error)
                 else:
-                    place.done.set_result(result)
+                    ticket.done.set_result(result)
             with self._lock:
-                place = self._line.take() if self._line else None
-                self._free += place is None
+                ticket = self._queue.take() if self._queue else None
+                self._free += ticket is None

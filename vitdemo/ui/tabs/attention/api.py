@@ -1,4 +1,4 @@
-"""The endpoint `/attention`: the tab's maps, numbers and files for programs."""
+"""The endpoint `/attention` for programs: the tab's maps, numbers and files."""
 
 import secrets
 from dataclasses import replace
@@ -66,10 +66,10 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
             if (upload := upload_of(photo, component)) is None:
                 raise UserError("There is no photo: send one.")
             head = head if method == "cls" else fusion if method == "rollout" else "mean"
-            asked = {"method": method, "layer": layer or None, "head": head or "mean", "discard": discard, "start_layer": start_layer or 1}
+            fields = {"method": method, "layer": layer or None, "head": head or "mean", "discard": discard, "start_layer": start_layer or 1}
             vit = await arrived(sessions.store, model, request.session_hash or "")
-            answer = photo_queue.take(lambda: _answer(sessions, upload, model, vit, asked, target, other, file), client_of(request))
-            return await answer.result
+            ticket = photo_queue.take(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client_of(request))
+            return await ticket.result
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
 
@@ -77,9 +77,9 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
 
 
 def _answer(
-    sessions: AttentionSessions, upload: Upload, model: str, vit: "Vit", asked: dict[str, Any], target: str, other: str, kind: str
+    sessions: AttentionSessions, upload: Upload, model: str, vit: "Vit", fields: dict[str, Any], target: str, other: str, kind: str
 ) -> tuple[dict, str | None]:
-    from vitdemo.attention import question as questions  # imports torch, which the model has brought by now
+    from vitdemo.attention import question as questions  # imports torch, which the model has imported by now
     from vitdemo.attention.drawing.render import OverlayStyle
     from vitdemo.attention.methods.gradients import find_target
     from vitdemo.attention.snippet import snippet
@@ -88,40 +88,40 @@ def _answer(
     from vitdemo.ui.tabs.attention.downloads import KINDS, drawing, file_of, weights_of
     from vitdemo.ui.tabs.attention.page_data import class_row
 
-    if asked["method"] not in questions.METHODS or asked["method"] in questions.OF_A_PATCH:
+    if fields["method"] not in questions.METHODS or fields["method"] in questions.OF_A_PATCH:
         raise UserError("method must be cls, rollout, relevance or gradient-rollout.")
-    store, question = sessions.store, questions.Question.read(asked)
+    store, question = sessions.store, questions.Question.read(fields)
     if kind and (str(kind) not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
     if question.method in questions.OF_A_CLASS:
-        target_of = {name: find_target(vit, words) for name, words in (("target", target), ("other", other)) if words}
-        question = replace(question, **target_of)
+        targets = {name: find_target(vit, text) for name, text in (("target", target), ("other", other)) if text}
+        question = replace(question, **targets)
     preprocessing = vit.preprocessing
     check_room(vit, preprocessing.size, store.settings.trace_cache_mb)
     photo = open_photo(upload.path, store.settings, name=upload.name)
     tensor, geometry = preprocessing(photo.image), preprocessing.geometry(photo.image.size, vit.patch)
     trace = sessions.traces.get_input(photo.id, lambda: tensor, vit, store.engine, preprocessing)
     heats = questions.heats(question, trace, questions.gradient_of(vit, store.engine, tensor))
-    heat, words = heats[question.place(trace)], questions.title(question, trace, vit)
+    heat, title = heats[question.place(trace)], questions.title(question, trace, vit)
     try:
         weights = weights_of(model or store.settings.model, vit, store.settings)
         python = snippet(question, trace, vit, preprocessing, photo=upload.name, **weights)
     except UserError:
         python = None
-    chances = trace.logits.softmax(-1).topk(min(5, len(vit.labels))) if vit.labels else None
+    top = trace.logits.softmax(-1).topk(min(5, len(vit.labels))) if vit.labels else None
     answer = {
         "model": vit.name,
         "method": question.method,
         "layer": question.layer or trace.layers,
-        "title": words,
+        "title": title,
         "heat": heat.tolist(),
         "grid": trace.grid,
         "box": geometry.box,
         "python": python,
-        "top": [class_row(vit, *each) for each in zip(chances.indices.tolist(), chances.values.tolist(), strict=True)] if chances else [],
+        "top": [class_row(vit, *pair) for pair in zip(top.indices.tolist(), top.values.tolist(), strict=True)] if top else [],
     }
     if not kind:
         return answer, None
     with drawing(geometry):
-        data = file_of(kind, question, heats, trace, geometry, photo, OverlayStyle(), words, bool(vit.labels))
+        data = file_of(kind, question, heats, trace, geometry, photo, OverlayStyle(), title, bool(vit.labels))
     return answer, served_files.write(Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}"), KINDS[kind], data, store.settings)

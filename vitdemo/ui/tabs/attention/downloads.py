@@ -1,4 +1,4 @@
-"""What the Attention tab gives to take away: the overlay, all layers, an animation, the numbers, and the same in plain Python."""
+"""Downloads of the Attention tab: the overlay, all layers, an animation, the numbers, and a Python snippet for the same map."""
 
 import io
 import math
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 KINDS = {"png": "overlay.png", "layers": "layers.png", "gif": "layers.gif", "webp": "layers.webp", "npz": "maps.npz", "python": ""}
 
-_drawing = Budget(64_000_000, most=8)  # pixels drawn on at the same time: each takes ten bytes and more meanwhile
+_pixel_budget = Budget(64_000_000, most=8)  # pixels drawn on at the same time; each takes ten bytes or more meanwhile
 
 
 def download(sessions: AttentionSessions, session: AttentionSession, asked: dict) -> dict:
-    """A file of one of KINDS for the map on show, or its snippet. Returns: {path, name} or {text}.
+    """Make a file of one of KINDS for the map on show, or its snippet. Returns: {path, name} or {text}.
 
-    Raises: UserError also where one of this scene's is being made, or too many are.
+    Raises: UserError for an unknown kind, and where a file of this session or too many files are being made.
     """
     import torch
 
@@ -48,21 +48,22 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
     heats = sessions.heats(session, vit, question)
     if asked.get("even") and question.other is None and kind != "npz":
         heats = torch.from_numpy(without_peaks(heats.numpy()))
-    look, words = style_of(asked), title(question, trace, vit)
-    with _alone(session), drawing(session.geometry):
+    style, caption = style_of(asked), title(question, trace, vit)
+    with _one_at_a_time(session), drawing(session.geometry):
         photo = sessions.photo(session) if kind != "npz" else None
-        data = file_of(kind, question, heats, trace, session.geometry, photo, look, words, bool(vit.labels))
+        data = file_of(kind, question, heats, trace, session.geometry, photo, style, caption, bool(vit.labels))
     stem = session.upload.name.rsplit(".", 1)[0]
     return {"path": session.write(KINDS[kind], data), "name": f"{stem}-{question.method}-{KINDS[kind]}"}
 
 
 def drawing(geometry: "Geometry") -> AbstractContextManager[None]:
-    """Room for opening a photo at full size and drawing on it. Raises: UserError where too many wait for some."""
-    return _drawing.room_for(math.prod(geometry.photo))
+    """Reserve memory to open a photo at full size and draw on it. Raises: UserError where too many wait for memory."""
+    return _pixel_budget.room_for(math.prod(geometry.photo))
 
 
 @contextmanager
-def _alone(session: AttentionSession) -> Iterator[None]:
+def _one_at_a_time(session: AttentionSession) -> Iterator[None]:
+    """Allow one file of a session at a time. Raises: UserError where another file is being made."""
     if not session.drawing.acquire(blocking=False):
         raise UserError("A file of this photo is being made: wait for it, then ask again.")
     try:
@@ -82,14 +83,14 @@ def file_of(
     words: str,
     classes: bool,
 ) -> bytes:
-    """One file for the map that is asked for.
+    """Make one file for the requested map.
 
     Args:
-        kind: one of KINDS, but python.
-        heats: the question's, (layers, rows, columns).
+        kind: one of KINDS, except python.
+        heats: the question's maps, (layers, rows, columns).
         photo: the upright original; not needed for npz.
-        words: a title.
-        classes: whether the logits are of classes.
+        words: the title of the sheet with all layers.
+        classes: whether the model's logits are of classes; else an npz file has no logits.
     """
     import numpy as np
 
@@ -101,7 +102,7 @@ def file_of(
     if kind == "npz":
         numbers = {"heat": heats[place], "heats": heats, "attention_cls": maps.cls_attention(trace)}
         numbers["logits"] = trace.logits if classes else trace.logits[:0]
-        np.savez(file, **{name: each.contiguous().numpy() for name, each in numbers.items()}, box=np.array(geometry.box))
+        np.savez(file, **{name: values.contiguous().numpy() for name, values in numbers.items()}, box=np.array(geometry.box))
     elif kind == "png":
         span = render.even_span(heats[place]) if signed else None
         render.overlay(photo.image, heats[place], geometry, look, span=span).save(file, "PNG", compress_level=1)
@@ -117,7 +118,7 @@ def file_of(
 
 
 def style_of(asked: dict[str, Any]) -> "OverlayStyle":
-    """How the map is drawn on the page. Raises: UserError for what can't be drawn."""
+    """The style in which the page draws the map. Raises: UserError for an invalid opacity or colour map."""
     from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
 
     opacity = asked.get("opacity", 0.6)
@@ -128,6 +129,6 @@ def style_of(asked: dict[str, Any]) -> "OverlayStyle":
 
 
 def weights_of(model: str, vit: "Vit", settings: Settings) -> dict[str, Any]:
-    """Where a reader's timm finds the weights of a model chosen by this name, as `snippet` takes it: a folder or a file of theirs."""
+    """The arguments of `snippet` that say where a reader's timm finds this model's weights: in a folder or a file of the reader."""
     checkpoint = settings.checkpoint.name if settings.checkpoint and model == settings.model else ""
     return {"bundle": model.startswith("local-dir:") or vit.name == DEMO_MODEL, "checkpoint": checkpoint}

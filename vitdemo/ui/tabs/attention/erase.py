@@ -1,4 +1,4 @@
-"""The erase test: does the answer fall when the map's hottest patches go, and faster than when any others do?"""
+"""The erase test: does the probability fall when the map's hottest patches are erased, and faster than in any other order?"""
 
 import threading
 from typing import TYPE_CHECKING
@@ -9,13 +9,16 @@ from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessio
 if TYPE_CHECKING:
     from vitdemo.attention.methods.faithfulness import Curve
 
-ERASE_STEPS = 14  # points after the first: 14 patches of 14×14 at a time
+ERASE_STEPS = 14  # points of a curve after the first: 14 of 14 × 14 patches are erased at a time
 SEED = 0
-MAX_CURVES = 8  # erase tests kept for a scene
+MAX_CURVES = 8  # erase tests kept per session
 
 
 def erase(sessions: AttentionSessions, asked: dict) -> dict:
-    """Begin an erase test of the map on show; one that is at work for this scene gives way. `erased` tells how far it is."""
+    """Start an erase test of the map on show, and stop the session's running test. `erased` reports the progress.
+
+    Raises: UserError for an unknown session or an invalid question.
+    """
     from vitdemo.attention.question import Question
 
     session = sessions.get(asked.get("scene"))
@@ -23,37 +26,40 @@ def erase(sessions: AttentionSessions, asked: dict) -> dict:
     with session.lock:
         if session.erasing:
             session.erasing.stopping.set()
-        state = session.erasing = session.curves.get(question) or EraseTest(question)
-        state.stopping.clear()
+        test = session.erasing = session.curves.get(question) or EraseTest(question)
+        test.stopping.clear()
         fresh = question not in session.curves
         if fresh:
-            session.curves[question] = state
+            session.curves[question] = test
             for old in list(session.curves)[:-MAX_CURVES]:
                 del session.curves[old]
     if fresh:
-        threading.Thread(target=_work, args=(sessions, session, state), name="erase", daemon=True).start()
+        threading.Thread(target=_work, args=(sessions, session, test), name="erase", daemon=True).start()
     return {}
 
 
 def erased(sessions: AttentionSessions, asked: dict) -> dict:
-    """How far the scene's erase test is: the curves so far, the orders in which patches go, and whether it is over."""
+    """The progress of the session's erase test: the curves so far, the orders in which patches are erased, and whether the test is over.
+
+    Raises: UserError for an unknown session.
+    """
     session = sessions.get(asked.get("scene"))
-    state = session.erasing
-    if asked.get("stop") and state:
-        state.stopping.set()
-    if state is None:
+    test = session.erasing
+    if asked.get("stop") and test:
+        test.stopping.set()
+    if test is None:
         return {"over": True, "curves": {}}
     return {
-        "over": state.over,
-        "error": state.error or None,
-        "target": state.target,
-        "order": state.order,
-        "random": state.random,
-        "curves": {name: _row(curve) for name, curve in list(state.curves.items())},
+        "over": test.over,
+        "error": test.error or None,
+        "target": test.target,
+        "order": test.order,
+        "random": test.random,
+        "curves": {name: _row(curve) for name, curve in list(test.curves.items())},
     }
 
 
-def _work(sessions: AttentionSessions, session: AttentionSession, state: EraseTest) -> None:
+def _work(sessions: AttentionSessions, session: AttentionSession, test: EraseTest) -> None:
     from dataclasses import replace
 
     from vitdemo.attention.methods.faithfulness import centre_prior, erase_curves, random_heat
@@ -62,23 +68,23 @@ def _work(sessions: AttentionSessions, session: AttentionSession, state: EraseTe
     try:
         vit = sessions.vit(session)
         trace = sessions.trace(session, vit)
-        state.target = check_target(vit, int(trace.logits.argmax()) if state.question.target is None else state.question.target)
-        heat = sessions.heats(session, vit, state.question)[state.question.place(trace)]
-        chance = random_heat(trace.grid, SEED)
-        state.order, state.random = (each.flatten().argsort(descending=True, stable=True).tolist() for each in (heat, chance))
-        named = {"map": heat, "random": chance, "centre": centre_prior(trace.grid)}
-        seen = replace(vit, preprocessing=session.preprocessing)  # grey is what this preprocessing makes of it
+        test.target = check_target(vit, int(trace.logits.argmax()) if test.question.target is None else test.question.target)
+        heat = sessions.heats(session, vit, test.question)[test.question.place(trace)]
+        random_scores = random_heat(trace.grid, SEED)
+        test.order, test.random = (scores.flatten().argsort(descending=True, stable=True).tolist() for scores in (heat, random_scores))
+        heats = {"map": heat, "random": random_scores, "centre": centre_prior(trace.grid)}
+        adapted = replace(vit, preprocessing=session.preprocessing)  # erased patches are grey, as this preprocessing encodes grey
         steps = min(ERASE_STEPS, heat.numel())
-        for name, curve in erase_curves(seen, sessions.store.engine, session.tensor, named, state.target, steps=steps):
-            state.curves[name] = curve
-            if state.stopping.is_set():
+        for name, curve in erase_curves(adapted, sessions.store.engine, session.tensor, heats, test.target, steps=steps):
+            test.curves[name] = curve
+            if test.stopping.is_set():
                 break
     except Exception as error:
-        state.error = user_message(error)
-    if len(state.curves) < 3:
+        test.error = user_message(error)
+    if len(test.curves) < 3:
         with session.lock:
-            session.curves.pop(state.question, None)
-    state.over = True
+            session.curves.pop(test.question, None)
+    test.over = True
 
 
 def _row(curve: "Curve") -> dict:

@@ -1,4 +1,4 @@
-"""From a photo to a Scene and what the page draws it from: one pass of the model, then numbers in a file."""
+"""Make a session from a photo, and the data that the page draws: one forward pass of the model, then numbers in a file."""
 
 import io
 from typing import TYPE_CHECKING, Any
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from vitdemo.core.photos.geometry import Geometry
     from vitdemo.core.photos.preprocessing import Preprocessing
 
-MAX_PIXELS = 1200  # pixels of the longer side of the photo on the page
-MAX_ASPECT = 3  # a photo this many times longer than wide is shown around its crop only
+MAX_PIXELS = 1200  # of the longer side of the photo on the page
+MAX_ASPECT = 3  # longer side ÷ shorter side; a photo above this is shown around its crop only
 TOP_CLASSES = 5
 
 
 def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit", upload: Upload, preprocessing: "Preprocessing") -> dict:
-    """Open the photo, run the model once, and lay everything down that the page needs to go on by itself.
+    """Open the photo, run the model once, and write the files that the page needs to draw on its own.
 
-    Returns: what the page's script is told. Raises: UserError for a bad file, or a model whose attention can't be read.
+    Returns: the object for the page's script. Raises: UserError for a bad file, or a model whose attention can't be read.
     """
     from vitdemo.attention.drawing.render import COLOURS, DIFFERENCE, lookup_table, unseen_note
     from vitdemo.core.inference.trace import check_room
     from vitdemo.core.photos.photo import open_photo
 
     store = sessions.store
-    check_room(vit, preprocessing.size, store.settings.trace_cache_mb)  # refuses before anything is decoded
+    check_room(vit, preprocessing.size, store.settings.trace_cache_mb)  # refuses before the photo is decoded
     photo = open_photo(upload.path, store.settings, name=upload.name)
     geometry = preprocessing.geometry(photo.image.size, vit.patch)
     session = AttentionSession(visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry, store.settings)
@@ -45,7 +45,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     part = (
         None if window == (0, 0, *photo.image.size) else "Here you see the crop and its surroundings; the downloads have the whole photo."
     )
-    told = {
+    state = {
         "state": "ready",
         "scene": session.id,
         "name": photo.name,
@@ -65,11 +65,13 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
         **_answers(store, vit, trace),
     }
     sessions.keep(session)
-    return told
+    return state
 
 
 def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
-    """What the page draws without asking again, by name: the CLS maps of all heads, rollout, what heads are like, and any patch's row."""
+    """What the page draws without further requests, by name: CLS maps of all heads, rollout, each head's entropy and mean
+    distance, and every patch's attention.
+    """
     from vitdemo.attention.methods import heads, maps
 
     return {
@@ -82,16 +84,17 @@ def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
 
 
 def head_numbers(trace: "Trace", head: int | str) -> dict[str, np.ndarray]:
-    """One head's attention in every layer, or all heads' as one, for the page to hover over: (L, N, N) levels, and each row's ends."""
+    """The attention of one head, or of all heads fused, for the page to hover over: (L, N, N) levels, and each row's minimum and scale."""
     from vitdemo.attention.methods.heads import head_levels
 
-    found = head_levels(trace, head)
-    return {"links": found.levels.numpy(), "low": found.low.numpy(), "scale": found.scale.numpy()}
+    attention = head_levels(trace, head)
+    return {"links": attention.levels.numpy(), "low": attention.low.numpy(), "scale": attention.scale.numpy()}
 
 
 def window_of(geometry: "Geometry") -> tuple[int, int, int, int]:
-    """The part of the photo that the page shows, left, top, right and bottom in pixels: all of it, or for a slender one the crop and as
-    much on either side.
+    """The part of the photo that the page shows: left, top, right and bottom in pixels.
+
+    The page shows the whole photo, or of a slender photo the crop and as much again on either side.
     """
     width, height = geometry.photo
     if max(width, height) <= MAX_ASPECT * min(width, height):
@@ -107,27 +110,27 @@ def window_of(geometry: "Geometry") -> tuple[int, int, int, int]:
 
 
 def placed(geometry: "Geometry", window: tuple[int, int, int, int]) -> dict[str, Any]:
-    """Where the crop and its patches lie on the part of the photo that the page shows: as in Geometry, from the window's corner."""
+    """The position of the crop and its patches on the shown part of the photo: as in Geometry, but from the window's corner."""
     scale = [resized / photo for resized, photo in zip(geometry.resized, geometry.photo, strict=True)]
     size = window[2] - window[0], window[3] - window[1]
     return {
-        "box": [edge - window[place % 2] for place, edge in enumerate(geometry.box)],
+        "box": [edge - window[index % 2] for index, edge in enumerate(geometry.box)],
         "grid": geometry.grid,
         "seen": geometry.seen,
         "photo": size,
-        "resized": [each * factor for each, factor in zip(size, scale, strict=True)],
+        "resized": [length * factor for length, factor in zip(size, scale, strict=True)],
         "offset": [offset - corner * factor for offset, corner, factor in zip(geometry.offset, window, scale, strict=False)],
         "patch": geometry.patch,
     }
 
 
 def class_row(vit: "Vit", index: int, probability: float) -> dict[str, Any]:
-    """A class as the page shows it."""
+    """One class as the page shows it."""
     return {"index": index, "name": vit.labels[index].name.split(",")[0], "probability": probability}
 
 
 def _answers(store: ModelStore, vit: "Vit", trace: "Trace") -> dict[str, Any]:
-    """The top classes, and the leading class after each layer; empty for a model without classes."""
+    """The top classes, and the top class after each layer (logit lens); empty for a model without classes."""
     from vitdemo.attention.methods.heads import logit_lens
 
     if not vit.labels:
@@ -141,7 +144,7 @@ def _answers(store: ModelStore, vit: "Vit", trace: "Trace") -> dict[str, Any]:
 
 
 def _separable(vit: "Vit") -> bool:
-    """Whether single heads can be switched off."""
+    """Whether single heads can be switched off: the model has classes, and timm's own attention in every block."""
     from timm.layers import Attention
 
     return bool(vit.labels) and all(type(getattr(block, "attn", None)) is Attention for block in vit.module.blocks)
@@ -149,7 +152,7 @@ def _separable(vit: "Vit") -> bool:
 
 def _shrunk(image: Image.Image) -> Image.Image:
     scale = min(1, MAX_PIXELS / max(image.size))
-    return image if scale == 1 else image.resize([max(1, round(each * scale)) for each in image.size], reducing_gap=2)
+    return image if scale == 1 else image.resize([max(1, round(side * scale)) for side in image.size], reducing_gap=2)
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -1,7 +1,7 @@
-"""One photo under one model in the Attention tab: what the page needs of it, in files that the page fetches, and what it may ask later.
+"""Sessions of the Attention tab: one photo under one model, with the files that the page fetches and the data for later requests.
 
-A Scene keeps no decoded photo and no attention: the trace lies in the byte-bounded cache and is made again if it has gone from there, and
-the upload is opened again for a download. So twenty photos take no more memory than three.
+A session keeps no decoded photo and no attention: the trace lies in a cache of limited bytes and is computed again after its eviction, and
+a download opens the upload again. So twenty photos take no more memory than three.
 """
 
 import secrets
@@ -32,9 +32,9 @@ if TYPE_CHECKING:  # the page opens without torch
     from vitdemo.core.photos.photo import Photo
     from vitdemo.core.photos.preprocessing import Preprocessing
 
-MAX_PER_VISITOR = 2  # scenes kept for a visitor: the one on show, and the one that it replaces
-MAX_SESSIONS = 200  # scenes kept in all
-MAX_CLASSES = 16  # classes whose relevance a scene keeps, a few kilobytes each
+MAX_PER_VISITOR = 2  # the session on show, and the session that it replaces
+MAX_SESSIONS = 200  # of all visitors together
+MAX_CLASSES = 16  # whose relevance a session keeps, a few kilobytes each
 
 
 @dataclass(eq=False)
@@ -42,12 +42,19 @@ class AttentionSession:
     """One photo under one model.
 
     Attributes:
-        model: the name that was chosen, from which the store gives the model again.
-        tensor: the model input, (3, height, width).
+        visitor: the Gradio session of the page.
+        model: the selected name, under which the store finds the model again.
+        upload: the photo's file.
         photo_id: sha256 of the photo's file.
-        relevance: class → (layers, rows, columns), the latest few.
-        curves: an erase test's question → its curves by name.
-        drawing: held while a file is made to take away.
+        tensor: the model input, (3, height, width).
+        preprocessing, geometry: how the photo became the tensor.
+        id: finds the session again; can't be guessed.
+        relevance: class → (layers, rows, columns), for the classes used last.
+        curves: question → its erase test.
+        erasing: the erase test that was requested last.
+        seen: seconds on the monotonic clock, of the last request.
+        lock: guards relevance, curves and erasing.
+        drawing: held while a file for download is made.
     """
 
     visitor: str
@@ -68,17 +75,27 @@ class AttentionSession:
 
     @property
     def folder(self) -> Path:
-        """Where its files lie: served by Gradio, and named by an id that can't be guessed."""
+        """The folder of the session's files: served by Gradio, and named by an id that can't be guessed."""
         return Path(get_upload_folder(), f"attention-{self.id}")
 
     def write(self, name: str, data: bytes) -> str:
-        """Write a file for the page. Returns its path. Raises: UserError where there is no room for it."""
+        """Write a file for the page. Returns: its path. Raises: UserError where there is no room for it."""
         return served_files.write(self.folder, name, data, self.settings)
 
 
 @dataclass(eq=False)
 class EraseTest:
-    """An erase test at work: its curves so far, and whether somebody asked for another one meanwhile."""
+    """One erase test, running or over.
+
+    Attributes:
+        question: the tested map.
+        curves: "map", "random" or "centre" → its curve, as far as computed.
+        order, random: the patches' indices, in the order in which the map and the random order erase them.
+        target: the class whose probability is measured.
+        error: the reason for a failure, for people.
+        over: whether the test has ended.
+        stopping: set to stop the test, because another test was requested.
+    """
 
     question: "Question"
     curves: "dict[str, Curve]" = field(default_factory=dict)
@@ -91,17 +108,17 @@ class EraseTest:
 
 
 class AttentionSessions:
-    """All scenes of all visitors, and the traces they stand on."""
+    """All visitors' sessions, and the cache of their traces."""
 
     def __init__(self, store: ModelStore):
         self.store = store
-        self._sessions: OrderedDict[str, AttentionSession] = OrderedDict()  # the longest unused first
+        self._sessions: OrderedDict[str, AttentionSession] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
         self._traces = None
 
     @property
     def traces(self):
-        """The TraceCache, made on first use."""
+        """The TraceCache, created on first use."""
         from vitdemo.core.inference.trace_cache import TraceCache
 
         with self._lock:
@@ -110,15 +127,15 @@ class AttentionSessions:
             return self._traces
 
     def keep(self, session: AttentionSession) -> None:
-        """Take a scene in; the visitor's older ones go."""
+        """Add a session, and evict the visitor's older sessions, then the least recently used of all."""
         with self._lock:
             self._sessions[session.id] = session
-            own = [each for each in self._sessions.values() if each.visitor == session.visitor]
-            gone = own[:-MAX_PER_VISITOR] + list(self._sessions.values())[: max(0, len(self._sessions) - MAX_SESSIONS)]
-            self._drop(gone)
+            own = [kept for kept in self._sessions.values() if kept.visitor == session.visitor]
+            evicted = own[:-MAX_PER_VISITOR] + list(self._sessions.values())[: max(0, len(self._sessions) - MAX_SESSIONS)]
+            self._drop(evicted)
 
     def get(self, id: object) -> AttentionSession:
-        """Raises: UserError where there is no such scene, or no more."""
+        """The session with this id, now marked as used. Raises: UserError where there is none, or none any more."""
         with self._lock:
             session = self._sessions.get(id) if isinstance(id, str) else None
             if session is None:
@@ -129,32 +146,32 @@ class AttentionSessions:
             return session
 
     def sweep(self) -> None:
-        """Drop what nobody has asked for as long as uploads are kept."""
+        """Drop sessions that nobody has requested for as long as uploads are kept."""
         oldest = time.monotonic() - 60 * self.store.settings.upload_minutes
         with self._lock:
-            self._drop([each for each in self._sessions.values() if each.seen < oldest])
+            self._drop([session for session in self._sessions.values() if session.seen < oldest])
 
     def leave(self, visitor: str) -> None:
-        """The visitor has gone, and their files with them."""
+        """Drop the sessions and files of a visitor who has left."""
         with self._lock:
-            self._drop([each for each in self._sessions.values() if each.visitor == visitor])
+            self._drop([session for session in self._sessions.values() if session.visitor == visitor])
 
     def vit(self, session: AttentionSession) -> "Vit":
-        """The scene's model, which may have to be loaded again. Raises: UserError where that fails."""
+        """The session's model, loaded again after its eviction. Raises: UserError where the model can't be loaded."""
         return self.store.get(session.model, session.visitor).result(timeout=60)
 
     def trace(self, session: AttentionSession, vit: "Vit") -> "Trace":
-        """The scene's trace, from the cache or made again."""
+        """The session's trace, from the cache or computed again."""
         return self.traces.get_input(session.photo_id, lambda: session.tensor, vit, self.store.engine, session.preprocessing)
 
     def photo(self, session: AttentionSession) -> "Photo":
-        """The upload, opened again at full size. Raises: UserError where it has gone."""
+        """Open the upload again at full size. Raises: UserError where the file was removed."""
         from vitdemo.core.photos.photo import open_photo
 
         return open_photo(session.upload.path, self.store.settings, name=session.upload.name)
 
     def relevance(self, session: AttentionSession, vit: "Vit", target: int) -> "torch.Tensor":
-        """(layers, rows, columns) for one class: a forward and a backward pass, once. Raises: UserError for a class that is not there."""
+        """(layers, rows, columns) for one class: a forward and a backward pass, cached. Raises: UserError for an unknown class."""
         from vitdemo.attention.methods.gradients import attention_gradient
         from vitdemo.attention.methods.maps import relevances
 
@@ -168,20 +185,20 @@ class AttentionSessions:
             return session.relevance[target]
 
     def heats(self, session: AttentionSession, vit: "Vit", question: "Question") -> "torch.Tensor":
-        """(layers, rows, columns): what the page shows for a question, at every layer. Raises: UserError as `question.heats`."""
+        """(layers, rows, columns): the map that the page shows for a question, at every layer. Raises: UserError as `question.heats`."""
         from vitdemo.attention import question as questions
 
         trace = self.trace(session, vit)
         if question.method == "relevance" and question.start_layer == 1:
             question.place(trace)
             target = int(trace.logits.argmax()) if question.target is None else question.target
-            found = self.relevance(session, vit, target)
-            return found if question.other is None else found - self.relevance(session, vit, question.other)
+            relevance = self.relevance(session, vit, target)
+            return relevance if question.other is None else relevance - self.relevance(session, vit, question.other)
         return questions.heats(question, trace, questions.gradient_of(vit, self.store.engine, session.tensor))
 
     def _drop(self, sessions: list[AttentionSession]) -> None:
-        for each in sessions:
-            if self._sessions.pop(each.id, None):
-                if each.erasing:
-                    each.erasing.stopping.set()
-                shutil.rmtree(each.folder, ignore_errors=True)
+        for session in sessions:
+            if self._sessions.pop(session.id, None):
+                if session.erasing:
+                    session.erasing.stopping.set()
+                shutil.rmtree(session.folder, ignore_errors=True)

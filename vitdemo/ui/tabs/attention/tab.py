@@ -1,7 +1,7 @@
 """The Attention tab: where the model looks in the current photo.
 
-The page draws and animates by itself from numbers sent once for each photo. Only another class's relevance, a single head's attention for
-the hover, an answer without some heads, the erase test and the downloads ask the server.
+The page draws and animates on its own, from numbers sent once per photo. It requests only another class's relevance, a single head's
+attention for the hover, the answer without some heads, the erase test and the downloads.
 """
 
 from collections.abc import AsyncIterator
@@ -23,10 +23,10 @@ from vitdemo.ui.tabs.attention import routes
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 from vitdemo.ui.templating import static_text
 
-TAB = "attention"  # of the tab
+TAB = "attention"  # id of the tab
 SCRIPTS = ("state", "draw", "stage", "controls", "classes", "wall", "erase", "take", "tour", "begin")
 MARKUP = ("stage", "wall", "erase", "tour")
-UNCHANGED = (gr.skip(),) * 2  # leaves the status line and the explorer as they are
+UNCHANGED = (gr.skip(),) * 2  # leaves the status line and the explorer unchanged
 EMPTY_STATE = {"state": "empty"}
 
 
@@ -53,7 +53,7 @@ def build(
         "fn": _respond(sessions, current.photo, latest, photo_queue),
         "inputs": [current.photo, header.picker, opened.active, *current.recipe],
         "outputs": [header.status, explorer],
-        "trigger_mode": "multiple",  # each request begins at once, and the ones before it give way
+        "trigger_mode": "multiple",  # each request begins at once, and supersedes earlier requests
         "concurrency_limit": None,
         **quiet,
     }
@@ -63,7 +63,7 @@ def build(
 
 
 def _give(event: gr.EventData) -> tuple:
-    """Make a file that the script uploaded the current photo, in every tab."""
+    """Set the current photo of all tabs to a file that the script uploaded."""
     path = event_payload(event).get("path")
     if not isinstance(path, str) or "\0" in path or not is_in_or_equal(path, get_upload_folder()):
         return gr.skip(), {"state": "error", "text": "Send the photo as an uploaded file."}
@@ -74,13 +74,14 @@ def _respond(sessions: AttentionSessions, component: gr.Image, latest: LatestReq
     store = sessions.store
 
     async def respond(request: gr.Request, payload: dict | None, name: str, active: str, *recipe: str) -> AsyncIterator[tuple]:
-        """Wait for the model, saying what for, then send what the page draws. Nothing is done for a tab that nobody looks at, nor twice.
+        """Wait for the model and show its progress, then send what the page draws.
 
-        Gradio sends the last thing yielded once more when a generator ends, so a request that gives way ends with nothing to show.
+        Nothing is computed for a tab that is not open, or for an answer that the page shows already. Gradio sends the last yielded value
+        once more when a generator ends, so a superseded request yields UNCHANGED at its end.
         """
-        asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
+        requested = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
         visitor = request.session_hash or ""
-        if active != TAB or latest.shows(visitor, asked):
+        if active != TAB or latest.shows(visitor, requested):
             yield UNCHANGED
             return
         newest = latest.take(visitor)
@@ -94,12 +95,12 @@ def _respond(sessions: AttentionSessions, component: gr.Image, latest: LatestReq
         if newest():
             try:
                 arguments = (sessions, component, visitor, payload, name, recipe)
-                answer = await photo_queue.take(lambda: _look(*arguments) if newest() else EMPTY_STATE, client_of(request)).result
+                answer = await photo_queue.take(lambda: _state_of(*arguments) if newest() else EMPTY_STATE, client_of(request)).result
             except UserError as error:
                 yield gr.skip(), {"state": "error", "text": user_message(error)}
                 return
             if newest() and answer["state"] != "error":
-                latest.answered(visitor, asked)
+                latest.answered(visitor, requested)
             yield (gr.skip(), answer) if newest() else UNCHANGED
         else:
             yield UNCHANGED
@@ -107,8 +108,10 @@ def _respond(sessions: AttentionSessions, component: gr.Image, latest: LatestReq
     return respond
 
 
-def _look(sessions: AttentionSessions, component: gr.Image, visitor: str, payload: dict | None, name: str, recipe: tuple[str, ...]) -> dict:
-    """What the page is told of the current photo, or what is wrong with it."""
+def _state_of(
+    sessions: AttentionSessions, component: gr.Image, visitor: str, payload: dict | None, name: str, recipe: tuple[str, ...]
+) -> dict:
+    """The explorer's new state for the current photo, or for an error."""
     try:
         vit = sessions.store.get(name, visitor).result(timeout=1)
         if (upload := upload_of(payload, component)) is None:

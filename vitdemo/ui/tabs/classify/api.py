@@ -1,4 +1,4 @@
-"""The named endpoints, for programs: the same answers as the page's, as JSON."""
+"""The endpoint `/classify` for programs: the page's answers as JSON."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from vitdemo.ui.sessions.model_loading import arrived
 from vitdemo.ui.sessions.photo_queue import PhotoQueue
 from vitdemo.ui.tabs.classify.sessions import ClassifyJobs
 
-POLL_SECONDS = 0.2  # seconds between two looks at a gallery at work
+POLL_SECONDS = 0.2  # between two polls of a running gallery
 
 
 def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> None:
@@ -39,8 +39,8 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
             if isinstance(top, bool) or not isinstance(top, int | float) or top != int(top) or not 1 <= top <= 1000:
                 raise UserError("top must be a whole number from 1 to 1000.")
             if photos:
-                uploads = [upload_of(each, gallery) for each in photos]
-                return await _gallery([each for each in uploads if each], model, int(top), client_of(request))
+                uploads = [upload_of(payload, gallery) for payload in photos]
+                return await _gallery([file for file in uploads if file], model, int(top), client_of(request))
             if (upload := upload_of(photo, component)) is None:
                 raise UserError("There is no photo: send one.")
             visitor = request.session_hash or ""
@@ -50,12 +50,12 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
             raise gr.Error(user_message(error), print_exception=False) from None
 
     def _one(upload, vit, top: int) -> dict:
-        from vitdemo.classify.photo import classify  # imports torch, which the model has brought by now
+        from vitdemo.classify.photo import classify  # imports torch, which the model has imported by now
         from vitdemo.core.photos.photo import open_photo
 
-        opened = open_photo(upload.path, store.settings, name=upload.name)
-        result = classify(opened.image, vit, store.engine, top=top)
-        return {"model": vit.name, "seconds": result.seconds, "predictions": [each.as_row() for each in result.predictions]}
+        photo = open_photo(upload.path, store.settings, name=upload.name)
+        result = classify(photo.image, vit, store.engine, top=top)
+        return {"model": vit.name, "seconds": result.seconds, "predictions": [prediction.as_row() for prediction in result.predictions]}
 
     async def _gallery(uploads, model: str, top: int, client: str) -> dict:
         from vitdemo.core.photos.gallery import uploaded_items
@@ -63,12 +63,12 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
         files = [(upload.name, upload.path) for upload in uploads]
         items = await asyncio.to_thread(
             uploaded_items, files, store.settings
-        )  # zips take their time, and other visitors are served by this thread
+        )  # unpacking zips is slow, and this thread serves other visitors
         job = jobs.start(items, store.allowed(model or None), "", client, top=max(top, 5), thumbnails=False)
         try:
-            while not jobs.get(job.id).over:  # asked for, since somebody waits for it
+            while not jobs.get(job.id).over:  # `get` marks the gallery as seen, because a client waits for it
                 await asyncio.sleep(POLL_SECONDS)
-        finally:  # a caller that has gone needs no answer, and nobody else can ask for it
+        finally:  # a client that has gone needs no answer, and no other client knows the id
             jobs.drop(job)
         if job.state != "done":
             raise UserError(job.error or LEAVING)
@@ -79,6 +79,6 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
 
 
 def _row(row) -> dict:
-    """As in the files, but for the name: gradio_client takes whatever has a `path` for a file to fetch."""
-    said = row.as_json()
-    return {"photo": said.pop("path")} | said
+    """A row as in the downloads, but with the key `photo`: gradio_client mistakes an object with a `path` for a file to fetch."""
+    fields = row.as_json()
+    return {"photo": fields.pop("path")} | fields

@@ -1,6 +1,6 @@
-"""Many photos at once: files, a folder or a zip in, a table out that can be sorted, filtered, opened and taken away.
+"""Classify many photos: files, a folder or a zip become a table that can be sorted, filtered, opened and downloaded.
 
-The page's script asks for new rows while the gallery runs, and draws the table.
+The page's script polls for new rows while the gallery runs, and draws the table.
 """
 
 import base64
@@ -13,8 +13,8 @@ from vitdemo.ui.sessions.gallery_job import FINAL_STATES
 from vitdemo.ui.tabs.classify.sessions import ClassifyJob, ClassifyJobs
 from vitdemo.ui.templating import data_uri, html, percent, static_text
 
-ROWS_PER_POLL = 400  # rows sent at a time
-MAX_PIXELS = 480  # pixels of an opened photo's longer side
+ROWS_PER_POLL = 400  # at most, in one answer
+MAX_PIXELS = 480  # of the longer side of an opened photo
 
 
 def build(store: ModelStore, header: ModelPicker, jobs: ClassifyJobs) -> None:
@@ -34,12 +34,12 @@ def build(store: ModelStore, header: ModelPicker, jobs: ClassifyJobs) -> None:
 
 
 def _poll(jobs: ClassifyJobs):
-    def poll(asked: dict) -> dict:
-        """How far a gallery is, and its rows from number `start` on."""
-        job = jobs.get(asked.get("run"))
-        state = job.state  # before the rows are counted, so that none is missed at the end
+    def poll(payload: dict) -> dict:
+        """A gallery's progress, and its rows from number `start` on."""
+        job = jobs.get(payload.get("run"))
+        state = job.state  # read before the rows are counted, so that no row is missed at the end
         over = state in FINAL_STATES
-        start = asked.get("start") if isinstance(asked.get("start"), int) else 0
+        start = payload.get("start") if isinstance(payload.get("start"), int) else 0
         rows = job.rows[max(0, start) : max(0, start) + ROWS_PER_POLL]
         done = max(0, start) + len(rows)
         return {
@@ -75,7 +75,7 @@ def _row(row, job: ClassifyJob) -> dict:
 
 
 def _scores(job: ClassifyJob) -> str | None:
-    """Accuracy and confusion as HTML."""
+    """Accuracy and confusion matrix as HTML; None for a gallery without scores."""
     if job.scores is None:
         return None
     from vitdemo.core.models.labels import normalise_name
@@ -85,20 +85,20 @@ def _scores(job: ClassifyJob) -> str | None:
 
 
 def _stop(jobs: ClassifyJobs):
-    def stop(asked: dict) -> dict:
-        """Keep what is done and do no more."""
-        jobs.get(asked.get("run")).stopping.set()
+    def stop(payload: dict) -> dict:
+        """Stop a gallery; its finished rows stay."""
+        jobs.get(payload.get("run")).stopping.set()
         return {}
 
     return stop
 
 
 def _detail(jobs: ClassifyJobs):
-    def detail(asked: dict) -> dict:
-        """One photo at a readable size with all its classes, as HTML."""
+    def detail(payload: dict) -> dict:
+        """One photo at a readable size with its top classes, as HTML."""
         from vitdemo.core.photos.photo import decode
 
-        job, index = jobs.get(asked.get("run")), asked.get("index")
+        job, index = jobs.get(payload.get("run")), payload.get("index")
         if not isinstance(index, int) or not 0 <= index < len(job.rows) or job.rows[index].error:
             raise UserError("There is no such photo in this gallery.")
         row, item, settings = job.rows[index], job.items[index], jobs.settings
@@ -120,11 +120,11 @@ def _detail(jobs: ClassifyJobs):
 
 
 def _download(jobs: ClassifyJobs):
-    def download(asked: dict) -> dict:
-        """The path of a file with the predictions of all rows, for Gradio to serve."""
+    def download(payload: dict) -> dict:
+        """Write the predictions of all rows to a file that Gradio serves. Returns: its path."""
         from vitdemo.classify.files import WRITERS, write_rows
 
-        job, kind = jobs.get(asked.get("run")), asked.get("kind")
+        job, kind = jobs.get(payload.get("run")), payload.get("kind")
         if f".{kind}" not in WRITERS or not job.titled:
             raise UserError("There is nothing to download here yet.")
         path = job.folder / f"predictions.{kind}"

@@ -1,4 +1,4 @@
-"""What the model sees of a photo, drawn: the photo with its crop and patch grid, and the input as it arrives."""
+"""Draw what the model sees of a photo: the photo with its crop and patch grid, and the model input as an image."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,18 @@ from vitdemo.core.photos.geometry import Geometry
 from vitdemo.core.photos.preprocessing import Preprocessing
 from vitdemo.ui.templating import data_uri
 
-MAX_PIXELS = 1000  # pixels of the preview's longer side
-MAX_ASPECT = 5  # a photo this many times longer than wide is shown around its crop only
+MAX_PIXELS = 1000  # of the preview's longer side
+MAX_ASPECT = 5  # longer side ÷ shorter side; a photo above this is shown around its crop only
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with the place it takes on the photo, in pixels of the photo."""
+    """An image and its position on the photo.
+
+    Attributes:
+        uri: the image as a data: URI.
+        left, top, width, height: in pixels of the photo.
+    """
 
     uri: str
     left: float
@@ -27,7 +32,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class View:
-    """What the template needs. `window` is the part of the photo's plane that is shown: left, top, width, height in pixels of the photo."""
+    """What the template needs.
+
+    Attributes:
+        preview: the photo, or the part of it that is shown.
+        window: the shown part of the photo's plane: left, top, width, height in pixels of the photo.
+        geometry: the resize and crop.
+        arrived: the model input as a data: URI.
+        part: whether only a part of the photo is shown.
+    """
 
     preview: Picture
     window: tuple[float, float, float, float]
@@ -37,17 +50,19 @@ class View:
 
     @property
     def outline(self) -> str:
+        """The crop's outline as an SVG path."""
         left, top, right, bottom = self.geometry.box
         return f"M{left:.4f} {top:.4f}H{right:.4f}V{bottom:.4f}H{left:.4f}Z"
 
     @property
     def outside(self) -> str:
+        """The window without the crop, as an SVG path."""
         left, top, width, height = self.window
         return f"M{left:.4f} {top:.4f}h{width:.4f}v{height:.4f}h{-width:.4f}Z{self.outline}"
 
     @property
     def lines(self) -> str:
-        """The inner lines of the patch grid."""
+        """The inner lines of the patch grid as an SVG path."""
         rows, columns = self.geometry.grid
         left, top, right, bottom = self.geometry.box
         across = "".join(f"M{left:.4f} {top + (bottom - top) * row / rows:.4f}H{right:.4f}" for row in range(1, rows))
@@ -59,28 +74,28 @@ def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessi
     """Everything the page shows of one photo and its model input.
 
     Args:
-        tensor: what the model received, (3, height, width). It is drawn with the model's own statistics, so that numbers made with other
-            ones look as wrong as they are.
+        tensor: the model input, (3, height, width). It is drawn with the model's own mean and std, so that an input made with other
+            statistics looks as wrong as it is.
     """
     geometry = preprocessing.geometry(photo.size, vit.patch)
     left, top, right, bottom = geometry.box
     part = max(photo.size) > MAX_ASPECT * min(photo.size)
     reach = max(right - left, bottom - top) / 2 if part else max(photo.size)
-    seen = (  # the photo's pixels that are shown
+    shown = (  # the shown part of the photo: left, top, right, bottom
         max(0, int(left - reach)) if part else 0,
         max(0, int(top - reach)) if part else 0,
         min(photo.width, int(right + reach) + 1) if part else photo.width,
         min(photo.height, int(bottom + reach) + 1) if part else photo.height,
     )
-    window = (min(left, seen[0]), min(top, seen[1]), max(right, seen[2]), max(bottom, seen[3]))
-    width, height = seen[2] - seen[0], seen[3] - seen[1]
+    window = (min(left, shown[0]), min(top, shown[1]), max(right, shown[2]), max(bottom, shown[3]))
+    width, height = shown[2] - shown[0], shown[3] - shown[1]
     shrink = min(1, MAX_PIXELS / max(width, height))
-    preview = photo.resize((max(1, round(width * shrink)), max(1, round(height * shrink))), box=seen, reducing_gap=2)
+    preview = photo.resize((max(1, round(width * shrink)), max(1, round(height * shrink))), box=shown, reducing_gap=2)
     own = vit.preprocessing
     mean, std = torch.tensor(own.mean).view(3, 1, 1), torch.tensor(own.std).view(3, 1, 1)
     arrived = ((tensor * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()  # (height, width, 3)
     return View(
-        preview=Picture(data_uri(preview, "JPEG"), seen[0], seen[1], width, height),
+        preview=Picture(data_uri(preview, "JPEG"), shown[0], shown[1], width, height),
         window=(window[0], window[1], window[2] - window[0], window[3] - window[1]),
         geometry=geometry,
         arrived=data_uri(Image.fromarray(arrived), "PNG"),

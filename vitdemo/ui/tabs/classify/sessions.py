@@ -1,4 +1,4 @@
-"""Galleries being classified."""
+"""Classification jobs of galleries."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class ClassifyJob(GalleryJob):
-    """One gallery on its way through the model. `rows` only grows, and holds what is done, whatever became of the rest.
+    """One gallery on its way through the model.
 
     Attributes:
-        top: classes kept of each photo.
-        thumbnails: whether its rows get them.
-        named: what its model's classes may be called by a folder.
+        top: classes kept per photo.
+        thumbnails: whether rows get a thumbnail.
+        rows: the finished photos. The list only grows, and stays when the job stops or fails.
+        named: normalised folder name → indices of the model's classes with this name.
+        scores: accuracy and confusion matrix, once the job has ended; None without folders that name classes.
     """
 
     top: int
@@ -31,10 +33,11 @@ class ClassifyJob(GalleryJob):
 
     @property
     def done(self) -> int:
+        """Number of finished photos."""
         return len(self.rows)
 
     def right(self, row: "PredictionRow") -> bool | None:
-        """Whether the first class is the one that the photo's folder names; None where it names none."""
+        """Whether the top class is one that the photo's folder names; None where the folder names no class."""
         from vitdemo.core.models.labels import normalise_name
 
         meant = self.named.get(normalise_name(row.folder))
@@ -42,14 +45,14 @@ class ClassifyJob(GalleryJob):
 
 
 class ClassifyJobs(GalleryJobs[ClassifyJob]):
-    """All galleries of all visitors."""
+    """All visitors' classification jobs."""
 
     row_bytes = 3_000
 
     def start(
         self, items: list["Item"], model: str, visitor: str, client: str = "", *, top: int = 5, thumbnails: bool = True
     ) -> ClassifyJob:
-        """Begin with a gallery, or queue it up. Raises: UserError where too many wait already."""
+        """Start a gallery's job or queue it. Raises: UserError where the queue is full, or the memory for results."""
         return self._begin(ClassifyJob(items, model, visitor, self.settings, top, thumbnails, client=client))
 
     def _process(self, job: ClassifyJob, vit: "Vit") -> None:

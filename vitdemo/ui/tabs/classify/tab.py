@@ -1,4 +1,4 @@
-"""One photo in the Classify tab: its top classes, and what the model saw of it."""
+"""One photo in the Classify tab: its top classes, and what the model saw of the photo."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,10 +20,10 @@ from vitdemo.ui.sessions.latest_request import LatestRequest
 from vitdemo.ui.sessions.photo_queue import PhotoQueue
 from vitdemo.ui.templating import html, panel, percent, static_text
 
-MAX_CLASSES = 20  # classes kept of each answer, so that the slider needs no second pass
-BUSY_SECONDS = 0.4  # seconds before the page says that it is at work, and between two looks at the line
-TAB = "classify"  # of the tab
-UNCHANGED = (gr.skip(),) * 6  # leaves the status line, the answer, the view, the recipe's note, the sizes and what is kept as they are
+MAX_CLASSES = 20  # kept with each answer, so that the slider needs no second forward pass
+BUSY_SECONDS = 0.4  # before the page shows that it is busy, and between two polls of the queue
+TAB = "classify"  # id of the tab
+UNCHANGED = (gr.skip(),) * 6  # keeps the status line, the answer, the view, the preprocessing note, the sizes and the kept answer
 EMPTY_ANSWER = "Drop a photo, paste one, take one with the camera or pick a file. The model's likeliest classes appear here."
 EMPTY_VIEW = "Here you will see which part of the photo reaches the model, and the patches it is cut into."
 
@@ -31,7 +31,7 @@ EMPTY_VIEW = "Here you will see which part of the photo reaches the model, and t
 def build(
     page: gr.Blocks, store: ModelStore, header: ModelPicker, latest: LatestRequest, photo_queue: PhotoQueue, opened: ActiveTab
 ) -> CurrentPhoto:
-    """Lay out one photo's half of the tab and wire it."""
+    """Lay out the panel for one photo and wire it. Returns: the photo, for the other tabs."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
             photo = gr.Image(
@@ -53,13 +53,13 @@ def build(
     recipe = preprocessing_panel.build()
     kept = gr.State(None)  # the last answer, for the slider
 
-    # The handlers take raw values: the photo is opened by core.photos alone, and an empty number box is no fault.
+    # The handlers take raw values: only core.photos opens the photo, and an empty number box is no error.
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     respond = {
         "fn": _respond(store, photo, latest, photo_queue),
         "inputs": [photo, header.picker, top, opened.active, *recipe.controls],
         "outputs": [header.status, answer, view, recipe.about, recipe.size, kept],
-        "trigger_mode": "multiple",  # each request begins at once, and the ones before it give way
+        "trigger_mode": "multiple",  # each request begins at once, and supersedes earlier requests
         "concurrency_limit": None,
         **quiet,
     }
@@ -73,14 +73,14 @@ def build(
 
 def _respond(store: ModelStore, component: gr.Image, latest: LatestRequest, photo_queue: PhotoQueue):
     async def respond(request: gr.Request, payload: dict | None, name: str, top: Any, active: str, *recipe: str) -> AsyncIterator[tuple]:
-        """Wait for the model, saying what for, then answer for the current photo. Waiting holds no thread.
+        """Wait for the model and show its progress, then answer for the current photo. Waiting holds no thread.
 
-        Nothing is done for a tab that nobody looks at, nor twice. Gradio sends the last thing yielded once more when a generator ends, so a
-        request that gives way ends with nothing to show.
+        Nothing is computed for a tab that is not open, or for an answer that the page shows already. Gradio sends the last yielded value
+        once more when a generator ends, so a superseded request yields UNCHANGED at its end.
         """
-        asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
+        requested = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
         visitor = request.session_hash or ""
-        if active != TAB or latest.shows(visitor, asked):
+        if active != TAB or latest.shows(visitor, requested):
             yield UNCHANGED
             return
         newest = latest.take(visitor)
@@ -92,29 +92,29 @@ def _respond(store: ModelStore, component: gr.Image, latest: LatestRequest, phot
         if newest():
             arguments = (store, component, visitor, payload, name, top, recipe)
             try:
-                place = photo_queue.take(lambda: _look(*arguments) if newest() else UNCHANGED[1:], client_of(request))
-                said = ""
-                while not (await asyncio.wait([place.result], timeout=BUSY_SECONDS))[0]:
-                    if newest() and place.words != said:
-                        said = place.words
-                        yield gr.skip(), _message(said, "busy"), *UNCHANGED[2:]
-                looked = await place.result
+                ticket = photo_queue.take(lambda: _outputs(*arguments) if newest() else UNCHANGED[1:], client_of(request))
+                shown = ""
+                while not (await asyncio.wait([ticket.result], timeout=BUSY_SECONDS))[0]:
+                    if newest() and ticket.words != shown:
+                        shown = ticket.words
+                        yield gr.skip(), _message(shown, "busy"), *UNCHANGED[2:]
+                outputs = await ticket.result
             except UserError as error:
                 yield gr.skip(), _message(user_message(error), "error"), *UNCHANGED[2:]
                 return
-            if newest() and looked[-1]:
-                latest.answered(visitor, asked)
-            yield (gr.skip(), *looked) if newest() else UNCHANGED
+            if newest() and outputs[-1]:
+                latest.answered(visitor, requested)
+            yield (gr.skip(), *outputs) if newest() else UNCHANGED
         else:
             yield UNCHANGED
 
     return respond
 
 
-def _look(
+def _outputs(
     store: ModelStore, component: gr.Image, visitor: str, payload: dict | None, name: str, top: Any, recipe: tuple[str, ...]
 ) -> tuple:
-    """The answer, the view, the note on preprocessing, the image sizes on offer and what the slider needs; each says what it can."""
+    """The answer, view, preprocessing note, image sizes on offer and answer to keep. After an error, the parts before it are returned."""
     view, about, size = _message(EMPTY_VIEW, "small"), gr.skip(), gr.skip()
     try:
         vit = store.get(name, visitor).result(timeout=1)
@@ -148,7 +148,7 @@ def _look(
 
 
 def _show(kept: dict | None, top: Any) -> str:
-    """The answer's first `top` classes as HTML. The number box may hold anything, or nothing: then the answer stays."""
+    """The answer's first `top` classes as HTML. The answer stays unchanged where the number box holds no number."""
     if kept is None or isinstance(top, bool) or not isinstance(top, int | float):
         return gr.skip()
     count = max(1, min(MAX_CLASSES, int(top)))

@@ -1,4 +1,4 @@
-"""From the map to the Fine-tune tab: chosen photos of a gallery become a class to learn."""
+"""Add as class: send selected photos of a gallery from the map to the Fine-tune tab."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,16 @@ from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions, ReplacesSession
 
 
 def function(jobs: EmbeddingJobs, finetune_sessions: FinetuneSessions) -> Callable[[dict], dict]:
-    """For `giving.build`: what the script may call."""
+    """The server function that the page's script may call, for `gallery_upload.build`."""
 
-    def teach(asked: dict) -> dict:
-        """Send photos as a class. Answers the lesson that they are in, and its classes by now; or what would be lost, to be asked again."""
-        job, ids = jobs.get(asked.get("run")), asked.get("ids")
+    def teach(payload: dict) -> dict:
+        """Add photos as a class. Returns: the fine-tuning session's id and number of classes; or a warning about what would be replaced."""
+        job, ids = jobs.get(payload.get("run")), payload.get("ids")
         if not isinstance(ids, list) or not ids:
             raise UserError("No photos are chosen: draw a lasso or a box around some.")
         items = [job.row(number)[1] for number in ids]
         try:
-            session = finetune_sessions.teach(asked.get("lesson"), asked.get("label"), items, anew=asked.get("anew") is True)
+            session = finetune_sessions.teach(payload.get("lesson"), payload.get("label"), items, anew=payload.get("anew") is True)
         except ReplacesSession as warning:
             return {"warning": str(warning)}
         return {"lesson": session.id, "classes": len(session.classes)}

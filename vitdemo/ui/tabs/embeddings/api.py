@@ -1,4 +1,4 @@
-"""The endpoint `/embed`: the tab's vectors, maps and files for programs."""
+"""The named endpoint `/embed`: the tab's vectors, maps and files for programs."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from vitdemo.ui.tabs.embeddings.maps import FinishedMap
 from vitdemo.ui.tabs.embeddings.page_data import key_of, photo_rows
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJob, EmbeddingJobs
 
-POLL_SECONDS = 0.2  # seconds between two looks at a gallery at work
+POLL_SECONDS = 0.2  # between two polls of a running gallery
 
 
 def build(store: ModelStore, jobs: EmbeddingJobs) -> None:
@@ -48,23 +48,23 @@ def build(store: ModelStore, jobs: EmbeddingJobs) -> None:
         file: str,
         request: gr.Request,
     ) -> tuple[dict, str | None]:
-        """Photos as vectors, and the map of them.
+        """Embed photos as vectors, and draw their map.
 
-        `photos` is a list of photos and zips; `model` a name from the catalogue, empty for the server's own; `layer` a number from 1, or
-        final; `pool` cls or mean; `dimensions` (2 or 3), `neighbours`, `min_dist`, `metric` (cosine, euclidean or correlation) and `seed`
-        are the map's. Answers {model, layer, pool, trust, clusters, rows: [{photo, label, prediction, probability, position, cluster} or
-        {photo, error}, …]}, sorted by name; cluster −1 is none. `file` asks for one as well: npz, csv, parquet or html (the map as a page).
-        The first call may wait for the model to load.
+        `photos` is a list of photos and zips; `model` a name from the catalogue, empty for the server's own model; `layer` a number from
+        1, or final; `pool` cls or mean. `dimensions` (2 or 3), `neighbours`, `min_dist`, `metric` (cosine, euclidean or correlation) and
+        `seed` are options of the map. Returns {model, layer, pool, trust, clusters, rows: [{photo, label, prediction, probability,
+        position, cluster} or {photo, error}, …]}, sorted by name; cluster −1 means unclustered. `file` requests a file as well: npz, csv,
+        parquet or html (the map as a page). The first call may wait for the model to load.
         """
         try:
             if file and str(file) not in KINDS:
                 raise UserError(f"file must be {', '.join(KINDS)}, or empty.")
-            uploads = [upload for each in photos or [] if (upload := upload_of(each, gallery))]
+            uploads = [upload for photo in photos or [] if (upload := upload_of(photo, gallery))]
             if not uploads:
                 raise UserError("There are no photos: send some.")
-            asked = {"layer": int(layer) if layer.isdecimal() else layer, "pool": pool, "dimensions": dimensions}
-            asked |= {"neighbours": neighbours, "min_dist": min_dist, "metric": metric, "seed": seed}
-            return await _embed(store, jobs, uploads, model, asked, file, client_of(request))
+            options = {"layer": int(layer) if layer.isdecimal() else layer, "pool": pool, "dimensions": dimensions}
+            options |= {"neighbours": neighbours, "min_dist": min_dist, "metric": metric, "seed": seed}
+            return await _embed(store, jobs, uploads, model, options, file, client_of(request))
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
 
@@ -72,36 +72,37 @@ def build(store: ModelStore, jobs: EmbeddingJobs) -> None:
 
 
 async def _embed(
-    store: ModelStore, jobs: EmbeddingJobs, uploads: list, model: str, asked: dict, file: str, client: str
+    store: ModelStore, jobs: EmbeddingJobs, uploads: list, model: str, options: dict, file: str, client: str
 ) -> tuple[dict, str | None]:
-    """Run a gallery to its map, and forget it."""
+    """Embed a gallery, draw its map, and drop the gallery. Returns: the answer, and the path of the requested file."""
     from vitdemo.core.photos.gallery import uploaded_items
 
     files = [(upload.name, upload.path) for upload in uploads]
     items = await asyncio.to_thread(uploaded_items, files, store.settings, command="embed")
     job = jobs.start(items, store.allowed(model or None), "", client, ahead=file == "html")
-    taken = None
+    file_path = None
     try:
-        while not jobs.get(job.id).over:  # asked for, since somebody waits for it
+        while not jobs.get(job.id).over:  # `get` marks the gallery as still wanted
             await asyncio.sleep(POLL_SECONDS)
         if job.state != "done":
             raise UserError(job.error or LEAVING)
-        maps, key = job.mapped(), key_of(job, asked)
-        while not isinstance(drawn := maps.ask(key), FinishedMap):
-            if isinstance(drawn, str):
-                raise UserError(drawn)
+        maps, key = job.mapped(), key_of(job, options)
+        while not isinstance(map_or_progress := maps.ask(key), FinishedMap):
+            if isinstance(map_or_progress, str):
+                raise UserError(map_or_progress)
             await asyncio.sleep(POLL_SECONDS)
-        answer = await asyncio.to_thread(_answer, job, drawn)
+        answer = await asyncio.to_thread(_answer, job, map_or_progress)
         if file:
-            taken = (await asyncio.to_thread(download, jobs, job, key, file))["path"]
-        return answer, taken
-    finally:  # nobody else can ask for it; a file is the caller's until uploads are swept
-        jobs.drop(job, keep_files=taken is not None)
+            file_path = (await asyncio.to_thread(download, jobs, job, key, file))["path"]
+        return answer, file_path
+    finally:  # no other client knows the gallery; the file stays for the caller until uploads are swept
+        jobs.drop(job, keep_files=file_path is not None)
 
 
 def _answer(job: EmbeddingJob, drawn: FinishedMap) -> dict:
+    """The answer as JSON: the map's data, and one row per file."""
     atlas, key = drawn.atlas, drawn.key
-    good = {
+    rows_by_number = {
         row["id"]: {
             "photo": row["name"],
             "label": row["folder"],
@@ -112,6 +113,6 @@ def _answer(job: EmbeddingJob, drawn: FinishedMap) -> dict:
         }
         for row, position, cluster in zip(photo_rows(job), atlas.positions.tolist(), atlas.clusters.tolist(), strict=True)
     }
-    rows = [good.get(number, {"photo": row.path, "error": row.error}) for number, row in enumerate(job.embedding.rows)]
-    told = {"model": job.embedding.model, "layer": key.layer, "pool": key.pool, "trust": atlas.trust, "clusters": drawn.names}
-    return told | {"rows": rows}
+    rows = [rows_by_number.get(number, {"photo": row.path, "error": row.error}) for number, row in enumerate(job.embedding.rows)]
+    answer = {"model": job.embedding.model, "layer": key.layer, "pool": key.pool, "trust": atlas.trust, "clusters": drawn.names}
+    return answer | {"rows": rows}

@@ -1,4 +1,4 @@
-"""What the Embeddings tab gives to take away: vectors with their map as NPZ, CSV or Parquet, and the map as a page that opens anywhere."""
+"""Downloads of the Embeddings tab: vectors with their map as NPZ, CSV or Parquet, and the map as a self-contained HTML page."""
 
 import base64
 import json
@@ -15,14 +15,17 @@ from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJob, EmbeddingJobs
 from vitdemo.ui.templating import html, static_text
 
 KINDS = ("npz", "csv", "parquet", "html")
-NEAREST = 10  # neighbours named of each photo
+NEAREST = 10  # neighbours per photo in the files
 SCRIPTS = ("camera", "thumbnails", "colours", "pixels", "paint", "map", "pointer", "panel", "layers", "page")
 
 
 def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids: Any = None) -> dict:
-    """A file of one of KINDS, of all photos, or of those with some numbers in the gallery. Returns: {path, name}.
+    """Write a download of one of KINDS. Returns: {path, name}.
 
-    Raises: UserError for another kind, no such photos, or a map that is not finished.
+    Args:
+        ids: the numbers of the selected photos in the gallery; None for all photos.
+
+    Raises: UserError for an unknown kind, a selection without photos, or a map that is not finished.
     """
     if kind not in KINDS:
         raise UserError(f"There is no such download: choose {', '.join(KINDS)}.")
@@ -46,17 +49,17 @@ def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: 
 
     key, atlas = drawn.key, drawn.atlas
     vectors = job.embedding.vectors(key.layer, key.pool)[: len(maps.rows)]
-    near, _ = nearest(vectors, NEAREST)
+    neighbours, _ = nearest(vectors, NEAREST)
     rows = job.embedding.rows
     places = np.arange(len(maps.rows))
     if ids is not None:
         numbers = [number for number, row in enumerate(rows) if row.at is not None]
-        if not isinstance(ids, list) or not (chosen := set(ids) & set(numbers)):
+        if not isinstance(ids, list) or not (selected := set(ids) & set(numbers)):
             raise UserError("No photos are chosen: draw a lasso or a box around some.")
-        places = np.array([place for place, number in enumerate(numbers) if number in chosen])
-        rows = [rows[number] for number in numbers if number in chosen]
-    names = [[maps.rows[other].path for other in near[place]] for place in places]
-    part = replace(atlas, positions=atlas.positions[places], clusters=atlas.clusters[places], membership=atlas.membership[places])
+        places = np.array([place for place, number in enumerate(numbers) if number in selected])
+        rows = [rows[number] for number in numbers if number in selected]
+    names = [[maps.rows[other].path for other in neighbours[place]] for place in places]
+    selected_atlas = replace(atlas, positions=atlas.positions[places], clusters=atlas.clusters[places], membership=atlas.membership[places])
     write_vectors(
         path,
         rows,
@@ -64,27 +67,27 @@ def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: 
         model=job.embedding.model,
         layer=key.layer,
         pooling=key.pool,
-        mapped=Mapped(part, drawn.names, names),
+        mapped=Mapped(selected_atlas, drawn.names, names),
     )
 
 
 def page(model: str, job: EmbeddingJob, drawn: FinishedMap) -> str:
-    """The map as one HTML page that needs nothing else: this app's own script, the numbers of all layers that are drawn, and the photos."""
+    """The map as one self-contained HTML page, with the app's own script, the finished maps of all layers, and the thumbnails."""
     layers = job.maps.drawn(drawn.key.pool, drawn.key.options)
     thumbnails, sections = pack(thumbnail_numbers(job.maps.rows))
-    told = {
+    page_content = {
         "model": model,
         "pool": drawn.key.pool,
         "layer": drawn.key.layer,
         "rows": photo_rows(job),
         "thumbnails": {"data": base64.b64encode(thumbnails).decode(), "sections": sections},
-        "maps": [_embedded(each, map_numbers(each)) for each in layers],
+        "maps": [_embedded(layer_map, map_numbers(layer_map)) for layer_map in layers],
     }
-    return page_of(f"{len(job.maps.rows):,} photos as {model} sees them", told)
+    return page_of(f"{len(job.maps.rows):,} photos as {model} sees them", page_content)
 
 
 def page_of(title: str, told: dict) -> str:
-    """The page that static/photo_map/page.js makes of what it is told."""
+    """The HTML page that static/photo_map/page.js fills with `told`, the data of the page as JSON."""
     return html(
         "photo_map/page",
         title=title,
@@ -96,6 +99,7 @@ def page_of(title: str, told: dict) -> str:
 
 
 def _embedded(drawn: FinishedMap, numbers: dict[str, np.ndarray]) -> dict:
+    """One layer's map as JSON, with its numbers in base64."""
     data, sections = pack(numbers)
     options = drawn.key.options
     return {
@@ -109,8 +113,8 @@ def _embedded(drawn: FinishedMap, numbers: dict[str, np.ndarray]) -> dict:
 
 
 def as_script(value: Any) -> str:
-    """JSON that can stand inside a <script>: nothing in it ends the element or begins a comment, whatever names it holds."""
+    """JSON that is safe inside a <script>: no file name in it can end the element or begin a comment."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for each in "<>&\u2028\u2029":
-        text = text.replace(each, f"\\u{ord(each):04x}")
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
     return text

@@ -1,6 +1,6 @@
-"""Maps of large collections: made a page of their own for the command line, and opened in the Embeddings tab where the operator keeps some.
+"""Pages with maps of large collections: made by the command line, and opened in the Embeddings tab if the operator keeps some.
 
-A visitor chooses such a page from the list of those in the operator's folder, by its number: no path comes from the browser.
+A visitor selects a page by its number in the list of the operator's folder, so that no path comes from the browser.
 """
 
 import base64
@@ -22,26 +22,26 @@ from vitdemo.embeddings.maps.nearest import outliers
 from vitdemo.ui.packing import pack
 from vitdemo.ui.tabs.embeddings.downloads import page_of
 
-MAX_POINTS = 200_000  # points of a page
-PICTURE_PIXELS = 64  # pixels a side
-MAX_PAGE_BYTES = 200 << 20  # bytes of a page that the tab opens
+MAX_POINTS = 200_000  # points on a page
+PICTURE_PIXELS = 64  # side of a small picture
+MAX_PAGE_BYTES = 200 << 20  # largest page that the tab opens
 
 
 def page(drawn: LargeMap, pictures: int, settings: Settings) -> str:
-    """The map as one HTML page that needs nothing else.
+    """The map as one self-contained HTML page.
 
     Args:
-        pictures: how many photos, spread evenly, have a small picture in it; those that can't be read any more have none.
+        pictures: number of small pictures in the page, of evenly spaced photos; a photo that can't be read any more has none.
     """
     collection, atlas = drawn.collection, drawn.drawn.atlas
     count = len(collection.paths)
     shown = np.sort(np.random.default_rng(atlas.options.seed).permutation(count)[:MAX_POINTS])
     with_picture = set(shown[np.linspace(0, len(shown) - 1, min(pictures, len(shown))).round().astype(int)].tolist()) if pictures else set()
-    made = _pictures([collection.paths[place] for place in sorted(with_picture)], settings)
-    jpegs = dict(zip(sorted(with_picture), made, strict=True))
-    small = [jpegs.get(place, b"") for place in shown.tolist()]
+    made_jpegs = _pictures([collection.paths[place] for place in sorted(with_picture)], settings)
+    jpegs = dict(zip(sorted(with_picture), made_jpegs, strict=True))
+    jpeg_of_point = [jpegs.get(place, b"") for place in shown.tolist()]
     thumbnails, sections = pack(
-        {"starts": np.cumsum([0, *map(len, small)], dtype=np.uint32), "bytes": np.frombuffer(b"".join(small), np.uint8)}
+        {"starts": np.cumsum([0, *map(len, jpeg_of_point)], dtype=np.uint32), "bytes": np.frombuffer(b"".join(jpeg_of_point), np.uint8)}
     )
     numbers, map_sections = pack(
         {
@@ -65,7 +65,7 @@ def page(drawn: LargeMap, pictures: int, settings: Settings) -> str:
         }
         for place in shown.tolist()
     ]
-    told = {
+    page_content = {
         "model": about["model"],
         "pool": about["pooling"],
         "layer": layer,
@@ -83,11 +83,11 @@ def page(drawn: LargeMap, pictures: int, settings: Settings) -> str:
             }
         ],
     }
-    return page_of(f"{count:,} photos as {about['model']} sees them", told)
+    return page_of(f"{count:,} photos as {about['model']} sees them", page_content)
 
 
 def _pictures(paths: Sequence[str], settings: Settings) -> list[bytes]:
-    """Small square JPEGs, empty where a photo is not to be had."""
+    """Small square JPEGs of photos; empty for a photo that can't be read."""
 
     def small(photo: Photo) -> bytes:
         file = io.BytesIO()
@@ -95,19 +95,19 @@ def _pictures(paths: Sequence[str], settings: Settings) -> list[bytes]:
         return file.getvalue()
 
     items = [Item(Path(path), path, url=path if is_url(path) else "") for path in paths]
-    made: list[bytes] = []
-    for each in photos_ahead(items, small, settings, ahead=64):
-        made.append(made[each.first] if each.first is not None else each.made or b"")
-    return made
+    jpegs: list[bytes] = []
+    for photo in photos_ahead(items, small, settings, ahead=64):
+        jpegs.append(jpegs[photo.first] if photo.first is not None else photo.made or b"")
+    return jpegs
 
 
 def kept_pages(folder: Path | None) -> list[Path]:
-    """The pages that lie in the operator's folder, by name."""
+    """The pages in the operator's folder, sorted by name."""
     return sorted(folder.glob("*.html")) if folder else []
 
 
 def kept(folder: Path | None, asked: dict) -> dict:
-    """One of these pages. Raises: UserError for none of them."""
+    """The content of a page of the list, {page}. Raises: UserError for an unknown number, or a page that is too large or unreadable."""
     pages, number = kept_pages(folder), asked.get("number")
     if type(number) is not int or not 0 <= number < len(pages):
         raise UserError("There is no such map here: reload the page.")

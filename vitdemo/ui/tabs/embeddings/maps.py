@@ -1,4 +1,4 @@
-"""A gallery's maps and scores, one after the other: what was asked for last, then the layers' scores, then the maps of the other layers."""
+"""A gallery's maps and scores, computed one at a time: the requested map first, then all layers' scores, then the other layers' maps."""
 
 import threading
 from collections import OrderedDict
@@ -19,13 +19,13 @@ from vitdemo.ui.errors import user_message
 if TYPE_CHECKING:
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery, EmbeddingRow
 
-MAX_AHEAD_PHOTOS = 2000  # photos up to which all layers' maps are drawn before anybody asks
-MAX_MAPS = 60  # maps of a gallery, a few dozen bytes a photo each
+MAX_AHEAD_PHOTOS = 2000  # gallery size up to which all layers' maps are drawn in advance
+MAX_MAPS = 60  # per gallery; a map takes a few dozen bytes per photo
 
 
 @dataclass(frozen=True)
 class MapKey:
-    """Which map: of which vectors, and how it is drawn."""
+    """Identifies a map: the layer and pooling of its vectors, and the map's options."""
 
     layer: int | str
     pool: str
@@ -37,9 +37,11 @@ class FinishedMap:
     """A finished map.
 
     Attributes:
-        names: of its clusters, cluster 0 first.
-        remote: (n,) how far each photo lies from its nearest among the vectors: its outlier score.
-        outlying: (n,) bool, which of them lie far off.
+        key: the map's layer, pooling and options.
+        atlas: the map's points and clusters.
+        names: the clusters' names, cluster 0 first.
+        remote: (n,) each photo's outlier score: its distance to its nearest neighbours among the vectors.
+        outlying: (n,) bool, which photos are outliers.
     """
 
     key: MapKey
@@ -49,14 +51,16 @@ class FinishedMap:
 
     @cached_property
     def outlying(self) -> np.ndarray:
+        """Which photos are outliers, (n,) bool."""
         return outliers(self.remote)
 
 
 class GalleryMaps:
-    """The maps of one gallery whose photos are all through the model.
+    """The maps of one gallery whose photos have all been embedded.
 
     Attributes:
-        rows: those that have vectors, in the order of all maps' points.
+        embedding: the gallery's vectors.
+        rows: the rows with vectors, in the order of the points of every map.
     """
 
     def __init__(self, embedding: "EmbeddingGallery", mapper: Mapper):
@@ -64,7 +68,7 @@ class GalleryMaps:
         self.rows: list[EmbeddingRow] = embedding.done
         self._labels = [row.folder for row in self.rows]
         self._distinct = [place for place, row in enumerate(self.rows) if row.duplicate_of is None]
-        self._drawn: OrderedDict[MapKey, FinishedMap] = OrderedDict()  # the longest unused first
+        self._drawn: OrderedDict[MapKey, FinishedMap] = OrderedDict()  # least recently used first
         self._scores: dict[tuple[str, int | str], LayerScore] = {}
         self._failed: dict[MapKey, str] = {}
         self._wanted: MapKey | None = None
@@ -75,14 +79,14 @@ class GalleryMaps:
         self._lock = threading.RLock()
 
     def ask(self, key: MapKey) -> FinishedMap | WorkProgress | str:
-        """The map, how far it is, or the sentence that says why there is none. What is asked for last is drawn next."""
+        """Request a map, which is then drawn next. Returns: the finished map, its progress, or the sentence that says why it failed."""
         with self._lock:
             if key in self._drawn:
                 self._drawn.move_to_end(key)
                 if self._wanted != key:
                     self._wanted = key
                     self._stopping.clear()
-                    self._start()  # its other layers may be asked for next
+                    self._start()  # the other layers of this map may be requested next
                 return self._drawn[key]
             failed = self._failed.pop(key, None)
             if failed and self._wanted == key:
@@ -94,30 +98,30 @@ class GalleryMaps:
             return self._progress or WorkProgress("waiting", 0, 1)
 
     def scores(self, pool: str) -> list[LayerScore | None]:
-        """Of every layer; None where it is not known yet."""
+        """The score of every layer; None where the score is not known yet."""
         with self._lock:
             return [self._scores.get((pool, layer)) for layer in self.embedding.layers]
 
     def drawn(self, pool: str, options: MapOptions) -> list[FinishedMap]:
-        """The maps of some vectors that are finished, by layer."""
+        """The finished maps with this pooling and these options, by layer."""
         with self._lock:
             keys = [MapKey(layer, pool, options) for layer in self.embedding.layers]
             return [self._drawn[key] for key in keys if key in self._drawn]
 
     @property
     def idle(self) -> bool:
-        """Whether nothing more is coming."""
+        """Whether no map or score is being computed."""
         return self._thread is None
 
     def stop(self) -> None:
-        """Give up the map that is being drawn; the finished ones stay."""
+        """Cancel the map that is being drawn; finished maps stay."""
         with self._lock:
             if self._wanted and self._wanted not in self._drawn:
                 self._failed[self._wanted] = "The map was stopped: choose a layer or the settings to draw one."
             self._stopping.set()
 
     def close(self) -> None:
-        """Nobody will ask any more."""
+        """Stop computing: the gallery is not needed any more."""
         self._closed = True
 
     def _start(self) -> None:
@@ -134,6 +138,7 @@ class GalleryMaps:
             task()
 
     def _next(self) -> Callable[[], None] | None:
+        """The next task: the requested map, then missing scores, then the missing map of the nearest layer. None if all is done."""
         wanted = self._wanted
         if self._closed or wanted is None or self._stopping.is_set():
             return None
@@ -146,8 +151,12 @@ class GalleryMaps:
         if len(self.rows) > MAX_AHEAD_PHOTOS:
             return None
         keys = [replace(wanted, layer=layer) for layer in layers]
-        open_ = [key for key in keys if key not in self._drawn and key not in self._failed]
-        return partial(self._draw, min(open_, key=lambda key: abs(layers.index(key.layer) - layers.index(wanted.layer)))) if open_ else None
+        missing = [key for key in keys if key not in self._drawn and key not in self._failed]
+        return (
+            partial(self._draw, min(missing, key=lambda key: abs(layers.index(key.layer) - layers.index(wanted.layer))))
+            if missing
+            else None
+        )
 
     def _draw(self, key: MapKey) -> None:
         try:
@@ -155,7 +164,7 @@ class GalleryMaps:
             steps = self._mapper.map(vectors, key.options, self._begin_from(key))
             for step in steps:
                 if isinstance(step, Atlas):
-                    names = name_clusters(step.clusters, [_said(row) for row in self.rows])
+                    names = name_clusters(step.clusters, [_top_class(row) for row in self.rows])
                     drawn = FinishedMap(key, step, names, remoteness(vectors).astype(np.float32))
                     with self._lock:
                         self._drawn[key] = drawn
@@ -171,13 +180,13 @@ class GalleryMaps:
                 self._failed[key] = user_message(error)
 
     def _begin_from(self, key: MapKey) -> np.ndarray | None:
-        """The map of the nearest layer that is drawn in the same way, so that points move instead of jumping."""
+        """Initial positions: the map of the nearest layer with the same options, so that points move smoothly instead of jumping."""
         layers = self.embedding.layers
         with self._lock:
-            alike = [each for each in self._drawn if each.options == key.options]
-            if not alike:
+            candidates = [candidate for candidate in self._drawn if candidate.options == key.options]
+            if not candidates:
                 return None
-            nearest = min(alike, key=lambda each: (each.pool != key.pool, abs(layers.index(each.layer) - layers.index(key.layer))))
+            nearest = min(candidates, key=lambda other: (other.pool != key.pool, abs(layers.index(other.layer) - layers.index(key.layer))))
             return self._drawn[nearest].atlas.positions
 
     def _score(self, pool: str, layer: int | str) -> None:
@@ -189,10 +198,10 @@ class GalleryMaps:
                 if isinstance(step, LayerScore):
                     score = step
         except Exception as error:
-            user_message(error)  # logged; the strip goes without this layer
+            user_message(error)  # logs the error; the layer stays without a score
         with self._lock:
             self._scores[pool, layer] = score
 
 
-def _said(row: "EmbeddingRow") -> str:
+def _top_class(row: "EmbeddingRow") -> str:
     return row.predictions[0].label.name.split(",")[0] if row.predictions else ""

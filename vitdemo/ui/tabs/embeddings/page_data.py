@@ -1,4 +1,4 @@
-"""What the page and the files show of an embedded gallery: its photos, its maps, and the pictures of both, as numbers and JSON."""
+"""Data of an embedded gallery for the page and the downloads: photos, maps and thumbnails, as arrays and JSON."""
 
 import io
 import json
@@ -20,25 +20,28 @@ if TYPE_CHECKING:
 
 
 def key_of(job: EmbeddingJob, asked: dict) -> MapKey:
-    """The map that is asked for. Raises: UserError for one that can't be drawn."""
+    """The key of the requested map. Raises: UserError for an unknown layer or pooling, or options that are not valid numbers."""
     layer, pool = asked.get("layer"), asked.get("pool")
     if layer not in job.embedding.layers or isinstance(layer, bool):
         raise UserError(f"Choose a layer from 1 to {job.embedding.layers[-2]}, or {job.embedding.layers[-1]}.")
     if pool not in job.embedding.pools:
         raise UserError(f"Vectors are pooled by {' or '.join(job.embedding.pools)} with this model.")
     numbers = {name: asked.get(name) for name in ("dimensions", "neighbours", "min_dist", "seed")}
-    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers.values()):
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in numbers.values()):
         raise UserError("The map's settings must be numbers: correct the empty one.")
-    whole = {name: int(each) for name, each in numbers.items() if name != "min_dist" and each == each and abs(each) < 2**53}
-    if any(each != numbers[name] for name, each in whole.items()):
+    integers = {name: int(value) for name, value in numbers.items() if name != "min_dist" and value == value and abs(value) < 2**53}
+    if any(value != numbers[name] for name, value in integers.items()):
         raise UserError("Neighbours and seed are whole numbers: correct the one that is not.")
-    if len(whole) < 3 or numbers["min_dist"] != numbers["min_dist"]:
+    if len(integers) < 3 or numbers["min_dist"] != numbers["min_dist"]:
         raise UserError("The map's settings must be numbers: correct the empty one.")
-    return MapKey(layer, pool, MapOptions(min_dist=float(numbers["min_dist"]), metric=str(asked.get("metric")), **whole))
+    return MapKey(layer, pool, MapOptions(min_dist=float(numbers["min_dist"]), metric=str(asked.get("metric")), **integers))
 
 
 def map_file(job: EmbeddingJob, drawn: FinishedMap) -> dict:
-    """A map's numbers in a file, and what else the page says of it."""
+    """Write a map's numbers to a file. Returns: the file's path and sections, and the map's other data for the page.
+
+    Raises: UserError where the disk has no room for the file.
+    """
     data, sections = pack(map_numbers(drawn))
     options = drawn.key.options
     trust = drawn.atlas.trust
@@ -47,7 +50,7 @@ def map_file(job: EmbeddingJob, drawn: FinishedMap) -> dict:
 
 
 def map_numbers(drawn: FinishedMap) -> dict[str, np.ndarray]:
-    """Row for row: positions, clusters (−1 for none), membership and outlier score."""
+    """The map as arrays, row for row: positions, clusters (−1 for unclustered), membership, outlier scores and outliers."""
     atlas = drawn.atlas
     return {
         "positions": atlas.positions.astype(np.float32),
@@ -59,7 +62,10 @@ def map_numbers(drawn: FinishedMap) -> dict[str, np.ndarray]:
 
 
 def photos_file(job: EmbeddingJob) -> dict:
-    """What is known of all photos, and their small pictures, in two files; written once."""
+    """Write the rows and the thumbnails of all photos to two files, once. Returns: the files' paths and sections.
+
+    Raises: UserError where the disk has no room for the files.
+    """
     if job.photos is None:
         thumbnails, sections = pack(thumbnail_numbers(job.maps.rows))
         job.photos = {
@@ -71,7 +77,7 @@ def photos_file(job: EmbeddingJob) -> dict:
 
 
 def photo_rows(job: EmbeddingJob) -> list[dict]:
-    """The photos that have vectors, each with its number in the gallery."""
+    """The photos with vectors as JSON, each with its number in the gallery as `id`."""
     numbers = [number for number, row in enumerate(job.embedding.rows) if row.at is not None]
     return [_photo_row(number, row) for number, row in zip(numbers, job.maps.rows, strict=False)]
 
@@ -89,19 +95,19 @@ def _photo_row(number: int, row: "EmbeddingRow") -> dict:
 
 
 def thumbnail_numbers(rows: "list[EmbeddingRow]") -> dict[str, np.ndarray]:
-    """The small pictures one after the other, and where each begins; a duplicate has none of its own bytes but the first one's."""
-    pictures = [row.thumbnail or b"" for row in rows]
-    starts = np.cumsum([0, *map(len, pictures)], dtype=np.uint32)
-    return {"starts": starts, "bytes": np.frombuffer(b"".join(pictures), np.uint8)}
+    """All thumbnails in one array of bytes, and the position where each starts; a duplicate has a copy of the first photo's."""
+    thumbnails = [row.thumbnail or b"" for row in rows]
+    starts = np.cumsum([0, *map(len, thumbnails)], dtype=np.uint32)
+    return {"starts": starts, "bytes": np.frombuffer(b"".join(thumbnails), np.uint8)}
 
 
 def write(job: EmbeddingJob, name: str, data: bytes) -> str:
-    """Write a file for the page. Returns its path. Raises: UserError where there is no room for it."""
+    """Write a file for the page. Returns: the file's path. Raises: UserError where the disk has no room for the file."""
     return served_files.write(job.folder, name, data, job.settings)
 
 
 def jpeg(image: "Image.Image") -> bytes:
-    """A photo for the page."""
+    """Encode a photo as JPEG for the page."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=90)
     return file.getvalue()

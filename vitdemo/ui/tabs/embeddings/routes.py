@@ -1,4 +1,4 @@
-"""What the Embeddings tab's script asks of the server: progress, maps, scores, one photo and its patches, files to take away."""
+"""Server functions that the Embeddings tab's script calls: progress, maps, scores, one photo and its patches, downloads."""
 
 import base64
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from vitdemo.ui.tabs.embeddings.maps import FinishedMap
 from vitdemo.ui.tabs.embeddings.page_data import jpeg, key_of, map_file, photo_rows, photos_file, write
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
 
-MAX_ERRORS = 200  # photos that can't be read, whose reasons are sent
-NEIGHBOURS = 8  # of a photo, on show
-MAX_TOGETHER = 12  # photos whose patches are looked at together
-MAX_PIXELS = 640  # pixels of an opened photo's longer side
-CROP_PIXELS = 448  # pixels of the model's crop of it, a side
+MAX_ERRORS = 200  # error sentences sent to the page
+NEIGHBOURS = 8  # shown per photo
+MAX_TOGETHER = 12  # photos in one patch comparison
+MAX_PIXELS = 640  # longer side of an opened photo
+CROP_PIXELS = 448  # longer side of the photo's crop
 PHASE_TEXTS = {
     "waiting": "Waiting for another gallery's map",
     "starting": "Starting the map's process (once; the first time ever it takes half a minute)",
@@ -29,17 +29,17 @@ PHASE_TEXTS = {
 
 
 def functions(jobs: EmbeddingJobs) -> list[Callable[[dict], dict]]:
-    """For `giving.build`: what the script may call."""
-    asked = (_poll, _stop, _map, _scores, _photo, _colours, _alike, _download)
-    return [named_partial(each, jobs) for each in asked]
+    """The server functions that the page's script may call, for `gallery_upload.build`."""
+    handlers = (_poll, _stop, _map, _scores, _photo, _colours, _alike, _download)
+    return [named_partial(handler, jobs) for handler in handlers]
 
 
-def _poll(jobs: EmbeddingJobs, asked: dict) -> dict:
-    """How far a gallery is; at the end, where the page finds its photos."""
-    job = jobs.get(asked.get("run"))
-    over = job.over  # before the rows are counted
+def _poll(jobs: EmbeddingJobs, payload: dict) -> dict:
+    """The progress of a gallery; at the end, also its errors and the files with its photos."""
+    job = jobs.get(payload.get("run"))
+    is_over = job.over  # read before the rows, so that the final status has all of them
     rows = list(job.embedding.rows) if job.embedding else []
-    told = {
+    status = {
         "state": job.state,
         "text": job.error or jobs.said(job),
         "model": jobs.title(job),
@@ -48,66 +48,66 @@ def _poll(jobs: EmbeddingJobs, asked: dict) -> dict:
         "wrong": sum(row.error is not None for row in rows),
         "speed": job.speed,
     }
-    if over:
-        told["errors"] = [{"name": row.path, "error": row.error} for row in rows if row.error][:MAX_ERRORS]
-    if over and job.maps:
-        told |= {"layers": job.embedding.layers, "pools": job.embedding.pools, "photos": photos_file(job)}
-    return told
+    if is_over:
+        status["errors"] = [{"name": row.path, "error": row.error} for row in rows if row.error][:MAX_ERRORS]
+    if is_over and job.maps:
+        status |= {"layers": job.embedding.layers, "pools": job.embedding.pools, "photos": photos_file(job)}
+    return status
 
 
-def _stop(jobs: EmbeddingJobs, asked: dict) -> dict:
-    """Keep what is done and do no more: of the photos, or then of the map."""
-    job = jobs.get(asked.get("run"))
+def _stop(jobs: EmbeddingJobs, payload: dict) -> dict:
+    """Stop the gallery and keep the finished photos; after the photos, stop the map."""
+    job = jobs.get(payload.get("run"))
     if job.over and job.maps:
         job.maps.stop()
     job.stopping.set()
     return {}
 
 
-def _map(jobs: EmbeddingJobs, asked: dict) -> dict:
-    """A map, or how far it is."""
-    job = jobs.get(asked.get("run"))
-    found = job.mapped().ask(key_of(job, asked))
-    if isinstance(found, str):
-        raise UserError(found)
-    if isinstance(found, FinishedMap):
-        return {"map": map_file(job, found)}
-    share = found.done / found.total if found.total and found.phase == "map" else None
-    return {"text": PHASE_TEXTS.get(found.phase, found.phase), "share": share, "left": found.left if found.phase == "map" else None}
+def _map(jobs: EmbeddingJobs, payload: dict) -> dict:
+    """The requested map, or its progress."""
+    job = jobs.get(payload.get("run"))
+    result = job.mapped().ask(key_of(job, payload))
+    if isinstance(result, str):
+        raise UserError(result)
+    if isinstance(result, FinishedMap):
+        return {"map": map_file(job, result)}
+    share = result.done / result.total if result.total and result.phase == "map" else None
+    return {"text": PHASE_TEXTS.get(result.phase, result.phase), "share": share, "left": result.left if result.phase == "map" else None}
 
 
-def _scores(jobs: EmbeddingJobs, asked: dict) -> dict:
-    """What is known of each layer."""
-    job = jobs.get(asked.get("run"))
-    key, maps = key_of(job, asked), job.mapped()
+def _scores(jobs: EmbeddingJobs, payload: dict) -> dict:
+    """The scores of each layer that are known so far."""
+    job = jobs.get(payload.get("run"))
+    key, maps = key_of(job, payload), job.mapped()
     trust = {drawn.key.layer: drawn.atlas.trust for drawn in maps.drawn(key.pool, key.options)}
     scores = maps.scores(key.pool)
     rows = [
-        {"layer": layer, "accuracy": each and each.accuracy, "silhouette": each and each.silhouette, "trust": trust.get(layer)}
-        for layer, each in zip(job.embedding.layers, scores, strict=True)
+        {"layer": layer, "accuracy": score and score.accuracy, "silhouette": score and score.silhouette, "trust": trust.get(layer)}
+        for layer, score in zip(job.embedding.layers, scores, strict=True)
     ]
     return {"scores": rows, "complete": None not in scores and maps.idle}
 
 
-def _photo(jobs: EmbeddingJobs, asked: dict) -> dict:
-    """One photo at a readable size, what the model says of it, and its neighbours among the vectors."""
+def _photo(jobs: EmbeddingJobs, payload: dict) -> dict:
+    """One photo at a readable size, the model's predictions for it, and the photo's nearest neighbours and duplicates."""
     from vitdemo.embeddings.maps.nearest import NEAR_DUPLICATE, similarities
 
-    job = jobs.get(asked.get("run"))
-    number = asked.get("id")
+    job = jobs.get(payload.get("run"))
+    number = payload.get("id")
     row, _ = job.row(number)
-    key, maps = key_of(job, asked), job.mapped()
+    key, maps = key_of(job, payload), job.mapped()
     photo = jobs.photo(job, number)
     vit = jobs.vit(job)
     geometry = vit.preprocessing.geometry(photo.image.size, vit.patch)
-    numbers = [each["id"] for each in photo_rows(job)]
+    numbers = [photo_row["id"] for photo_row in photo_rows(job)]
     place = numbers.index(number)
     vectors = job.embedding.vectors(key.layer, key.pool)
-    alike = similarities(vectors, vectors[place])
-    alike[place] = -np.inf
-    deepest = job.embedding.vectors(job.embedding.layers[-1], key.pool)
-    near = similarities(deepest, deepest[place]) >= NEAR_DUPLICATE
-    nearest = np.argsort(-alike, kind="stable")[: min(NEIGHBOURS, len(alike) - 1)]
+    similarity = similarities(vectors, vectors[place])
+    similarity[place] = -np.inf
+    last_layer = job.embedding.vectors(job.embedding.layers[-1], key.pool)
+    is_near_duplicate = similarities(last_layer, last_layer[place]) >= NEAR_DUPLICATE
+    nearest = np.argsort(-similarity, kind="stable")[: min(NEIGHBOURS, len(similarity) - 1)]
     crop = photo.image.crop(tuple(map(round, geometry.box)))
     crop.thumbnail((CROP_PIXELS, CROP_PIXELS))
     photo.image.thumbnail((MAX_PIXELS, MAX_PIXELS))
@@ -119,26 +119,31 @@ def _photo(jobs: EmbeddingJobs, asked: dict) -> dict:
         "crop": write(job, f"crop-{number}.jpg", jpeg(crop)),
         "grid": geometry.grid[::-1],
         "notes": photo.notes,
-        "predictions": [{"name": each.label.name.split(",")[0], "probability": each.probability} for each in row.predictions],
-        "neighbours": [{"id": numbers[each], "similarity": float(alike[each])} for each in nearest],
-        "same": [numbers[each] for each, other in enumerate(maps.rows) if other.sha256 == row.sha256 and each != place],
-        "almost": [numbers[each] for each, other in enumerate(maps.rows) if near[each] and other.sha256 != row.sha256],
+        "predictions": [{"name": best.label.name.split(",")[0], "probability": best.probability} for best in row.predictions],
+        "neighbours": [{"id": numbers[other], "similarity": float(similarity[other])} for other in nearest],
+        "same": [numbers[other] for other, other_row in enumerate(maps.rows) if other_row.sha256 == row.sha256 and other != place],
+        "almost": [
+            numbers[other] for other, other_row in enumerate(maps.rows) if is_near_duplicate[other] and other_row.sha256 != row.sha256
+        ],
     }
 
 
 def original(jobs: EmbeddingJobs, id: object, number: object) -> str:
-    """The path of a photo's file as it was given, under its own name."""
+    """Write a photo's original file under its own name. Returns: the file's path.
+
+    Raises: UserError where the gallery, the photo or room on the disk is missing.
+    """
     job = jobs.get(id)
     _, item = job.row(number)
     data = item.read(jobs.settings)
     return write(job, f"{number}/{clean_name(item.shown).replace('/', '')}", data)
 
 
-def _colours(jobs: EmbeddingJobs, asked: dict) -> dict:
-    """The patches of one photo, or of several together, as colours: (photos, rows, columns, 3) uint8 and the foreground, in base64."""
+def _colours(jobs: EmbeddingJobs, payload: dict) -> dict:
+    """Patch PCA of one or several photos: colours, (photos, rows, columns, 3) uint8, and the foreground mask, in base64."""
     from vitdemo.embeddings.vectors.patches import patch_colours
 
-    tokens = _tokens(jobs, asked)
+    tokens = _tokens(jobs, payload)
     colours, foreground = patch_colours(tokens)
     return {
         "shape": tokens.shape[:3],
@@ -147,30 +152,31 @@ def _colours(jobs: EmbeddingJobs, asked: dict) -> dict:
     }
 
 
-def _alike(jobs: EmbeddingJobs, asked: dict) -> dict:
-    """How alike every patch of some photos is to one patch of the first of them: (photos, rows, columns) float32 in base64."""
+def _alike(jobs: EmbeddingJobs, payload: dict) -> dict:
+    """Patch similarity of all patches to one patch of the first photo: (photos, rows, columns) float32 in base64."""
     from vitdemo.embeddings.vectors.patches import correspondence
 
-    tokens = _tokens(jobs, asked)
-    place = asked.get("row"), asked.get("column")
-    if any(type(each) is not int or not 0 <= each < side for each, side in zip(place, tokens.shape[1:3], strict=True)):
+    tokens = _tokens(jobs, payload)
+    place = payload.get("row"), payload.get("column")
+    if any(type(index) is not int or not 0 <= index < side for index, side in zip(place, tokens.shape[1:3], strict=True)):
         raise UserError("There is no such patch in this photo.")
     return {"shape": tokens.shape[:3], "heats": _base64(correspondence(tokens, 0, *place).astype("<f4"))}
 
 
-def _tokens(jobs: EmbeddingJobs, asked: dict) -> np.ndarray:
-    job, ids = jobs.get(asked.get("run")), asked.get("ids")
+def _tokens(jobs: EmbeddingJobs, payload: dict) -> np.ndarray:
+    """The patch tokens of the requested photos and layer. Raises: UserError for too many photos, or an unknown layer."""
+    job, ids = jobs.get(payload.get("run")), payload.get("ids")
     if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_TOGETHER:
         raise UserError(f"Choose from 1 to {MAX_TOGETHER} photos to look at together.")
-    if asked.get("layer") not in job.embedding.layers:
+    if payload.get("layer") not in job.embedding.layers:
         raise UserError("There is no such layer in this model.")
-    return jobs.patch_tokens(job, ids, asked["layer"])
+    return jobs.patch_tokens(job, ids, payload["layer"])
 
 
-def _download(jobs: EmbeddingJobs, asked: dict) -> dict:
-    """The path of a file to take away."""
-    job = jobs.get(asked.get("run"))
-    return download(jobs, job, key_of(job, asked), str(asked.get("kind")), asked.get("ids"))
+def _download(jobs: EmbeddingJobs, payload: dict) -> dict:
+    """Write a download. Returns: the file's path and name."""
+    job = jobs.get(payload.get("run"))
+    return download(jobs, job, key_of(job, payload), str(payload.get("kind")), payload.get("ids"))
 
 
 def _base64(numbers: Any) -> str:

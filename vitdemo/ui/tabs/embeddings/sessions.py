@@ -1,4 +1,4 @@
-"""Galleries being embedded: their vectors, their maps, and the patch tokens of the few photos that somebody looks into."""
+"""Galleries in the Embeddings tab: their vectors, their maps, and the patch tokens of recently opened photos."""
 
 import threading
 from collections import OrderedDict
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
     from vitdemo.core.photos.photo import Photo
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery, EmbeddingRow
 
-MAX_TOKEN_PHOTOS = 24  # photos whose patch tokens a gallery keeps, half a megabyte each
+MAX_TOKEN_PHOTOS = 24  # cached per gallery, half a megabyte each
 
 
 @dataclass(eq=False)
 class EmbeddingJob(GalleryJob):
-    """One gallery's vectors, and what was made of them.
+    """One gallery, its vectors and its maps.
 
     Attributes:
-        ahead: whether somebody will look at its map as soon as there is one, and at its thumbnails.
-        maps: there once the photos are through, or stopped, and there is at least one.
-        photos: where the page finds them, once they are through.
-        tokens: (layer, photo's id) → (rows, columns, width), the latest few.
-        lock: for the tokens.
+        ahead: whether to make thumbnails, and to draw the first map as soon as the vectors are done.
+        embedding: the gallery's vectors, once the work has begun.
+        maps: the gallery's maps; None until the photos are done or stopped, and at least one has vectors.
+        photos: the files with the photos' rows and thumbnails, once written.
+        tokens: cache of patch tokens: (layer, photo's id) → (rows, columns, width), least recently used first.
+        lock: protects `tokens`.
     """
 
     ahead: bool = True
@@ -45,31 +46,33 @@ class EmbeddingJob(GalleryJob):
 
     @property
     def done(self) -> int:
+        """Photos that are finished, with or without vectors."""
         return len(self.embedding.rows) if self.embedding else 0
 
     def mapped(self) -> GalleryMaps:
-        """Raises: UserError where no photo is through."""
+        """The gallery's maps. Raises: UserError where no photo has vectors yet."""
         if self.maps is None:
             raise UserError("There are no vectors in this gallery yet: wait for its photos, or give others.")
         return self.maps
 
     def row(self, number: object) -> "tuple[EmbeddingRow, Item]":
-        """A photo by its number in the gallery. Raises: UserError where there is none."""
+        """A photo's row and file by its number in the gallery. Raises: UserError where there is no such photo, or the file has an error."""
         rows = self.embedding.rows if self.embedding else []
         if type(number) is not int or not 0 <= number < len(rows) or rows[number].error:
             raise UserError("There is no such photo in this gallery.")
         return rows[number], self.items[number]
 
     def forget(self, *, keep_files: bool = False) -> None:
+        """Drop the gallery: stop its maps, and delete its files unless `keep_files`."""
         if self.maps:
             self.maps.close()
         super().forget(keep_files=keep_files)
 
 
 class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
-    """All galleries of all visitors."""
+    """The Embeddings galleries of all visitors, and the mapper that draws their maps."""
 
-    row_bytes = 5_000  # and 80 KB on the disk, with ViT-B
+    row_bytes = 5_000  # in memory; on the disk a photo takes another 80 KB with ViT-B
 
     def __init__(self, store: ModelStore):
         super().__init__(store)
@@ -77,8 +80,8 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
         self.mapper = Mapper(store.settings)
 
     def start(self, items: list["Item"], model: str, visitor: str, client: str = "", *, ahead: bool = True) -> EmbeddingJob:
-        """Begin with a gallery, or queue it up. Raises: UserError where too many wait already."""
-        self.mapper.warm()  # it is ready by the time the photos are
+        """Start a gallery, or put it in the queue. Raises: UserError where the queue is full."""
+        self.mapper.warm()  # the mapper starts while the photos are processed
         return self._begin(EmbeddingJob(items, model, visitor, self.settings, ahead=ahead, client=client))
 
     def _process(self, job: EmbeddingJob, vit: "Vit") -> None:
@@ -100,25 +103,32 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
                     job.maps.ask(MapKey(job.embedding.layers[-1], job.embedding.pools[0]))
 
     def sweep(self) -> None:
-        """As all galleries; and those whose page was closed go, for they take much of the disk."""
+        """Sweep as in all tabs, and also drop galleries whose page was closed, because they take much disk space."""
         super().sweep()
         for job in list(self._jobs.values()):
             if job.closed:
                 self.drop(job)
 
     def vit(self, job: EmbeddingJob) -> "Vit":
-        """The gallery's model, which may have to be loaded again. Raises: UserError where that fails."""
+        """The gallery's model, loaded again if necessary. Raises: UserError where loading fails."""
         return self._store.get(job.model, job.id).result(timeout=60)
 
     def photo(self, job: EmbeddingJob, number: object) -> "Photo":
-        """A photo at full size, opened again. Raises: UserError where it is not there any more."""
+        """A photo at full size, opened again. Raises: UserError where the photo's file can't be read any more."""
         from vitdemo.core.photos.photo import decode
 
         row, item = job.row(number)
         return decode(item.read(self.settings), item.shown, self.settings, id=row.sha256)
 
     def patch_tokens(self, job: EmbeddingJob, numbers: list, layer: int | str) -> "np.ndarray":
-        """(photos, rows, columns, width) float32 of one layer. Raises: UserError as `photo`, or for a layer that is not there."""
+        """Patch tokens of photos, (photos, rows, columns, width) float32, from the cache or the model.
+
+        Args:
+            numbers: the photos' numbers in the gallery.
+            layer: 1 … the number of blocks, or `final`.
+
+        Raises: UserError as `photo`, or for a layer that the model does not have.
+        """
         import numpy as np
         import torch
 
@@ -126,16 +136,16 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
 
         ids = {number: job.row(number)[0].sha256 for number in numbers}
         with job.lock:
-            known = {number: job.tokens.get((layer, ids[number])) for number in ids}
-        if missing := [number for number in ids if known[number] is None]:
+            tokens_of = {number: job.tokens.get((layer, ids[number])) for number in ids}
+        if missing := [number for number in ids if tokens_of[number] is None]:
             vit = self.vit(job)
             inputs = torch.stack([vit.preprocessing(self.photo(job, number).image) for number in missing])
-            found = patch_tokens(vit, self._store.engine, inputs, layer).numpy()
-            known |= dict(zip(missing, found, strict=True))
+            new_tokens = patch_tokens(vit, self._store.engine, inputs, layer).numpy()
+            tokens_of |= dict(zip(missing, new_tokens, strict=True))
         with job.lock:
             for number in ids:
-                job.tokens[layer, ids[number]] = known[number]
+                job.tokens[layer, ids[number]] = tokens_of[number]
                 job.tokens.move_to_end((layer, ids[number]))
             while len(job.tokens) > MAX_TOKEN_PHOTOS:
                 job.tokens.popitem(last=False)
-        return np.stack([known[number] for number in numbers])
+        return np.stack([tokens_of[number] for number in numbers])

@@ -1,7 +1,7 @@
 """The Embeddings tab: a gallery as a map, layer by layer.
 
-Photos are given as in Classify's “Many photos”. The page's script draws the map from numbers fetched once for each layer; hover, zoom and
-lasso ask nothing of the server.
+Photos are uploaded as in Classify's “Many photos”. The page's script fetches the numbers of each layer's map once and draws the map itself;
+hover, zoom and lasso send no request to the server.
 """
 
 import gradio as gr
@@ -18,7 +18,7 @@ from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.templating import html, static_text
 
-TAB = "embeddings"  # of the tab
+TAB = "embeddings"  # the tab's id
 LEAD = "Folders become labels, and each layer is scored by them."
 MAP = ("camera", "thumbnails", "colours", "pixels", "paint", "map", "pointer", "panel", "layers", "export")
 VIEWS = ("map_view", "photo", "add_class", "selection", "kept_maps")
@@ -33,7 +33,7 @@ def build(
     finetune_sessions: FinetuneSessions,
     opened: ActiveTab,
 ) -> None:
-    """Lay out the tab and wire it."""
+    """Lay out the tab and connect its events."""
     panel = gallery_upload.build(
         TAB,
         store,
@@ -42,7 +42,7 @@ def build(
         command="embed",
         markup=html(
             "embeddings/embeddings",
-            kept=[each.stem for each in kept_pages(store.settings.maps_dir)],
+            kept=[path.stem for path in kept_pages(store.settings.maps_dir)],
             map=static_text("photo_map/map.html"),
             layers=static_text("photo_map/layers.html"),
         ),
@@ -58,12 +58,12 @@ def build(
     quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False, "trigger_mode": "multiple"}
 
     def send(event: gr.EventData) -> str:
-        """Make a photo of the gallery the current one, in every tab."""
+        """Make a photo of the gallery the current photo of every tab."""
         try:
             return routes.original(jobs, event_payload(event).get("run"), event_payload(event).get("id"))
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
 
-    opened.then(lambda: jobs.mapper.warm(), [], None, **quiet)  # a photo takes longer to choose than its process to start
+    opened.then(lambda: jobs.mapper.warm(), [], None, **quiet)  # the mapper starts while the visitor selects photos
     sent = panel.submit(send, None, current.photo, **quiet)
     sent.success(None, None, None, js=static_text("embeddings/to_attention.js"), **quiet)

@@ -1,4 +1,4 @@
-"""The named endpoint `/export`: a model in, its bundle and the figures that prove it out."""
+"""The named endpoint `/export`: takes a model, returns its bundle and the report with its measurements."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ from vitdemo.ui.sessions.model_loading import arrived
 from vitdemo.ui.tabs.export.session import KINDS, ExportSession, read_plan
 from vitdemo.ui.tabs.export.sessions import ExportSessions
 
-POLL_SECONDS = 0.2  # seconds between two looks at an export
+POLL_SECONDS = 0.2  # between two polls of an export
 
 
 def build(sessions: ExportSessions) -> None:
@@ -40,13 +40,13 @@ def build(sessions: ExportSessions) -> None:
         calibration: list[dict] | None,
         request: gr.Request,
     ) -> tuple[dict, str]:
-        """A model as a bundle that runs elsewhere.
+        """Export a model as a bundle that runs without this app.
 
-        `model` is a name from the catalogue, empty for the server's own; `format` is onnx, safetensors, pt2 or torchscript; `precision` is
-        fp32, fp16 or int8. `settings` may hold `baked` (true: preprocessing in the graph), `extras` (features, attention), `kits` (fastapi,
-        triton, kserve, ray, torchserve) and `prefer` (of the int8 recipes: fastest or smallest). `photos`, to compare on, and
-        `calibration`, to find a static int8 recipe's scales with, are lists of photos and zips; with neither, the bundled drawings are
-        compared on. Answers with the report and a zip of the bundle.
+        `model` is a name from the catalogue, empty for the server's own model; `format` is onnx, safetensors, pt2 or torchscript;
+        `precision` is fp32, fp16 or int8. `settings` may hold `baked` (true: preprocessing in the graph), `extras` (features, attention),
+        `kits` (fastapi, triton, kserve, ray, torchserve) and `prefer` (of the int8 recipes: fastest or smallest). `photos`, for the
+        comparison with the original, and `calibration`, for the scales of static int8 recipes, are lists of photos and zips; with neither,
+        the comparison uses the bundled drawings. Returns the report and a zip of the bundle.
         """
         session = None
         try:
@@ -54,19 +54,19 @@ def build(sessions: ExportSessions) -> None:
             name = sessions.store.allowed(model or None)
             session = sessions.begin()
             for kind, component, files in zip(KINDS, galleries, (photos, calibration), strict=True):
-                uploads = [upload for each in files or [] if (upload := upload_of(each, component))]
+                uploads = [upload for file in files or [] if (upload := upload_of(file, component))]
                 if uploads:
-                    await asyncio.to_thread(_give, sessions, session, kind, [(each.name, each.path) for each in uploads])
+                    await asyncio.to_thread(_give, sessions, session, kind, [(upload.name, upload.path) for upload in uploads])
             await arrived(sessions.store, name)
             await asyncio.to_thread(sessions.start, session, name, plan, client_of(request))
-            while sessions.get(session.id).busy:  # asked for, since somebody waits for it
+            while sessions.get(session.id).busy:  # `get` marks the export as still wanted
                 await asyncio.sleep(POLL_SECONDS)
             if not session.done:
                 raise UserError(session.error or "The work was stopped.")
             return read_json(session.bundle / "report.json"), str(await asyncio.to_thread(sessions.pack, session))
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
-        finally:  # a caller that has gone needs no answer
+        finally:  # stop the job if the client has disconnected
             if session and session.busy:
                 sessions.jobs.stop(session.job)
 

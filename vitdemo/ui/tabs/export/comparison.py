@@ -1,4 +1,4 @@
-"""“Try it”: an exported model in Classify, beside the one it came from, with both answers and both times for the current photo."""
+"""“Try it”: compare an exported model with its original in Classify, with the predictions and times of both for the current photo."""
 
 import asyncio
 import threading
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
     from vitdemo.export.exported import Exported
 
-DEFAULT_PHOTO = str(ASSETS / "examples" / "cat.jpg")  # the photo where there is none yet
-MAX_LOADED = 2  # exported models in memory; another one takes the place of the longest unused
-POLL_SECONDS = 0.25  # seconds between two looks at the original on its way
-THUMBNAIL_PIXELS = 240  # pixels of the longer side
+DEFAULT_PHOTO = str(ASSETS / "examples" / "cat.jpg")  # used while there is no current photo
+MAX_LOADED = 2  # exported models in memory; the least recently used is evicted
+POLL_SECONDS = 0.25  # between two polls of the original while it loads
+THUMBNAIL_PIXELS = 240  # longer side
 QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
 NO_PHOTO = "Give a photo below: both models answer for it here."
 
 
 class ModelComparison:
-    """The card in Classify, hidden until an export is tried."""
+    """The comparison card in Classify, hidden until a visitor tries an export."""
 
     def __init__(self, sessions: ExportSessions, photo_queue: PhotoQueue):
         self._sessions, self._photo_queue = sessions, photo_queue
         self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=static_text("export/comparison.js"))
         self._tried = gr.Textbox("", visible="hidden", label="export that is tried")
         self._photo: gr.Image
-        self._tab = ""  # of Classify
+        self._tab = ""  # id of the Classify tab
         self._latest = LatestRequest()
-        self._loaded: OrderedDict[Job, Exported] = OrderedDict()  # the longest unused first
+        self._loaded: OrderedDict[Job, Exported] = OrderedDict()  # least recently used first
         self._loading = threading.Lock()
 
     def follow(self, current: CurrentPhoto, opened: ActiveTab) -> None:
-        """Answer for the current photo whenever it changes, or the tab is opened."""
+        """Compare both models on the current photo whenever the photo changes or the tab is opened."""
         self._photo, self._tab = current.photo, opened.tab.id
         respond = {"fn": self._respond, "inputs": [self._tried, current.photo, opened.active], "outputs": self._card}
         respond |= {"concurrency_limit": None, **QUIET}
@@ -58,7 +58,10 @@ class ModelComparison:
         self._card.select(self._close, None, [self._tried, self._card], queue=False, **QUIET)
 
     def offer(self, panel: gr.HTML) -> None:
-        """Begin to try an export when its panel says so, with a drawing where there is no photo yet. The panel's script opens Classify."""
+        """Start a comparison when the Export panel requests it, with the default photo if there is no photo yet.
+
+        The panel's script opens Classify.
+        """
         limits = panel.value["limits"]
 
         def begin(payload: dict | None, event: gr.EventData) -> tuple:
@@ -81,28 +84,29 @@ class ModelComparison:
         return "", gr.update(value="", visible=False)
 
     def leave(self, visitor: str) -> None:
+        """Forget a visitor who has closed the page: the visitor's requests are not answered any more."""
         self._latest.leave(visitor)
 
     async def _respond(self, request: gr.Request, tried: str, payload: dict | None, active: str) -> AsyncIterator[dict]:
-        """Both answers, as HTML. Nothing is done for a tab that nobody looks at, nor twice."""
-        asked, visitor = (tried, payload.get("path") if isinstance(payload, dict) else None), request.session_hash or ""
-        if not tried or active != self._tab or self._latest.shows(visitor, asked):
+        """Show both answers as HTML. Skip the request if the tab is not open, or if the page shows its answer already."""
+        request_content, visitor = (tried, payload.get("path") if isinstance(payload, dict) else None), request.session_hash or ""
+        if not tried or active != self._tab or self._latest.shows(visitor, request_content):
             yield gr.skip()
             return
         newest = self._latest.take(visitor)
         yield gr.update(value=html("components/message", text="Asking both models …", kind="busy small", share=None), visible=True)
         answer = await self._answer(tried, payload, newest, client_of(request))
         if newest():
-            self._latest.answered(visitor, asked)
+            self._latest.answered(visitor, request_content)
         yield gr.update(value=answer, visible=True) if newest() else gr.skip()
 
     async def _answer(self, tried: str, payload: dict | None, newest: Callable[[], bool], client: str) -> str:
-        """Wait for the original, which holds no thread, then ask both. What goes wrong is told as HTML, too."""
-        store, holder = self._sessions.store, f"trial of {tried}"  # the visitor may look at another model meanwhile
-        id, _, place = tried.partition("/")
+        """Wait for the original without holding a thread, then run both models. Returns: the answers, or an error message, as HTML."""
+        store, holder = self._sessions.store, f"trial of {tried}"  # keeps the original loaded if the visitor selects another model
+        id, _, bundle_folder = tried.partition("/")
         try:
             session, upload = self._sessions.get(id), upload_of(payload, self._photo)
-            if not session.done or session.bundle.parent.name != place:
+            if not session.done or session.bundle.parent.name != bundle_folder:
                 raise UserError("Another export has taken the place of this one: try that one.")
             if upload is None:
                 return html("export/comparison", text=NO_PHOTO, sides=[])
@@ -134,12 +138,12 @@ class ModelComparison:
         )
 
     def _model(self, session: ExportSession) -> "Exported":
-        """The bundle, loaded: once for each time it was exported."""
+        """The exported model, loaded once per export job and then cached."""
         from vitdemo.export import exported
 
         with self._loading:
-            found = self._loaded.pop(session.job, None) or exported.load(session.bundle)
-            self._loaded[session.job] = found
+            model = self._loaded.pop(session.job, None) or exported.load(session.bundle)
+            self._loaded[session.job] = model
             while len(self._loaded) > MAX_LOADED:
                 self._loaded.popitem(last=False)
-            return found
+            return model

@@ -1,4 +1,4 @@
-"""What the Export tab's script asks of the server: photos to take, how far the work is, files to take away."""
+"""Server functions that the Export tab's script calls: upload photos, poll the status, download files."""
 
 import math
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from vitdemo.ui.templating import html, percent
 if TYPE_CHECKING:
     from vitdemo.export.report import Report
 
-CHART_MIN, CHART_MAX = 1e-7, 10.0  # differences between logits that the chart has room for
-FILE_TEXTS = {  # the bundle's files, for people
+CHART_MIN, CHART_MAX = 1e-7, 10.0  # range of logit differences on the chart
+FILE_TEXTS = {  # descriptions of the bundle's files
     "README.md": "how to run and serve it, which file goes where",
     "report.html": "the figures, as a page",
     "report.json": "the figures, for programs",
@@ -36,66 +36,67 @@ FILE_TEXTS = {  # the bundle's files, for people
 
 
 def functions(sessions: ExportSessions) -> list[Callable]:
-    """For gr.HTML's `server_functions`: each takes one object, and answers {error} for what goes wrong."""
-    return [errors_as_answer(named_partial(each, sessions)) for each in (_give, _take_back, _poll, _stop, _download)]
+    """The functions for gr.HTML's `server_functions`. Each takes one object, and returns {error} where it fails."""
+    return [errors_as_answer(named_partial(handler, sessions)) for handler in (_give, _take_back, _poll, _stop, _download)]
 
 
-def _give(sessions: ExportSessions, asked: dict) -> dict:
-    """Take uploaded photos. Answers the export's id, and what there is of them."""
+def _give(sessions: ExportSessions, payload: dict) -> dict:
+    """Add uploaded photos to an export, or start an export with them. Returns: the export's id, and the counts of its photos."""
     from vitdemo.core.photos.gallery import uploaded_items
 
-    items = uploaded_items(gallery_upload.uploads_of(asked.get("files")), sessions.settings, command="export")
-    session = sessions.get(asked["export"]) if asked.get("export") else sessions.begin()
-    sessions.give(session, _kind(asked), items)
-    return {"export": session.id, "given": _given(session)}
+    items = uploaded_items(gallery_upload.uploads_of(payload.get("files")), sessions.settings, command="export")
+    session = sessions.get(payload["export"]) if payload.get("export") else sessions.begin()
+    sessions.give(session, _kind(payload), items)
+    return {"export": session.id, "given": _photo_counts(session)}
 
 
-def _take_back(sessions: ExportSessions, asked: dict) -> dict:
-    """Forget photos that were given."""
-    session = sessions.get(asked.get("export"))
-    sessions.take_back(session, _kind(asked))
-    return {"given": _given(session)}
+def _take_back(sessions: ExportSessions, payload: dict) -> dict:
+    """Remove uploaded photos. Returns: the counts of the remaining photos."""
+    session = sessions.get(payload.get("export"))
+    sessions.take_back(session, _kind(payload))
+    return {"given": _photo_counts(session)}
 
 
-def _kind(asked: dict) -> str:
-    if str(asked.get("kind")) not in KINDS:
+def _kind(payload: dict) -> str:
+    """What the photos are for. Raises: UserError for an unknown kind."""
+    if str(payload.get("kind")) not in KINDS:
         raise UserError("Say what the photos are for.")
-    return asked["kind"]
+    return payload["kind"]
 
 
-def _given(session: ExportSession) -> dict:
-    return {kind: asdict(each) for kind, each in session.given.items()}
+def _photo_counts(session: ExportSession) -> dict:
+    return {kind: asdict(photos) for kind, photos in session.given.items()}
 
 
-def _poll(sessions: ExportSessions, asked: dict) -> dict:
-    """How far an export is: its job, what that told from event number `start` on, and the report once it is done."""
-    session = sessions.get(asked.get("export"))
-    told = {"given": _given(session), "plan": asdict(session.plan) if session.plan else None, "state": ""}
+def _poll(sessions: ExportSessions, payload: dict) -> dict:
+    """The status of an export: its job, the job's events from number `start` on, and the report at the end."""
+    session = sessions.get(payload.get("export"))
+    status = {"given": _photo_counts(session), "plan": asdict(session.plan) if session.plan else None, "state": ""}
     if job := session.job:
-        told |= {"state": job.state, "place": sessions.jobs.place(job)}  # before the events, so that none is missed at the end
-        start = asked.get("start") if isinstance(asked.get("start"), int) else 0
-        told |= {"events": job.events(max(0, start)), "error": session.error}
+        status |= {"state": job.state, "place": sessions.jobs.place(job)}  # read before the events, so that the final status has all events
+        start = payload.get("start") if isinstance(payload.get("start"), int) else 0
+        status |= {"events": job.events(max(0, start)), "error": session.error}
         if session.done:
-            told["report"] = _report(session)
-    return told
+            status["report"] = _report(session)
+    return status
 
 
-def _stop(sessions: ExportSessions, asked: dict) -> dict:
-    """End it; nothing is kept."""
-    if job := sessions.get(asked.get("export")).job:
+def _stop(sessions: ExportSessions, payload: dict) -> dict:
+    """Stop the job; no files are kept."""
+    if job := sessions.get(payload.get("export")).job:
         sessions.jobs.stop(job)
     return {}
 
 
-def _download(sessions: ExportSessions, asked: dict) -> dict:
-    """The path of a file of the bundle, or of a zip of all, for Gradio to serve."""
-    session = sessions.get(asked.get("export"))
-    name = asked.get("file")
+def _download(sessions: ExportSessions, payload: dict) -> dict:
+    """The path of a file of the bundle, or of a zip of the whole bundle, which Gradio serves."""
+    session = sessions.get(payload.get("export"))
+    name = payload.get("file")
     return {"path": str(sessions.pack(session) if name is None else sessions.take(session, str(name)))}
 
 
 def _report(session: ExportSession) -> str:
-    """What was measured, as HTML."""
+    """The report as HTML."""
     from vitdemo.export.bundle import DRAWINGS
     from vitdemo.export.report import Report
 
@@ -118,42 +119,44 @@ def _report(session: ExportSession) -> str:
 
 
 def _bars(report: "Report", base) -> list[dict]:
-    """The chart: groups of bars, each with its length as a share of the room there is."""
-    mine, torch = report.shipped, f"torch, {report.device}"
-    answers = "logits" if mine.agreement.top5 is not None else "features"
-    sides = [("exported", mine)] + [("fp32, ONNX", base)] * (base is not mine)
+    """The chart: groups of bars, each bar with its length as a share of the chart's width."""
+    exported_row, original = report.shipped, f"torch, {report.device}"
+    answers = "logits" if exported_row.agreement.top5 is not None else "features"
+    sides = [("exported", exported_row)] + [("fp32, ONNX", base)] * (base is not exported_row)
     groups = [
         {
             "title": f"Same {'first class' if answers == 'logits' else 'features'} as the original",
-            "bars": [(name, row.agreement.agreement, percent(row.agreement.agreement), row is mine) for name, row in sides],
+            "bars": [(name, row.agreement.agreement, percent(row.agreement.agreement), row is exported_row) for name, row in sides],
         },
         {
             "title": f"Largest difference of {answers}, log scale",
-            "bars": [(name, _decades(row.agreement.largest), number_words(row.agreement.largest), row is mine) for name, row in sides],
+            "bars": [
+                (name, _decades(row.agreement.largest), number_words(row.agreement.largest), row is exported_row) for name, row in sides
+            ],
         },
     ]
-    for batch, before in report.torch_seconds.items():
-        times = [(name, row.seconds[batch], row is mine) for name, row in sides] + [(torch, before, False)]
+    for batch, original_seconds in report.torch_seconds.items():
+        times = [(name, row.seconds[batch], row is exported_row) for name, row in sides] + [(original, original_seconds, False)]
         longest = max(seconds for _, seconds, _ in times)
-        bars = [(name, seconds / longest, f"{1e3 * seconds:.1f} ms", ours) for name, seconds, ours in times]
+        bars = [(name, seconds / longest, f"{1e3 * seconds:.1f} ms", is_exported) for name, seconds, is_exported in times]
         groups.append({"title": f"Time for {batch} photo{'s' * (batch > 1)}", "bars": bars})
-    sizes = [(name, row.bytes, row is mine) for name, row in sides]
-    sizes += [("fp32 weights", 4 * report.parameters, False)] * (base is mine)
+    sizes = [(name, row.bytes, row is exported_row) for name, row in sides]
+    sizes += [("fp32 weights", 4 * report.parameters, False)] * (base is exported_row)
     largest = max(size for _, size, _ in sizes)
-    groups.append({"title": "Size", "bars": [(name, size / largest, size_words(size), ours) for name, size, ours in sizes]})
+    groups.append({"title": "Size", "bars": [(name, size / largest, size_words(size), is_exported) for name, size, is_exported in sizes]})
     return groups
 
 
 def _decades(difference: float) -> float:
-    """A difference on a logarithmic scale, 0 … 1."""
+    """The position of a difference on a logarithmic scale from CHART_MIN (0) to CHART_MAX (1)."""
     return min(1.0, max(0.0, math.log10(max(difference, CHART_MIN) / CHART_MIN) / math.log10(CHART_MAX / CHART_MIN)))
 
 
 def number_words(value: float) -> str:
-    """A small number for people: 0.00031, 3.1e-06."""
+    """Format a small number for people: 0.00031, 3.1e-06."""
     return "0" if value == 0 else f"{value:.2g}"
 
 
 def size_words(size: float) -> str:
-    """Bytes for people."""
+    """Format a number of bytes for people: 1.2 MB, 3.4 KB, 56 bytes."""
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} KB" if size >= 1e3 else f"{size:.0f} bytes"

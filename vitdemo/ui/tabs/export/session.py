@@ -1,4 +1,4 @@
-"""One visitor's export: what was given and asked for, and where what comes of it lies."""
+"""One export session: a visitor's uploaded photos, the requested export, and the folders of its results."""
 
 import logging
 import re
@@ -24,7 +24,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GivenPhotos:
-    """Photos that a visitor gave: how many, how many of them are used, and how many folders they came in."""
+    """Counts of uploaded photos.
+
+    Attributes:
+        photos: number of uploaded photos.
+        used: number of photos that the export uses.
+        folders: number of folders that the photos came in.
+    """
 
     photos: int
     used: int
@@ -36,11 +42,14 @@ class ExportSession:
     """One visitor's export.
 
     Attributes:
-        folder: its workspace, whose name is its id; nothing in it is served.
-        shelf: where its downloads come to lie, which is.
-        given: what there is of KINDS.
-        model: the name in the store of the model it is made from.
-        bundle: where the bundle comes to lie; its last part is what it is called.
+        folder: the export's workspace, whose name is the export's id; its files are not served.
+        given: kind of photos, one of KINDS → their counts.
+        model: the exported model's name in the store.
+        bundle: folder of the bundle; the folder's name is the bundle's name.
+        plan: the options of the export, once started.
+        job: the export job, once started.
+        shelf: folder of the downloads, which is served.
+        seen: when the page last requested the export, on the monotonic clock.
     """
 
     folder: Path
@@ -54,58 +63,61 @@ class ExportSession:
 
     @property
     def id(self) -> str:
+        """The export's id: the name of its folder."""
         return self.folder.name
 
     @property
     def busy(self) -> bool:
+        """Whether the job is waiting or running."""
         return self.job is not None and not self.job.over
 
     @property
     def done(self) -> bool:
+        """Whether the bundle is finished."""
         return self.job is not None and self.job.state == "done" and self.bundle.is_dir()
 
     @property
     def error(self) -> str:
-        """Why it failed, without a path of the server's."""
+        """Why the export failed, without paths of the server."""
         return _without_paths(self.job.error, self.folder) if self.job else ""
 
     def photos(self, kind: str) -> Path:
-        """Where the photos of a kind lie: a zip, so that no name of a visitor's becomes one on our disk."""
+        """Path of the zip with the photos of one kind; a zip, so that no file name from a visitor becomes a path on the server's disk."""
         return self.folder / f"{kind}.zip"
 
     def files(self) -> list[tuple[str, int]]:
-        """The bundle's files, the model first: name and bytes.
+        """The bundle's files, the model first: (name, size in bytes).
 
         Raises: UserError where there is no bundle.
         """
         if not self.done:
             raise UserError(NOTHING_YET)
-        found = [(path.relative_to(self.bundle).as_posix(), path.stat().st_size) for path in self.bundle.rglob("*") if path.is_file()]
-        return sorted(found, key=lambda each: (each[0] != self.plan.file, each[0].count("/"), each[0].lower()))
+        files = [(path.relative_to(self.bundle).as_posix(), path.stat().st_size) for path in self.bundle.rglob("*") if path.is_file()]
+        return sorted(files, key=lambda file: (file[0] != self.plan.file, file[0].count("/"), file[0].lower()))
 
     def file(self, name: str) -> Path:
-        """One of its files. Raises: UserError where there is none of that name."""
+        """The path of one of the bundle's files. Raises: UserError where there is no bundle, or no file with this name."""
         self.files()
         return inside(self.bundle, name)
 
 
 def read_plan(asked: object) -> Plan:
-    """What a page or a program asks for.
+    """Read the options of an export from JSON of the page or of an API client.
 
-    Raises: UserError for what can't be done.
+    Raises: UserError for options of the wrong type, or options that can't be combined.
     """
     asked = asked if isinstance(asked, dict) else {}
     lists = {name: asked.get(name) or [] for name in ("extras", "kits")}
     words = {name: asked.get(name) or default for name, default in (("format", ""), ("precision", "fp32"), ("prefer", "fastest"))}
-    if not all(isinstance(each, str) for each in words.values()) or not all(
-        isinstance(each, list) and all(isinstance(one, str) for one in each) for each in lists.values()
+    if not all(isinstance(word, str) for word in words.values()) or not all(
+        isinstance(values, list) and all(isinstance(value, str) for value in values) for values in lists.values()
     ):
         raise UserError("Send what to export as words.")
-    return Plan(**words, baked=asked.get("baked") is True, **{name: tuple(dict.fromkeys(each)) for name, each in lists.items()})
+    return Plan(**words, baked=asked.get("baked") is True, **{name: tuple(dict.fromkeys(values)) for name, values in lists.items()})
 
 
 def _without_paths(text: str, folder: Path) -> str:
-    """A sentence that was made for the command line, for a visitor."""
+    """Adapt an error sentence of the command line for a visitor: replace sentences about the server, and remove paths."""
     if str(folder) in text:
         log.error("an export failed: %s", text)
         return NO_ROOM if "room" in text or "full" in text else "The server can't keep this export: tell the operator."

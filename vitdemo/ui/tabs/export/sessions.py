@@ -1,4 +1,4 @@
-"""What visitors export: the photos to compare on, the work in a child process, and the bundle, found again by an id after a reload."""
+"""All export sessions: keep the uploaded photos, export in a child process, and find a session by its id after a page reload."""
 
 import os
 import re
@@ -23,12 +23,12 @@ from vitdemo.ui.tabs.export.session import KINDS, ExportSession, GivenPhotos
 if TYPE_CHECKING:
     from vitdemo.core.photos.gallery import Item
 
-MAX_SESSIONS = 200  # exports remembered
+MAX_SESSIONS = 200  # in memory
 AT_WORK = "An export is at work here: wait for it, or stop it first."
 
 
 class ExportSessions:
-    """All visitors' exports."""
+    """The export sessions of all visitors."""
 
     def __init__(self, store: ModelStore, jobs: Jobs):
         self.store, self.settings, self.jobs = store, store.settings, jobs
@@ -36,10 +36,11 @@ class ExportSessions:
 
     @property
     def spaces(self) -> Workspaces:
+        """The workspaces of the exports, one folder each."""
         return Workspaces(Path(get_upload_folder(), "exports"), self.settings)
 
     def begin(self) -> ExportSession:
-        """A new one. Raises: UserError where there are too many, or no room."""
+        """Create an export session. Raises: UserError where there are too many sessions, or no room on the disk."""
         self.sweep()
         if len(self._sessions) >= MAX_SESSIONS:
             raise UserError("The app is busy with other visitors' exports: try again later.")
@@ -48,7 +49,7 @@ class ExportSessions:
         return session
 
     def get(self, id: object) -> ExportSession:
-        """Raises: UserError where there is no such export, or no more."""
+        """The session with this id. Raises: UserError where the export does not exist, or no longer exists."""
         session = self._sessions.get(id) if isinstance(id, str) else None
         if session is None:
             raise UserError("This export is not here any more: start again.")
@@ -57,9 +58,9 @@ class ExportSessions:
         return session
 
     def give(self, session: ExportSession, kind: str, items: list["Item"]) -> None:
-        """Keep photos to compare on, or to calibrate on: as many as can be used, from all over the gallery.
+        """Keep photos for the comparison or for calibration: at most as many as the export uses, evenly spaced in the gallery.
 
-        Raises: UserError where none of them can be had, or they take too much room.
+        Raises: UserError where no photo can be read, the photos take too much room, or a job is running.
         """
         from vitdemo.core.photos.gallery import spread_evenly
 
@@ -78,86 +79,87 @@ class ExportSessions:
             raise
         session.given[kind] = GivenPhotos(len(items), used, len({item.folder for item in items} - {""}))
 
-    def _keep(self, items: list["Item"], archive: zipfile.ZipFile, taken: int) -> int:
-        """Write photos into a zip, after a look whether one of them can be decoded: which of the others can't is found out at work.
+    def _keep(self, items: list["Item"], archive: zipfile.ZipFile, size: int) -> int:
+        """Write photos into a zip, and check that at least one of them can be decoded. The job checks the others.
 
-        Returns: how many there are.
+        Returns: the number of photos in the zip.
         """
         from vitdemo.core.photos.photo import decode
 
-        used, readable, reason = 0, False, None
+        used, readable, first_error = 0, False, None
         for item in items:
             try:
-                data = item.read(self.settings)
-                readable = readable or decode(data, item.shown, self.settings) is not None
+                content = item.read(self.settings)
+                readable = readable or decode(content, item.shown, self.settings) is not None
             except UserError as error:
-                reason = reason or error
+                first_error = first_error or error
                 continue
-            taken += len(data)
-            self._check_room(taken, "These photos take", "give fewer, or smaller copies")
-            scratch_of(self.settings).check(len(data))
-            archive.writestr(f"{item.folder}/{used:06}.jpg", data)  # the folder may name its class; what it is, its bytes tell
+            size += len(content)
+            self._check_room(size, "These photos take", "give fewer, or smaller copies")
+            scratch_of(self.settings).check(len(content))
+            # the folder may name the photo's class; the export finds the image format in the bytes, not in the suffix
+            archive.writestr(f"{item.folder}/{used:06}.jpg", content)
             used += 1
         if not used:
-            raise reason or UserError("None of these photos can be read: give others.")
+            raise first_error or UserError("None of these photos can be read: give others.")
         return used
 
     def take_back(self, session: ExportSession, kind: str) -> None:
-        """Forget photos that were given."""
+        """Remove the uploaded photos of one kind. Raises: UserError while a job is running."""
         if session.busy:
             raise UserError(AT_WORK)
         session.given.pop(kind, None)
         session.photos(kind).unlink(missing_ok=True)
 
     def start(self, session: ExportSession, model: str, plan: Plan, client: str = "") -> None:
-        """Export, in a child process. An earlier bundle of the same export goes.
+        """Start the export in a child process. An earlier bundle of the session is deleted.
 
-        Raises: UserError where the model or the machine won't do.
+        Raises: UserError where a job is running, the model is not available, the bundle would take too much room, or the queue is full.
         """
         if session.busy:
             raise UserError(AT_WORK)
         name = self.store.allowed(model)
         vit = self.store.get(name).result(1)
-        given = sum(session.photos(kind).stat().st_size for kind in session.given)
-        self._check_room(given + plan.expected_bytes(vit.parameters), "The bundle would take", "choose a smaller model or precision")
-        place = session.folder / f"bundle-{secrets.token_hex(4)}"
-        bundle = place / _plain_name(f"{vit.name}-{plan.format}-{plan.precision}")
+        photo_bytes = sum(session.photos(kind).stat().st_size for kind in session.given)
+        self._check_room(photo_bytes + plan.expected_bytes(vit.parameters), "The bundle would take", "choose a smaller model or precision")
+        bundle_folder = session.folder / f"bundle-{secrets.token_hex(4)}"
+        bundle = bundle_folder / _plain_name(f"{vit.name}-{plan.format}-{plan.precision}")
         command = ["export", f"--format={plan.format}", f"--precision={plan.precision}", f"--prefer={plan.prefer}"]
         command += ["--bake-preprocessing"] * plan.baked
-        command += [f"--with={each}" for each in plan.extras] + [f"--serve={each}" for each in plan.kits]
+        command += [f"--with={extra}" for extra in plan.extras] + [f"--serve={kit}" for kit in plan.kits]
         for kind, flag in zip(KINDS, ("--photos", "--calibrate"), strict=True):
             if kind in session.given and (kind == "photos" or plan.precision == "int8"):
                 command.append(f"{flag}={session.photos(kind)}")
         command += [*self.store.flags_of(name), f"--device={self.settings.device}", f"--output={bundle}"]
-        command += [f"--{each.replace('_', '-')}={getattr(self.settings, each)}" for each in ("max_megapixels", "compare_photos")]
-        session.job = self.jobs.start(command, session.folder / "job", lambda: _clear(place), client=client)
+        command += [f"--{setting.replace('_', '-')}={getattr(self.settings, setting)}" for setting in ("max_megapixels", "compare_photos")]
+        session.job = self.jobs.start(command, session.folder / "job", lambda: _clear(bundle_folder), client=client)
         session.model, session.plan, session.bundle = name, plan, bundle
-        for each in (session.shelf, *session.folder.glob("bundle-*")):
-            if each != place:
-                shutil.rmtree(each, ignore_errors=True)
+        for folder in (session.shelf, *session.folder.glob("bundle-*")):
+            if folder != bundle_folder:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def pack(self, session: ExportSession) -> Path:
-        """A zip of the whole bundle, for Gradio to serve. Raises: UserError where there is none, or no room for it."""
+        """Write a zip of the whole bundle, which Gradio serves. Raises: UserError where there is no bundle, or no room on the disk."""
         files, path = session.files(), session.shelf / f"{session.bundle.name}.zip"
         if path.is_file():
             return path
-        coming = sum(size for _, size in files)
-        self._check_room(size_of(session.folder) + coming, "The bundle and a zip of it take", "take the files one by one")
-        partial = path.with_suffix(f".{secrets.token_hex(4)}")
+        size_of_files = sum(size for _, size in files)
+        self._check_room(size_of(session.folder) + size_of_files, "The bundle and a zip of it take", "take the files one by one")
+        partial_path = path.with_suffix(f".{secrets.token_hex(4)}")
         try:
             session.shelf.mkdir(parents=True, exist_ok=True)
-            with scratch_of(self.settings).promised(coming), zipfile.ZipFile(partial, "w") as archive:
+            with scratch_of(self.settings).promised(size_of_files), zipfile.ZipFile(partial_path, "w") as archive:
                 for name, _ in files:
                     archive.write(session.bundle / name, f"{session.bundle.name}/{name}")
-            partial.replace(path)
+            partial_path.replace(path)
         except OSError as error:
             raise UserError(f"The zip can't be made ({error.strerror}): take the files one by one, or tell the operator.") from None
         finally:
-            partial.unlink(missing_ok=True)
+            partial_path.unlink(missing_ok=True)
         return path
 
     def take(self, session: ExportSession, name: str) -> Path:
-        """One of the bundle's files, for Gradio to serve; it takes no room of its own. Raises: UserError for a name of none of them."""
+        """Hard-link one of the bundle's files into the served folder. Raises: UserError where there is no such file, or linking fails."""
         source = session.file(name)
         path = session.shelf / source.relative_to(session.bundle.resolve())
         try:
@@ -170,17 +172,17 @@ class ExportSessions:
 
     @property
     def busy(self) -> bool:
-        """Whether any export waits or is at work."""
-        return any(each.busy for each in list(self._sessions.values()))
+        """Whether any export has a waiting or running job."""
+        return any(session.busy for session in list(self._sessions.values()))
 
     def stop(self) -> None:
-        """End all that is at work: nothing half-written stays."""
+        """Stop all jobs; no half-written files stay."""
         for session in list(self._sessions.values()):
             if session.busy:
                 self.jobs.stop(session.job)
 
     def sweep(self) -> None:
-        """Drop what nobody has asked for as long as uploads are kept. Work that nobody looks at ends where others wait for it."""
+        """Drop exports that no page has requested for as long as uploads are kept. Stop jobs that no page watches while other jobs wait."""
         for session in list(self._sessions.values()):
             if session.busy or time.monotonic() - session.seen < RECENT_SECONDS:
                 touch((session.folder, session.shelf))
@@ -198,11 +200,11 @@ class ExportSessions:
 
 
 def _plain_name(name: str) -> str:
-    """A name for a folder and a download that no system stumbles over."""
+    """Turn a name into one that every operating system accepts for folders and downloads."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-.")[-80:] or "bundle"
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a child that was killed has left half-written."""
-    for each in folder.glob(".export-*"):
-        shutil.rmtree(each, ignore_errors=True)
+    """Remove the half-written files of a child process that was killed."""
+    for path in folder.glob(".export-*"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""The Export tab: format, precision and extras, photos to compare on, Start, and a bundle with the figures that prove it.
+"""The Export tab: select format, precision and extras, upload photos for the comparison, start, and download the bundle and its report.
 
-The page's script uploads the photos, asks how far things are and shows the expected size. What holds a visitor's words, or a model's, comes
-from templates, which escape them.
+The page's script uploads the photos, polls the status and shows the expected size. HTML with text from visitors or models comes from
+templates, which escape the text.
 """
 
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ from vitdemo.ui.templating import html, static_text
 if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
 
-TAB = "export"  # of the tab
+TAB = "export"  # the tab's id
 DRAWINGS = ASSETS / "examples" / "gallery"
 FORMAT_TEXTS = {
     "onnx": ("ONNX", "One file for ONNX Runtime, OpenVINO, TensorRT and browsers. No torch needed."),
@@ -50,7 +50,7 @@ KIT_TEXTS = {
 
 
 def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, trial: ModelComparison, opened: ActiveTab) -> None:
-    """Lay out the tab and wire it."""
+    """Lay out the tab and connect its events."""
     limits = gallery_upload.limits(store.settings, "export")
     panel = gr.HTML(
         {"limits": limits},
@@ -71,7 +71,7 @@ def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, tria
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
 
     async def look(request: gr.Request, name: str, active: str) -> AsyncIterator[tuple]:
-        """Say what would be exported, once it is loaded, for whoever looks at the tab."""
+        """Show the header's model and its loading status, if the tab is open."""
         if active != TAB:
             yield gr.skip(), gr.skip()
             return
@@ -84,15 +84,15 @@ def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, tria
         yield gr.skip(), {"limits": limits, "model": model}
 
     def start(model: str, request: gr.Request, event: gr.EventData) -> dict:
-        """Export the header's model as it is asked for. Answers the export's id, or what is wrong."""
-        asked = event_payload(event)
+        """Export the header's model with the selected options. Returns: the export's id, or the error."""
+        payload = event_payload(event)
         try:
-            plan = read_plan(asked.get("plan"))
-            session = sessions.get(asked["export"]) if asked.get("export") else sessions.begin()
+            plan = read_plan(payload.get("plan"))
+            session = sessions.get(payload["export"]) if payload.get("export") else sessions.begin()
             sessions.start(session, model, plan, client_of(request))
-            return {"limits": limits, "begun": session.id, "request": asked.get("request")}
+            return {"limits": limits, "begun": session.id, "request": payload.get("request")}
         except Exception as error:
-            return {"limits": limits, "error": user_message(error), "request": asked.get("request")}
+            return {"limits": limits, "error": user_message(error), "request": payload.get("request")}
 
     respond = {"fn": look, "inputs": [header.picker, opened.active], "outputs": [header.status, panel], "concurrency_limit": None, **quiet}
     opened.then(**respond)
@@ -102,13 +102,13 @@ def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, tria
 
 
 def _facts(vit: "Vit") -> dict:
-    """What the page shows of a model."""
+    """The model's data that the page shows."""
     from vitdemo.core.models.labels import classes_named, normalise_name
 
-    named = classes_named(vit.labels)
+    class_names = classes_named(vit.labels)
     return {
         "title": title_of(vit.name),
         "about": f"{vit.parameters / 1e6:.1f} M parameters · {f'{len(vit.labels):,} classes' if vit.labels else 'features, no classes'}",
         "parameters": vit.parameters,
-        "drawings": all(normalise_name(folder.name) in named for folder in DRAWINGS.iterdir() if folder.is_dir()),
+        "drawings": all(normalise_name(folder.name) in class_names for folder in DRAWINGS.iterdir() if folder.is_dir()),
     }

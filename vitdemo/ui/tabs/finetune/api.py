@@ -1,4 +1,4 @@
-"""The named endpoint `/finetune`: photos in, the report and the model out."""
+"""The named endpoint `/finetune`: takes photos, returns the report and the fine-tuned model."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from vitdemo.ui.sessions.model_loading import arrived
 from vitdemo.ui.tabs.finetune.downloads import pack
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 
-POLL_SECONDS = 0.2  # seconds between two looks at a lesson
+POLL_SECONDS = 0.2  # between two polls of a fine-tuning session
 
 
 def build(sessions: FinetuneSessions) -> None:
@@ -30,10 +30,11 @@ def build(sessions: FinetuneSessions) -> None:
         trigger = gr.Button()
 
     async def endpoint(photos: dict | None, model: str, preset: str, settings: dict | None, request: gr.Request):
-        """Teach the model the classes of a zip with one folder of photos for each.
+        """Fine-tune a model on a zip of photos with one folder per class.
 
-        `model` is a name from the catalogue, empty for the server's own; `preset` is quick, careful or everything; `settings` are those of
-        the page's “Every setting” by name, with underscores. Answers with the report and a zip of the model in timm's layout.
+        `model` is a name from the catalogue, empty for the server's own model; `preset` is quick, careful or everything; `settings` are
+        the settings under “Every setting” on the page, by name, with underscores. Returns the report and a zip of the model in timm's
+        layout.
         """
         session = None
         try:
@@ -46,7 +47,7 @@ def build(sessions: FinetuneSessions) -> None:
 
             items = await asyncio.to_thread(uploaded_items, [(upload.name, upload.path)], sessions.settings)
             session = sessions.give(items)
-            while sessions.get(session.id).state == "reading":  # asked for, since somebody waits for it
+            while sessions.get(session.id).state == "reading":  # `get` marks the session as still wanted
                 await asyncio.sleep(POLL_SECONDS)
             if session.state == "failed":
                 raise UserError(session.error)
@@ -61,7 +62,7 @@ def build(sessions: FinetuneSessions) -> None:
             return report | {"photos": rows}, str(await asyncio.to_thread(pack, sessions, session))
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
-        finally:  # a caller that has gone needs no answer
+        finally:  # stop the job if the client has disconnected
             if session and session.job and not session.job.over:
                 sessions.jobs.stop(session.job)
 

@@ -1,21 +1,21 @@
-"""Where the model looked before it learned, and where it looks now: attention rollout of one photo by both."""
+"""Compare attention before and after fine-tuning: attention rollout of one photo with both models."""
 
 from vitdemo.core.outputs import read_json
 from vitdemo.ui.tabs.finetune.session import FinetuneSession
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.templating import data_uri, html
 
-MAX_PIXELS = 340  # pixels of a picture's longer side
-LOAD_SECONDS = 120.0  # seconds that a model may take to load
+MAX_PIXELS = 340  # longer side of a picture
+LOAD_SECONDS = 120.0  # timeout for loading a model
 
 
 def before_and_after(sessions: FinetuneSessions, session: FinetuneSession, own: str) -> str:
-    """Two overlays as HTML: of the photo that it gets wrong most confidently, or of the first one where it gets none wrong.
+    """Draw two overlays as HTML, for the most confident mistake, or for the first photo if there is no mistake.
 
     Args:
-        own: the result's name in the store.
+        own: the fine-tuned model's name in the store.
 
-    Raises: UserError where a model can't be had.
+    Raises: UserError where a model can't be loaded, or the photo can't be read.
     """
     report = read_json(session.result / "report.json")
     row = report["photos"][report["worst"][0] if report["worst"] else 0]

@@ -1,4 +1,4 @@
-"""What a fine-tuning leaves to download: its report, and a zip of the model."""
+"""Results of a fine-tuning: its report, and a zip of the model for download."""
 
 import zipfile
 from pathlib import Path
@@ -13,22 +13,22 @@ NOTHING_YET = "There is no model yet: start, and wait for the first epoch."
 
 
 def report_of(session: FinetuneSession) -> dict | None:
-    """What report.json says of the job that has ended; None where there is none."""
+    """The content of report.json of a finished job; None where there is no report."""
     path = session.result / "report.json"
     return read_json(path) if path.is_file() else None
 
 
 def pack(sessions: FinetuneSessions, session: FinetuneSession) -> Path:
-    """A zip with config, weights and report. Raises: UserError where there is nothing to pack."""
+    """Write a zip with config, weights and report. Raises: UserError where there is no model yet, or no room on the disk."""
     if report_of(session) is None:
         raise UserError(NOTHING_YET)
     files = [session.result / name for name in ("config.json", "model.safetensors", "report.json")]
-    path, coming = session.shelf / f"{session.result.name}.zip", sum(each.stat().st_size for each in files)
+    path, size = session.shelf / f"{session.result.name}.zip", sum(file.stat().st_size for file in files)
     try:
         path.parent.mkdir(exist_ok=True)
-        with scratch_of(sessions.settings).promised(coming), zipfile.ZipFile(path, "w") as archive:
-            for each in files:
-                archive.write(each, f"{session.result.name}/{each.name}")
+        with scratch_of(sessions.settings).promised(size), zipfile.ZipFile(path, "w") as archive:
+            for file in files:
+                archive.write(file, f"{session.result.name}/{file.name}")
     except OSError as error:
         path.unlink(missing_ok=True)
         raise UserError(f"The download can't be made ({error.strerror}): try again in a few minutes.") from None

@@ -1,4 +1,4 @@
-"""What the Fine-tune tab's script asks of the server: photos to take in, progress, new names for classes, the result to look into."""
+"""Server functions that the Fine-tune tab's script calls: upload photos, poll progress, rename classes, inspect the result."""
 
 import base64
 import secrets
@@ -18,48 +18,48 @@ from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.templating import html, percent
 
 SAMPLE_CLASSES = ASSETS / "examples" / "unseen"
-CLASS_THUMBNAILS = 6  # shown of a class
-MAX_CELL_PHOTOS = 60  # of a cell of the confusion matrix
+CLASS_THUMBNAILS = 6  # shown per class
+MAX_CELL_PHOTOS = 60  # shown per cell of the confusion matrix
 
 
 def functions(sessions: FinetuneSessions) -> list[Callable]:
-    """For gr.HTML's `server_functions`: each takes one object, and answers {error} for what goes wrong."""
-    asked = (_give, _poll, _rename, _stop, _cell, _looks, _download)
-    return [errors_as_answer(named_partial(each, sessions)) for each in asked]
+    """The functions for gr.HTML's `server_functions`. Each takes one object, and returns {error} where it fails."""
+    handlers = (_give, _poll, _rename, _stop, _cell, _looks, _download)
+    return [errors_as_answer(named_partial(handler, sessions)) for handler in handlers]
 
 
-def _give(sessions: FinetuneSessions, asked: dict) -> dict:
-    """Take uploaded photos, or the bundled ones. Answers the lesson's id."""
+def _give(sessions: FinetuneSessions, payload: dict) -> dict:
+    """Start a session with uploaded photos, or with the bundled sample images. Returns: the session's id."""
     from vitdemo.core.photos.gallery import find_items, uploaded_items
 
-    if asked.get("files") == "examples":
+    if payload.get("files") == "examples":
         items = [replace(item, name=item.path.relative_to(SAMPLE_CLASSES).as_posix()) for item in find_items([SAMPLE_CLASSES])]
     else:
-        items = uploaded_items(gallery_upload.uploads_of(asked.get("files")), sessions.settings, command="finetune")
+        items = uploaded_items(gallery_upload.uploads_of(payload.get("files")), sessions.settings, command="finetune")
     return {"lesson": sessions.give(items).id}
 
 
-def _poll(sessions: FinetuneSessions, asked: dict) -> dict:
-    """How far a lesson is: the photos looked through, then the data, the job and its events from number `start` on."""
-    session = sessions.get(asked.get("lesson"))
-    told: dict[str, Any] = {"state": session.state, "read": len(session.read), "photos": len(session.items), "text": session.error}
-    if session.state == "ready" and asked.get("data"):
-        told |= {"data": _data(session), "asked": session.asked}
+def _poll(sessions: FinetuneSessions, payload: dict) -> dict:
+    """The status of a session: the photos read so far, then the data, the job, and the job's events from number `start` on."""
+    session = sessions.get(payload.get("lesson"))
+    status: dict[str, Any] = {"state": session.state, "read": len(session.read), "photos": len(session.items), "text": session.error}
+    if session.state == "ready" and payload.get("data"):
+        status |= {"data": _data(session), "asked": session.asked}
     if job := session.job:
-        state = job.state  # before the events are read, so that none is missed at the end
-        start = asked.get("start") if isinstance(asked.get("start"), int) else 0
+        state = job.state  # read before the events, so that the final status has all events
+        start = payload.get("start") if isinstance(payload.get("start"), int) else 0
         events = job.events(max(0, start))
         guesses = [event.pop("guesses") for event in events if "guesses" in event][-1:]
-        told |= {"job": state, "place": sessions.jobs.place(job), "error": without_paths(job.error), "events": events}
-        told["guesses"] = [row | {"uri": _thumbnail(session, row)} for rows in guesses for row in rows]
+        status |= {"job": state, "place": sessions.jobs.place(job), "error": without_paths(job.error), "events": events}
+        status["guesses"] = [row | {"uri": _thumbnail(session, row)} for rows in guesses for row in rows]
         if job.over and (report := report_of(session)):
-            told["report"] = _report_html(session, report)
-    return told
+            status["report"] = _report_html(session, report)
+    return status
 
 
 def _data(session: FinetuneSession) -> str:
-    """The classes with counts and thumbnails, or why they won't do, as HTML."""
-    number = {id(item): index for index, item in enumerate(session.items)}
+    """The classes with counts and thumbnails as HTML, or the reason why fine-tuning can't use them."""
+    number_of_item = {id(item): index for index, item in enumerate(session.items)}
     try:
         data = session.data()
     except UserError as error:
@@ -70,41 +70,41 @@ def _data(session: FinetuneSession) -> str:
             "label": label,
             "counts": counts[label],
             "photos": sum(counts[label].values()),
-            "thumbnails": [_uri(session.read[number[id(each.item)]][1]) for each in samples[:CLASS_THUMBNAILS]],
+            "thumbnails": [_uri(session.read[number_of_item[id(sample.item)]][1]) for sample in samples[:CLASS_THUMBNAILS]],
         }
         for label, samples in sorted(samples_of(data).items())
     ]
-    totals = {split: sum(each[split] for each in counts.values()) for split in ("train", "validation", "test")}
+    totals = {split: sum(class_counts[split] for class_counts in counts.values()) for split in ("train", "validation", "test")}
     return html("finetune/data", classes=classes, notes=data.notes, error="", totals=totals, names=[])
 
 
 def _labels(session: FinetuneSession) -> list[str]:
-    """The classes by name where they can't be settled."""
+    """The class of each photo, for data that fine-tuning can't use; empty for fewer than two classes."""
     try:
-        return [each.label for each in session.samples()[0]]
+        return [sample.label for sample in session.samples()[0]]
     except UserError:
         return []
 
 
-def _rename(sessions: FinetuneSessions, asked: dict) -> dict:
-    """Other names for classes; an empty one leaves the class out, another's merges them. No names at all undo everything."""
-    session = sessions.get(asked.get("lesson"))
+def _rename(sessions: FinetuneSessions, payload: dict) -> dict:
+    """Rename classes: an empty name excludes a class, another class's name merges both. No names at all reset all names."""
+    session = sessions.get(payload.get("lesson"))
     if session.job and not session.job.over:
         raise UserError("Classes can't change while they are being learned: stop it first.")
-    names = asked.get("names")
+    names = payload.get("names")
     session.changes = changes_of(names, session.changes) if names else {}
     return {}
 
 
-def _stop(sessions: FinetuneSessions, asked: dict) -> dict:
-    """End, and keep the best weights so far."""
-    if job := sessions.get(asked.get("lesson")).job:
+def _stop(sessions: FinetuneSessions, payload: dict) -> dict:
+    """Stop the job and keep the best weights so far."""
+    if job := sessions.get(payload.get("lesson")).job:
         sessions.jobs.stop(job)
     return {}
 
 
 def _is_stale(session: FinetuneSession, report: dict) -> bool:
-    """Whether the classes are others than those that were learned."""
+    """Whether the classes have changed since the fine-tuning."""
     try:
         return list(session.data().classes) != report["classes"]
     except UserError:
@@ -122,33 +122,33 @@ def _report_html(session: FinetuneSession, report: dict) -> str:
         percent=percent,
         stopped=not report["finished"],
         stale=_is_stale(session, report),
-        launch_commands=_elsewhere(session, report),
+        launch_commands=_launch_commands(session, report),
         config_name=CONFIG_NAME,
     )
 
 
-def _elsewhere(session: FinetuneSession, report: dict) -> LaunchCommands:
-    """The run's commands. A model that lies in a folder here goes by its name: that folder is nobody's business."""
-    folder = session.model.startswith(("own:", "local-dir:"))
+def _launch_commands(session: FinetuneSession, report: dict) -> LaunchCommands:
+    """The commands that repeat the fine-tuning elsewhere. A model in a server folder is given by its name, to hide the folder's path."""
+    is_folder = session.model.startswith(("own:", "local-dir:"))
     recipe = Recipe.read(report["recipe"])
-    return launch_commands(recipe, f"local-dir:{report['model']}" if folder else report["model"], session.changes)
+    return launch_commands(recipe, f"local-dir:{report['model']}" if is_folder else report["model"], session.changes)
 
 
-def _cell(sessions: FinetuneSessions, asked: dict) -> dict:
+def _cell(sessions: FinetuneSessions, payload: dict) -> dict:
     """The photos of one cell of the confusion matrix, as HTML."""
-    session = sessions.get(asked.get("lesson"))
+    session = sessions.get(payload.get("lesson"))
     report = report_of(session) or {"photos": []}
-    pair = (asked.get("label"), asked.get("taken"))
-    found = [row for row in report["photos"] if (row["label"], row["taken"]) == pair]
-    rows = [row | {"uri": _thumbnail(session, row)} for row in found[:MAX_CELL_PHOTOS]]
-    return {"html": html("finetune/cell", rows=rows, count=len(found), label=pair[0], taken=pair[1], percent=percent)}
+    pair = (payload.get("label"), payload.get("taken"))
+    matches = [row for row in report["photos"] if (row["label"], row["taken"]) == pair]
+    rows = [row | {"uri": _thumbnail(session, row)} for row in matches[:MAX_CELL_PHOTOS]]
+    return {"html": html("finetune/cell", rows=rows, count=len(matches), label=pair[0], taken=pair[1], percent=percent)}
 
 
-def _looks(sessions: FinetuneSessions, asked: dict) -> dict:
-    """Attention before and after on one photo, as HTML."""
+def _looks(sessions: FinetuneSessions, payload: dict) -> dict:
+    """Compare attention before and after fine-tuning on one photo, as HTML."""
     from vitdemo.ui.tabs.finetune.compare_attention import before_and_after
 
-    session = sessions.get(asked.get("lesson"))
+    session = sessions.get(payload.get("lesson"))
     if report_of(session) is None:
         raise UserError(NOTHING_YET)
     name = f"own:{secrets.token_urlsafe(18)}"
@@ -156,9 +156,9 @@ def _looks(sessions: FinetuneSessions, asked: dict) -> dict:
     return {"html": before_and_after(sessions, session, name)}
 
 
-def _download(sessions: FinetuneSessions, asked: dict) -> dict:
-    """The path of a zip with the model in timm's layout, for Gradio to serve."""
-    return {"path": str(pack(sessions, sessions.get(asked.get("lesson"))))}
+def _download(sessions: FinetuneSessions, payload: dict) -> dict:
+    """Write a zip of the model in timm's layout. Returns: the zip's path, which Gradio serves."""
+    return {"path": str(pack(sessions, sessions.get(payload.get("lesson"))))}
 
 
 def _thumbnail(session: FinetuneSession, row: dict) -> str:

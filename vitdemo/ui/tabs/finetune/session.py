@@ -1,4 +1,4 @@
-"""What one visitor teaches: photos, their classes by the names that they have by now, and the job that learns from them."""
+"""One fine-tuning session: a visitor's photos, their classes with their current names, and the training job."""
 
 import secrets
 import threading
@@ -21,17 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class FinetuneSession:
-    """One visitor's photos, and what is learned from them.
+    """One visitor's photos, and the model fine-tuned on them.
 
     Attributes:
-        folder: its workspace, whose name is its id; nothing in it is served.
-        shelf: where its download comes to lie, which is.
-        labels: each item's class where photos were chosen one by one; none where their folders say it.
-        read: item's number → its sha256 and thumbnail, or the sentence on why it can't be read.
+        folder: the session's workspace, whose name is the session's id; its files are not served.
+        items: the photos' files.
+        labels: each item's class, for photos that were sent from the Embeddings tab; empty if folders name the classes.
         state: `reading` the photos, then `ready` or `failed`.
-        changes: other names for classes.
-        model: the name of the model that it started from.
-        asked: the preset and the settings it was started with, by name, for a page that is reloaded.
+        error: why reading failed, for people.
+        read: number of an item → its sha256, its thumbnail and, if the photo can't be read, the reason.
+        changes: renamed classes: original name → current name.
+        job: the training job, once started.
+        model: name of the model that the fine-tuning started from.
+        asked: the preset and the settings that the job was started with, by name, for a reloaded page.
+        shelf: folder of the session's download, which is served.
+        seen: when the page last requested the session, on the monotonic clock.
+        stopping: set when the session is dropped, so that reading stops.
     """
 
     folder: Path
@@ -50,52 +55,65 @@ class FinetuneSession:
 
     @property
     def busy(self) -> bool:
+        """Whether a job is waiting or running."""
         return bool(self.job and not self.job.over)
 
     @property
     def id(self) -> str:
+        """The session's id: the name of its folder."""
         return self.folder.name
 
     @property
     def paths(self) -> list[Path]:
-        """What it needs as long as it is here."""
+        """Files and folders to keep as long as the session exists."""
         return [self.folder, self.shelf, *(item.path for item in self.items)]
 
     @property
     def result(self) -> Path:
-        """Where the bundle comes to lie. Its last part is the model's name."""
+        """Folder of the fine-tuned model; the folder's name is the model's name."""
         return self.folder / f"finetuned-{self.id[:4].strip('-_').lower() or 'x'}"
 
     @staticmethod
     def number_of(row: dict) -> int:
-        """The number of the item that a row of the report is about: its file's name is of our making."""
+        """The number of the item in a row of the report: the name of the item's copy is that number."""
         return int(Path(row["photo"]).stem)
 
     @property
     def classes(self) -> set[str]:
-        """Of photos that were chosen one by one: as named by now, those left out not among them."""
+        """The current class names of photos that were sent from the Embeddings tab, casefolded, without excluded classes."""
         return {self.changes.get(label, label).strip().casefold() for label in self.labels} - {""}
 
     def samples(self) -> "tuple[list[Sample], list[str]]":
-        """Each photo's class as named by now, and what was left out. Raises: UserError for fewer than two classes."""
+        """Each photo with its current class name, and notes about excluded photos. Raises: UserError for fewer than two classes."""
         from vitdemo.finetune.data.dataset import chosen, place
 
         return (chosen(self.items, self.labels, self.changes), []) if self.labels else place(self.items, changes=self.changes)
 
     def data(self, seed: int = 0, share: float = 0.2) -> "Dataset":
-        """Classes and splits, as named by now. Raises: UserError where they won't do."""
+        """The classes, with their current names, and the splits.
+
+        Args:
+            seed: random seed of the splits.
+            share: share of the validation photos.
+
+        Raises: UserError where fine-tuning can't use the data.
+        """
         from vitdemo.finetune.data.dataset import settle
 
         samples, notes = self.samples()
-        number = {id(item): index for index, item in enumerate(self.items)}
-        known = [(each, self.read[number[id(each.item)]]) for each in samples]
-        return settle([replace(each, id=sha, error=error) for each, (sha, _, error) in known], share=share, seed=seed, notes=notes)
+        number_of_item = {id(item): index for index, item in enumerate(self.items)}
+        pairs = [(sample, self.read[number_of_item[id(sample.item)]]) for sample in samples]
+        return settle([replace(sample, id=sha, error=error) for sample, (sha, _, error) in pairs], share=share, seed=seed, notes=notes)
 
 
 def changes_of(asked: object, data: Mapping[str, str]) -> dict[str, str]:
-    """The names that a visitor gave to classes, joined with those given before.
+    """Merge new class names with earlier changes.
 
-    Raises: UserError for anything that is none.
+    Args:
+        asked: the new names from the page: current name → new name.
+        data: the earlier changes: original name → current name.
+
+    Raises: UserError where `asked` does not map names to names.
     """
     if not isinstance(asked, dict) or not all(isinstance(key, str) and isinstance(value, str) for key, value in asked.items()):
         raise UserError("Send the classes' new names as texts.")
@@ -104,8 +122,8 @@ def changes_of(asked: object, data: Mapping[str, str]) -> dict[str, str]:
 
 
 def samples_of(data: "Dataset") -> dict[str, list]:
-    """class → its samples."""
-    found = defaultdict(list)
-    for each in data.samples:
-        found[each.label].append(each)
-    return found
+    """Group samples by class: class → its samples."""
+    samples_by_class = defaultdict(list)
+    for sample in data.samples:
+        samples_by_class[sample.label].append(sample)
+    return samples_by_class

@@ -1,4 +1,4 @@
-"""What visitors teach: their photos looked through, then learned from in a child process, found again by an id after a reload."""
+"""All fine-tuning sessions: read the photos, train in a child process, and find a session by its id after a page reload."""
 
 import io
 import shutil
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from vitdemo.finetune.data.dataset import Dataset
     from vitdemo.finetune.recipe import Recipe
 
-THUMBNAIL_PIXELS = 96  # pixels of the shorter side
-MAX_SESSIONS = 200  # lessons remembered
-ROW_BYTES = 4_000  # memory that a photo takes
+THUMBNAIL_PIXELS = 96  # side of a square thumbnail
+MAX_SESSIONS = 200  # in memory
+ROW_BYTES = 4_000  # memory per photo
 
 
 class ReplacesSession(UserError):
-    """What is asked for would take the place of something else: it has to be asked for once more."""
+    """The request would replace the visitor's other session: the page has to send it again to confirm."""
 
 
 class FinetuneSessions:
-    """All visitors' lessons."""
+    """The fine-tuning sessions of all visitors."""
 
     def __init__(self, store: ModelStore, jobs: Jobs):
         self.store, self.settings, self.jobs = store, store.settings, jobs
@@ -43,23 +43,27 @@ class FinetuneSessions:
 
     @property
     def spaces(self) -> Workspaces:
+        """The workspaces of the sessions, one folder each."""
         return Workspaces(Path(get_upload_folder(), "lessons"), self.settings)
 
     def give(self, items: list["Item"]) -> FinetuneSession:
-        """Begin to look through photos. Raises: UserError where other visitors' take all the room there is."""
+        """Start a session with photos, and read them in a thread. Raises: UserError where other visitors' photos take all the memory."""
         self.sweep(len(items))
         session = FinetuneSession(self.spaces.create(), items)
         self._sessions[session.id] = session
-        self._begin_to_read(session)
+        self._start_reading(session)
         return session
 
     def teach(self, id: object, label: object, items: list["Item"], *, anew: bool = False) -> FinetuneSession:
-        """Add chosen photos as a class to the visitor's lesson, or begin one. A photo that was sent before goes to the new class.
+        """Add photos as a class to the visitor's session, or start a session. A photo that was sent before moves to the new class.
 
         Args:
-            anew: begin one though the visitor has another that its folders made, which is lost with what was learned from it.
+            id: the visitor's session, if there is one.
+            label: the class name.
+            anew: start a new session even if the visitor's session has classes from folders; that session and its results are lost.
 
-        Raises: Replaces for a lesson that folders made; UserError for a name that is none, too many photos, and while it is at work.
+        Raises: ReplacesSession for a session with classes from folders, without `anew`; UserError for an empty name, too many photos, or
+            a session that is reading photos or fine-tuning.
         """
         label = shown_name(label.strip()) if isinstance(label, str) and label.strip() else ""
         if not label:
@@ -77,26 +81,26 @@ class FinetuneSessions:
             self._sessions[session.id] = session
         elif session.state == "reading":
             raise UserError("The photos sent before are still being looked through: wait a moment.")
-        known = {(item.path, item.name): place for place, item in enumerate(session.items)}
-        fresh = [item for item in items if (item.path, item.name) not in known]
-        if len(session.items) + len(fresh) > self.settings.max_gallery:
+        number_of_item = {(item.path, item.name): number for number, item in enumerate(session.items)}
+        new_items = [item for item in items if (item.path, item.name) not in number_of_item]
+        if len(session.items) + len(new_items) > self.settings.max_gallery:
             raise UserError(f"These would be more than {self.settings.max_gallery:,} photos, which is the limit here: choose fewer.")
         for item in items:
-            if (place := known.get((item.path, item.name))) is not None:
-                session.labels[place] = label
-        wanted = label.casefold()  # again, if it was left out
+            if (number := number_of_item.get((item.path, item.name))) is not None:
+                session.labels[number] = label
+        wanted = label.casefold()  # a class that was excluded before is included again
         session.changes = {old: new for old, new in session.changes.items() if new or old.casefold() != wanted}
-        session.items += fresh
-        session.labels += [label] * len(fresh)
-        self._begin_to_read(session)
+        session.items += new_items
+        session.labels += [label] * len(new_items)
+        self._start_reading(session)
         return session
 
-    def _begin_to_read(self, session: FinetuneSession) -> None:
+    def _start_reading(self, session: FinetuneSession) -> None:
         session.state = "reading"
         threading.Thread(target=self._read, args=(session,), name="lesson", daemon=True).start()
 
     def get(self, id: object) -> FinetuneSession:
-        """Raises: UserError where there is no such lesson, or no more."""
+        """The session with this id. Raises: UserError where the session does not exist, or no longer exists."""
         session = self._sessions.get(id) if isinstance(id, str) else None
         if session is None:
             raise UserError("These photos are not here any more: give them again.")
@@ -105,9 +109,9 @@ class FinetuneSessions:
         return session
 
     def start(self, session: FinetuneSession, model: str, recipe: "Recipe", client: str = "") -> None:
-        """Learn, in a child process.
+        """Start fine-tuning in a child process.
 
-        Raises: UserError where the photos, the model or the machine won't do.
+        Raises: UserError where the photos are not read yet, a job is running, the data or the model can't be used, or disk space is short.
         """
         if session.state != "ready":
             raise UserError("The photos are still being looked through: wait a moment.")
@@ -130,48 +134,48 @@ class FinetuneSessions:
 
     @property
     def busy(self) -> bool:
-        """Whether any lesson waits or is at work."""
-        return any(each.busy for each in list(self._sessions.values()))
+        """Whether any session has a waiting or running job."""
+        return any(session.busy for session in list(self._sessions.values()))
 
     def stop(self) -> None:
-        """End all that is at work, and keep the best weights so far."""
+        """Stop all jobs, and keep the best weights so far."""
         for session in list(self._sessions.values()):
             if session.busy:
                 self.jobs.stop(session.job)
 
     def _write_photos(self, session: FinetuneSession, data: "Dataset") -> Path:
-        """Lay the photos out as the command reads them, under names of ours."""
+        """Copy the photos into the folders that the `finetune` command reads, under file names made by the app."""
         folder = session.folder / "photos"
         shutil.rmtree(folder, ignore_errors=True)
-        number = {id(item): index for index, item in enumerate(session.items)}
+        item_numbers = {id(item): index for index, item in enumerate(session.items)}
         total = 0
         try:
             for sample, target in zip(data.samples, data.targets(data.samples), strict=True):
-                bytes_ = sample.item.read(self.settings)
-                total += len(bytes_)
+                content = sample.item.read(self.settings)
+                total += len(content)
                 if total > self.settings.workspace_mb << 20:
                     raise UserError(f"These photos take more than {self.settings.workspace_mb} MB: give fewer, or smaller copies.")
-                scratch_of(self.settings).check(len(bytes_))
+                scratch_of(self.settings).check(len(content))
                 suffix = PurePath(sample.item.name).suffix.lower()
-                path = folder / sample.split / f"{target:04}" / f"{number[id(sample.item)]}{suffix if suffix in SUFFIXES else '.jpg'}"
+                path = folder / sample.split / f"{target:04}" / f"{item_numbers[id(sample.item)]}{suffix if suffix in SUFFIXES else '.jpg'}"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(bytes_)
+                path.write_bytes(content)
         except OSError as error:
             raise UserError(f"The photos can't be kept ({error.strerror}): tell the operator.") from None
         return folder
 
     def _read(self, session: FinetuneSession) -> None:
-        """Look at every photo once: can it be read, is it there twice, what does it look like?"""
+        """Read every new photo once: find unreadable photos and duplicates, and make the thumbnails."""
         from vitdemo.core.photos.prefetch import photos_ahead
 
         try:
             thumbnails: dict[int, bytes] = {}
-            known = len(session.read)
-            for ready in photos_ahead(session.items[known:], _thumbnail, self.settings, ahead=16):
-                if ready.made:
-                    thumbnails[ready.index] = ready.made
-                first = ready.index if ready.first is None else ready.first
-                session.read[known + ready.index] = (ready.id or "", thumbnails.get(first, b""), ready.error or "")
+            read_before = len(session.read)
+            for photo in photos_ahead(session.items[read_before:], _thumbnail, self.settings, ahead=16):
+                if photo.made:
+                    thumbnails[photo.index] = photo.made
+                first = photo.index if photo.first is None else photo.first
+                session.read[read_before + photo.index] = (photo.id or "", thumbnails.get(first, b""), photo.error or "")
                 if session.stopping.is_set():
                     break
             session.state = "ready"
@@ -179,29 +183,30 @@ class FinetuneSessions:
             session.error, session.state = user_message(error), "failed"
 
     def sweep(self, coming: int = 0) -> None:
-        """Drop what nobody has asked for as long as uploads are kept, and the longest unseen of too many with `coming` photos more.
-        Work that nobody looks at ends where others wait for it.
+        """Drop sessions that no page has requested for as long as uploads are kept, and, to make room for `coming` more photos, those
+        unseen longest. Stop jobs that no page watches while other jobs wait.
 
-        Raises: UserError where there is no room for those that are coming.
+        Raises: UserError where there is no room for the coming photos.
         """
         now, most = time.monotonic(), most_rows(self.settings, ROW_BYTES)
         for session in list(self._sessions.values()):
             if session.busy or session.state == "reading" or now - session.seen < RECENT_SECONDS:
                 touch(session.paths)
         self.spaces.sweep()
-        for session in [each for each in self._sessions.values() if not each.folder.is_dir()]:
+        for session in [session for session in self._sessions.values() if not session.folder.is_dir()]:
             self._drop(session)
         for session in list(self._sessions.values()):
             if session.busy and now - session.seen > UNSEEN_SECONDS and self.jobs.waiting:
                 self.jobs.stop(session.job)
-        for session in sorted(self._sessions.values(), key=lambda each: each.seen):
+        for session in sorted(self._sessions.values(), key=lambda session: session.seen):
             if not session.busy and self._photos() + coming > most:
                 self._drop(session)
         if coming and (len(self._sessions) >= MAX_SESSIONS or (self._sessions and self._photos() + coming > most)):
             raise UserError("The app is busy with other visitors' photos: give fewer, or try again in a few minutes.")
 
     def _photos(self) -> int:
-        return sum(len(each.items) for each in self._sessions.values())
+        """Number of photos in all sessions."""
+        return sum(len(session.items) for session in self._sessions.values())
 
     def _drop(self, session: FinetuneSession) -> None:
         self._sessions.pop(session.id, None)

@@ -1,7 +1,7 @@
-"""The Fine-tune tab: photos in folders, a look at them, Start, and a model that knows them.
+"""The Fine-tune tab: upload photos in folders, check the classes, start, and use the fine-tuned model.
 
-The page's script uploads the photos, asks how far things are, and draws the curves. What holds a visitor's words comes from templates,
-which escape them.
+The page's script uploads the photos, polls the status, and draws the curves. HTML with text from visitors comes from templates, which
+escape the text.
 """
 
 import secrets
@@ -22,11 +22,11 @@ from vitdemo.ui.tabs.finetune.downloads import NOTHING_YET, report_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.templating import html, static_text
 
-TAB = "finetune"  # of the tab
+TAB = "finetune"  # the tab's id
 
 
 def build(store: ModelStore, header: ModelPicker, sessions: FinetuneSessions) -> None:
-    """Lay out the tab and wire it."""
+    """Lay out the tab and connect its events."""
     settings = store.settings
     panel = gr.HTML(
         {"limits": gallery_upload.limits(settings, "finetune")},
@@ -39,22 +39,22 @@ def build(store: ModelStore, header: ModelPicker, sessions: FinetuneSessions) ->
     quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 
     def start(model: str, request: gr.Request, event: gr.EventData) -> dict:
-        """Learn from the photos with what is chosen. Answers that it has begun, or what is wrong."""
-        asked = event_payload(event)
+        """Start fine-tuning with the selected settings. Returns: {begun}, or {error}."""
+        payload = event_payload(event)
         try:
-            preset = PRESETS.get(asked.get("preset"), PRESETS["quick"])
-            given = asked.get("recipe")
-            given = given if isinstance(given, dict) else {}
-            recipe = Recipe.read(given, preset.recipe, title="“{}”")
-            session = sessions.get(asked.get("lesson"))
+            preset = PRESETS.get(payload.get("preset"), PRESETS["quick"])
+            recipe_values = payload.get("recipe")
+            recipe_values = recipe_values if isinstance(recipe_values, dict) else {}
+            recipe = Recipe.read(recipe_values, preset.recipe, title="“{}”")
+            session = sessions.get(payload.get("lesson"))
             sessions.start(session, model, recipe, client_of(request))
-            session.asked = {"preset": next(name for name, each in PRESETS.items() if each is preset), "recipe": given}
-            return {"begun": True, "request": asked.get("request")}
+            session.asked = {"preset": next(name for name, other in PRESETS.items() if other is preset), "recipe": recipe_values}
+            return {"begun": True, "request": payload.get("request")}
         except Exception as error:
-            return {"error": user_message(error), "request": asked.get("request")}
+            return {"error": user_message(error), "request": payload.get("request")}
 
     async def use(request: gr.Request, event: gr.EventData):
-        """Make the result the visitor's model in every tab."""
+        """Select the fine-tuned model as the visitor's model in every tab."""
         try:
             session = sessions.get(event_payload(event).get("lesson"))
             report = report_of(session)
@@ -66,8 +66,8 @@ def build(store: ModelStore, header: ModelPicker, sessions: FinetuneSessions) ->
             yield gr.skip(), gr.skip(), {"error": user_message(error), "request": event_payload(event).get("request")}
             return
         title = f"Your model · {len(report['classes'])} classes · {report['accuracy']:.0%} right"
-        chosen = gr.update(choices=[(title, name), *model_picker.choices(store.settings.model)], value=name)
-        yield chosen, gr.skip(), gr.skip()
+        selection = gr.update(choices=[(title, name), *model_picker.choices(store.settings.model)], value=name)
+        yield selection, gr.skip(), gr.skip()
         async for _, _, status in model_picker.watch(store, name, request.session_hash or ""):
             yield gr.skip(), status, gr.skip()
         yield gr.skip(), gr.skip(), {"used": True, "request": event_payload(event).get("request")}
@@ -77,16 +77,16 @@ def build(store: ModelStore, header: ModelPicker, sessions: FinetuneSessions) ->
 
 
 def _switches() -> list[dict]:
-    """The recipe's fields, as the template draws them."""
+    """The recipe's fields, as the template needs them."""
     return [
         {
-            "name": each.name,
-            "title": each.name.replace("_", " "),
-            "meaning": each.metadata["meaning"],
-            "words": getattr(each.metadata["parse"], "words", None) or (("1", "0") if isinstance(each.default, bool) else None),
-            "values": {name: _plain(getattr(preset.recipe, each.name)) for name, preset in PRESETS.items()},
+            "name": field.name,
+            "title": field.name.replace("_", " "),
+            "meaning": field.metadata["meaning"],
+            "words": getattr(field.metadata["parse"], "words", None) or (("1", "0") if isinstance(field.default, bool) else None),
+            "values": {name: _plain(getattr(preset.recipe, field.name)) for name, preset in PRESETS.items()},
         }
-        for each in fields(Recipe)
+        for field in fields(Recipe)
     ]
 
 
