@@ -41,14 +41,14 @@ def as_cell(value: object) -> object:
 
 
 def write_json(what: object, path: Path) -> None:
-    """Write JSON, whole or not at all."""
+    """Write a JSON file, completely or not at all. Raises: OSError where the file can't be written."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(what, indent=1, ensure_ascii=False) + "\n", "utf-8")
     os.replace(partial, path)
 
 
 def read_json(path: Path) -> dict:
-    """Raises: UserError where the file can't be used."""
+    """Read a JSON file. Raises: UserError where the file can't be read."""
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):

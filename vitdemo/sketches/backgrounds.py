@@ -1,4 +1,4 @@
-"""What is behind a thing: grounds, patterns, hills, and clutter that is nothing in particular. None of it knows what it is behind."""
+"""Backgrounds: grounds, patterns, hills, and abstract clutter, all chosen independently of the thing in front of them."""
 
 import math
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import Colour, Palette, mix
 from vitdemo.sketches.shapes import circle, moved, rounded, smooth
 
-OVERSAMPLING = 2  # a background is drawn this many times larger and reduced
+OVERSAMPLING = 2  # a background is drawn larger by this factor, then reduced
 
 
 def background(size: int, palette: Palette, dice: StableRng) -> Image.Image:
-    """One RGB background of size × size pixels."""
+    """Draw one RGB background of size × size pixels."""
     ground = dice.choice(GROUNDS)(size * OVERSAMPLING, palette, dice)
     if dice.chance(0.6):
         dice.choice(PATTERNS)(ground, palette, dice)
@@ -24,12 +24,12 @@ def background(size: int, palette: Palette, dice: StableRng) -> Image.Image:
 
 
 def flat(side: int, palette: Palette, dice: StableRng) -> Image.Image:
-    """The palette's ground, all over."""
+    """The palette's ground colour everywhere."""
     return Image.new("RGB", (side, side), palette.ground)
 
 
 def linear(side: int, palette: Palette, dice: StableRng) -> Image.Image:
-    """A slope between the two ground colours, at any angle: four corners, stretched."""
+    """A linear gradient between the two ground colours, at any angle: four corner colours, interpolated."""
     one, other = dice.uniform(0, 1), dice.uniform(0, 1)
     shares = [(0, one), (other, 1)] if dice.chance(0.5) else [(one, 0), (1, other)]
     corners = [[mix(palette.ground, palette.ground_too, share) for share in row] for row in shares]
@@ -37,7 +37,7 @@ def linear(side: int, palette: Palette, dice: StableRng) -> Image.Image:
 
 
 def radial(side: int, palette: Palette, dice: StableRng) -> Image.Image:
-    """A glow somewhere."""
+    """A radial gradient at a random position."""
     wide = round(side * dice.uniform(1.2, 2.2))
     glow = Image.radial_gradient("L").resize((wide, wide))
     layer = Image.new("L", (side, side), 255)
@@ -48,7 +48,7 @@ def radial(side: int, palette: Palette, dice: StableRng) -> Image.Image:
 
 
 def wash(side: int, palette: Palette, dice: StableRng) -> Image.Image:
-    """Cloudy watercolour."""
+    """A cloudy texture, as of watercolour."""
     cells = dice.integer(3, 9)
     cloud = Image.fromarray(dice.bytes(cells, cells)).resize((side, side), Image.Resampling.BICUBIC)
     picture = Image.new("RGB", (side, side), palette.ground)
@@ -57,7 +57,7 @@ def wash(side: int, palette: Palette, dice: StableRng) -> Image.Image:
 
 
 def paper(side: int, palette: Palette, dice: StableRng) -> Image.Image:
-    """Fibres of a rough sheet."""
+    """The fibres of rough paper."""
     picture = Image.new("RGB", (side, side), palette.ground)
     draw, ink = ImageDraw.Draw(picture), mix(palette.ground, palette.ground_too, 0.8)
     for _ in range(dice.integer(120, 260)):
@@ -67,7 +67,7 @@ def paper(side: int, palette: Palette, dice: StableRng) -> Image.Image:
 
 
 def stripes(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
-    """Faint stripes, upright or lying, perhaps at a slant."""
+    """Faint stripes, vertical or horizontal, sometimes slanted."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap, lean = round(side * dice.uniform(0.05, 0.16)), round(side * dice.uniform(-1, 1) * dice.choice([0, 1]))
     thick, upright = max(2, round(gap * dice.uniform(0.12, 0.5))), dice.chance(0.5)
@@ -96,7 +96,7 @@ def checks(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
 
 
 def grid(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
-    """Faint lines both ways."""
+    """Faint horizontal and vertical lines."""
     side, draw, ink = picture.width, ImageDraw.Draw(picture), _faint(palette, dice)
     gap, thick = round(side * dice.uniform(0.05, 0.14)), dice.integer(2, 4)
     for at in range(gap // 2, side, gap):
@@ -105,7 +105,7 @@ def grid(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
 
 
 def hills(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
-    """Two or three rolling hills, or a table's edge where they are flat."""
+    """One to three rolling hills; flat ones look like the edge of a table."""
     side, draw, height = picture.width, ImageDraw.Draw(picture), dice.uniform(0.45, 0.75)
     rise = dice.choice([0, 0.03, 0.07])
     for step in range(dice.integer(1, 3)):
@@ -115,7 +115,7 @@ def hills(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
 
 
 def confetti(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
-    """Small faint pieces scattered about."""
+    """Small faint shapes at random positions."""
     side, draw = picture.width, ImageDraw.Draw(picture)
     inks = [_faint(palette, dice) for _ in range(3)]
     for _ in range(dice.integer(15, 45)):
@@ -127,7 +127,7 @@ def confetti(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
 
 
 def _clutter(picture: Image.Image, palette: Palette, dice: StableRng) -> None:
-    """A few larger shapes: blobs, polygons, rings, zigzags and squiggles that are none of our things."""
+    """A few larger shapes that belong to no class: blobs, polygons, rings, zigzags and squiggles."""
     for _ in range(dice.integer(1, 6)):
         x, y, scale = dice.uniform(0, 1), dice.uniform(0, 1), dice.uniform(0.05, 0.17)
         strength = dice.uniform(0.12, 0.42)
@@ -165,12 +165,12 @@ def _zigzag(picture: Image.Image, at: tuple[float, float, float], ink: Colour, d
 
 
 def _ring(picture: Image.Image, at: tuple[float, float, float], ink: Colour, dice: StableRng) -> None:
-    left, top, right, bottom = (round(picture.width * each) for each in (at[0] - at[2], at[1] - at[2], at[0] + at[2], at[1] + at[2]))
+    left, top, right, bottom = (round(picture.width * share) for share in (at[0] - at[2], at[1] - at[2], at[0] + at[2], at[1] + at[2]))
     ImageDraw.Draw(picture).ellipse((left, top, right, bottom), outline=ink, width=round(picture.width * dice.uniform(0.01, 0.03)))
 
 
 def _faint(palette: Palette, dice: StableRng) -> Colour:
-    """A colour a little off the ground."""
+    """A colour slightly different from the ground."""
     other = dice.choice([palette.main, palette.second, palette.third, palette.bold, palette.light])
     return mix(palette.ground, other, dice.uniform(0.08, 0.22))
 

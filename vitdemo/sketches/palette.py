@@ -1,7 +1,7 @@
-"""Harmonious colours for one picture: any hue for anything, and always enough contrast to see it.
+"""Harmonious colours for one picture: any thing may have any hue, and the contrast is always high enough to see it.
 
 Colours are chosen in OKLCh (Björn Ottosson, 2020, "A perceptual color space for image processing"), where equal steps of lightness
-look equal, so that contrast can be promised by lightness alone and the hue stays free.
+look equal: lightness alone ensures the contrast, and the hue is free.
 """
 
 import math
@@ -11,12 +11,12 @@ from vitdemo.sketches.dice import StableRng
 
 Colour = tuple[int, int, int]
 
-SHADE: Colour = (24, 18, 48)  # what darkens a colour: a deep violet, never plain black
+SHADE: Colour = (24, 18, 48)  # mixed in to darken a colour: a deep violet instead of black
 SCHEMES = [(0, 0), (30, -30), (40, 80), (180, 30), (180, 210), (150, 210), (120, 240), (90, 180)]  # degrees from the main hue
 
 
 def oklch(lightness: float, chroma: float, hue: float) -> Colour:
-    """sRGB of a colour: lightness 0 … 1, chroma 0 … about 0.3 (lowered until the screen can show it), hue in degrees."""
+    """Convert to sRGB: lightness 0 … 1, chroma 0 … about 0.3 (lowered until the colour is within sRGB), hue in degrees."""
     while True:
         a, b = chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))
         long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
@@ -27,8 +27,8 @@ def oklch(lightness: float, chroma: float, hue: float) -> Colour:
             -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
             -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
         )
-        if chroma < 0.005 or all(-0.001 <= each <= 1.001 for each in linear):
-            return tuple(round(255 * _gamma(min(1.0, max(0.0, each)))) for each in linear)
+        if chroma < 0.005 or all(-0.001 <= channel <= 1.001 for channel in linear):
+            return tuple(round(255 * _gamma(min(1.0, max(0.0, channel)))) for channel in linear)
         chroma *= 0.88
 
 
@@ -37,7 +37,7 @@ def _gamma(value: float) -> float:
 
 
 def _fresh(lightness: float, chroma: float, hue: float) -> Colour:
-    """As oklch, but no mud: dim yellows are lifted, dark ones reddened."""
+    """Like `oklch`, but without muddy colours: dim yellows become lighter, dark yellows redder."""
     yellow = max(0.0, 1 - abs((hue - 95 + 180) % 360 - 180) / 50)
     if lightness > 0.5:
         return oklch(lightness + yellow * max(0.0, 0.8 - lightness), chroma, hue)
@@ -45,28 +45,28 @@ def _fresh(lightness: float, chroma: float, hue: float) -> Colour:
 
 
 def mix(one: Colour, other: Colour, share: float) -> Colour:
-    """`share` of the other colour in the one."""
+    """Mix a share of the other colour into the first one."""
     return tuple(round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
 
 
 def darker(colour: Colour, share: float = 0.2) -> Colour:
-    """The colour with a share of shade mixed in."""
+    """Mix a share of SHADE into the colour."""
     return mix(colour, SHADE, share)
 
 
 def lighter(colour: Colour, share: float = 0.3) -> Colour:
-    """The colour with a share of warm white mixed in."""
+    """Mix a share of warm white into the colour."""
     return mix(colour, (255, 252, 244), share)
 
 
 def brightness(colour: Colour) -> float:
-    """Luma (ITU-R BT.601), 0 … 1."""
+    """Return the colour's luma (ITU-R BT.601), 0 … 1."""
     return (0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]) / 255
 
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of one picture. Main, second, third and bold stand out from the ground; line, light and deep only from those."""
+    """The colours of one picture. Main, second, third and bold contrast with the ground; line, light and deep only with those four."""
 
     ground: Colour
     ground_too: Colour
@@ -79,17 +79,17 @@ class Palette:
     bold: Colour
 
     def on(self, colour: Colour) -> Colour:
-        """Of light and deep, the one that is seen better on a colour."""
+        """Return the one of light and deep that has more contrast with a colour."""
         return self.deep if brightness(colour) > 0.5 else self.light
 
     def uncoloured(self) -> "Palette":
-        """As for a colouring book: one paper for all parts, told apart by their lines."""
+        """Return a palette as for a colouring book: all parts have one paper colour, and only lines separate them."""
         paper = self.light if brightness(self.line) < 0.5 else self.main
         return replace(self, main=paper, second=paper, third=paper)
 
 
 def pick_palette(dice: StableRng) -> Palette:
-    """A palette on a light, dark or middling ground, with hues that go together."""
+    """Pick a random palette with a light, dark or middling ground, and hues that go together."""
     hue, chroma = dice.uniform(0, 360), dice.uniform(0.1, 0.19)
     ground_hue = hue + dice.choice([0, 30, -40, 120, 180, 180, 210, 150])
     ground_kind = dice.choice(["light", "light", "light", "dark", "middling"])

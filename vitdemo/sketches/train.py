@@ -1,10 +1,10 @@
 """Make the demo model: a small plain ViT that knows the drawn pictures. `python -m vitdemo.sketches.train --work DIR` starts or goes on.
 
-Most of the learning happens at 112×112 (49 patches), where a picture costs an eighth; then the position embeddings are resampled to 224×224
-(196 patches, the geometry of ViT-B/16) and the model finishes there. Every picture is drawn once, by workers, and never shown again.
+Most of the training happens at 112×112 (49 patches), where a picture takes an eighth of the time. Then the position embeddings are resampled
+to 224×224 (196 patches, the geometry of ViT-B/16), and training ends at that size. Workers draw every picture once; none is used twice.
 
-Because the drawings come with masks, each patch learns as well what it shows (token labelling, Jiang et al. 2021, arXiv:2104.10858). That
-second head is left behind at the end, and what remains is timm's plain VisionTransformer.
+Because the drawings have masks, each patch is also trained to predict what it shows (token labelling, Jiang et al. 2021, arXiv:2104.10858).
+The patches' head is removed at the end, which leaves timm's plain VisionTransformer.
 """
 
 import argparse
@@ -29,15 +29,15 @@ from vitdemo.sketches.initialisation import initialise
 
 SHAPE = {"patch_size": 16, "embed_dim": 128, "depth": 12, "num_heads": 4, "num_classes": len(LABELS)}
 MEAN = STD = (0.5, 0.5, 0.5)
-BACKGROUND = len(LABELS)
-FRESH = 1_000_000_007  # how far from the training pictures the seeds of the fresh ones lie
-FAMILIAR_SHARE = 0.96  # share of fresh pictures that count as familiar
-SAVE_EVERY = 120  # seconds
+BACKGROUND = len(LABELS)  # class index of a patch without the thing
+FRESH = 1_000_000_007  # distance from the seeds of the training pictures to those of new pictures
+FAMILIAR_SHARE = 0.96  # share of new pictures that must count as familiar
+SAVE_EVERY = 120  # seconds between two checkpoints
 
 
 @dataclass(frozen=True)
 class TrainingStage:
-    """A part of the training: image size in pixels, pictures per update, and how to learn."""
+    """A part of the training: its name, image size in pixels, pictures per update, and the trainer's configuration."""
 
     name: str
     size: int
@@ -46,7 +46,7 @@ class TrainingStage:
 
 
 def stages(small: int, large: int) -> list[TrainingStage]:
-    """The two stages for so many pictures each."""
+    """Return the two stages, for these numbers of pictures."""
     return [
         TrainingStage("small", 112, 64, TrainerConfig(small // 64, lr=2e-3, optimizer="muon", warmup=60, ema=0.999)),
         TrainingStage("large", 224, 32, TrainerConfig(large // 32, lr=1e-3, optimizer="muon", warmup=50, ema=0.998)),
@@ -54,10 +54,10 @@ def stages(small: int, large: int) -> list[TrainingStage]:
 
 
 class Drawings(IterableDataset):
-    """Pictures number `start`, `start` + 1, … of a seed, drawn as they are asked for.
+    """An endless data set: pictures number `start`, `start` + 1, … of a seed, drawn on demand.
 
-    Gives (3, size, size) float32 and 1 + patches class indices: the picture's, and each patch's, which is BACKGROUND where the thing covers
-    less than a third of the patch.
+    Yields (3, size, size) float32 and 1 + patches class indices: the picture's class, and each patch's class, which is BACKGROUND where the
+    thing covers at most a third of the patch.
     """
 
     def __init__(self, size: int, seed: int, start: int = 0):
@@ -78,7 +78,7 @@ class Drawings(IterableDataset):
 
 
 class TokenLabelled(nn.Module):
-    """A ViT that answers for the picture and for each patch: logits (B, classes) and (B, patches, classes + background)."""
+    """A ViT that classifies the picture and each patch: logits (B, classes) and (B, patches, classes + background)."""
 
     def __init__(self, vit: VisionTransformer):
         super().__init__()
@@ -86,22 +86,23 @@ class TokenLabelled(nn.Module):
         self.patch_head = nn.Linear(vit.embed_dim, len(LABELS) + 1)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits of the pictures and of their patches."""
         tokens = self.vit.forward_features(images)  # (B, 1 + patches, width)
         return self.vit.forward_head(tokens), self.patch_head(tokens[:, 1:])
 
 
 def token_loss(outputs: tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
-    """The picture's loss with a little label smoothing, and half the patches' mean loss."""
+    """Return the picture's loss, with label smoothing 0.05, plus half the patches' mean loss."""
     logits, patches = outputs
     picture = nn.functional.cross_entropy(logits, targets[:, 0], label_smoothing=0.05)
     return picture + 0.5 * nn.functional.cross_entropy(patches.flatten(0, 1), targets[:, 1:].flatten())
 
 
 def train(stage: TrainingStage, work: Path, begin: dict | None, seed: int, workers: int) -> dict:
-    """Run a stage from its checkpoint, if it has one, to its end. Returns the weights to use.
+    """Run a stage to its end, from its checkpoint if there is one. Returns the weights to use.
 
     Args:
-        begin: the weights to start from; the model's own initialisation if None.
+        begin: the weights to start from; mimetic initialisation if None.
     """
     torch.manual_seed(seed)
     model = TokenLabelled(VisionTransformer(img_size=stage.size, **SHAPE)).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -117,20 +118,20 @@ def train(stage: TrainingStage, work: Path, begin: dict | None, seed: int, worke
         trainer.load(checkpoint)
     if trainer.step < stage.recipe.steps:
         drawings = Drawings(stage.size, seed, trainer.step * stage.batch)
-        saved = told = time.monotonic()
+        saved = printed = time.monotonic()
         seen, losses = 0, []
         for images, targets in DataLoader(drawings, stage.batch, num_workers=workers, prefetch_factor=4 if workers else None):
             update = trainer.take(images, targets)
             seen += len(targets)
             losses.append(update.loss)
             now = time.monotonic()
-            if now - told > 20:
-                speed = seen / (now - told)
+            if now - printed > 20:
+                speed = seen / (now - printed)
                 print(
                     f"{stage.name}: step {update.step} of {stage.recipe.steps}, loss {np.mean(losses):.3f}, {speed:.0f} pictures/s",
                     flush=True,
                 )
-                told, seen, losses = now, 0, []
+                printed, seen, losses = now, 0, []
             if now - saved > SAVE_EVERY or trainer.step == stage.recipe.steps:
                 trainer.save(checkpoint)
                 saved = now
@@ -140,7 +141,7 @@ def train(stage: TrainingStage, work: Path, begin: dict | None, seed: int, worke
 
 
 def measure(model: VisionTransformer, seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits (count, classes), CLS features (count, width) and targets (count,) of fresh pictures at the model's own size."""
+    """Run the model on new pictures of its own size. Returns logits (count, classes), CLS features (count, width) and targets (count,)."""
     logits, features, answers = [], [], []
     loader = DataLoader(Drawings(224, seed), 32, num_workers=1)
     with torch.inference_mode():
@@ -155,7 +156,7 @@ def measure(model: VisionTransformer, seed: int, count: int) -> tuple[torch.Tens
 
 
 def temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
-    """The temperature whose softmax fits the answers best (Guo et al. 2017, arXiv:1706.04599)."""
+    """Return the temperature with the lowest cross-entropy (Guo et al. 2017, arXiv:1706.04599)."""
     scale = torch.ones(1, requires_grad=True)
     optimizer = torch.optim.LBFGS([scale], max_iter=50)
 
@@ -170,7 +171,7 @@ def temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
 
 
 def finish(weights: dict, folder: Path, seed: int) -> None:
-    """Calibrate the model on fresh pictures and write it in timm's layout, in fp16."""
+    """Calibrate the model on new pictures, and write it in timm's layout, in fp16, with its out-of-distribution detector."""
     model = timm.create_model("vit_tiny_patch16_224", **SHAPE)
     model.load_state_dict(weights["vit"])
     model.eval()
@@ -184,16 +185,16 @@ def finish(weights: dict, folder: Path, seed: int) -> None:
     save_for_hf(model.half(), folder, model_config=config | {"pretrained_cfg": preprocessing}, safe_serialization=True)
     _, known, answers = measure(model.float(), seed + 2 * FRESH, 4000)
     OodDetector.fit(known, answers, fresh, FAMILIAR_SHARE).save(folder)
-    print(json.dumps({each.name: each.stat().st_size for each in sorted(folder.iterdir())}))
+    print(json.dumps({path.name: path.stat().st_size for path in sorted(folder.iterdir())}))
 
 
 def weights_of(folder: Path) -> dict:
-    """A finished bundle's weights, for a stage to begin with. The patches' head was left behind when it was finished."""
+    """Load a finished bundle's weights, for a stage to start from. They have no patches' head: `finish` removed it."""
     return {"vit": timm.create_model(f"local-dir:{folder}", pretrained=True).float().state_dict()}
 
 
 def main() -> None:
-    """Train both stages, or the second alone from a finished bundle, and write the bundle."""
+    """Train both stages, or only the second from a finished bundle, and write the bundle."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints, outside the project")
     parser.add_argument("--output", type=Path, default=Path("assets/demo"))

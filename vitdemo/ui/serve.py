@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 import gradio as gr
@@ -75,7 +76,7 @@ def running(settings: Settings, leaving: threading.Event) -> Iterator[RunningApp
     with scratch.scratch_folder(settings) as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)  # before the components are made: they read it then
         metrics = Metrics(leaving) if settings.monitor else None
-        store = ModelStore(settings, metrics and metrics.work)
+        store = ModelStore(settings, metrics.work if metrics else None)
         visitors = Visitors(store)
         page = build(settings, store, visitors)
         try:
@@ -144,7 +145,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics
     launched = page.launch(
         server_name=settings.host,
         server_port=settings.port or None,
-        auth=tuple(settings.auth.split(":", 1)) if settings.auth else None,
+        auth=cast("tuple[str, str]", tuple(settings.auth.split(":", 1))) if settings.auth else None,
         root_path=settings.root_path or None,
         max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         theme=THEME,

@@ -189,7 +189,7 @@ class _Decode:
     def __call__(self, places: pa.Table) -> pa.Table:
         """Rows of `_PLACES` → rows of `_CROPS`, each crop (height × width × 3) uint8. A file that occurs twice is decoded once."""
         rows = places.select(_PLACES.names).to_pylist()
-        threads = REMOTE_READERS * self._threads if any(row["url"] for row in rows) else self._threads + 1  # one more, to read meanwhile
+        threads = REMOTE_READERS * self._threads if any(row["url"] for row in rows) else self._threads + 1  # one extra thread to read files
         ready = photos_ahead(
             [_item_of(row) for row in rows],
             lambda photo: np.asarray(self._preprocessing.crop(photo.image)).tobytes(),

@@ -230,6 +230,6 @@ class ModelStore:
             loading.reserved = wanted
 
     def _drop_expired(self, loading: Loading, now: float) -> None:
-        """Drop the model's holders that have not used it for `model_hold_minutes`."""
+        """Drop the holders that have not used the model for `model_hold_minutes`."""
         hold = 60 * self.settings.model_hold_minutes
         loading.holders = {visitor: last for visitor, last in loading.holders.items() if now - last < hold}

@@ -1,4 +1,4 @@
-"""An unfused copy of a model, which shares the weights and computes attention step by step, so that it can be read and differentiated."""
+"""Unfused copies of a model: they share the weights and compute attention step by step, so that it can be read and differentiated."""
 
 import copy
 from itertools import chain
@@ -22,7 +22,7 @@ def unfused(module: VisionTransformer) -> VisionTransformer:
 
 
 def attention_layers(module: VisionTransformer, name: str) -> list[torch.nn.Module]:
-    """Return the module that computes each block's attention. Unfused, its `attn_drop` receives the map, (images, heads, tokens, tokens).
+    """Return the attention module of each block. In an unfused model its `attn_drop` outputs the map, (images, heads, tokens, tokens).
 
     Args:
         name: the model's name, for the error message.

@@ -173,7 +173,7 @@ class Jobs:
         return job
 
     def place(self, job: Job) -> int:
-        """Return how many jobs come before this one, the running job included; 0 where the job is not in the queue."""
+        """Return how many jobs are ahead of this one, the running job included; 0 where the job is not in the queue."""
         with self._changed:
             return self._queue.before(job) + 1 if job in self._queue else 0
 

@@ -1,4 +1,4 @@
-"""The catalogue of models. Visitors may choose only these; the operator may choose others."""
+"""The catalogue: models that every visitor may choose. Only the operator may choose others."""
 
 from dataclasses import dataclass
 

@@ -44,7 +44,7 @@ def labels_of(num_classes: int, config: dict) -> tuple[Label, ...]:
 
 
 def classes_named(labels: Iterable[Label]) -> dict[str, frozenset[int]]:
-    """Map every name that a folder may have (a label, each of its synonyms, a synset) to the classes it can mean. ImageNet has two cranes."""
+    """Map every name that a folder may have (a label, a synonym, a synset) to the classes it can mean. ImageNet has two classes “crane”."""
     named: dict[str, set[int]] = {}
     for label in labels:
         for name in {label.name, *label.name.split(","), label.synset} - {""}:

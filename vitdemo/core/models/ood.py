@@ -1,7 +1,7 @@
 """Out-of-distribution detection: is a photo unlike everything the model was trained on?
 
 The score is the Mahalanobis distance to the nearest class mean, under one covariance shared by all classes (Lee et al. 2018,
-arXiv:1807.03888), of the features that go into the head. A bundle may hold the statistics in `familiarity.safetensors`, next to its weights.
+arXiv:1807.03888), of the head's input features. A bundle may hold the statistics in `familiarity.safetensors`, next to its weights.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,14 @@ class OodDetector:
 
     @classmethod
     def fit(cls, features: torch.Tensor, targets: torch.Tensor, fresh: torch.Tensor, share: float) -> "OodDetector":
-        """Compute the statistics of `features` (N, width) with class indices `targets` (N,). `share` of `fresh` (M, width) is within `limit`."""
+        """Compute the statistics of labelled features, and the limit from features that are not among them.
+
+        Args:
+            features: (N, width).
+            targets: (N,), the class indices of `features`.
+            fresh: (M, width).
+            share: share of `fresh` that lies within the limit, 0 … 1.
+        """
         means = torch.stack([features[targets == label].mean(0) for label in range(int(targets.max()) + 1)])
         spread = features - means[targets]
         covariance = spread.T @ spread / len(spread)

@@ -68,11 +68,11 @@ class Item:
 
 
 def find_items(paths: Iterable[str | Path]) -> list[Item]:
-    """List every named file, and every photo in every named folder or zip, in a stable order. In folders and zips, hidden files and files
-    that are not photos are skipped.
+    """List every named file, and every photo in every named folder or zip, in a stable order.
 
-    A name that is no file may be a pattern, such as `photos/**/*.jpg`, or a URL that fsspec reads, with or without a pattern, such as
-    `s3://bucket/photos`. A zip in a folder counts as a folder; a damaged zip in a folder becomes an item that can't be read.
+    Folders and zips are searched for photos; hidden files and other kinds are skipped. A name that is no file may be a pattern, such as
+    `photos/**/*.jpg`, or a URL that fsspec reads, with or without a pattern, such as `s3://bucket/photos`. A zip in a folder counts as a
+    folder; a damaged zip in a folder becomes an item that can't be read.
 
     Raises: UserError for a named zip or URL that can't be read.
     """
@@ -107,8 +107,8 @@ def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, com
     """List the photos of an upload, sorted by name; a zip is replaced by the photos in it.
 
     Args:
-        files: for each file, its name on the visitor's machine, with folders, and its path here. A name with a folder is part of an uploaded
-            folder, where hidden files and files that are not photos are skipped.
+        files: each file's name on the visitor's machine, with folders, and its path here. A file whose name has a folder belongs to an
+            uploaded folder, where hidden files and other kinds are skipped.
         command: the command that takes larger galleries than an upload, for the error message.
 
     Raises: UserError for no photos, for too many, and for a zip that can't be read.

@@ -77,7 +77,7 @@ def read(path: Path, shown: str, settings: Settings) -> bytes:
 
 
 def read_from(file: BinaryIO, shown: str, settings: Settings) -> bytes:
-    """Return the bytes of an open file. Never reads much beyond the limit. Raises: UserError for an empty file, and for one that is too large."""
+    """Return an open file's bytes, reading at most one byte beyond the limit. Raises: UserError where it is empty or too large."""
     data = file.read(settings.max_upload_bytes + 1)
     if len(data) > settings.max_upload_bytes:
         raise UserError(f"“{shown}” is larger than {settings.max_upload_mb} MB: save a smaller copy of it.")

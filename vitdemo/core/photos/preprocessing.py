@@ -146,7 +146,7 @@ def _resize_inside_crop(photo: Image.Image, geometry: Geometry, preprocessing: P
     inside = (max(left, 0), max(top, 0), min(left + crop_width, width), min(top + crop_height, height))
     scale = (photo.width / width, photo.height / height)
     box = [inside[0] * scale[0], inside[1] * scale[1], inside[2] * scale[0], inside[3] * scale[1]]
-    # Pillow stores the box in single precision, so the pixels that the filter reaches are cut out first, which keeps the box's numbers small
+    # Pillow stores the box in single precision, so the pixels that the filter reaches are cut out first: the box's numbers are then small
     reach = [math.ceil(3 * max(factor, 1)) + 1 for factor in scale]
     cut = (
         max(0, math.floor(box[0]) - reach[0]),

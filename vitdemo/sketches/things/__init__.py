@@ -1,4 +1,4 @@
-"""How each thing is drawn: one function per class, which takes a pen and dice and notes the thing's parts down, back to front."""
+"""How each thing is drawn: one function per class, which takes a pen and random numbers (`dice`) and records the parts, back to front."""
 
 from collections.abc import Callable
 

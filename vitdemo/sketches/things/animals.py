@@ -1,4 +1,4 @@
-"""What is alive: fish, cat, butterfly."""
+"""Animals: fish, cat, butterfly."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, m
 
 
 def fish(pen: Pen, dice: StableRng) -> None:
-    """A fish from the side, with a fan or a forked tail; striped, pale-bellied, scaled or plain."""
+    """Draw a fish from the side, with a fan or a forked tail; striped, pale-bellied, scaled or plain."""
     p, high, kind = pen.palette, dice.uniform(0.34, 0.6), dice.choice(["fan", "fork", "fan"])
     tail = {
         "fan": smooth([(-0.55, 0), (-0.85, -0.36), (-1.08, -0.42), (-1.02, 0), (-1.08, 0.42), (-0.85, 0.36)]),
@@ -67,7 +67,7 @@ def _eye(pen: Pen, x: float, y: float, radius: float) -> None:
 
 
 def cat(pen: Pen, dice: StableRng) -> None:
-    """A cat: its face, sitting or standing."""
+    """Draw a cat: only its face, sitting, or standing."""
     kind, scale = dice.choice(["face", "sitting", "sitting", "standing"]), 1.0
     pen.turn = 20
     p = pen.palette
@@ -134,7 +134,7 @@ def _cat_face(pen: Pen, dice: StableRng, put: Callable[[np.ndarray], np.ndarray]
 
 
 def butterfly(pen: Pen, dice: StableRng) -> None:
-    """A butterfly with its wings spread, alike on both sides."""
+    """Draw a butterfly with spread wings, symmetric."""
     pen.turn = 70
     p, wide, high = pen.palette, dice.uniform(0.82, 1.0), dice.uniform(0.65, 0.85)
     upper = smooth(

@@ -1,4 +1,4 @@
-"""The friendly face that some things wear."""
+"""The friendly face on some of the things."""
 
 from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import Colour, mix
@@ -7,7 +7,7 @@ from vitdemo.sketches.shapes import arc, circle
 
 
 def face(pen: Pen, dice: StableRng, *, x: float, y: float, width: float, skin: Colour) -> None:
-    """Two eyes, a smile and perhaps rosy cheeks, `width` from eye to eye."""
+    """Draw two eyes, a smile and sometimes rosy cheeks; `width` is the distance between the eyes."""
     ink = pen.palette.on(skin)
     asleep = dice.chance(0.3)
     for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""What stands outside: house, tree, flower, mushroom."""
+"""Things outside: house, tree, flower, mushroom."""
 
 from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import darker, lighter
@@ -7,7 +7,7 @@ from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, m
 
 
 def house(pen: Pen, dice: StableRng) -> None:
-    """A house with a gable, hip or barn roof, a door and windows; perhaps a chimney."""
+    """Draw a house with a gable, hip or barn roof, a door and windows; sometimes with a chimney."""
     pen.turn = 12
     p, wide, tall = pen.palette, dice.uniform(0.55, 0.9), dice.uniform(0.55, 0.95)
     rise, eaves = dice.uniform(0.45, 0.85), dice.uniform(0.08, 0.18)
@@ -60,7 +60,7 @@ def _door_and_windows(pen: Pen, dice: StableRng, *, wide: float, tall: float) ->
 
 
 def tree(pen: Pen, dice: StableRng) -> None:
-    """A tree: a cloud of leaves, a round crown, a pine in tiers or a poplar; perhaps with fruit."""
+    """Draw a tree: a cloud of leaves, a round crown, a pine in tiers or a poplar; sometimes with fruit."""
     pen.turn = 15
     p, kind = pen.palette, dice.choice(["cloud", "cloud", "round", "pine", "poplar"])
     half, tall = dice.uniform(0.09, 0.14), dice.uniform(0.55, 0.8)
@@ -97,7 +97,7 @@ def tree(pen: Pen, dice: StableRng) -> None:
 
 
 def flower(pen: Pen, dice: StableRng) -> None:
-    """A flower on a stem with leaves: petals around a heart, or a tulip."""
+    """Draw a flower on a stem with leaves: petals around a centre, or a tulip."""
     p, bend, reach = pen.palette, dice.uniform(-0.15, 0.15), dice.uniform(0.98, 1.2)
     stem = curve([(0, 0), (bend, 0.5), (0, reach)])
     pen.bar(stem, width=dice.uniform(0.06, 0.09), fill=p.third)
@@ -135,7 +135,7 @@ def _tulip(pen: Pen, dice: StableRng) -> None:
 
 
 def mushroom(pen: Pen, dice: StableRng) -> None:
-    """A toadstool; perhaps a smaller one beside it, perhaps grass."""
+    """Draw a toadstool; sometimes with a smaller toadstool next to it, or with grass."""
     p = pen.palette
     if dice.chance(0.3):
         _toadstool(pen, dice, x=dice.choice([-0.75, 0.75]), y=0.35, scale=dice.uniform(0.42, 0.55))

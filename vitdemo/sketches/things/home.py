@@ -1,4 +1,4 @@
-"""What stands in a room: cup, lamp, chair."""
+"""Things in a room: cup, lamp, chair."""
 
 import math
 
@@ -9,7 +9,7 @@ from vitdemo.sketches.shapes import box, circle, curve, line, rounded, smooth
 
 
 def cup(pen: Pen, dice: StableRng) -> None:
-    """A cup with a handle: a mug, or a teacup on its saucer; perhaps steaming."""
+    """Draw a cup with a handle: a mug, or a teacup on a saucer; sometimes steaming."""
     pen.turn = 15
     p, wide, tall = pen.palette, dice.uniform(0.5, 0.66), dice.uniform(0.62, 1.0)
     foot, tea = wide * dice.uniform(0.55, 0.95), dice.chance(0.45)
@@ -64,7 +64,7 @@ def cup(pen: Pen, dice: StableRng) -> None:
 
 
 def lamp(pen: Pen, dice: StableRng) -> None:
-    """A lamp: with a shade, for the table or the floor, or jointed, for a desk."""
+    """Draw a lamp: a table or floor lamp with a shade, or a jointed desk lamp."""
     kind = dice.choice(["table", "table", "desk", "floor"])
     if kind == "desk":
         _desk_lamp(pen, dice)
@@ -147,7 +147,7 @@ def _desk_lamp(pen: Pen, dice: StableRng) -> None:
 
 
 def chair(pen: Pen, dice: StableRng) -> None:
-    """A chair with a back of slats, spindles or one panel, or an armchair."""
+    """Draw a chair with a back of slats, spindles or one panel, or an armchair."""
     pen.turn = 14
     if dice.chance(0.25):
         _armchair(pen, dice)

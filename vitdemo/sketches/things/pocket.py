@@ -1,4 +1,4 @@
-"""What one carries or reads the time from: umbrella, key, clock."""
+"""Things to carry, and the clock: umbrella, key, clock."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from vitdemo.sketches.things.face import face
 
 
 def umbrella(pen: Pen, dice: StableRng) -> None:
-    """An open umbrella with a hooked handle; its panels two-coloured, dotted or plain."""
+    """Draw an open umbrella with a hooked handle; its panels are two-coloured, dotted or plain."""
     pen.turn = 35
     p, high, count = pen.palette, dice.uniform(0.72, 0.95), dice.choice([3, 4, 4, 5, 6])
     length, hook = dice.uniform(0.72, 0.9), dice.uniform(0.14, 0.2)
@@ -46,14 +46,14 @@ def umbrella(pen: Pen, dice: StableRng) -> None:
 
 
 def _panel(left: float, right: float, high: float) -> list[tuple[float, float]]:
-    """One cloth panel of a canopy, without its tip."""
+    """Return the outline of one cloth panel of a canopy, without its tip."""
     down = [(0.62 * right, -0.72 * high), (right, 0.1)] if abs(right) < 0.999 else [(0.62, -high), (1.2, -high), (1.2, 0.1)]
     up = [(left, 0.1), (0.62 * left, -0.72 * high)] if abs(left) < 0.999 else [(-1.2, 0.1), (-1.2, -high), (-0.62, -high)]
     return down + up
 
 
 def key(pen: Pen, dice: StableRng) -> None:
-    """A key with a ring, clover, heart or square for its bow, and two or three teeth."""
+    """Draw a key whose bow is a ring, clover, heart or square, with two or three teeth."""
     pen.turn = 180
     p, radius, width, kind = (
         pen.palette,
@@ -84,7 +84,7 @@ def key(pen: Pen, dice: StableRng) -> None:
 
 
 def clock(pen: Pen, dice: StableRng) -> None:
-    """A clock with marks and hands: an alarm clock with bells, a wall clock, a square one, or one for the mantelpiece."""
+    """Draw a clock with marks and hands: an alarm clock with bells, a wall clock, a square clock, or a mantel clock."""
     pen.turn = 18
     p, kind, rim = pen.palette, dice.choice(["alarm", "alarm", "wall", "square", "mantel"]), dice.uniform(0.1, 0.16)
     frame = circle(0, 0, 0.8)

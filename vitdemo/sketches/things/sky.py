@@ -1,4 +1,4 @@
-"""What shines, and the heart: star, moon, sun, heart."""
+"""Things of the sky, and the heart: star, moon, sun, heart."""
 
 import math
 
@@ -11,7 +11,7 @@ from vitdemo.sketches.things.face import face
 
 
 def star(pen: Pen, dice: StableRng) -> None:
-    """A star with five or six tips; plain, faceted, dotted or with a face."""
+    """Draw a star with five or six tips; plain, faceted, dotted or with a face."""
     p, tips = pen.palette, dice.choice([5, 5, 5, 5, 6])
     inner = dice.uniform(0.46, 0.58) if tips == 5 else dice.uniform(0.52, 0.6)
     outline = star_shape(0, 0, 1, inner, tips, corner=dice.uniform(0.08, 0.3))
@@ -31,7 +31,7 @@ def star(pen: Pen, dice: StableRng) -> None:
 
 
 def moon(pen: Pen, dice: StableRng) -> None:
-    """A crescent: a disc less another one, further to the right."""
+    """Draw a crescent: a disc minus another disc further to the right."""
     pen.turn = 40
     p, bite, radius = pen.palette, dice.uniform(0.42, 0.68), dice.uniform(0.78, 0.92)
     along = (1 - radius * radius + bite * bite) / (2 * bite)  # where the two circles cross
@@ -61,7 +61,7 @@ def moon(pen: Pen, dice: StableRng) -> None:
 
 
 def sun(pen: Pen, dice: StableRng) -> None:
-    """A sun: a disc and its rays, which are triangles, bars, drops or waves."""
+    """Draw a sun: a disc with rays, which are triangles, bars, drops or waves."""
     p, count, kind = (
         pen.palette,
         dice.choice([8, 9, 10, 11, 12, 14, 16]),
@@ -96,7 +96,7 @@ def sun(pen: Pen, dice: StableRng) -> None:
 
 
 def heart(pen: Pen, dice: StableRng) -> None:
-    """A heart; plain, striped, dotted, patched or with a face."""
+    """Draw a heart; plain, striped, dotted, patched or with a face."""
     pen.turn = 35
     p, wide, low, dip = pen.palette, dice.uniform(0.88, 1.0), dice.uniform(0.85, 1.1), dice.uniform(-0.5, -0.38)
     half = curve([(0, dip), (0.28, -0.72), (0.62, -0.76), (0.92, -0.52), (0.94, -0.12), (0.6, 0.38), (0, low)])[:-1] * (wide, 1)

@@ -1,4 +1,4 @@
-"""What takes one somewhere: sailboat, car, aeroplane, bicycle."""
+"""Vehicles: sailboat, car, aeroplane, bicycle."""
 
 from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import darker, lighter
@@ -7,7 +7,7 @@ from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, m
 
 
 def sailboat(pen: Pen, dice: StableRng) -> None:
-    """A boat with a mast and one sail, two, or a square one."""
+    """Draw a boat with a mast and one sail, two sails, or a square sail."""
     pen.turn = 18
     p, tall, wide, rig = pen.palette, dice.uniform(0.95, 1.35), dice.uniform(0.72, 0.95), dice.choice(["sloop", "sloop", "main", "square"])
     mast = 0 if rig == "square" else dice.uniform(-0.1, 0.15)
@@ -52,7 +52,7 @@ def _sail(top: tuple[float, float], foot: tuple[float, float], clew: tuple[float
 
 
 def car(pen: Pen, dice: StableRng) -> None:
-    """A car from the side: a hatchback, a saloon, a beetle or a van."""
+    """Draw a car from the side: a hatchback, a saloon, a beetle or a van."""
     pen.turn = 15
     p, kind, roof = pen.palette, dice.choice(["hatchback", "saloon", "beetle", "van"]), dice.uniform(0.42, 0.55)
     belt, low = 0.0, 0.36
@@ -89,7 +89,7 @@ def car(pen: Pen, dice: StableRng) -> None:
 
 
 def aeroplane(pen: Pen, dice: StableRng) -> None:
-    """An aeroplane, from the side or from above."""
+    """Draw an aeroplane, from the side or from above."""
     if dice.chance(0.4):
         _from_above(pen, dice)
         return
@@ -138,7 +138,7 @@ def _from_above(pen: Pen, dice: StableRng) -> None:
 
 
 def bicycle(pen: Pen, dice: StableRng) -> None:
-    """A bicycle from the side, with handlebars for town or for racing."""
+    """Draw a bicycle from the side, with town or racing handlebars."""
     pen.turn = 14
     p, radius, tyre = pen.palette, dice.uniform(0.36, 0.44), dice.uniform(0.055, 0.085)
     back, front, crank = (-0.58, 0.3), (0.6, 0.3), (-0.08, 0.34)

@@ -1,4 +1,4 @@
-"""What the demo model is never shown, for teaching it something new: anchor, snowman, guitar."""
+"""Classes that the demo model is never trained on, for fine-tuning: anchor, snowman, guitar."""
 
 from vitdemo.sketches.dice import StableRng
 from vitdemo.sketches.palette import darker, lighter
@@ -7,7 +7,7 @@ from vitdemo.sketches.shapes import arc, both_sides, box, circle, curve, line, p
 
 
 def anchor(pen: Pen, dice: StableRng) -> None:
-    """An anchor: ring, stock, shank and two flukes; perhaps with a rope."""
+    """Draw an anchor: ring, stock, shank and two flukes; sometimes with a rope."""
     p, width, wide = pen.palette, dice.uniform(0.13, 0.18), dice.uniform(0.6, 0.75)
     top, low = dice.uniform(-0.75, -0.65), 0.85
     ring = dice.uniform(0.13, 0.17)
@@ -27,7 +27,7 @@ def anchor(pen: Pen, dice: StableRng) -> None:
 
 
 def snowman(pen: Pen, dice: StableRng) -> None:
-    """A snowman of two balls or three, with a hat or a cap."""
+    """Draw a snowman of two or three balls, with a hat or a cap."""
     pen.turn = 12
     p, three = pen.palette, dice.chance(0.5)
     snow = dice.choice([lighter(p.main, 0.55), p.main, p.second])
@@ -69,7 +69,7 @@ def snowman(pen: Pen, dice: StableRng) -> None:
 
 
 def guitar(pen: Pen, dice: StableRng) -> None:
-    """A guitar, acoustic or electric."""
+    """Draw a guitar, acoustic or electric."""
     pen.turn = 60
     p, low, top = pen.palette, dice.uniform(0.46, 0.56), dice.uniform(-1.25, -1.0)
     pen.area(rounded([(-0.07, top), (0.07, top), (0.09, 0.3), (-0.09, 0.3)], 0.02), fill=p.third)

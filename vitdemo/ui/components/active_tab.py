@@ -21,7 +21,7 @@ class ActiveTab:
     active: gr.Textbox
     tab: gr.Tab
 
-    def then(self, fn: Callable, inputs: list, outputs: list, **rest: Any) -> None:
+    def then(self, fn: Callable, inputs: list, outputs: gr.HTML | list, **rest: Any) -> None:
         """Run an event whenever the tab is opened, after noting its name."""
         noted = self.tab.select(None, None, self.active, js=f"() => {json.dumps(self.tab.id)}", trigger_mode="multiple")
         noted.then(fn, inputs, outputs, **rest)

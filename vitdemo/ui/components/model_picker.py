@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -72,7 +73,7 @@ def follow(store: ModelStore, header: ModelPicker, tabs: Sequence[ActiveTab], la
         yield gr.skip()
 
     inputs = [header.picker, tabs[0].active]
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple", "concurrency_limit": None}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple", "concurrency_limit": None}
     header.picker.change(look, inputs, header.status, **quiet)
     for tab in tabs:
         tab.then(look, inputs, header.status, **quiet)
@@ -97,6 +98,7 @@ async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[tup
 
 def _arrived(loading: Loading) -> str:
     if loading.vit is None:
+        assert loading.error is not None  # a load ends with a model or an error
         return _status("failed", user_message(loading.error))
     vit = loading.vit
     entry = catalogue.find(vit.name)
@@ -110,7 +112,7 @@ def _arrived(loading: Loading) -> str:
     return _status("ready", title_of(vit.name), facts, about=f"{vit.name}: {entry.purpose}" if entry else "", banner=banner)
 
 
-def _status(kind: str, title: str, facts: list[str] = (), share: float | None = None, about: str = "", banner: str = "") -> str:
+def _status(kind: str, title: str, facts: Sequence[str] = (), share: float | None = None, about: str = "", banner: str = "") -> str:
     return html("components/model_status", kind=kind, title=title, facts=facts, share=share, about=about, banner=banner)
 
 

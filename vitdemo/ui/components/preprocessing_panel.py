@@ -1,7 +1,7 @@
 """The Preprocessing accordion: controls to change the model's own preprocessing, and a warning with reasons once it is changed."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -85,7 +85,7 @@ def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocess
     from vitdemo.core.photos.preprocessing import INTERPOLATIONS, STATISTICS, check_size
 
     size, crop_pct, crop_mode, interpolation, statistics = values
-    changes = {}
+    changes: dict[str, Any] = {}
     try:
         if size != OWN:
             changes["size"] = check_size(int(size), vit.patch[0], largest)

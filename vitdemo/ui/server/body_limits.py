@@ -42,15 +42,15 @@ class BoundedBody:
     """The body of one request, checked against a limit while it arrives.
 
     Args:
-        measure: the limit.
-        latest: the semaphore of which a large body holds a slot while it arrives.
+        limit: what the body may be at most.
+        slots: the semaphore of which a large body holds a slot while it arrives.
 
     Attributes:
         refused: the HTTP status of the refusal, once the body is over its limit; else 0.
     """
 
-    def __init__(self, receive: Receive, measure: BodyLimit, latest: asyncio.Semaphore):
-        self._receive, self._limit, self._slots = receive, measure, latest
+    def __init__(self, receive: Receive, limit: BodyLimit, slots: asyncio.Semaphore):
+        self._receive, self._limit, self._slots = receive, limit, slots
         self._deadline = asyncio.get_running_loop().time() + STALL_SECONDS
         self._size = self._parts = self.refused = 0
         self._large = self._over = False

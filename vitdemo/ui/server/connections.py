@@ -3,17 +3,23 @@
 import contextlib
 import logging
 import time
+import asyncio
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from uvicorn import Server
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from vitdemo.ui.server.client import client_of_host
 
 try:
     import resource
 except ImportError:  # Windows has no such limit
-    resource = None
+    resource = None  # type: ignore[assignment]  # a module's name can't be declared as optional
+
+if TYPE_CHECKING:  # mypy accepts no variable as a base class; uvicorn's two protocols have the attributes used here in common
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as AutoHTTPProtocol
+else:
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 MAX_CONNECTIONS = 1000  # and at most half as many as the files that the process may open
 MAX_OPEN_FILES = 1 << 16  # that the process may open, if the system allows as many
@@ -35,8 +41,8 @@ class TimedProtocol(AutoHTTPProtocol):
         """Start the timeout for the first request's head. Above the limit, abort a connection."""
         super().connection_made(transport)
         self.machine = client_of_host(self.client[0]) if self.client else ""
-        self._due = self.loop.call_later(HEAD_SECONDS, transport.close)
-        self.idle_since = time.monotonic()
+        self._due: asyncio.TimerHandle | None = self.loop.call_later(HEAD_SECONDS, transport.close)
+        self.idle_since: float | None = time.monotonic()
         if len(self.connections) > self.most:
             evicted = self._choose_evicted()
             evicted.idle_since = None
@@ -58,7 +64,9 @@ class TimedProtocol(AutoHTTPProtocol):
         """Stop the timeout while a request is answered, and start it with the next request's head."""
         super().data_received(data)
         if self.cycle and not self.cycle.response_complete:
-            self._due, self.idle_since = self._due and self._due.cancel(), None
+            if self._due:
+                self._due.cancel()
+            self._due = self.idle_since = None
         elif not self._due:
             self._due = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 

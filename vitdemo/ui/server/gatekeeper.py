@@ -169,7 +169,7 @@ def error_response(status: int, text: str | None = None) -> Response:
     return JSONResponse({"detail": text, "error": text}, status)
 
 
-async def handle_http_error(request: Request, error: Exception) -> Response:
+async def handle_http_error(request: Request, error: HTTPException | RequestValidationError) -> Response:
     """Answer an HTTPException or a RequestValidationError, without repeating the request and without naming the server's paths."""
     if isinstance(error, RequestValidationError):
         return error_response(422)

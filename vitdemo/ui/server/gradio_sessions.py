@@ -80,4 +80,5 @@ class Mailboxes(OrderedDict):
 def install(page: gr.Blocks) -> None:
     """Replace the sessions and message queues of a launched page by these."""
     page.app.state_holder = Sessions(page)
-    page._queue.pending_messages_per_session = Mailboxes(page._queue)
+    mailboxes: Any = Mailboxes(page._queue)  # not Gradio's LRUCache, of which Gradio uses only what every dict has
+    page._queue.pending_messages_per_session = mailboxes

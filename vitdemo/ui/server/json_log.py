@@ -12,11 +12,14 @@ import time
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
+from typing import cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LOG_FIELDS = ("fault", "kind", "state", "photos", "method", "route", "status", "seconds", "waited", "model", "device", "address", "error")
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +48,8 @@ def use_json() -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("vitdemo").setLevel(logging.INFO)
-    threading.excepthook = lambda raised: log.error("a thread has failed", exc_info=raised[:3])
+    # a thread may report no value; `format` expects that, the type does not
+    threading.excepthook = lambda raised: log.error("a thread has failed", exc_info=cast(ExcInfo, raised[:3]))
     sys.excepthook = lambda *raised: log.error("the app has failed", exc_info=raised)
 
 

@@ -6,10 +6,10 @@ import math
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
 from gradio.routes import API_PREFIX
@@ -69,7 +69,7 @@ class Uploads:
             async with asyncio.timeout(STALL_SECONDS) as limit:
                 parser = _Parser(request, self._counted(request, limit), self._settings)
                 form = await parser.parse()
-            files = [file for file in form.getlist("files") if isinstance(file, GradioUploadFile)]
+            files = [file for file in form.getlist("files") if isinstance(file, _File)]
             return JSONResponse(await self._in_thread(self._place, files, client))
         except UserError as error:
             return PlainTextResponse(str(error), 413 if isinstance(error, _TooLarge) else 507)
@@ -111,7 +111,7 @@ class Uploads:
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    async def _counted(self, request: Request, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
+    async def _counted(self, request: Request, limit: asyncio.Timeout) -> AsyncGenerator[bytes, None]:
         """Yield the request's body while there is room for it and it makes progress."""
         arrived, noted, client = 0, 0, client_of(request)
         async for chunk in request.stream():
@@ -125,7 +125,7 @@ class Uploads:
                 limit.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
             yield chunk
 
-    def _place(self, files: list[GradioUploadFile], client: str) -> list[str]:
+    def _place(self, files: list["_File"], client: str) -> list[str]:
         """Move each file to a new folder, under its original name. Returns: the paths."""
         scratch_of(self._settings).check(FILE_OVERHEAD_BYTES * len(files))
         paths = []
@@ -153,7 +153,7 @@ class _Parser(GradioMultiPartParser):
     A file is closed as soon as its part ends. `discard` removes the files that were not placed.
     """
 
-    def __init__(self, request: Request, stream: AsyncIterator[bytes], settings: Settings):
+    def __init__(self, request: Request, stream: AsyncGenerator[bytes, None], settings: Settings):
         super().__init__(
             request.headers,
             stream,
@@ -180,10 +180,11 @@ class _Parser(GradioMultiPartParser):
             if len(part.data) > MAX_FIELD_BYTES:
                 raise _TooLarge(UNREADABLE)
             return
-        part.file.arrived += end - start
-        name = part.file.filename or ""
+        file = cast(_File, part.file)  # `on_headers_finished` made it
+        file.arrived += end - start
+        name = file.filename or ""
         most = self._settings.max_zip_mb if name.lower().endswith(".zip") else self._settings.max_upload_mb
-        if part.file.arrived > most << 20:
+        if file.arrived > most << 20:
             raise _TooLarge(f"“{shown_name(Path(name).name)}” is larger than {most} MB: leave it out, or save a smaller copy of it.")
         super().on_part_data(data, start, end)
 

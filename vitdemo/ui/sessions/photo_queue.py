@@ -23,7 +23,8 @@ class Ticket:
     """
 
     def __init__(self, photo_queue: "PhotoQueue", work: Callable[[], Any]):
-        self._photo_queue, self.work, self.done = photo_queue, work, Future()
+        self._photo_queue, self.work = photo_queue, work
+        self.done: Future[Any] = Future()
         self.result = asyncio.wrap_future(self.done)
 
     @property
@@ -65,7 +66,7 @@ class PhotoQueue:
             waiting = len(self._queue)
         if displaced is ticket:
             raise UserError(f"The app is busy: {waiting} photos are waiting before yours. Try again in a minute.")
-        ticket.done.add_done_callback(lambda done: done.cancelled() and self._leave(ticket))  # its client has disconnected
+        ticket.done.add_done_callback(lambda done: self._leave(ticket) if done.cancelled() else None)  # its client has disconnected
         if displaced and displaced.done.set_running_or_notify_cancel():
             displaced.done.set_exception(UserError(CROWDED))
         return ticket

@@ -94,7 +94,7 @@ def _answer(
     if kind and (str(kind) not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
     if question.method in questions.OF_A_CLASS:
-        targets = {name: find_target(vit, text) for name, text in (("target", target), ("other", other)) if text}
+        targets: dict[str, Any] = {name: find_target(vit, text) for name, text in (("target", target), ("other", other)) if text}
         question = replace(question, **targets)
     preprocessing = vit.preprocessing
     check_room(vit, preprocessing.size, store.settings.trace_cache_mb)

@@ -4,7 +4,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
@@ -102,18 +102,22 @@ def file_of(
     if kind == "npz":
         numbers = {"heat": heats[place], "heats": heats, "attention_cls": maps.cls_attention(trace)}
         numbers["logits"] = trace.logits if classes else trace.logits[:0]
-        np.savez(file, **{name: values.contiguous().numpy() for name, values in numbers.items()}, box=np.array(geometry.box))
-    elif kind == "png":
-        span = render.even_span(heats[place]) if signed else None
-        render.overlay(photo.image, heats[place], geometry, look, span=span).save(file, "PNG", compress_level=1)
+        arrays: dict[str, Any] = {name: values.contiguous().numpy() for name, values in numbers.items()}
+        np.savez(file, **arrays, box=np.array(geometry.box))
+        return file.getvalue()
+    assert photo is not None
+    drawn = heats.numpy()
+    if kind == "png":
+        span = render.even_span(drawn[place]) if signed else None
+        render.overlay(photo.image, drawn[place], geometry, look, span=span).save(file, "PNG", compress_level=1)
     elif kind == "layers":
-        span = render.even_span(heats) if signed else None
-        sheet = figures.all_layers(photo.image, heats, geometry, look, title=words, first_layer=question.first_layer, span=span)
+        span = render.even_span(drawn) if signed else None
+        sheet = figures.all_layers(photo.image, drawn, geometry, look, title=words, first_layer=question.first_layer, span=span)
         sheet.save(file, "PNG")
     else:
-        span = render.even_span(heats) if signed else None
-        frames = figures.layer_frames(photo.image, heats, geometry, look, first_layer=question.first_layer, span=span)
-        return figures.animation(frames, kind)
+        span = render.even_span(drawn) if signed else None
+        frames = figures.layer_frames(photo.image, drawn, geometry, look, first_layer=question.first_layer, span=span)
+        return figures.animation(frames, cast(Literal["gif", "webp"], kind))
     return file.getvalue()
 
 

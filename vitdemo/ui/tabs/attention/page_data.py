@@ -13,6 +13,7 @@ from vitdemo.ui.server.upload import Upload
 from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
 
 if TYPE_CHECKING:
+    from vitdemo.attention.methods.maps import Fusion
     from vitdemo.core.inference.trace import Trace
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.geometry import Geometry
@@ -83,7 +84,7 @@ def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
     }
 
 
-def head_numbers(trace: "Trace", head: int | str) -> dict[str, np.ndarray]:
+def head_numbers(trace: "Trace", head: "int | Fusion") -> dict[str, np.ndarray]:
     """The attention of one head, or of all heads fused, for the page to hover over: (L, N, N) levels, and each row's minimum and scale."""
     from vitdemo.attention.methods.heads import head_levels
 

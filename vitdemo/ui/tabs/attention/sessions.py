@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the page opens without torch
     from vitdemo.attention.methods.faithfulness import Curve
     from vitdemo.attention.question import Question
     from vitdemo.core.inference.trace import Trace
+    from vitdemo.core.inference.trace_cache import TraceCache
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.geometry import Geometry
     from vitdemo.core.photos.photo import Photo
@@ -114,11 +115,11 @@ class AttentionSessions:
         self.store = store
         self._sessions: OrderedDict[str, AttentionSession] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
-        self._traces = None
+        self._traces: TraceCache | None = None
 
     @property
-    def traces(self):
-        """The TraceCache, created on first use."""
+    def traces(self) -> "TraceCache":
+        """The cache, created on first use."""
         from vitdemo.core.inference.trace_cache import TraceCache
 
         with self._lock:

@@ -5,6 +5,7 @@ attention for the hover, the answer without some heads, the erase test and the d
 """
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
@@ -48,8 +49,8 @@ def build(
         elem_id="attention",
         server_functions=routes.functions(sessions),
     )
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
-    respond = {
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+    respond: dict[str, Any] = {
         "fn": _respond(sessions, current.photo, latest, photo_queue),
         "inputs": [current.photo, header.picker, opened.active, *current.recipe],
         "outputs": [header.status, explorer],

@@ -39,7 +39,8 @@ def _poll(jobs: ClassifyJobs):
         job = jobs.get(payload.get("run"))
         state = job.state  # read before the rows are counted, so that no row is missed at the end
         over = state in FINAL_STATES
-        start = payload.get("start") if isinstance(payload.get("start"), int) else 0
+        start = payload.get("start")
+        start = start if isinstance(start, int) else 0
         rows = job.rows[max(0, start) : max(0, start) + ROWS_PER_POLL]
         done = max(0, start) + len(rows)
         return {
@@ -106,7 +107,7 @@ def _detail(jobs: ClassifyJobs):
         photo.image.thumbnail((MAX_PIXELS, MAX_PIXELS))
         predictions = html(
             "classify/predictions",
-            predictions=row.predictions[:5],
+            predictions=row.first(5).predictions,
             milliseconds=None,
             notes=photo.notes,
             name=row.path,

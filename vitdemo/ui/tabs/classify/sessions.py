@@ -41,7 +41,10 @@ class ClassifyJob(GalleryJob):
         from vitdemo.core.models.labels import normalise_name
 
         meant = self.named.get(normalise_name(row.folder))
-        return row.predictions[0].label.index in meant if meant else None
+        if not meant:
+            return None
+        assert row.predictions is not None  # callers leave out the rows with an error
+        return row.predictions[0].label.index in meant
 
 
 class ClassifyJobs(GalleryJobs[ClassifyJob]):

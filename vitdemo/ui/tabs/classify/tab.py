@@ -54,8 +54,8 @@ def build(
     kept = gr.State(None)  # the last answer, for the slider
 
     # The handlers take raw values: only core.photos opens the photo, and an empty number box is no error.
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
-    respond = {
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+    respond: dict[str, Any] = {
         "fn": _respond(store, photo, latest, photo_queue),
         "inputs": [photo, header.picker, top, opened.active, *recipe.controls],
         "outputs": [header.status, answer, view, recipe.about, recipe.size, kept],
