@@ -44,7 +44,7 @@ def age(folder: Path) -> None:
             os.utime(Path(place, each), (time.time() - 1000,) * 2)
 
 
-@pytest.mark.parametrize("kind", ["galleries", "embeddings"])
+@pytest.mark.parametrize("kind", ["classify_jobs", "embedding_jobs"])
 def test_the_photos_of_a_gallery_stay_while_it_works_waits_or_is_looked_at(visitors, folder, monkeypatch, kind):
     go = threading.Event()
     runs = getattr(visitors, kind)

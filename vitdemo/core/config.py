@@ -85,7 +85,7 @@ def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """The operator's settings. The README's table of settings repeats these fields, and a test compares the two."""
+    """The operator's settings. docs/settings.md is generated from these fields."""
 
     model: str = _setting("auto", str, "`auto` (ViT-B/16, offline `demo`), a catalogue or timm ViT name, or `local-dir:DIR`")
     checkpoint: Path | None = _setting(None, Path, "a SafeTensors file with the weights for the named model; no network is used")

@@ -66,7 +66,7 @@ def sketches(count: int, seed: int, labels: Sequence[str] = LABELS, size: int = 
 
 
 def write(count: int, seed: int, folder: Path) -> Iterator[int]:
-    """Write images/<class>/NNNNN.png, masks/<class>/NNNNN.png and labels.csv (image, mask, label). Yields the number done after each one."""
+    """Write images/<class>/NNNNN.png, masks/<class>/NNNNN.png and labels.csv (image, mask, label). Yields the number done after each."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as table:
         rows = csv.writer(table, lineterminator="\n")

@@ -1,7 +1,8 @@
 """Make the demo model: a small plain ViT that knows the drawn pictures. `python -m vitdemo.sketches.train --work DIR` starts or goes on.
 
-Most of the training happens at 112×112 (49 patches), where a picture takes an eighth of the time. Then the position embeddings are resampled
-to 224×224 (196 patches, the geometry of ViT-B/16), and training ends at that size. Workers draw every picture once; none is used twice.
+Most of the training happens at 112×112 (49 patches), where a picture takes an eighth of the time. Then the position embeddings are
+resampled to 224×224 (196 patches, the geometry of ViT-B/16), and training ends at that size. Workers draw every picture once; none is used
+twice.
 
 Because the drawings have masks, each patch is also trained to predict what it shows (token labelling, Jiang et al. 2021, arXiv:2104.10858).
 The patches' head is removed at the end, which leaves timm's plain VisionTransformer.

@@ -60,7 +60,7 @@ def test_an_exception_is_its_type_and_its_place():
     record.fault = "abc123"
     line = json.loads(JsonFormatter().format(record))
     assert (line["event"], line["fault"], line["exception"], line["level"]) == ("fault %s", "abc123", "ValueError", "error")
-    assert line["at"][0].startswith("test_ui_log.py ")
+    assert line["at"][0].startswith("test_json_log.py ")
     assert "secret" not in json.dumps(line)
 
 

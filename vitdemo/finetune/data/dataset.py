@@ -17,7 +17,7 @@ from vitdemo.core.photos.photo import shown_name
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 SPLIT_FOLDERS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION, "test": TEST}
-UNEVEN = 3  # ratio of the largest class's photos to the smallest's from which a note says so
+UNEVEN = 3  # ratio of the largest class's photos to the smallest's from which a note warns
 NAMED = 3  # files or classes that a sentence lists by name
 
 

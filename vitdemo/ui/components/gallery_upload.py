@@ -76,7 +76,13 @@ def build(
         with contextlib.suppress(UserError):  # the next poll of its progress reports a gallery that is gone
             attach(event_payload(event).get("run"), request.session_hash or "")
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple", "queue": False}
+    quiet: dict[str, Any] = {
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "preprocess": False,
+        "trigger_mode": "multiple",
+        "queue": False,
+    }
     panel.upload(begin, header.picker, panel, **quiet)
     panel.select(come_back, None, None, **quiet)
     return panel

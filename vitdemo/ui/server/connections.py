@@ -1,11 +1,11 @@
 """Limit connections: how many may be open, how long each may take to send a request, and how they end. uvicorn limits none of these."""
 
+import asyncio
 import contextlib
 import logging
 import time
-import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from uvicorn import Server
 
@@ -16,7 +16,7 @@ try:
 except ImportError:  # Windows has no such limit
     resource = None  # type: ignore[assignment]  # a module's name can't be declared as optional
 
-if TYPE_CHECKING:  # mypy accepts no variable as a base class; uvicorn's two protocols have the attributes used here in common
+if TYPE_CHECKING:  # AutoHTTPProtocol is one of two classes, which agree in all that is used here; mypy accepts only a class as a base
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as AutoHTTPProtocol
 else:
     from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -53,7 +53,7 @@ class TimedProtocol(AutoHTTPProtocol):
 
         Where no connection is idle, choose one of the machine with the most connections, or this one if its machine has as many.
         """
-        known = [connection for connection in self.connections if hasattr(connection, "machine")]
+        known = [cast(TimedProtocol, connection) for connection in self.connections if hasattr(connection, "machine")]
         if idle := [connection for connection in known if connection.idle_since and connection is not self]:
             counts = Counter(connection.machine for connection in idle)
             return min(idle, key=lambda connection: (-counts[connection.machine], connection.idle_since))

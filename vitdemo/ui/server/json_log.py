@@ -48,7 +48,7 @@ def use_json() -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("vitdemo").setLevel(logging.INFO)
-    # a thread may report no value; `format` expects that, the type does not
+    # the value may be None, which logging accepts although its type does not say so
     threading.excepthook = lambda raised: log.error("a thread has failed", exc_info=cast(ExcInfo, raised[:3]))
     sys.excepthook = lambda *raised: log.error("the app has failed", exc_info=raised)
 

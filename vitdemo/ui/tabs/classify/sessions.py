@@ -1,7 +1,8 @@
 """Classification jobs of galleries."""
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vitdemo.ui.sessions.gallery_job import GalleryJob
 from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
@@ -69,6 +70,6 @@ class ClassifyJobs(GalleryJobs[ClassifyJob]):
             job.rows.append(row)
             self._hold(job)
             if job.stopping.is_set():
-                rows.close()
+                cast(Generator, rows).close()  # it is a generator; closing it stops the work
                 break
         job.scores = score(job.rows, vit.labels)
