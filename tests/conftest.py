@@ -12,6 +12,13 @@ from tests.support.small_vits import write_bundle
 from vitdemo.core.config import SHARED, Settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real weights and photos are slow, but for those that another tier has."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()) and not {"app", "browser"} & {mark.name for mark in item.iter_markers()}:
+            item.add_marker("slow")
+
+
 @pytest.fixture
 def settings() -> Settings:
     return Settings()

@@ -39,6 +39,7 @@ def test_it_has_the_geometry_of_vit_b(demo):
     assert (len(demo.module.blocks), demo.module.num_prefix_tokens, demo.module.num_classes) == (12, 1, 21)
 
 
+@pytest.mark.slow
 def test_it_knows_fresh_pictures(demo, engine, tmp_path):
     rows = list(classify_gallery(drawn(tmp_path, 210, 271_828), demo, engine, Settings()))
     found = score(rows, demo.labels)

@@ -183,6 +183,7 @@ def test_progress_on_a_terminal(folder, model, monkeypatch, capsys):
     assert "10/10 photos" in capsys.readouterr().err
 
 
+@pytest.mark.app
 def test_in_a_process_of_its_own(folder, model, tmp_path, mapper):
     mapper.wait()
     command = [sys.executable, "-m", "vitdemo", "embed", str(folder), *model, "--map", "2", "--output", str(tmp_path / "a.csv")]

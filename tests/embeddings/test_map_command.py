@@ -16,6 +16,8 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.ui.tabs.embeddings import map_pages
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("faiss")
 COUNT = 300
 

@@ -34,6 +34,7 @@ def test_a_bundle_with_its_figures(bundle, photos, tmp_path, capsys):
         assert phase in printed.err
 
 
+@pytest.mark.slow
 def test_int8_prints_its_table(bundle, photos, tmp_path, capsys):
     flags = ["--model", f"local-dir:{bundle}", "--format", "onnx", "--precision", "int8", "--prefer", "smallest"]
     assert main(["export", *flags, "--photos", str(photos), "--output", str(tmp_path / "b")]) == 0

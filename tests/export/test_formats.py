@@ -37,6 +37,7 @@ def numbers(count: int, size: tuple[int, int] = (64, 64)) -> np.ndarray:
     return np.random.default_rng(count).standard_normal((count, 3, *size), dtype=np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "torchscript", "pt2"])
 def test_all_outputs_at_any_batch(format, tmp_path):
     vit, unfused = sized("query and key norms"), unfused_vit("query and key norms")
@@ -52,6 +53,7 @@ def test_all_outputs_at_any_batch(format, tmp_path):
         np.testing.assert_allclose(found["attention"], timms_attention(unfused, tensor).transpose(0, 1), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "torchscript", "pt2"])
 def test_half_precision_with_the_preprocessing_inside(format, tmp_path):
     vit = sized()
@@ -68,6 +70,7 @@ def test_half_precision_with_the_preprocessing_inside(format, tmp_path):
     assert half < 0.65 * formats.write(vit, Plan(format), tmp_path / "full").stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["safetensors", "onnx", "torchscript", "pt2"])
 def test_a_file_does_not_tell_where_it_was_made(format, tmp_path):
     path = formats.write(sized(), Plan(format), tmp_path)
@@ -79,6 +82,7 @@ def test_a_file_does_not_tell_where_it_was_made(format, tmp_path):
         assert not any(place.encode() in part for part in parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["registers", "no CLS, attention pooling", "parallel"])
 def test_every_kind_of_vit_becomes_onnx(kind, tmp_path):
     vit = sized(kind)
@@ -87,6 +91,7 @@ def test_every_kind_of_vit_becomes_onnx(kind, tmp_path):
         np.testing.assert_allclose(run(batch)["logits"], vit.module(torch.from_numpy(batch)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_without_classes_gives_features(tmp_path):
     vit = sized()
     vit.module.reset_classifier(0)

@@ -22,6 +22,8 @@ from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray.serve", exc_type=ImportError)
 
 

@@ -16,6 +16,8 @@ from vitdemo.export import formats, runtimes
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def photos(shared, real_tiny) -> torch.Tensor:

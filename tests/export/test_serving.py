@@ -33,6 +33,8 @@ from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> list[Path]:

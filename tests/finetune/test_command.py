@@ -111,6 +111,7 @@ def wait_for_epoch(events, process, number: int) -> None:
     raise AssertionError(f"epoch {number} did not come")
 
 
+@pytest.mark.app
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_what_is_learned_outlives_the_process(how, folder, model, tmp_path, capsys):
     """kill -9 in the middle loses the running epoch at most; so does Stop, which says so."""
@@ -145,10 +146,8 @@ LAUNCHERS = {
 }
 
 
-ALIKE = ("torchrun", "accelerate")  # the two others stand for them in the short run
-
-
-@pytest.mark.parametrize("launcher", [pytest.param(each, marks=[pytest.mark.slow] * (each in ALIKE)) for each in LAUNCHERS])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_processes_train_one_model_together(folder, model, tmp_path, launcher):
     """The mean gradient of two processes with six photos each is that of one with twelve."""
     flags = [

@@ -101,6 +101,7 @@ class TestManyPictures:
     def test_only_the_labels_asked_for(self):
         assert Counter(each.label for each in sketches(9, 1, UNSEEN, 32)) == dict.fromkeys(UNSEEN, 3)
 
+    @pytest.mark.slow
     def test_colour_does_not_give_the_class_away(self):
         assert _guessed(_colours, train=range(1000, 1040), fresh=range(2000, 2010)) < 0.15
 

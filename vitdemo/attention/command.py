@@ -4,10 +4,14 @@ import argparse
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.outputs import check_writable, unwritable
+
+if TYPE_CHECKING:
+    from vitdemo.attention.methods.maps import Fusion
 
 METHODS = ("cls", "rollout", "relevance", "gradient-rollout")
 FUSED = ("mean", "max", "min")
@@ -57,7 +61,7 @@ def _attention(flags: argparse.Namespace) -> int:
     return 0
 
 
-def _compute_map(flags: argparse.Namespace, head: int | str, vit, engine, photo, trace) -> tuple:
+def _compute_map(flags: argparse.Namespace, head: "int | Fusion", vit, engine, photo, trace) -> tuple:
     """Compute the requested map. Returns: the map, and a text that names its layers and its head or class."""
     from vitdemo.attention.methods import gradients, maps
     from vitdemo.core.photos.photo import shown_name
@@ -80,13 +84,13 @@ def _compute_map(flags: argparse.Namespace, head: int | str, vit, engine, photo,
     return method(trace, gradient, start_layer=start, layer=layer), f"layers {start} to {layer}, {shown_name(vit.labels[target].name)}"
 
 
-def _check_flags(flags: argparse.Namespace) -> int | str:
+def _check_flags(flags: argparse.Namespace) -> "int | Fusion":
     """Check the flags that need no model, and return the head. Raises: UsageError for a value that no model accepts."""
     if flags.method not in METHODS:
         raise UsageError(f"--method is “{flags.method}”, but it must be one of {', '.join(METHODS)}.")
     if flags.fusion not in (None, *FUSED):
         raise UsageError(f"--fusion is “{flags.fusion}”, but it must be one of {', '.join(FUSED)}.")
-    head = "mean" if flags.head is None else flags.head
+    head: Any = "mean" if flags.head is None else flags.head
     if head not in FUSED:
         try:
             head = int(head)

@@ -17,6 +17,7 @@ from vitdemo.core.models.vit import Vit
 METHODS = ("cls", "rollout", "relevance", "gradient-rollout", "looks-at", "looked-at-by")
 OF_A_CLASS = ("relevance", "gradient-rollout")
 OF_A_PATCH = ("looks-at", "looked-at-by")
+ONLY_FUSED = "Rollout takes all heads as one: choose mean, max or min."
 Gradient = Callable[[int], torch.Tensor]
 """Class index in the logits → gradient (layers, heads, tokens, tokens)."""
 
@@ -100,11 +101,13 @@ def heats(question: Question, trace: Trace, gradient: Gradient) -> torch.Tensor:
         return torch.stack([maps.cls_map(trace, layer=layer, head=question.head) for layer in layers])
     if question.method == "rollout":
         if not isinstance(question.head, str):
-            raise UserError("Rollout takes all heads as one: choose mean, max or min.")
+            raise UserError(ONLY_FUSED)
         return maps.rollouts(trace, fusion=question.head, discard=question.discard, start_layer=question.start_layer)
     if question.method in OF_A_PATCH:
         map_of_patch = maps.looks_at if question.method == "looks-at" else maps.looked_at_by
-        return torch.stack([map_of_patch(trace, layer, question.patch, question.head) for layer in layers])
+        patch = question.patch
+        assert patch is not None  # __post_init__ has checked it
+        return torch.stack([map_of_patch(trace, layer, patch, question.head) for layer in layers])
     maps_of_class = maps.relevances if question.method == "relevance" else maps.gradient_rollouts
     target = int(trace.logits.argmax()) if question.target is None else question.target
     result = maps_of_class(trace, gradient(target), start_layer=question.start_layer)
@@ -135,6 +138,7 @@ def title(question: Question, trace: Trace, vit: Vit) -> str:
     if question.method == "rollout":
         return f"Rollout, layers {question.start_layer} to {layer}, {heads}"
     if question.method in OF_A_PATCH:
+        assert question.patch is not None  # __post_init__ has checked it
         row, column = question.patch
         verb = "looks at" if question.method == "looks-at" else "is looked at by"
         return f"What the patch in row {row + 1}, column {column + 1} {verb}, layer {layer}, {heads}"

@@ -1,6 +1,6 @@
 """“Copy as Python”: an attention map as about ten lines of plain timm and torch, which run without this project."""
 
-from vitdemo.attention.question import OF_A_CLASS, OF_A_PATCH, Question
+from vitdemo.attention.question import OF_A_CLASS, OF_A_PATCH, ONLY_FUSED, Question
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import Trace
 from vitdemo.core.models.vit import Vit
@@ -64,11 +64,14 @@ def _map_lines(question: Question, trace: Trace) -> list[str]:
         row = "[0]" if trace.has_cls else _pooled_index(trace)
         return [f"heat = maps[{layer - 1}][0, {question.head}]{row}{grid}"]
     if question.method in OF_A_PATCH:
+        assert question.patch is not None  # Question has checked it
         token = trace.prefix + question.patch[0] * columns + question.patch[1]
         fused = f"[0].{FUSED[question.head].format(0)}" if isinstance(question.head, str) else f"[0, {question.head}]"
         return [f"heat = maps[{layer - 1}]{fused}{f'[{token}]' if question.method == 'looks-at' else f'[:, {token}]'}{grid}"]
     part = f"maps[{question.start_layer - 1}:{layer}]"
     if question.method == "rollout":
+        if not isinstance(question.head, str):
+            raise UserError(ONLY_FUSED)
         return [
             f"flow = torch.eye({tokens})",
             f"for attention in {part}:",

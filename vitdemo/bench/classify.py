@@ -9,6 +9,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from vitdemo.bench.sides import Side, serve
 
@@ -120,8 +121,9 @@ def _transformers(model: str, batch: int, paths: list[str]) -> Callable[[list[st
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
 
     width, heads = SHAPES[model]
-    config = ViTConfig(hidden_size=width, num_attention_heads=heads, intermediate_size=4 * width, num_labels=1000)
-    classify = pipeline("image-classification", model=ViTForImageClassification(config).eval(), image_processor=ViTImageProcessor())
+    shape: dict[str, Any] = {"hidden_size": width, "num_attention_heads": heads, "intermediate_size": 4 * width, "num_labels": 1000}
+    network = ViTForImageClassification(ViTConfig(**shape)).eval()
+    classify = pipeline("image-classification", model=network, image_processor=ViTImageProcessor())
     return lambda paths: len(classify(paths, batch_size=batch, top_k=5))
 
 

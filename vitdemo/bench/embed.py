@@ -77,7 +77,7 @@ def _turns(names: tuple[str, ...], runs: int, reference: str, *task) -> dict:
 def _resident(runs: int, cache: Path) -> dict:
     """Time the start, the first map and a layer switch of the child process that the app uses, from its second start on."""
     from vitdemo.core.config import Settings
-    from vitdemo.embeddings.maps.atlas import MapOptions
+    from vitdemo.embeddings.maps.atlas import Atlas, MapOptions
     from vitdemo.embeddings.maps.mapper import Mapper
 
     first, other = _points(SWITCHED), _points(SWITCHED, blur=2.0)
@@ -91,13 +91,14 @@ def _resident(runs: int, cache: Path) -> dict:
         for step in mapper.map(first, MapOptions()):
             atlas = step
         drawn = time.perf_counter()
+        assert isinstance(atlas, Atlas)  # it comes last
         for _ in mapper.map(other, MapOptions(), atlas.positions):
             pass
         switched = time.perf_counter()
         mapper.close()
         if number:  # the first start compiles, so it is not counted
-            for name, seconds in zip(times, (ready - begin, drawn - ready, switched - drawn), strict=True):
-                times[name].append(seconds)
+            for name, took in zip(times, (ready - begin, drawn - ready, switched - drawn), strict=True):
+                times[name].append(took)
         else:
             print(f"the very first start compiles for {ready - begin:.1f} s; later ones, {SWITCHED} × {WIDTH}:", flush=True)
         mapper = Mapper(Settings(cache_dir=cache))
@@ -220,14 +221,14 @@ def _model_alone(paths: list[str]) -> Callable[[list[str]], int]:
 _PASSES = dict(zip(PASSES, (_ours, _hooks, _transformers, _model_alone), strict=True))
 
 
-def _our_map(count: int) -> Callable[[bool], float]:
+def _our_map(count: int) -> Callable[[bool], float | None]:
     from vitdemo.embeddings.maps.atlas import MapOptions, draw
 
     points = _points(count)
     return lambda warm: draw(points[: 100 if warm else None], MapOptions()).trust
 
 
-def _plain_map(count: int) -> Callable[[bool], float]:
+def _plain_map(count: int) -> Callable[[bool], float | None]:
     import warnings
 
     from umap import UMAP
@@ -237,7 +238,7 @@ def _plain_map(count: int) -> Callable[[bool], float]:
     warnings.simplefilter("ignore")
     points = _points(count)
 
-    def work(warm: bool) -> float:
+    def work(warm: bool) -> float | None:
         used = points[: 100 if warm else None]
         return trustworthiness(used, UMAP(metric="cosine", random_state=0).fit_transform(used))
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 BATCHES = (1, 8)
@@ -51,6 +52,7 @@ def _agreements(recipes, photos: Path | None) -> Iterator[tuple[str, dict]]:
     settings = Settings(model=TINY, checkpoint=checkpoint)
     vit = loader.load(TINY, settings, torch.device("cpu"), lambda _: None)
     *_, sample = parity.read_sample(find_items([photos]), str(photos), vit, Engine(vit.device), settings)
+    assert isinstance(sample, parity.ParitySample)  # it comes last, as the agreement does
     with tempfile.TemporaryDirectory() as folder:
         base = formats.write(vit, Plan("onnx"), Path(folder))
         print(f"real ViT-Tiny on {len(sample.crops)} photos, fp32 {base.stat().st_size / 1e6:.1f} MB", flush=True)
@@ -58,6 +60,7 @@ def _agreements(recipes, photos: Path | None) -> Iterator[tuple[str, dict]]:
             path = Path(folder) / "q.onnx"
             quantize.quantize(base, path, recipe)
             *_, result = parity.compare(sample, runtimes.open_onnx(path), "logits", baked=False, labelled=True)
+            assert isinstance(result, parity.Agreement)
             accuracy = "" if result.accuracy is None else f", top-1 {result.accuracy:.3f} instead of {result.accuracy_before:.3f}"
             print(f"  {recipe.name:36} agrees on {result.agreement:.3f}{accuracy}, {path.stat().st_size / 1e6:.1f} MB", flush=True)
             yield recipe.name, {"agreement": result.agreement, "accuracy": result.accuracy, "agrees": result.agrees}
@@ -67,6 +70,7 @@ def _sides(recipes, folder: Path) -> Iterator[tuple[str, Callable]]:
     """Yield every side's name, and the function that runs it on a batch."""
     import timm
     import torch
+    from timm.models.vision_transformer import VisionTransformer
 
     from vitdemo.core.config import DEFAULT_MODEL
     from vitdemo.core.models.labels import labels_of
@@ -76,7 +80,7 @@ def _sides(recipes, folder: Path) -> Iterator[tuple[str, Callable]]:
     from vitdemo.export.plan import Plan
 
     torch.manual_seed(0)
-    module = timm.create_model(DEFAULT_MODEL, pretrained=False).eval().requires_grad_(False)
+    module = cast(VisionTransformer, timm.create_model(DEFAULT_MODEL, pretrained=False).eval().requires_grad_(False))
     parameters = sum(parameter.numel() for parameter in module.parameters())
     vit = Vit(DEFAULT_MODEL, module, labels_of(1000, {}), Preprocessing.of(module), "random", torch.device("cpu"), parameters)
     yield "torch eager", _torch(module)

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 MODEL = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 EPOCHS, BATCH, PHOTOS = 10, 32, 60
@@ -73,7 +74,7 @@ def _network(classes: int | None = None):
     import torch
 
     torch.manual_seed(0)
-    changes = {} if classes is None else {"num_classes": classes}
+    changes: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     if weights := _weights():
         return timm.create_model(MODEL, pretrained=True, pretrained_cfg_overlay={"file": str(weights), "custom_load": False}, **changes)
     return timm.create_model(MODEL, pretrained=False, **changes)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 SEEDS, DRAWS, FEW = 3, 5, 5  # runs of the last blocks; draws of few photos; photos per class in a draw
@@ -29,7 +30,8 @@ def run(*, runs: int = 3, photos: Path | None = None) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         work = Work(Path(folder), photos)
         print(f"{TINY}, {work.folder.name}: {len(work.train)} photos to learn from, {len(work.test)} to be asked", flush=True)
-        figures = {"head": work.head(runs), "blocks": work.blocks(range(SEEDS)), "few": work.few(DRAWS), "scratch": work.scratch()}
+        figures: dict[str, Any] = {"head": work.head(runs), "blocks": work.blocks(range(SEEDS))}
+        figures |= {"few": work.few(DRAWS), "scratch": work.scratch()}
         few, scratch, per_class = statistics.mean(figures["few"]), figures["scratch"]["accuracy"], figures["scratch"]["photos_per_class"]
         share = f"less than {FEW / per_class:.2f} of the labels" if few > scratch else f"more than {FEW / per_class:.2f} of the labels"
         print(f"  pre-training reaches what random weights do with {share}", flush=True)
@@ -66,7 +68,8 @@ class Work:
         from vitdemo.classify.gallery import classify_gallery
         from vitdemo.finetune.recipe import Recipe
 
-        vit, seconds, accuracy = self._vit(), {"one pass": [], "head": []}, 0.0
+        vit, accuracy = self._vit(), 0.0
+        seconds: dict[str, list[float]] = {"one pass": [], "head": []}
         for number in range(runs):
             begin = time.perf_counter()
             for _ in classify_gallery(self.items, vit, self.engine, self.settings):

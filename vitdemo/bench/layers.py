@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 KNOWN = {1: 0.14, 5: 0.30, 9: 0.70, 12: 0.91, "final": 0.89}  # accuracies of ViT-Tiny on the shared ImageNet photos
@@ -39,7 +40,8 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     labels = [row.folder for row in rows]
     print(f"{TINY}, {len(rows)} photos in {len(set(labels))} folders: leave-one-out accuracy of 5 nearest neighbours, CLS")
     print(f"  {'layer':>6}{'ours':>8}{'sklearn':>9}{'known':>8}{'silhouette':>12}")
-    results, seconds = [], [0.0, 0.0]
+    results: list[dict[str, Any]] = []
+    seconds = [0.0, 0.0]
     for layer in gallery.layers:
         vectors = gallery.vectors(layer, gallery.pools[0])
         begin = time.perf_counter()
@@ -52,6 +54,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
         print(f"  {layer:>6}{score.accuracy:8.3f}{theirs:9.3f}{known:>8}{score.silhouette:12.3f}", flush=True)
         results.append({"layer": layer, "ours": score.accuracy, "sklearn": theirs, "silhouette": score.silhouette})
     best = scores.best([scores.LayerScore(result["layer"], result["ours"], result["silhouette"]) for result in results])
+    assert best is not None  # every layer has an accuracy: it was printed
     print(f"  best: layer {results[best]['layer']}; {seconds[0]:.2f} s by ours with the silhouettes, {seconds[1]:.2f} s by sklearn")
     return {"layers": results, "seconds": {"ours": seconds[0], "sklearn": seconds[1]}}
 

@@ -189,7 +189,7 @@ class _App:
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as answer:
             text = answer.read().decode()
         buckets = re.findall(r'model_wait_seconds_bucket{kind="short",le="([^"]+)"} (\S+)', text)
-        total, count = (float(re.search(rf'model_wait_seconds_{name}{{kind="short"}} (\S+)', text)[1]) for name in ("sum", "count"))
+        total, count = (float(re.findall(rf'model_wait_seconds_{name}{{kind="short"}} (\S+)', text)[0]) for name in ("sum", "count"))
         most = next(float(bound) for bound, below in buckets if float(below) >= 0.99 * count)
         return {"mean": total / count, "most": most}
 
@@ -234,9 +234,10 @@ def _app(which: str, home: str):
 
 def _resident(process: int) -> int:
     try:
-        return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())[1])
-    except (OSError, TypeError):
+        found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    except OSError:
         return 0
+    return 1024 * int(found[1]) if found else 0  # a process that is ending has no such line
 
 
 def _print_row(title: str, tally: Tally, kind: str, seconds: float | None) -> dict:

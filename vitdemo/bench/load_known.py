@@ -3,6 +3,7 @@
 import io
 import zipfile
 from dataclasses import dataclass
+from typing import Any
 
 from vitdemo.core.config import ASSETS
 
@@ -46,7 +47,7 @@ def known() -> Known:
     import torch
     from PIL import Image
 
-    model = timm.create_model(f"local-dir:{MODEL}", pretrained=True).eval()
+    model: Any = timm.create_model(f"local-dir:{MODEL}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
     paths = sorted(GALLERY.glob("*/*.jpg"))[:PHOTOS]
     inputs = {path.relative_to(GALLERY).as_posix(): transform(Image.open(path).convert("RGB")) for path in paths}

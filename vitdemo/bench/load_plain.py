@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main(folder: Path, port: int) -> None:
@@ -10,7 +11,7 @@ def main(folder: Path, port: int) -> None:
     import timm
     import torch
 
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
     labels = model.pretrained_cfg["label_names"]
 

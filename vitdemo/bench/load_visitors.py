@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -110,7 +111,7 @@ async def ask_once(client: httpx.AsyncClient, kind: Kind, number: int, tally: Ta
         tally.said.add(f"{kind.name}: {answer}"[:200])
 
 
-async def _answer(client: httpx.AsyncClient, endpoint: str, data: list) -> tuple[str, object]:
+async def _answer(client: httpx.AsyncClient, endpoint: str, data: list) -> tuple[str, Any]:
     """Call an endpoint. Returns how the call ended, “complete” or “error”, and the data that came with it."""
     begun = await client.post(f"{API}/call/{endpoint}", json={"data": data})
     if begun.status_code != 200:

@@ -6,6 +6,7 @@ measured, the four of them on two simulated machines.
 
 import atexit
 import json
+import logging
 import os
 import statistics
 import sys
@@ -163,7 +164,7 @@ def _machines(count: int):
         )
         for _ in range(count - 1):
             machines.add_node(num_cpus=MACHINE, object_store_memory=OBJECTS)
-        ray.init(machines.address, log_to_driver=False, logging_level="ERROR")
+        ray.init(machines.address, log_to_driver=False, logging_level=logging.ERROR)
         yield
         ray.shutdown()
         machines.shutdown()
@@ -179,7 +180,8 @@ def _bulk(folder: str, vit, actors: int) -> dict:
     from vitdemo.core.config import Settings
     from vitdemo.core.photos.gallery import find_items
 
-    begin, first, memory = time.perf_counter(), 0.0, {}
+    begin, first = time.perf_counter(), 0.0
+    memory: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as output:
         parts = ParquetDataset(output)
         parts.begin({})

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 class Side:
@@ -24,8 +25,11 @@ class Side:
     def __init__(self, module: str, *task):
         command = [sys.executable, "-m", module, json.dumps(task)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None  # a pipe
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self.seconds: list[float] = []
-        self.found = None
+        self.found: Any = None
         self._ask("warm")
 
     def time(self) -> float:
@@ -37,14 +41,14 @@ class Side:
     def end(self) -> dict:
         """End the process. Returns: the seconds of all turns, and the peak memory in megabytes."""
         _, peak = self._ask("peak")
-        self._process.stdin.close()
+        self._stdin.close()
         self._process.wait()
-        self._process.stdout.close()
+        self._stdout.close()
         return {"seconds": self.seconds, "peak_mb": peak}
 
-    def _ask(self, word: str) -> tuple[float, object]:
-        print(word, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
+    def _ask(self, word: str) -> tuple[float, Any]:
+        print(word, file=self._stdin, flush=True)
+        answer = self._stdout.readline()
         if not answer:
             raise RuntimeError("a side of the bench has failed; its last words are above")
         return json.loads(answer)
@@ -61,6 +65,7 @@ def serve(warm: Callable[[], object], work: Callable[[], object]) -> None:
 def peak_mb() -> float | None:
     """Return this process's peak memory in megabytes, unlike getrusage's figure without the parent's; None where it isn't reported."""
     try:
-        return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e6
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
         return None
+    return 1024 * int(found[1]) / 1e6 if found else None

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 SIDES = ("plain", "trace", "unfused")
 WORDS = {"plain": "timm's forward", "trace": "full trace", "unfused": "unfused model, AttentionExtract, forward_intermediates"}
@@ -46,7 +47,7 @@ def _report(batch: int, seconds: dict[str, list[float]], peaks: dict[str, int | 
 
     print(f"batch {batch}")
     for side in SIDES:
-        memory = f", peak {peaks[side] / 1e6:.0f} MB" if peaks[side] else ""
+        memory = f", peak {peak / 1e6:.0f} MB" if (peak := peaks[side]) else ""
         spread = f"from {min(seconds[side]):.3f} to {max(seconds[side]):.3f}, {len(seconds[side])} runs"
         median = statistics.median(seconds[side])
         print(f"  {WORDS[side]}: median {median:.3f} s ({spread}), {ratio(side, 'plain'):.2f} times the plain{memory}")
@@ -60,6 +61,7 @@ def _side(side: str, batch: int) -> Callable[[], object]:
     import timm
     import torch
     from timm.layers import set_fused_attn
+    from timm.models.vision_transformer import VisionTransformer
     from timm.utils import AttentionExtract
 
     from vitdemo.core.config import DEFAULT_MODEL
@@ -70,9 +72,10 @@ def _side(side: str, batch: int) -> Callable[[], object]:
     images = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     set_fused_attn(side != "unfused")
     try:
-        module = timm.create_model(DEFAULT_MODEL, pretrained=False, dynamic_img_size=side == "trace").eval().requires_grad_(False)
+        network = timm.create_model(DEFAULT_MODEL, pretrained=False, dynamic_img_size=side == "trace")
     finally:
         set_fused_attn(True)
+    module = cast(VisionTransformer, network.eval().requires_grad_(False))
     vit = Vit(DEFAULT_MODEL, module, (), Preprocessing.of(module), "random", torch.device("cpu"), 0)
     extract = AttentionExtract(module) if side == "unfused" else None  # by its default method, the faster of its two
 
@@ -82,6 +85,7 @@ def _side(side: str, batch: int) -> Callable[[], object]:
                 return module(images)
             if side == "trace":
                 return trace_batch(vit, images)
+            assert extract is not None  # the third side
             return extract(images), module.forward_intermediates(images)
 
     return once
@@ -97,7 +101,9 @@ def _peak_in_a_child(side: str, batch: int) -> int | None:
 
 def _peak() -> int:
     """Return the peak memory of this process in bytes; unlike getrusage's figure, it excludes the parent's memory."""
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None, "the system reports no VmHWM"
+    return 1024 * int(found[1])
 
 
 if __name__ == "__main__":

@@ -38,16 +38,18 @@ class Pair:
 
 def compare_models(first: Classifier, second: Classifier, tensor: torch.Tensor, engine: Engine, *, top: int = 5) -> Pair:
     """Run both models on one model input, (3, height, width)."""
-    batch, outputs, seconds = tensor[None], {}, {0: [], 1: []}  # (1, 3, height, width)
+    batch = tensor[None]  # (1, 3, height, width)
+    outputs: dict[int, torch.Tensor] = {}
+    seconds: dict[int, list[float]] = {0: [], 1: []}
     for number in range(ROUNDS + 1):
         for side, model in enumerate((first, second)):
             logits, elapsed = engine.logits(model, batch)
             outputs[side] = logits[0]
             if number:
                 seconds[side].append(elapsed)
-    answers = [
+    first_answer, second_answer = (
         Answer(top_classes(outputs[side], model.labels, top) if model.labels else [], statistics.median(seconds[side]))
         for side, model in enumerate((first, second))
-    ]
+    )
     difference = float((outputs[0] - outputs[1]).abs().max())
-    return Pair(*answers, difference, float(torch.cosine_similarity(outputs[0], outputs[1], dim=0)))
+    return Pair(first_answer, second_answer, difference, float(torch.cosine_similarity(outputs[0], outputs[1], dim=0)))

@@ -1,6 +1,6 @@
 """Classify every photo of a gallery, at the full speed of the model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -50,7 +50,7 @@ class PredictionRow:
         """The row as JSON: {path, predictions}, or {path, error}."""
         if self.error:
             return {"path": self.path, "error": self.error}
-        return {"path": self.path, "predictions": [prediction.as_row() for prediction in self.predictions]}
+        return {"path": self.path, "predictions": [prediction.as_row() for prediction in self.predictions or []]}
 
 
 def classify_gallery(
@@ -62,7 +62,7 @@ def classify_gallery(
     preprocessing: Preprocessing | None = None,
     top: int = 5,
     thumbnails: bool = False,
-) -> Iterator[PredictionRow]:
+) -> Generator[PredictionRow, None, None]:
     """Yield one row per file, in order; a file that can't be read gets a row with the reason. Closing the iterator stops the work.
 
     Args:
@@ -102,6 +102,7 @@ def classify_gallery(
                     first_rows[photo.index] = row
                     yield row
                 else:
+                    assert photo.first is not None  # a duplicate
                     first = first_rows[photo.first]
                     yield replace(first, path=name, folder=folder, duplicate_of=first.path)
 
@@ -110,6 +111,10 @@ def _answers(vit: Vit, outputs: tuple[torch.Tensor, ...], top: int) -> Iterator[
     if not outputs:
         return
     logits, *features = outputs
-    distances = vit.familiarity.distance(features[0]) if features else [None] * len(logits)
-    for row, distance in zip(logits, distances, strict=True):
-        yield top_classes(row, vit.labels, top), None if distance is None else bool(distance > vit.familiarity.limit)
+    detector = vit.familiarity if features else None
+    if detector is None:
+        for row in logits:
+            yield top_classes(row, vit.labels, top), None
+    else:
+        for row, distance in zip(logits, detector.distance(features[0]), strict=True):
+            yield top_classes(row, vit.labels, top), bool(distance > detector.limit)

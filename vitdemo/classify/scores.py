@@ -53,8 +53,8 @@ def score(rows: Iterable[PredictionRow], labels: Iterable[Label]) -> GalleryScor
     if not labelled:
         return None
     folder_of = {index: row.folder for row, true_classes in labelled for index in true_classes}  # class index → folder
-    hits = [[prediction.label.index in true_classes for prediction in row.predictions[:5]] for row, true_classes in labelled]
-    firsts = [row.predictions[0] for row, _ in labelled]
+    hits = [[prediction.label.index in true_classes for prediction in (row.predictions or [])[:5]] for row, true_classes in labelled]
+    firsts = [row.predictions[0] for row, _ in labelled if row.predictions]
     predicted = [
         row.folder if hit[0] else folder_of.get(first.label.index, first.label.name.split(",")[0])
         for (row, _), hit, first in zip(labelled, hits, firsts, strict=True)

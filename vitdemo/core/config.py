@@ -22,61 +22,70 @@ SHARED = Path(os.environ.get("VITDEMO_SHARED", "../shared"))  # real weights and
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
+@dataclass(frozen=True)
+class _Parser:
+    """Parses a setting's text; raises ValueError for a text that is not what is `wanted`."""
+
+    parse: Callable[[str], Any]
+    wanted: str
+
+    def __call__(self, text: str) -> Any:
+        return self.parse(text)
+
+
+def _whole(low: int, high: int) -> _Parser:
     def parse(text: str) -> int:
         if not low <= (number := int(text)) <= high:
             raise ValueError
         return number
 
-    parse.wanted = f"a whole number from {low} to {high}"
-    return parse
+    return _Parser(parse, f"a whole number from {low} to {high}")
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     if not 0.1 <= (number := float(text)) <= 600:
         raise ValueError
     return number
 
 
-_seconds.wanted = "a number of seconds from 0.1 to 600"
+_seconds = _Parser(_parse_seconds, "a number of seconds from 0.1 to 600")
 
 
-def _switch(text: str) -> bool:
+def _parse_switch(text: str) -> bool:
     if text.lower() not in _TRUE | _FALSE:
         raise ValueError
     return text.lower() in _TRUE
 
 
-_switch.wanted = "1 or 0"
+_switch = _Parser(_parse_switch, "1 or 0")
 
 
-def _one_of(*words: str) -> Callable[[str], str]:
+def _one_of(*words: str) -> _Parser:
     def parse(text: str) -> str:
         if text not in words:
             raise ValueError
         return text
 
-    parse.wanted = "one of " + ", ".join(words)
-    return parse
+    return _Parser(parse, "one of " + ", ".join(words))
 
 
-def _device(text: str) -> str:
+def _parse_device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", text):
         raise ValueError
     return text
 
 
-_device.wanted = "auto, cpu, cuda, cuda:1 or mps"
+_device = _Parser(_parse_device, "auto, cpu, cuda, cuda:1 or mps")
 
 
-def _login(text: str) -> str:
+def _parse_login(text: str) -> str:
     user, _, password = text.partition(":")
     if not user or not password:
         raise ValueError
     return text
 
 
-_login.wanted = "USER:PASSWORD"
+_login = _Parser(_parse_login, "USER:PASSWORD")
 
 
 def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:

@@ -23,7 +23,7 @@ M_ARENA_MAX = -8  # from glibc's malloc.h
 def give_back_freed_memory() -> bool:
     """Start a thread that returns freed memory to the system every few seconds. Returns False where the C library can't trim."""
     libc, trim = _libc(), _trim()
-    if trim is None:
+    if libc is None or trim is None:
         return False
     libc.mallopt(M_ARENA_MAX, 1)
 
@@ -44,9 +44,10 @@ def own_mb() -> float:
     if trim := _trim():
         trim(0)
     try:
-        return 1024 * int(re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1e6
-    except (OSError, TypeError):
+        match = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
         return 0.0
+    return 1024 * int(match[1]) / 1e6 if match else 0.0
 
 
 def _libc() -> ctypes.CDLL | None:

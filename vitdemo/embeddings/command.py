@@ -6,11 +6,15 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.terminal import CLEAR, printable, progress_line
+
+if TYPE_CHECKING:
+    from vitdemo.embeddings.vectors.gallery import EmbeddingRow
 
 POOLS = ("cls", "mean", "patches")
 NEIGHBOURS = 5  # per photo, in the output file
@@ -188,9 +192,10 @@ def _patches(flags, items, vit, engine, settings, layer, progress: _Progress) ->
     from vitdemo.embeddings import files
     from vitdemo.embeddings.vectors.patch_gallery import patch_gallery
 
-    rows, done, shape = [], 0, None
+    rows: list[EmbeddingRow] = []
+    done, shape = 0, (0, 0)  # finished photos, and the shape of one photo's tokens
     with tempfile.TemporaryFile(dir=settings.temp_dir) as file:
-        offsets = []  # file offset of each distinct photo's tokens
+        offsets: list[int] = []  # file offset of each distinct photo's tokens
         with progress.keep_results(rows):
             for row, tokens in patch_gallery(items, vit, engine, settings, layer):
                 if row.at is not None:

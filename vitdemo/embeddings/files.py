@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -109,7 +109,7 @@ class _Table:
 
 
 def _write_npz(path: Path, table: _Table) -> None:
-    arrays = {"paths": np.array([row.path for row in table.done], str), "embeddings": table.vectors}
+    arrays: dict[str, Any] = {"paths": np.array([row.path for row in table.done], str), "embeddings": table.vectors}
     if table.mapped:
         columns = table.map_columns()
         arrays["map"] = table.mapped.atlas.positions
@@ -122,7 +122,11 @@ def _write_npz(path: Path, table: _Table) -> None:
 
 
 def _write_csv(path: Path, table: _Table) -> None:
-    columns = {"path": [row.path for row in table.done], "sha256": [row.sha256 for row in table.done], **table.map_columns()}
+    columns: dict[str, Sequence] = {
+        "path": [row.path for row in table.done],
+        "sha256": [row.sha256 for row in table.done],
+        **table.map_columns(),
+    }
     if table.mapped:
         columns["neighbours"] = [json.dumps(list(paths), ensure_ascii=False) for paths in columns["neighbours"]]
     width = table.vectors.shape[1] if len(table.done) else 0
@@ -196,7 +200,7 @@ def _parquet_row(row: EmbeddingRow, place: int | None, table: _Table, columns: d
     }
 
 
-def _cell(value: object) -> object:
+def _cell(value: str | list[str] | tuple[str, ...] | np.generic) -> object:
     if isinstance(value, str):
         return as_utf8(value)
     return [as_utf8(text) for text in value] if isinstance(value, list | tuple) else value.item()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".html")
 NEIGHBOURS = 5  # per photo, in the output file
 MIN_SAMPLE_ROWS = 100
-DEFAULT_SAMPLE_ROWS = 20_000
+DEFAULT_SAMPLE_ROWS = 20_000  # rows that UMAP is fitted to by default
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,9 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def export(
     *,
     photos: list[Item] | None = None,
     calibration: list[Item] | None = None,
-) -> Iterator[ExportStep | Report]:
+) -> Generator[ExportStep | Report, None, None]:
     """Export a model as a bundle. Yields an ExportStep whenever there is progress, and finally the Report.
 
     Closing the iterator, or any error, leaves nothing behind.
@@ -80,6 +81,7 @@ def export(
                 sample = progress
             else:
                 yield ExportStep("ask", "Asking the original", progress, len(photos))
+        assert sample is not None  # it comes last
         work = _Work(vit, engine, plan, folder, sample, scales, settings)
         yield from work.make()
         yield ExportStep("pack", "Writing what belongs to it")
@@ -113,6 +115,7 @@ class _Work:
                     agreement = progress
                 else:
                     yield ExportStep("compare", "Comparing", progress, len(self.sample.crops))
+            assert agreement is not None  # it comes last
             yield ExportStep("time", "Timing")
             seconds = parity.time_in_turn({"torch": self._torch, "exported": self._side(run)})
             row = ReportRow(f"{self.plan.precision}", _size(self.path), agreement, seconds["exported"], shipped=True)
@@ -144,8 +147,8 @@ class _Work:
         files[chosen.name].rename(self.path)
         for path in files.values():
             path.unlink(missing_ok=True)
-        rows = tuple(replace(row, shipped=row is chosen) for row in rows)
-        self._report(rows, seconds["torch"], recipe.name, signed=recipe.signed)
+        marked = tuple(replace(row, shipped=row is chosen) for row in rows)
+        self._report(marked, seconds["torch"], recipe.name, signed=recipe.signed)
 
     def _compare(self, run: runtimes.Runner) -> Iterator[int | Agreement]:
         return parity.compare(self.sample, run, self.outputs[0], baked=self.plan.baked, labelled=bool(self.vit.labels))
@@ -196,7 +199,7 @@ class _Work:
             tensor = torch.from_numpy(self.sample.inputs([index], baked=False))
             expected = {"features": self.engine.logits_and_features(self.vit, tensor)[1].numpy()}
             if "attention" in differences:
-                expected["attention"] = self.engine.run(lambda tensor=tensor: trace(self.vit, tensor[0])).attention[None].numpy()
+                expected["attention"] = self.engine.run(partial(trace, self.vit, tensor[0])).attention[None].numpy()
             for name in differences:
                 differences[name] = max(differences[name], float(np.abs(results[name] - expected[name]).max()))
         return differences

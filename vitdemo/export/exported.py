@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,8 @@ def load(folder: Path) -> Exported:
         labels = tuple(Label(**row) for row in json.loads((folder / "labels.json").read_text("utf-8")))
         recipe = json.loads((folder / "preprocessing.json").read_text("utf-8"))
         del recipe["input"]
-        preprocessing = Preprocessing(**{name: tuple(value) if isinstance(value, list) else value for name, value in recipe.items()})
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in recipe.items()}
+        preprocessing = Preprocessing(**values)
         outputs = output_names(labels, report.plan)
         run = runtimes.open_model(folder / report.plan.file, report.plan, outputs)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):

@@ -37,6 +37,9 @@ class Graph(torch.nn.Module):
     Raises: UserError for a model whose attention can't be read.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, vit: Vit, plan: Plan):
         super().__init__()
         self.outputs = output_names(vit.labels, plan)
@@ -76,7 +79,7 @@ class Graph(torch.nn.Module):
 
 def _fix_size(network: VisionTransformer) -> None:
     """Fix the input size, as timm does by default: exporters would write the resampling of the position embedding into the graph."""
-    network.dynamic_img_size = False
+    network.dynamic_img_size = False  # type: ignore[misc]  # Final in timm, for TorchScript's compiler alone
     network.patch_embed.flatten, network.patch_embed.output_fmt, network.patch_embed.strict_img_size = True, Format.NCHW, True
 
 
@@ -109,7 +112,7 @@ def _write_safetensors(vit: Vit, plan: Plan, path: Path) -> Path:
         module = copy.deepcopy(vit.module).cpu()
     if plan.precision == "fp16":
         module.half()
-    save_for_hf(module, path.parent, model_config=label_config(vit), model_args={"dynamic_img_size": False}, safe_serialization=True)
+    save_for_hf(module, str(path.parent), model_config=label_config(vit), model_args={"dynamic_img_size": False}, safe_serialization=True)
     save_file(load_file(path), path, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     if vit.familiarity:
         vit.familiarity.save(path.parent)
@@ -131,6 +134,7 @@ def _write_onnx(vit: Vit, plan: Plan, path: Path) -> Path:
             opset_version=OPSET,
             verbose=False,
         )
+        assert program is not None  # only the older exporter, without dynamo, returns None
         for node in program.model.graph.all_nodes():  # each node stores source paths of this machine
             node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
         program.save(path, external_data=False)

@@ -84,7 +84,7 @@ class Agreement:
     @property
     def agrees(self) -> bool:
         """Whether enough photos have the same top-1 class, and the accuracy is kept."""
-        kept = self.accuracy is None or self.accuracy >= self.accuracy_before - LOSS - 1e-9
+        kept = self.accuracy is None or self.accuracy_before is None or self.accuracy >= self.accuracy_before - LOSS - 1e-9
         return self.agreement >= AGREES and kept
 
 

@@ -6,7 +6,7 @@ are faster and more precise where the processor multiplies bytes without saturat
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def has_vnni() -> bool:
         return False
 
 
-def quantize(source: Path, target: Path, recipe: QuantizationRecipe, calibration: list[np.ndarray] = ()) -> None:
+def quantize(source: Path, target: Path, recipe: QuantizationRecipe, calibration: Sequence[np.ndarray] = ()) -> None:
     """Quantise the fp32 model at `source` by a recipe, and write it to `target`.
 
     Args:
@@ -121,7 +121,7 @@ def _weight_only(model: onnx.ModelProto, target: Path, leave: Iterable[str]) -> 
 class _Reader:
     """The source of inputs for onnxruntime's calibration."""
 
-    def __init__(self, inputs: list[np.ndarray]):
+    def __init__(self, inputs: Sequence[np.ndarray]):
         self._inputs: Iterator[np.ndarray] = iter(inputs)
 
     def get_next(self) -> dict[str, np.ndarray] | None:

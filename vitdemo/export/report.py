@@ -2,8 +2,10 @@
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -70,7 +72,7 @@ class Report:
         """Read the report that `write` wrote. Raises: OSError, ValueError, KeyError or TypeError where it is missing or invalid."""
         content = json.loads((folder / "report.json").read_text("utf-8"))
         del content["file"]
-        plan = {name: tuple(value) if isinstance(value, list) else value for name, value in content["plan"].items()}
+        plan: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content["plan"].items()}
         rows = [row | {"agreement": Agreement(**row["agreement"]), "seconds": _by_batch(row["seconds"])} for row in content["rows"]]
         seconds, sentences = _by_batch(content["torch_seconds"]), tuple(content["warnings"])
         parts = {"plan": Plan(**plan), "rows": tuple(ReportRow(**row) for row in rows), "torch_seconds": seconds, "warnings": sentences}
@@ -144,7 +146,7 @@ def _bars(report: Report) -> list[dict]:
     return groups
 
 
-def _group(title: str, values: dict[str, float], as_text) -> dict:
+def _group(title: str, values: Mapping[str, float], as_text) -> dict:
     longest = max(values.values())
     return {"title": title, "bars": [{"name": name, "share": value / longest, "value": as_text(value)} for name, value in values.items()]}
 

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from vitdemo.core.bulk.ray_session import ray_session, said_last
 from vitdemo.core.errors import UsageError, UserError
@@ -108,7 +109,8 @@ def _printed_output() -> Iterator:
     """Yield a buffer actor, and print the lines that are added to it."""
     import ray
 
-    lines, ended = ray.remote(num_cpus=0)(_LineBuffer).remote(), threading.Event()
+    lines: Any = ray.remote(num_cpus=0)(_LineBuffer).remote()  # Ray's types don't know the `remote` of an actor's plain methods
+    ended = threading.Event()
 
     def print_waiting() -> None:
         for line in ray.get(lines.take.remote()):

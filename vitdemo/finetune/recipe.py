@@ -14,43 +14,57 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 UPDATE = 32  # photos per update where the recipe leaves it open
 
 
-def _number(kind: type, low: float, high: float) -> Callable[[str], Any]:
+@dataclass(frozen=True)
+class _Parser:
+    """The parser of a setting's text; it raises ValueError or KeyError for an invalid one.
+
+    Attributes:
+        parse: the function that it calls.
+        wanted: the valid values, for an error message.
+        words: all valid values, where they are a few words.
+    """
+
+    parse: Callable[[str], Any]
+    wanted: str
+    words: tuple[str, ...] | None = None
+
+    def __call__(self, text: str) -> Any:
+        return self.parse(text)
+
+
+def _number(kind: type, low: float, high: float) -> _Parser:
     def parse(text: str) -> float:
         if not low <= (number := kind(text)) <= high:
             raise ValueError
         return number
 
-    parse.wanted = f"a {'whole ' if kind is int else ''}number from {low:g} to {high:g}"
-    return parse
+    return _Parser(parse, f"a {'whole ' if kind is int else ''}number from {low:g} to {high:g}")
 
 
-def _word(*words: str) -> Callable[[str], str]:
+def _word(*words: str) -> _Parser:
     def parse(text: str) -> str:
         if text not in words:
             raise ValueError
         return text
 
-    parse.wanted, parse.words = "one of " + ", ".join(words), words
-    return parse
+    return _Parser(parse, "one of " + ", ".join(words), words)
 
 
-def _unfreeze(text: str) -> str:
+def _parse_unfreeze(text: str) -> str:
     if text not in ("head", "gradual", "all") and not 1 <= int(text) <= 100:
         raise ValueError
     return text
 
 
-_unfreeze.wanted = "head, gradual, all or a number of blocks"
-
-
-def _switch(text: str) -> bool:
+def _parse_switch(text: str) -> bool:
     return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
 
 
-_switch.wanted = "1 or 0"
+_unfreeze = _Parser(_parse_unfreeze, "head, gradual, all or a number of blocks")
+_switch = _Parser(_parse_switch, "1 or 0")
 
 
-def _setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
+def _setting(default: Any, parse: _Parser, meaning: str) -> Any:
     return field(default=default, metadata={"parse": parse, "meaning": meaning})
 
 

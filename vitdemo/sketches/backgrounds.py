@@ -41,7 +41,8 @@ def radial(side: int, palette: Palette, dice: StableRng) -> Image.Image:
     wide = round(side * dice.uniform(1.2, 2.2))
     glow = Image.radial_gradient("L").resize((wide, wide))
     layer = Image.new("L", (side, side), 255)
-    layer.paste(glow, tuple(round(side * dice.uniform(0.2, 0.8) - wide / 2) for _ in range(2)))
+    left, top = (round(side * dice.uniform(0.2, 0.8) - wide / 2) for _ in range(2))
+    layer.paste(glow, (left, top))
     picture = Image.new("RGB", (side, side), palette.ground)
     picture.paste(palette.ground_too, (0, 0), layer)
     return picture

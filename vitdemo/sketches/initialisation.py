@@ -5,6 +5,8 @@ patches attend to each other, and the product of values and projection is near i
 (Beyer et al. 2022, arXiv:2205.01580). After 13,000 pictures the loss was 2.0 with both and 2.7 without, with the same optimizer.
 """
 
+from typing import cast
+
 import torch
 from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Attention, VisionTransformer
@@ -17,10 +19,11 @@ PASSING = (0.4, -0.4)  # weights of noise and identity in values × projection
 def initialise(vit: VisionTransformer) -> None:
     """Overwrite the position embeddings and the attention weights of a new model."""
     grid = build_sincos2d_pos_embed(list(vit.patch_embed.grid_size), vit.embed_dim, interleave_sin_cos=False)  # (patches, width)
+    assert vit.pos_embed is not None  # timm's default is to learn it
     vit.pos_embed.zero_()
     vit.pos_embed[0, vit.num_prefix_tokens :] = grid / 2
     for block in vit.blocks:
-        _mimic(block.attn)
+        _mimic(cast(Attention, block.attn))
 
 
 def _mimic(attention: Attention) -> None:

@@ -28,7 +28,8 @@ def oklch(lightness: float, chroma: float, hue: float) -> Colour:
             -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
         )
         if chroma < 0.005 or all(-0.001 <= channel <= 1.001 for channel in linear):
-            return tuple(round(255 * _gamma(min(1.0, max(0.0, channel)))) for channel in linear)
+            red, green, blue = (round(255 * _gamma(min(1.0, max(0.0, channel)))) for channel in linear)
+            return red, green, blue
         chroma *= 0.88
 
 
@@ -46,7 +47,8 @@ def _fresh(lightness: float, chroma: float, hue: float) -> Colour:
 
 def mix(one: Colour, other: Colour, share: float) -> Colour:
     """Mix a share of the other colour into the first one."""
-    return tuple(round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue
 
 
 def darker(colour: Colour, share: float = 0.2) -> Colour:

@@ -28,14 +28,14 @@ def place(pen: Pen, dice: StableRng, *, wobble: float, border: float) -> tuple[f
     wide, flip = dice.uniform(0.93, 1.08), dice.choice([1, -1])
     cos, sin = math.cos(turn), math.sin(turn)
     bent = bent @ (np.array([[wide * flip, 0], [lean, 1 / wide]]) @ np.array([[cos, sin], [-sin, cos]]))
-    solid, first = [], 0
+    edges, first = [], 0
     for part in pen.parts:
         for path, width in zip(part.paths, part.widths, strict=True):
             points = bent[first : first + len(path)]
-            solid += [points - width / 2, points + width / 2]
+            edges += [points - width / 2, points + width / 2]
             first += len(path)
         first += sum(len(outline) for outline, _ in part.decor)
-    solid = np.concatenate(solid)
+    solid = np.concatenate(edges)
     low, high = solid.min(0), solid.max(0)
     extent = float((high - low).max())
     share = max(dice.uniform(0.36, 0.78), _least_share(pen, extent))

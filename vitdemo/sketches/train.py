@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import timm
@@ -24,11 +25,11 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from vitdemo.core.models.ood import OodDetector
-from vitdemo.core.training.trainer import Trainer, TrainerConfig
+from vitdemo.core.training.trainer import Loss, Trainer, TrainerConfig
 from vitdemo.sketches.draw import LABELS, sketch
 from vitdemo.sketches.initialisation import initialise
 
-SHAPE = {"patch_size": 16, "embed_dim": 128, "depth": 12, "num_heads": 4, "num_classes": len(LABELS)}
+SHAPE: dict[str, Any] = {"patch_size": 16, "embed_dim": 128, "depth": 12, "num_heads": 4, "num_classes": len(LABELS)}
 MEAN = STD = (0.5, 0.5, 0.5)
 BACKGROUND = len(LABELS)  # class index of a patch without the thing
 FRESH = 1_000_000_007  # distance from the seeds of the training pictures to those of new pictures
@@ -113,7 +114,7 @@ def train(stage: TrainingStage, work: Path, begin: dict | None, seed: int, worke
         if "patch_head" in begin:
             model.patch_head.load_state_dict(begin["patch_head"])
         model.vit.load_state_dict(checkpoint_filter_fn(begin["vit"], model.vit))
-    trainer = Trainer(model, stage.recipe, token_loss)
+    trainer = Trainer(model, stage.recipe, cast(Loss, token_loss))  # this model's output is a pair
     checkpoint = work / f"{stage.name}.safetensors"
     if checkpoint.exists():
         trainer.load(checkpoint)
@@ -123,6 +124,7 @@ def train(stage: TrainingStage, work: Path, begin: dict | None, seed: int, worke
         seen, losses = 0, []
         for images, targets in DataLoader(drawings, stage.batch, num_workers=workers, prefetch_factor=4 if workers else None):
             update = trainer.take(images, targets)
+            assert update is not None  # every batch makes an update
             seen += len(targets)
             losses.append(update.loss)
             now = time.monotonic()
@@ -138,7 +140,8 @@ def train(stage: TrainingStage, work: Path, begin: dict | None, seed: int, worke
                 saved = now
             if trainer.step == stage.recipe.steps:
                 break
-    return {"vit": trainer.best.vit.cpu().state_dict(), "patch_head": trainer.best.patch_head.cpu().state_dict()}
+    best = cast(TokenLabelled, trainer.best)
+    return {"vit": best.vit.cpu().state_dict(), "patch_head": best.patch_head.cpu().state_dict()}
 
 
 def measure(model: VisionTransformer, seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -173,17 +176,18 @@ def temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
 
 def finish(weights: dict, folder: Path, seed: int) -> None:
     """Calibrate the model on new pictures, and write it in timm's layout, in fp16, with its out-of-distribution detector."""
-    model = timm.create_model("vit_tiny_patch16_224", **SHAPE)
+    model = cast(VisionTransformer, timm.create_model("vit_tiny_patch16_224", **SHAPE))
     model.load_state_dict(weights["vit"])
     model.eval()
     logits, fresh, targets = measure(model, seed + FRESH, 2000)
     scale = temperature(logits, targets)
-    model.head.weight.data.div_(scale)
-    model.head.bias.data.div_(scale)
+    head = cast(nn.Linear, model.head)
+    head.weight.data.div_(scale)
+    head.bias.data.div_(scale)
     print(f"accuracy on {len(targets)} fresh pictures {(logits.argmax(-1) == targets).float().mean():.4f}, temperature {scale:.3f}")
     config = {"label_names": list(LABELS), "model_args": {key: value for key, value in SHAPE.items() if key != "num_classes"}}
     preprocessing = {"tag": "sketches", "mean": MEAN, "std": STD, "crop_pct": 1.0, "interpolation": "bicubic"}
-    save_for_hf(model.half(), folder, model_config=config | {"pretrained_cfg": preprocessing}, safe_serialization=True)
+    save_for_hf(model.half(), str(folder), model_config=config | {"pretrained_cfg": preprocessing}, safe_serialization=True)
     _, known, answers = measure(model.float(), seed + 2 * FRESH, 4000)
     OodDetector.fit(known, answers, fresh, FAMILIAR_SHARE).save(folder)
     print(json.dumps({path.name: path.stat().st_size for path in sorted(folder.iterdir())}))
@@ -210,6 +214,7 @@ def main() -> None:
     weights = begin = weights_of(flags.begin) if flags.begin else None
     for stage in [large] if flags.begin else [small, large]:
         weights = train(stage, flags.work, weights, flags.seed, flags.workers)
+    assert weights is not None  # a stage has run
     if begin:  # the mean of before and after is better than either (Wortsman et al. 2022, arXiv:2109.01903)
         weights["vit"] = {name: (begin["vit"][name] + value) / 2 for name, value in weights["vit"].items()}
     finish(weights, flags.output, flags.seed)

@@ -17,6 +17,8 @@ from tests.support.pictures import noise
 from vitdemo.cli import main
 from vitdemo.core.bulk.ray_session import ray_session
 
+pytestmark = pytest.mark.slow
+
 ray = pytest.importorskip("ray")
 TOLERANCE = 1e-4
 

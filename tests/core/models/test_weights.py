@@ -20,6 +20,8 @@ from tests.support.apps import ROOT, TINY
 from tests.support.hub import Hub
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.app
+
 REPO = f"timm/{TINY}"
 
 FETCH = """

@@ -9,6 +9,8 @@ from vitdemo.core.errors import UserError
 from vitdemo.embeddings.maps.atlas import MapOptions
 from vitdemo.embeddings.maps.nearest import nearest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("faiss")
 GROUPS, WIDTH = 6, 24
 

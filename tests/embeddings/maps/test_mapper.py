@@ -137,6 +137,7 @@ def test_two_at_once_are_both_right(mapper):
     assert all(np.array_equal(found[index], alone[index]) for index in range(3))
 
 
+@pytest.mark.app
 def test_a_stop_takes_effect_at_once_and_the_next_map_is_drawn(own):
     mapper = own()
     mapper.wait()
@@ -149,12 +150,14 @@ def test_a_stop_takes_effect_at_once_and_the_next_map_is_drawn(own):
     assert len(last(mapper.map(grouped(30)[0], MapOptions())).positions) == 30
 
 
+@pytest.mark.app
 def test_a_map_that_takes_too_long_is_given_up(own):
     mapper = own(map_timeout=0.5)
     with pytest.raises(UserError, match=r"given up after 0\.5 seconds: choose fewer photos"):
         last(mapper.map(grouped(6000)[0], MapOptions()))
 
 
+@pytest.mark.app
 def test_a_child_that_dies_is_replaced(own):
     mapper = own()
     mapper.wait()
@@ -166,6 +169,7 @@ def test_a_child_that_dies_is_replaced(own):
     assert len(last(mapper.map(grouped(30)[0], MapOptions())).positions) == 30
 
 
+@pytest.mark.app
 def test_a_fault_is_logged_and_the_child_lives(own, caplog):
     mapper = own()
     mapper.wait()
@@ -177,6 +181,7 @@ def test_a_fault_is_logged_and_the_child_lives(own, caplog):
     assert mapper._child is child
 
 
+@pytest.mark.app
 def test_nothing_is_left_after_the_end(own):
     mapper = own()
     mapper.wait()

@@ -20,7 +20,7 @@ from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.models import loader
 from vitdemo.core.photos.gallery import find_items
 from vitdemo.finetune.data.dataset import Sample, place, settle
-from vitdemo.finetune.data.features import LabelledFeatures
+from vitdemo.finetune.data.features import FeatureCache
 from vitdemo.finetune.learning import bundle, train
 from vitdemo.finetune.learning.blocks import Blocks
 from vitdemo.finetune.learning.head import Head, balanced
@@ -358,7 +358,7 @@ def test_views_are_learned_from_as_well(start, tmp_path):
 
 def test_half_a_feature_file_is_no_loss(tmp_path):
     (tmp_path / "f.safetensors").write_bytes(b"half")
-    assert LabelledFeatures(tmp_path / "f.safetensors", "key").rows == {}
+    assert FeatureCache(tmp_path / "f.safetensors", "key").rows == {}
 
 
 def test_a_bundle_is_written_whole_or_not_at_all(vit, tmp_path, monkeypatch):
@@ -376,7 +376,7 @@ def test_samples_carry_what_was_read(fresh, engine, folder, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no photo")
     samples.append(Sample(find_items([broken])[0], "red"))
-    cache, vit = LabelledFeatures(tmp_path / "f.safetensors", "key"), fresh()
+    cache, vit = FeatureCache(tmp_path / "f.safetensors", "key"), fresh()
     found = dict(
         pair for part in cache.compute(vit, samples, lambda photo: vit.preprocessing(photo.image), engine, Settings()) for pair in part
     )

@@ -6,12 +6,16 @@ that drawing needs little more memory than the photo itself.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.geometry import Geometry
+
+if TYPE_CHECKING:
+    import torch
 
 COLOURS = ("inferno", "viridis", "magma", "cividis")
 """Perceptually uniform colour maps: equal steps of the values look like equal steps of colour."""
@@ -78,7 +82,12 @@ def without_peaks(heats: np.ndarray) -> np.ndarray:
 
 
 def overlay(
-    photo: Image.Image, heat: np.ndarray, geometry: Geometry, look: OverlayStyle | None = None, *, span: Span | None = None
+    photo: Image.Image,
+    heat: "np.ndarray | torch.Tensor",
+    geometry: Geometry,
+    look: OverlayStyle | None = None,
+    *,
+    span: Span | None = None,
 ) -> Image.Image:
     """Draw the map over the photo, dim the part outside the model's crop, and outline the crop.
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from timm.layers import Attention
@@ -49,7 +50,7 @@ def without_heads(vit: Vit, heads: Iterable[tuple[int, int]]) -> Iterator[None]:
     by_layer: dict[int, list[int]] = {}
     for layer, head in heads:
         by_layer.setdefault(_check_head(vit, layer, head), []).append(head)
-    with hooked([(vit.module.blocks[layer - 1].attn.qkv, _silence(vit, layer, indices)) for layer, indices in by_layer.items()]):
+    with hooked([(_attention(vit, layer).qkv, _silence(_attention(vit, layer), indices)) for layer, indices in by_layer.items()]):
         yield
 
 
@@ -91,9 +92,12 @@ def _check_head(vit: Vit, layer: int, head: int) -> int:
     return layer
 
 
-def _silence(vit: Vit, layer: int, heads: list[int]) -> Hook:
-    attention = vit.module.blocks[layer - 1].attn
+def _attention(vit: Vit, layer: int) -> Attention:
+    """The attention of a layer that `_check_head` has accepted."""
+    return cast(Attention, vit.module.blocks[layer - 1].attn)
 
+
+def _silence(attention: Attention, heads: list[int]) -> Hook:
     def silence(output: torch.Tensor) -> torch.Tensor:  # (B, N, 3 · heads · head_dim): queries, keys, values
         silenced = output.clone()
         silenced.unflatten(-1, (3, attention.num_heads, attention.head_dim))[..., 2, heads, :] = 0  # zero values make zero output

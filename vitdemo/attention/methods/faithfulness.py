@@ -96,7 +96,7 @@ def erase_curve(
         (logits,), _ = engine.forward(lambda images: (vit.logits(images),), cover(tensor, filled, batch))
         return logits.softmax(-1)[:, target].tolist()
 
-    probabilities = list(chain.from_iterable(engine.map(probabilities_of, masks.split(ERASE_BATCH))))
+    probabilities: list[float] = list(chain.from_iterable(engine.map(probabilities_of, masks.split(ERASE_BATCH))))
     return Curve(tuple(erased), tuple(probabilities[: len(erased)]), tuple(probabilities[len(erased) :]))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -103,17 +103,19 @@ def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised as well, so they needn't be logged
     rows = _rows_of(items)
     size = max(MIN_PART_PHOTOS, min(MAX_PART_PHOTOS, -(-len(items) // (MIN_PARTS_PER_ACTOR * stages.model.actors))))
-    photos = ray.data.from_arrow([pa.Table.from_pylist(rows[at : at + size], _PLACES) for at in range(0, len(rows), size)])
+    photos: ray.data.Dataset = ray.data.from_arrow(
+        [pa.Table.from_pylist(rows[at : at + size], _PLACES) for at in range(0, len(rows), size)]
+    )
     vit_reference = ray.put(vit)
-    decode = {"preprocessing": vit.preprocessing, "settings": settings}
+    decode: dict[str, Any] = {"preprocessing": vit.preprocessing, "settings": settings}
     if stages.decode.actors:
         photos = photos.map_batches(_Decode, **_map_options(stages.decode, decode | {"cpus": stages.decode.cpus}))
-        decode = None
-    arguments = {"task": task, "vit": vit_reference, "settings": settings, "parts": parts.place, "stage": stages.model, "decode": decode}
+    arguments = {"task": task, "vit": vit_reference, "settings": settings, "parts": parts.place, "stage": stages.model}
+    arguments["decode"] = None if stages.decode.actors else decode
     photos = photos.map_batches(_Model, **_map_options(stages.model, arguments))
     try:
         for batch in photos.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for row in batch.to_pylist():
+            for row in cast(pa.Table, batch).to_pylist():
                 yield PartReport(row["photos"], tuple(row["errors"]), row["seconds"], row["actor"], row["memory_mb"])
     except ray.exceptions.RayError as error:
         raise UserError(f"Ray has given up: {said_last(error)} What is written stays, and the same command goes on from there.") from error
@@ -214,8 +216,8 @@ class _Model:
         torch.set_num_threads(threads)
         device_name = settings.device if settings.device != "auto" else "cuda" if stage.gpus else "cpu"
         device = choose_device(device_name)
-        vit = ray.get(vit)
-        self._vit = replace(vit, module=vit.module.to(device), device=device)
+        cpu_vit: Vit = ray.get(vit)
+        self._vit = replace(cpu_vit, module=cpu_vit.module.to(device), device=device)
         self._engine = Engine(device, settings.precision)
         self._size = self._engine.batch_size(self._vit, settings.batch_size)
         self._task, self._network, self._parts = task, task.network(self._vit), ParquetDataset(parts)

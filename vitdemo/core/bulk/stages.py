@@ -7,6 +7,7 @@ model actor per CPU, which also decodes. With GPUs there is one model actor per 
 import math
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vitdemo.core.errors import UsageError, UserError
 
@@ -63,8 +64,9 @@ def stages_for(cpus: float, gpus: float, asked: dict[str, dict[str, float]]) -> 
 
     Raises: UserError where `asked` takes more than the cluster has.
     """
-    model = ActorPool(**({"actors": 0, "gpus": 1 if gpus else 0} | asked["model"]))
-    decode = ActorPool(**({"actors": 0} | asked["decode"]))
+    model_values: dict[str, Any] = {"actors": 0, "gpus": 1 if gpus else 0} | asked["model"]
+    decode_values: dict[str, Any] = {"actors": 0} | asked["decode"]
+    model, decode = ActorPool(**model_values), ActorPool(**decode_values)
     if "actors" not in asked["model"]:
         most = gpus // model.gpus if model.gpus else _max_actors(cpus, model.cpus)
         model = replace(model, actors=int(max(1, most)))

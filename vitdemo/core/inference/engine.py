@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -17,7 +17,8 @@ from vitdemo.core.inference.work_queue import PriorityLock, WorkItem, WorkQueue,
 from vitdemo.core.models.classifier import Classifier
 from vitdemo.core.models.vit import Vit
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 Outputs = tuple[torch.Tensor, ...]
 Network = Callable[[torch.Tensor], Outputs]
 Observe = Callable[[str, float, float], None]
@@ -90,7 +91,7 @@ class Engine:
         """
         return self._run_short(WorkItem(work))
 
-    def map(self, work: Callable[[S], T], pieces: Iterable[S]) -> Iterator[T]:
+    def map(self, work: Callable[[S], T], pieces: Iterable[S]) -> Generator[T, None, None]:
         """Run long `work` on each piece, and yield the results in order. Pieces are drawn as needed, a few ahead of the results.
 
         Raises: as `run`, at the piece that failed.
@@ -173,8 +174,8 @@ class Engine:
         own_item = WorkItem(lambda: self.forward(network, batch), (what, model, batch.shape[1:]), batch)
 
         def run_merged(items: list[WorkItem]) -> list[tuple[Outputs, float]]:
-            outputs, seconds = self.forward(network, torch.cat([item.batch for item in items]))
-            parts = zip(*(output.split([len(item.batch) for item in items]) for output in outputs), strict=True)
+            outputs, seconds = self.forward(network, torch.cat([item.batch for item in items if item.batch is not None]))
+            parts = zip(*(output.split([item.images for item in items]) for output in outputs), strict=True)
             return [(part, seconds) for part in parts]
 
         own_item.together = run_merged
@@ -205,18 +206,20 @@ class Engine:
             ready.wait()
             while True:
                 queue.wait()
-                with gate():
-                    items = [item for item in queue.take(most) if item.future.set_running_or_notify_cancel()]
-                    begin = time.perf_counter()
-                    answers = run_items(items)
-                    ran = time.perf_counter() - begin
-                for item, (result, error) in zip(items, answers, strict=True):
-                    self._observe(kind, begin - item.handed_in, ran)
-                    if error:
-                        item.future.set_exception(_as_user_error(error))
-                    else:
-                        item.future.set_result(result)
-                items = answers = item = result = error = None  # frees the last batch and its result while the thread waits
+                run_next()
+
+        def run_next() -> None:  # a function of its own, which frees the batch and its result while the thread waits for more
+            with gate():
+                items = [item for item in queue.take(most) if item.future.set_running_or_notify_cancel()]
+                begin = time.perf_counter()
+                answers = run_items(items)
+                ran = time.perf_counter() - begin
+            for item, (result, error) in zip(items, answers, strict=True):
+                self._observe(kind, begin - item.handed_in, ran)
+                if error:
+                    item.future.set_exception(_as_user_error(error))
+                else:
+                    item.future.set_result(result)
 
         threading.Thread(target=serve, name=name, daemon=True).start()
 

@@ -196,7 +196,7 @@ class ModelStore:
         try:
             return self._load_named(DEFAULT_MODEL, loading, report)
         except HubUnreachable:
-            if not loader.bundle_folder(DEMO_MODEL).is_dir():
+            if not ((folder := loader.bundle_folder(DEMO_MODEL)) and folder.is_dir()):
                 raise UserError(AUTO_OFFLINE) from None
             return self._load_named(DEMO_MODEL, loading, report)
 

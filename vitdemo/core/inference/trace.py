@@ -5,13 +5,14 @@ softmax(q·kᵀ/√d) of them is the attention that the fused kernel uses withou
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from timm.layers import Attention
+from timm.layers import Attention, AttentionPoolLatent
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.module_hooks import Hook, hooked
-from vitdemo.core.inference.unfused import attention_layers, maps_of, unfused
+from vitdemo.core.inference.unfused import AttentionLayer, attention_layers, maps_of, unfused
 from vitdemo.core.models.vit import Vit
 
 Heat = torch.Tensor
@@ -78,7 +79,8 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
     """
     module = vit.module
     layers = attention_layers(module, vit.name)
-    recorders = [_Recorder(vit, layers, batch.shape[-2:]) for _ in batch]
+    height, width = batch.shape[-2:]
+    recorders = [_Recorder(vit, layers, (height, width)) for _ in batch]
     with torch.inference_mode(), hooked(_hooks(module, layers, recorders)):
         logits = module(batch.to(vit.device))  # (B, classes)
     if type(layers[0]) is not Attention:  # other layers shape their queries differently, or have no q_norm
@@ -113,10 +115,11 @@ def check_room(vit: Vit, size: tuple[int, int], megabytes: int) -> None:
 class _Recorder:
     """Collects what the hooks record for one photo of a batch."""
 
-    def __init__(self, vit: Vit, layers: list[torch.nn.Module], size: tuple[int, int]):
+    def __init__(self, vit: Vit, layers: list[AttentionLayer], size: tuple[int, int]):
         module = vit.module
-        self.vit, self.prefix, self.grid = vit, module.num_prefix_tokens, tuple(module.patch_embed.dynamic_feat_size(tuple(size)))
-        tokens, where = self.grid[0] * self.grid[1] + self.prefix, {"device": vit.device, "dtype": torch.float32}
+        self.vit, self.prefix, self.grid = vit, module.num_prefix_tokens, tuple(module.patch_embed.dynamic_feat_size(size))
+        tokens = self.grid[0] * self.grid[1] + self.prefix
+        where: dict[str, Any] = {"device": vit.device, "dtype": torch.float32}
         with torch.inference_mode(False):  # plain tensors, so that autograd may use them later
             self.attention = torch.empty(len(layers), layers[0].num_heads, tokens, tokens, **where)
             self.tokens = torch.empty(len(layers), tokens, module.embed_dim, **where)
@@ -138,7 +141,7 @@ class _Recorder:
         )
 
 
-def _hooks(module, layers: list[torch.nn.Module], recorders: list[_Recorder]) -> list[tuple[torch.nn.Module, Hook]]:
+def _hooks(module, layers: list[AttentionLayer], recorders: list[_Recorder]) -> list[tuple[torch.nn.Module, Hook]]:
     hooks, scratch = [], torch.empty_like(recorders[0].attention[0])  # one buffer for all layers, which stays in the processor's cache
     for number, (block, layer) in enumerate(zip(module.blocks, layers, strict=True)):
         hooks.append((block, _keep_tokens(number, recorders)))
@@ -164,7 +167,9 @@ def _keep_tokens(number: int, recorders: list[_Recorder]) -> Hook:
     return keep
 
 
-def _keep_attention(layer: torch.nn.Module, maps: list[torch.Tensor], scratch: torch.Tensor) -> list[tuple[torch.nn.Module, Hook]]:
+def _keep_attention(
+    layer: AttentionLayer | AttentionPoolLatent, maps: list[torch.Tensor], scratch: torch.Tensor
+) -> list[tuple[torch.nn.Module, Hook]]:
     """Return hooks on a layer's queries, then its keys, that fill one (heads, queries, keys) map for each photo."""
     queries: list[torch.Tensor] = []
 

@@ -2,6 +2,7 @@
 
 import copy
 from itertools import chain
+from typing import cast
 
 import torch
 from timm.layers import Attention
@@ -10,6 +11,8 @@ from timm.models.vision_transformer import ParallelScalingBlock, VisionTransform
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.module_hooks import hooked
 
+AttentionLayer = Attention | ParallelScalingBlock
+
 
 def unfused(module: VisionTransformer) -> VisionTransformer:
     """Copy the modules, share the weights, and switch off timm's fused attention. Logits differ by up to 2e-6."""
@@ -17,11 +20,11 @@ def unfused(module: VisionTransformer) -> VisionTransformer:
         copied = copy.deepcopy(module, {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())})
     for submodule in copied.modules():
         if hasattr(submodule, "fused_attn"):
-            submodule.fused_attn = False
+            submodule.fused_attn = False  # type: ignore[assignment]  # torch knows only tensors and modules as attributes
     return copied
 
 
-def attention_layers(module: VisionTransformer, name: str) -> list[torch.nn.Module]:
+def attention_layers(module: VisionTransformer, name: str) -> list[AttentionLayer]:
     """Return the attention module of each block. In an unfused model its `attn_drop` outputs the map, (images, heads, tokens, tokens).
 
     Args:
@@ -32,7 +35,7 @@ def attention_layers(module: VisionTransformer, name: str) -> list[torch.nn.Modu
     layers = [block if type(block) is ParallelScalingBlock else getattr(block, "attn", None) for block in module.blocks]
     if not all(type(layer) in (Attention, ParallelScalingBlock) for layer in layers):
         raise UserError(f"The attention of {name} is not one map per layer and head, so it can't be shown: choose another model.")
-    return layers
+    return cast(list[AttentionLayer], layers)
 
 
 def maps_of(twin: VisionTransformer, batch: torch.Tensor, name: str) -> tuple[torch.Tensor, list[torch.Tensor]]:

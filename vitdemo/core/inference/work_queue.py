@@ -35,6 +35,11 @@ class WorkItem:
     future: Future = field(default_factory=Future)
     handed_in: float = field(default_factory=time.perf_counter)
 
+    @property
+    def images(self) -> int:
+        """Number of images in the batch."""
+        return 0 if self.batch is None else len(self.batch)
+
 
 class WorkQueue:
     """Work items, first come, first served; thread-safe."""
@@ -65,9 +70,9 @@ class WorkQueue:
                 return []
             taken = [self._items.pop(0)]
             if taken[0].kind:
-                images = len(taken[0].batch)
+                images = taken[0].images
                 for item in [other for other in self._items if other.kind == taken[0].kind]:
-                    if (images := images + len(item.batch)) > most:
+                    if (images := images + item.images) > most:
                         break
                     self._items.remove(item)
                     taken.append(item)
@@ -144,7 +149,9 @@ def run_items(pieces: list[WorkItem]) -> list[tuple[Any, BaseException | None]]:
     """Run items of one kind together. Returns each item's result and error. Where they fail together, each item is run alone."""
     if len(pieces) > 1:
         try:
-            return [(result, None) for result in pieces[0].together(pieces)]
+            together = pieces[0].together
+            assert together is not None  # only items of one kind are taken together
+            return [(result, None) for result in together(pieces)]
         except Exception:
             return [answer for item in pieces for answer in run_items([item])]
     try:

@@ -248,6 +248,7 @@ class Jobs:
             checked = time.monotonic()
             while process.poll() is None:
                 if job.stopping.wait(0.1):
+                    assert process.stdin is not None  # it is a pipe
                     process.stdin.close()
                     try:
                         process.wait(GRACE_SECONDS)
@@ -274,6 +275,7 @@ def _failure_message(job: Job) -> str:
     """Return the sentence that the command ended with. Where there is none, log the child's standard error and return `JOB_DIED`."""
     if errors := [event["text"] for event in job.events() if event.get("kind") == "error"]:
         return errors[-1]
+    assert job.process is not None  # the child has run
     log.error(
         "job %s ended with status %s: %s", job.command[:1], job.process.returncode, (job.folder / ERRORS).read_text("utf-8", "replace")
     )

@@ -24,7 +24,7 @@ from vitdemo.core.jobs.workspace import files_in
 try:
     import fcntl
 except ImportError:  # Windows: folders of killed apps are not removed there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module that may be missing has no other spelling
 
 PREFIX = "vitdemo-app-"
 LOCK_FILE = ".in-use"

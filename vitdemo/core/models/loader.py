@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import timm
 import torch
@@ -31,7 +32,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     """
     folder = bundle_folder(name)
     module = skeleton(name)
-    config = module.pretrained_cfg
+    config = cast(dict[str, Any], module.pretrained_cfg)
     if settings.checkpoint and name == settings.model:
         path, source = settings.checkpoint, "the file given at the start"
     elif folder:

@@ -54,6 +54,7 @@ class Item:
             return remote.read(self.url, self.shown, settings)
         if self.archive is None:
             return read(self.path, self.shown, settings)
+        assert self.member is not None  # it comes with the archive
         if self.member.flag_bits & 1:
             raise UserError(f"“{self.shown}” is locked with a password: unpack the zip and give the photos.")
         if self.member.compress_type not in ZIP_METHODS:
@@ -76,10 +77,10 @@ def find_items(paths: Iterable[str | Path]) -> list[Item]:
 
     Raises: UserError for a named zip or URL that can't be read.
     """
-    items = []
+    items: list[Item] = []
     for path in paths:
         if remote.is_url(path):
-            items += _at_url(path)
+            items += _at_url(str(path))
         elif not os.path.lexists(path) and glob.has_magic(str(path)):
             for match in sorted(glob.glob(str(path), recursive=True)):
                 if (os.path.isdir(match) and "**" not in str(path)) or match.lower().endswith((".zip", *SUFFIXES)):

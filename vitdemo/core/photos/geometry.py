@@ -5,7 +5,13 @@ resized photo, and the crop that the model receives, which is cut into square pa
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
+if TYPE_CHECKING:
+    import numpy as np
+
+X = TypeVar("X", float, "np.ndarray")
+Y = TypeVar("Y", float, "np.ndarray")
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -39,8 +45,8 @@ class Geometry:
             (y + self.offset[1]) * self.photo[1] / self.resized[1],
         )
 
-    def to_crop(self, x: float, y: float) -> tuple[float, float]:
-        """Map a point of the photo to the crop: the inverse of `to_photo`."""
+    def to_crop(self, x: X, y: Y) -> tuple[X, Y]:
+        """Map a point of the photo, or arrays of coordinates, to the crop: the inverse of `to_photo`."""
         return (
             x * self.resized[0] / self.photo[0] - self.offset[0],
             y * self.resized[1] / self.photo[1] - self.offset[1],

@@ -12,7 +12,7 @@ import unicodedata
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -76,7 +76,7 @@ def read(path: Path, shown: str, settings: Settings) -> bytes:
         raise UserError(f"“{shown}” can't be read ({getattr(error, 'strerror', None) or error}): check its name and permissions.") from None
 
 
-def read_from(file: BinaryIO, shown: str, settings: Settings) -> bytes:
+def read_from(file: IO[bytes], shown: str, settings: Settings) -> bytes:
     """Return an open file's bytes, reading at most one byte beyond the limit. Raises: UserError where it is empty or too large."""
     data = file.read(settings.max_upload_bytes + 1)
     if len(data) > settings.max_upload_bytes:
@@ -185,7 +185,8 @@ def _from_profile(image: Image.Image) -> Image.Image:
     """Convert CMYK with the image's own colour profile, or with Pillow's plain formula where the profile is unusable."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-        return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        return cast(Image.Image, converted)  # None only for a conversion in place
     except (ImageCms.PyCMSError, OSError):
         return image.convert("RGB")
 

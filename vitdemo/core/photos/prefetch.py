@@ -6,7 +6,7 @@ Pillow's own scaled JPEG decoding (`draft`) would be faster, but is not used: it
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -51,7 +51,7 @@ def photos_ahead(
     ahead: int,
     workers: int | None = None,
     known: Callable[[str], T | None] = lambda id: None,
-) -> Iterator[PreparedPhoto[T]]:
+) -> Generator[PreparedPhoto[T], None, None]:
     """Prepare files in worker threads, and yield every file in order. A file with the same bytes as an earlier one is not decoded again.
 
     Args:
@@ -135,7 +135,7 @@ def _make(
         error = str(reason)
     finally:  # register after any error as well, or the workers of later files wait forever
         first = duplicates.register(index, id) if duplicates else index
-    if error:
+    if error or id is None:
         return PreparedPhoto(index, item, error=error)
     if first != index:
         return PreparedPhoto(index, item, id, first=first)

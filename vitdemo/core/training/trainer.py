@@ -8,6 +8,7 @@ gradients.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as group
@@ -114,9 +115,8 @@ class Trainer:
 
     def save(self, path: Path, **more) -> None:
         """Write everything needed to resume, and `more`, completely or not at all. Raises: OSError where the file can't be written."""
-        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler} | (
-            {"average": self.average} if self.average else {}
-        )
+        parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
+        parts |= {"average": self.average} if self.average else {}
         state = {name: part.state_dict() for name, part in parts.items()} | {"step": self.step, "more": more}
         checkpoint.save(state, path)
 

@@ -131,9 +131,10 @@ def name_clusters(clusters: np.ndarray, predictions: Sequence[str]) -> list[str]
         clusters: (n,) cluster numbers, −1 for unclustered.
         predictions: the predicted class of each row; empty where unknown.
     """
-    names, uses = [], Counter()
+    names: list[str] = []
+    uses: Counter[str] = Counter()
     for cluster in range(int(clusters.max(initial=NOISE)) + 1):
-        counts = Counter(predictions[row] for row in np.flatnonzero(clusters == cluster) if predictions[row])
+        counts = Counter(predictions[row] for row in np.flatnonzero(clusters == cluster).tolist() if predictions[row])
         name = counts.most_common(1)[0][0] if counts else f"cluster {cluster + 1}"
         uses[name] += 1
         names.append(name if uses[name] == 1 else f"{name} ({uses[name]})")
@@ -162,7 +163,8 @@ def _umap(rows: np.ndarray, options: MapOptions, start: np.ndarray | None, on_pr
     indices, distances = nearest(rows, count - 1, options.metric)
     indices = np.hstack([np.arange(len(rows), dtype=np.int32)[:, None], indices])  # UMAP expects each row as its own first neighbour
     distances = np.hstack([np.zeros((len(rows), 1), np.float32), distances.astype(np.float32)])
-    epochs, rate, init = EPOCHS, 1.0, "spectral"
+    epochs, rate = EPOCHS, 1.0
+    init: str | np.ndarray = "spectral"
     if start is not None:
         epochs, rate, init = CHAINED_EPOCHS, CHAINED_RATE, _filled(start, indices)
     return fitted(rows, indices, distances, options, epochs=epochs, rate=rate, init=init, on_progress=on_progress).embedding_

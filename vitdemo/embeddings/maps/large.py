@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from vitdemo.core.errors import UserError
+from vitdemo.embeddings.map_command import DEFAULT_SAMPLE_ROWS
 from vitdemo.embeddings.maps.atlas import Atlas, MapOptions, OnProgress, find_clusters, fitted
 from vitdemo.embeddings.maps.nearest import prepared
 from vitdemo.embeddings.maps.scores import trustworthiness
 from vitdemo.embeddings.progress import Clock, WorkProgress
 
-DEFAULT_SAMPLE_ROWS = 20_000  # rows that UMAP is fitted to by default
 MAX_EXACT_ROWS = 20_000  # rows up to which the neighbour search is exact
 LISTS_SEARCHED = 32  # inverted lists searched per query
 PLACED_AT_A_TIME = 20_000  # rows placed in one batch
@@ -61,13 +61,15 @@ class Neighbours:
         self._metric = metric
         rows = np.ascontiguousarray(prepared(vectors, metric), np.float32)
         kind = faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT
-        self._index = faiss.IndexFlat(rows.shape[1], kind)
+        flat = faiss.IndexFlat(rows.shape[1], kind)
+        self._index: faiss.Index = flat
         if len(rows) > exact:
             lists = int(4 * len(rows) ** 0.5)
-            self._index = faiss.IndexIVFFlat(self._index, rows.shape[1], lists, kind)
-            self._index.cp.max_points_per_centroid = 64
-            self._index.nprobe = LISTS_SEARCHED
-            self._index.train(rows)
+            inverted = faiss.IndexIVFFlat(flat, rows.shape[1], lists, kind)
+            inverted.cp.max_points_per_centroid = 64
+            inverted.nprobe = LISTS_SEARCHED
+            inverted.train(rows)
+            self._index = inverted
         self._index.add(rows)
 
     def query(self, vectors: np.ndarray, k: int, epsilon: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

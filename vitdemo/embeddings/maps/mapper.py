@@ -13,9 +13,10 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,14 +59,16 @@ class Mapper:
             for _ in self._ready():
                 pass
 
-    def map(self, vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = None) -> Iterator[WorkProgress | Atlas]:
+    def map(self, vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = None) -> Generator[WorkProgress | Atlas, None, None]:
         """Draw a map: yield its progress, then the Atlas. Arguments as `draw`. Closing the iterator kills the child and starts another.
 
         Raises: UserError for a map that takes too long, a child process that has died, or an app that is stopping.
         """
         return self._ask("map", vectors, options, start)
 
-    def scores(self, layers: Sequence[tuple[int | str, np.ndarray]], labels: Sequence[str]) -> Iterator[WorkProgress | LayerScore]:
+    def scores(
+        self, layers: Sequence[tuple[int | str, np.ndarray]], labels: Sequence[str]
+    ) -> Generator[WorkProgress | LayerScore, None, None]:
         """Compute scores: yield each layer's score, and the progress in between. Arguments as `score_layer`. Raises: as `map`."""
         for number, (layer, vectors) in enumerate(layers):
             yield WorkProgress("scores", number, len(layers))
@@ -78,7 +81,7 @@ class Mapper:
         with self._starting:
             self._drop()
 
-    def _ask(self, task: str, *arguments) -> Iterator:
+    def _ask(self, task: str, *arguments) -> Generator[Any, None, None]:
         while not self._turn.acquire(timeout=LOOKS):
             yield WAITING
         busy = False
@@ -113,12 +116,13 @@ class Mapper:
             self._turn.release()
         yield value
 
-    def _ready(self) -> Iterator[WorkProgress]:
+    def _ready(self) -> Generator[WorkProgress, None, "_Child"]:
         """Wait for the child, and retry once if it dies: a child that fails to start deletes its compiled code, which may be damaged.
 
         Returns: the child.
         """
-        for retry in (True, False):
+        retry = True
+        while True:
             child = self._ensure()
             try:
                 while not child.ready:
@@ -129,6 +133,7 @@ class Mapper:
                 self._drop()
                 if not retry:
                     raise
+                retry = False
 
     def _ensure(self) -> "_Child":
         with self._starting:
@@ -201,7 +206,10 @@ def _serve(pipe: Connection, cache: Path) -> None:
 def _run_task(task: str, arguments: tuple, on_progress: OnProgress) -> tuple[str, object]:
     """Run a task. Returns: (`done`, result), (`refused`, sentence for people) or (`failed`, traceback)."""
     try:
-        return "done", draw(*arguments, on_progress=on_progress) if task == "map" else score_layer(*arguments)
+        if task == "map":
+            vectors, options, start = arguments
+            return "done", draw(vectors, options, start, on_progress)
+        return "done", score_layer(*arguments)
     except UserError as error:
         return "refused", str(error)
     except MemoryError:

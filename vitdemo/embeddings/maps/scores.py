@@ -33,19 +33,19 @@ def score_layer(layer: int | str, vectors: np.ndarray, labels: Sequence[str]) ->
         vectors: (n, width), one row per distinct photo: duplicates would make the k-NN accuracy too high.
         labels: one label per row; rows with an empty label are left out.
     """
-    labels = np.asarray(labels, object)
-    labelled = labels != ""
-    vectors, labels = vectors[labelled], labels[labelled].astype(str)
-    return LayerScore(layer, knn_accuracy(vectors, labels), silhouette(vectors, labels))
+    names = np.asarray(labels, object)
+    labelled = names != ""
+    vectors, names = vectors[labelled], names[labelled].astype(str)
+    return LayerScore(layer, knn_accuracy(vectors, names), silhouette(vectors, names))
 
 
 def best(scores: Sequence[LayerScore]) -> int | None:
     """The index of the layer with the highest accuracy, the first of equals; None without accuracies."""
     scored = [index for index, score in enumerate(scores) if score.accuracy is not None]
-    return max(scored, key=lambda index: scores[index].accuracy, default=None)
+    return max(scored, key=lambda index: scores[index].accuracy or 0.0, default=None)
 
 
-def knn_accuracy(vectors: np.ndarray, labels: Sequence[str], count: int = NEIGHBOURS) -> float | None:
+def knn_accuracy(vectors: np.ndarray, labels: Sequence[str] | np.ndarray, count: int = NEIGHBOURS) -> float | None:
     """Leave-one-out k-NN accuracy: the share of rows whose label wins the vote of the `count` nearest other rows, weighted by 1 / distance.
 
     The result equals fitting sklearn's KNeighborsClassifier(count, metric="cosine", weights="distance") on all other rows, for every row.
@@ -62,7 +62,7 @@ def knn_accuracy(vectors: np.ndarray, labels: Sequence[str], count: int = NEIGHB
     return float((votes.argmax(1) == codes).mean())
 
 
-def silhouette(vectors: np.ndarray, labels: Sequence[str]) -> float | None:
+def silhouette(vectors: np.ndarray, labels: Sequence[str] | np.ndarray) -> float | None:
     """Mean silhouette by cosine distance; a label with a single row counts as 0, as in sklearn.
 
     The mean cosine distance from a row to a label is 1 minus its inner product with the label's mean unit vector: no pairs are needed.

@@ -6,6 +6,7 @@ patches.
 """
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 
@@ -59,8 +60,8 @@ def all_layers(vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.T
     module, prefix = vit.module, vit.module.num_prefix_tokens
 
     def network(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = module.forward_intermediates(images, return_prefix_tokens=True, output_fmt="NLC", output_dict=True)
-        tokens = outputs["image_features"]  # (B, N, width)
+        outputs = cast(dict[str, Any], module.forward_intermediates(images, return_prefix_tokens=True, output_fmt="NLC", output_dict=True))
+        tokens: torch.Tensor = outputs["image_features"]  # (B, N, width)
         patches = [*outputs["image_intermediates"], tokens[:, prefix:]]
         pooled = [torch.stack([tokens_of_layer.mean(1, dtype=torch.float32) for tokens_of_layer in patches], 1)]  # (B, layers + 1, width)
         if module.cls_token is not None:
@@ -90,10 +91,11 @@ def patches_after(vit: Vit, layer: Layer) -> Callable[[torch.Tensor], tuple[torc
     module, layer = vit.module, check_layer(vit, layer)
 
     def network(images: torch.Tensor) -> tuple[torch.Tensor]:
-        if layer == FINAL:
+        if isinstance(layer, str):  # FINAL
             tokens = module.forward_features(images)[:, module.num_prefix_tokens :]  # (B, N, width)
         else:
-            (tokens,) = module.forward_intermediates(images, [layer - 1], output_fmt="NLC", stop_early=True, intermediates_only=True)
+            outputs = module.forward_intermediates(images, [layer - 1], output_fmt="NLC", stop_early=True, intermediates_only=True)
+            (tokens,) = cast(list[torch.Tensor], outputs)
         return (tokens.unflatten(1, module.patch_embed.dynamic_feat_size(tuple(images.shape[-2:]))),)
 
     return network

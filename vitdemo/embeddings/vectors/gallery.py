@@ -4,7 +4,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,7 +95,7 @@ class EmbeddingGallery:
         self._table = _Table(len(self.layers), len(self.pools), self.total, vit.module.embed_dim, settings, folder)
         self._steps = self._embed(items, vit, engine, settings, preprocessing or vit.preprocessing, thumbnails)
 
-    def work(self) -> Iterator[WorkProgress]:
+    def work(self) -> Generator[WorkProgress, None, None]:
         """Run the photos through the model, or continue after a pause. Closing the iterator stops the work and keeps the finished rows.
 
         Raises: UserError where the device has too little memory, or the disk too little space.
@@ -114,12 +114,12 @@ class EmbeddingGallery:
 
     def vectors(self, layer: Layer, pool: str = "cls") -> np.ndarray:
         """The vectors of one layer and pooling, (rows in `done`, width) float32, row for row; a duplicate has a row of its own."""
-        at = [row.at for row in self.done]
+        at = [row.at for row in self.done if row.at is not None]
         return self._table.read(self.layers.index(layer), self.pools.index(pool), max(at, default=-1) + 1)[at]
 
     def _embed(
         self, items: Sequence[Item], vit: Vit, engine: Engine, settings: Settings, preprocessing: Preprocessing, thumbnails: bool
-    ) -> Iterator[WorkProgress]:
+    ) -> Generator[WorkProgress, None, None]:
         clock = Clock("photos", self.total)
         yield clock.at(0)
         shape = len(self.layers), len(self.pools), vit.module.embed_dim
@@ -153,7 +153,8 @@ class EmbeddingGallery:
         ):
             for batch, records in processed:
                 new_records = iter(records)
-                rows, vectors = [], []
+                rows: list[EmbeddingRow] = []
+                vectors: list[np.ndarray] = []
                 for photo in batch:
                     row = EmbeddingRow(photo.item.name, photo.item.folder, photo.id, photo.error)
                     if photo.first is not None:
@@ -165,6 +166,7 @@ class EmbeddingGallery:
                             row = replace(row, error=not_finite(photo.item))
                         else:
                             if photo.made.record is None:
+                                assert photo.id is not None  # the file was read
                                 store.put(photo.id, record)
                             predictions = tuple(
                                 Prediction(vit.labels[index], probability)
@@ -211,7 +213,7 @@ class _Table:
                 for layer in range(vectors.shape[1]):
                     for pool in range(self._pools):
                         self._file.seek(self._offset(layer, pool) + 4 * first * self._width)
-                        self._file.write(np.ascontiguousarray(vectors[:, layer, pool]))
+                        self._file.write(np.ascontiguousarray(vectors[:, layer, pool]).data)
                 self._file.flush()
         except OSError as error:
             raise UserError(f"The vectors can't be written to disk ({error.strerror}): make room, or choose another --temp-dir.") from None

@@ -1,6 +1,6 @@
 """Patch tokens of one layer for every photo of a gallery: half a megabyte per photo, so the tokens are not cached."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -18,7 +18,7 @@ from vitdemo.embeddings.vectors.gallery import EmbeddingRow, not_finite
 
 def patch_gallery(
     items: Sequence[Item], vit: Vit, engine: Engine, settings: Settings, layer: Layer
-) -> Iterator[tuple[EmbeddingRow, np.ndarray | None]]:
+) -> Generator[tuple[EmbeddingRow, np.ndarray | None], None, None]:
     """Yield one row per file, in order, with the photo's tokens, (patches, width) float32. Closing the iterator stops the work.
 
     A file with an error has no tokens. A duplicate has none either: its row's `at` is the `at` of the earlier photo with the same bytes.

@@ -53,7 +53,8 @@ class VectorStore:
         self._shape, self._top = shape, top
         self._numbers = int(np.prod(shape))
         self._lock = threading.Lock()
-        self._taken = self._due = 0  # bytes used, as far as this process knows, and the bytes at which it counts the files again
+        self._taken = 0  # bytes used, as far as this process knows
+        self._due = 0.0  # bytes at which it counts the files again
         self._works = megabytes > 0
 
     def get(self, id: str) -> Record | None:

@@ -71,7 +71,7 @@ def varied(preprocessing: Preprocessing, augment: str, *seed: int) -> Callable[[
 def _crop(photo: Image.Image, preprocessing: Preprocessing, smallest: float, rng: np.random.Generator) -> Image.Image:
     """Resize a random crop of the photo to the model's input size, as in Szegedy et al. (2014, arXiv:1409.4842)."""
     area = photo.width * photo.height * rng.uniform(smallest, 1)
-    ratio = math.exp(rng.uniform(*map(math.log, RATIO)))
+    ratio = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
     width = min(photo.width, max(1.0, math.sqrt(area * ratio)))
     height = min(photo.height, max(1.0, math.sqrt(area / ratio)))
     left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - height)

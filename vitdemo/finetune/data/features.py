@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
@@ -22,7 +23,7 @@ SAVE_EVERY = 20  # seconds between two writes of the cache file
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 
-def features_of(module: torch.nn.Module) -> Network:
+def features_of(module: VisionTransformer) -> Network:
     """Return a function from images (B, 3, height, width) to the head's input features (B, width)."""
     return lambda images: module.forward_head(module.forward_features(images), pre_logits=True)
 
@@ -75,7 +76,7 @@ class FeatureCache:
             rows = iter(outputs)
             finished = []
             for photo in batch:
-                if photo.made is not None:
+                if photo.id is not None and photo.made is not None:
                     self.rows[photo.id] = next(rows)
                 index = missing[photo.index]
                 finished.append((index, replace(samples[index], id=photo.id or "", error=photo.error or "")))

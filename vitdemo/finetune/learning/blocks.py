@@ -9,6 +9,7 @@ from contextlib import closing
 import numpy as np
 import torch
 from timm.layers import DropPath
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vitdemo.core.config import Settings
@@ -117,10 +118,10 @@ class Blocks:
         items = [sample.item for sample in samples]
         with closing(photos_ahead(items, prepare, settings, ahead=3 * self.size)) as ready:
             for batch in batches(ready, self.size):
-                usable = [photo for photo in batch if photo.made is not None]
+                usable = [(photo.id, photo.made) for photo in batch if photo.id is not None and photo.made is not None]
                 if usable:
-                    targets = torch.tensor([self.target[photo.id] for photo in usable])
-                    update = self.trainer.take(torch.stack([photo.made for photo in usable]), targets)
+                    targets = torch.tensor([self.target[id] for id, _ in usable])
+                    update = self.trainer.take(torch.stack([made for _, made in usable]), targets)
                     losses += [update.loss] if update else []
                 done += len(batch)
                 if losses and time.monotonic() - reported > TELL_EVERY:
@@ -157,7 +158,7 @@ def answers(network: nn.Module, vit: Vit, samples: Sequence[Sample], engine: Eng
     return torch.cat(parts) if parts else torch.empty(0, 1)
 
 
-def drop_paths(module: nn.Module, rate: float) -> None:
+def drop_paths(module: VisionTransformer, rate: float) -> None:
     """Give a ViT stochastic depth (Huang et al. 2016, arXiv:1603.09382): the drop rate rises from 0 to `rate`, as in timm's constructor."""
     for share, block in zip(torch.linspace(0, rate, len(module.blocks)).tolist(), module.blocks, strict=True):
         for name in ("drop_path1", "drop_path2"):
@@ -184,4 +185,4 @@ def _layer(name: str, depth: int) -> str:
 
 
 def _height(layer: str, depth: int) -> int:
-    return {"head": depth + 1, "embedding": 0}.get(layer) if " " not in layer else int(layer.split()[1])
+    return {"head": depth + 1, "embedding": 0}[layer] if " " not in layer else int(layer.split()[1])

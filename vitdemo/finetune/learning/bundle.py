@@ -20,7 +20,7 @@ def write(module: torch.nn.Module, classes: Sequence[str], folder: Path) -> None
     partial = folder / "run" / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     save_for_hf(
-        module, partial, model_config={"label_names": list(classes)}, model_args={"dynamic_img_size": False}, safe_serialization=True
+        module, str(partial), model_config={"label_names": list(classes)}, model_args={"dynamic_img_size": False}, safe_serialization=True
     )
     weights = partial / "model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it

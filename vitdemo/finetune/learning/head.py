@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vitdemo.core.training import trainer
@@ -31,12 +32,12 @@ class Head:
         self.train = LabelledFeatures(self._standard(train.inputs), train.targets)
         self.validation = LabelledFeatures(self._standard(validation.inputs), validation.targets)
         self.recipe = recipe
-        linear = nn.Linear(train.inputs.shape[1], classes)
-        nn.init.zeros_(linear.weight)
-        nn.init.zeros_(linear.bias)
+        self.linear = nn.Linear(train.inputs.shape[1], classes)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
         steps = recipe.head_epochs * math.ceil(len(train.inputs) / BATCH)
         self.trainer = Trainer(
-            linear,
+            self.linear,
             trainer.TrainerConfig(
                 steps=steps,
                 lr=recipe.head_lr,
@@ -53,22 +54,23 @@ class Head:
         losses = []
         for batch in torch.randperm(len(self.train.inputs), generator=generator).split(BATCH):
             update = self.trainer.take(self.train.inputs[batch], self.train.targets[batch])
+            assert update is not None  # every batch makes an update
             losses.append(update.loss * len(batch))
-        self.trainer.model.eval()
+        self.linear.eval()
         with torch.inference_mode():
-            logits = self.trainer.model(self.validation.inputs)
+            logits = self.linear(self.validation.inputs)
         return sum(losses) / len(self.train.inputs), score(logits, self.validation.targets), logits
 
     def folded(self) -> dict[str, torch.Tensor]:
         """Return weight and bias of the same classifier for features that are not standardised."""
-        weight = self.trainer.model.weight.detach() / self.std
-        return {"weight": weight, "bias": self.trainer.model.bias.detach() - weight @ self.mean}
+        weight = self.linear.weight.detach() / self.std
+        return {"weight": weight, "bias": self.linear.bias.detach() - weight @ self.mean}
 
     def _standard(self, inputs: torch.Tensor) -> torch.Tensor:
         return (inputs - self.mean) / self.std
 
 
-def put(module: nn.Module, head: dict[str, torch.Tensor]) -> None:
+def put(module: VisionTransformer, head: dict[str, torch.Tensor]) -> None:
     """Replace a ViT's head by this one. A distilled ViT averages the logits of two heads: both are replaced."""
     module.reset_classifier(len(head["bias"]))
     for name in ("head", "head_dist"):

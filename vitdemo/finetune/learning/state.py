@@ -31,6 +31,7 @@ class State:
 
     def better(self, scores: ClassifierScores, stage: str, epoch: int) -> bool:
         """Return whether this epoch is the best so far, and record it if so: the higher macro-F1 wins, then the lower loss."""
+        assert scores.loss is not None  # these are scores of logits
         if (scores.macro_f1, -scores.loss) <= (self.best["macro_f1"], -self.best["loss"]):
             return False
         self.best = {"macro_f1": scores.macro_f1, "loss": scores.loss, "stage": stage, "epoch": epoch}

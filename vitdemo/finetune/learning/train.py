@@ -8,10 +8,11 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -96,7 +97,7 @@ class FinetuneRun:
         yield {"kind": "note", "text": "Asking it about the photos it has not learned from …"}
         yield {"kind": "report"} | self._finish()
 
-    def _embed(self, cache: FeatureCache, samples: Sequence[Sample], augment: str, *seed: int) -> Iterator[dict]:
+    def _embed(self, cache: FeatureCache, samples: Sequence[Sample], augment: str, *seed: int) -> Generator[dict, None, list[Sample]]:
         """Compute the samples' features, and yield the progress. Returns the samples with their ids."""
         read, done, begin, reported = list(samples), 0, time.monotonic(), 0.0
         prepare = varied(self.vit.preprocessing, augment, *seed)
@@ -178,7 +179,7 @@ class FinetuneRun:
         head_f1 = max(event["macro_f1"] for event in state.history if event["stage"] == "head")
         while state.epoch < recipe.epochs and not state.ended:
             begin = time.monotonic()
-            progress = {"loss": math.inf}
+            progress: dict[str, Any] = {"loss": math.inf}
             try:
                 for progress in stage.epoch(state.epoch, self.settings):
                     yield {"kind": "step", "stage": "blocks", "epoch": state.epoch + 1, "of": recipe.epochs} | progress

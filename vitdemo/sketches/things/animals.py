@@ -69,6 +69,7 @@ def _eye(pen: Pen, x: float, y: float, radius: float) -> None:
 def cat(pen: Pen, dice: StableRng) -> None:
     """Draw a cat: only its face, sitting, or standing."""
     kind, scale = dice.choice(["face", "sitting", "sitting", "standing"]), 1.0
+    at: tuple[float, float]
     pen.turn = 20
     p = pen.palette
     if kind == "sitting":

@@ -62,7 +62,8 @@ def key(pen: Pen, dice: StableRng) -> None:
         dice.choice(["ring", "ring", "clover", "heart", "square"]),
     )
     end, fill = dice.uniform(0.95, 1.25), p.main
-    areas, bars = [], [(line((radius, 0), (end, 0)), width)]
+    areas: list[np.ndarray] = []
+    bars: list[tuple[np.ndarray | list, float]] = [(line((radius, 0), (end, 0)), width)]
     if kind == "ring":
         bars.append((arc(0, 0, radius, 0, 360), width * dice.uniform(1.0, 1.25)))
     elif kind == "clover":

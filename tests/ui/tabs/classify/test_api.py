@@ -111,6 +111,7 @@ def test_a_forged_file_is_refused(app, path, meta):
         assert "predictions" not in events
 
 
+@pytest.mark.app
 def test_a_file_over_the_limit_is_refused_while_it_arrives(start_app, bundle):
     server = start_app("--model", f"local-dir:{bundle}", "--max-upload-mb", "1", "--max-zip-mb", "1")
     edge = "vitdemo"
@@ -125,6 +126,7 @@ def test_a_file_over_the_limit_is_refused_while_it_arrives(start_app, bundle):
     server.stop()
 
 
+@pytest.mark.app
 def test_the_private_folder_goes_when_the_app_stops(start_app, bundle, picture, tmp_path):
     server = start_app("--model", f"local-dir:{bundle}", TMPDIR=str(tmp_path))
     call(server, picture)

@@ -224,7 +224,7 @@ def test_only_who_knows_the_id_is_answered(jobs, job, ask):
     for name in ("poll", "stop", "map", "scores", "photo", "colours", "alike", "download"):
         for unknown in ("", None, 7, job.id[:-1], [job.id]):
             with pytest.raises(UserError, match="not here any more"):
-                ask(name, job=unknown)
+                ask(name, run=unknown)
     with pytest.raises(UserError, match="not here any more"):
         jobs.attach(job.id[:-1], "bob")
 

@@ -41,6 +41,7 @@ def archive(tmp_path_factory) -> str:
     return str(folder / "photos.zip")
 
 
+@pytest.mark.app
 def test_a_bundle_comes_back_and_what_is_wrong_is_said(app, vit, archive, tmp_path):
     bad = archive.replace("photos.zip", "bad.png")
     calls = [

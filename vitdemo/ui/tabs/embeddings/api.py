@@ -101,7 +101,7 @@ async def _embed(
 
 def _answer(job: EmbeddingJob, drawn: FinishedMap) -> dict:
     """The answer as JSON: the map's data, and one row per file."""
-    atlas, key = drawn.atlas, drawn.key
+    embedding, atlas, key = job.embedded(), drawn.atlas, drawn.key
     rows_by_number = {
         row["id"]: {
             "photo": row["name"],
@@ -113,6 +113,6 @@ def _answer(job: EmbeddingJob, drawn: FinishedMap) -> dict:
         }
         for row, position, cluster in zip(photo_rows(job), atlas.positions.tolist(), atlas.clusters.tolist(), strict=True)
     }
-    rows = [rows_by_number.get(number, {"photo": row.path, "error": row.error}) for number, row in enumerate(job.embedding.rows)]
-    answer = {"model": job.embedding.model, "layer": key.layer, "pool": key.pool, "trust": atlas.trust, "clusters": drawn.names}
+    rows = [rows_by_number.get(number, {"photo": row.path, "error": row.error}) for number, row in enumerate(embedding.rows)]
+    answer = {"model": embedding.model, "layer": key.layer, "pool": key.pool, "trust": atlas.trust, "clusters": drawn.names}
     return answer | {"rows": rows}

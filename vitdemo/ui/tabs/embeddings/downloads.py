@@ -39,7 +39,7 @@ def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids
         path.write_text(page(jobs.title(job), job, drawn), "utf-8")
     else:
         path = job.folder / f"{stem}{'' if ids is None else '-selection'}.{kind}"
-        _write(path, job, job.maps, drawn, ids)
+        _write(path, job, job.mapped(), drawn, ids)
     return {"path": str(path), "name": path.name}
 
 
@@ -47,10 +47,10 @@ def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: 
     from vitdemo.embeddings.files import Mapped, write_vectors
     from vitdemo.embeddings.maps.nearest import nearest
 
-    key, atlas = drawn.key, drawn.atlas
-    vectors = job.embedding.vectors(key.layer, key.pool)[: len(maps.rows)]
+    embedding, key, atlas = job.embedded(), drawn.key, drawn.atlas
+    vectors = embedding.vectors(key.layer, key.pool)[: len(maps.rows)]
     neighbours, _ = nearest(vectors, NEAREST)
-    rows = job.embedding.rows
+    rows = embedding.rows
     places = np.arange(len(maps.rows))
     if ids is not None:
         numbers = [number for number, row in enumerate(rows) if row.at is not None]
@@ -64,7 +64,7 @@ def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: 
         path,
         rows,
         vectors[places],
-        model=job.embedding.model,
+        model=embedding.model,
         layer=key.layer,
         pooling=key.pool,
         mapped=Mapped(selected_atlas, drawn.names, names),
@@ -73,8 +73,9 @@ def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: 
 
 def page(model: str, job: EmbeddingJob, drawn: FinishedMap) -> str:
     """The map as one self-contained HTML page, with the app's own script, the finished maps of all layers, and the thumbnails."""
-    layers = job.maps.drawn(drawn.key.pool, drawn.key.options)
-    thumbnails, sections = pack(thumbnail_numbers(job.maps.rows))
+    maps = job.mapped()
+    layers = maps.drawn(drawn.key.pool, drawn.key.options)
+    thumbnails, sections = pack(thumbnail_numbers(maps.rows))
     page_content = {
         "model": model,
         "pool": drawn.key.pool,
@@ -83,7 +84,7 @@ def page(model: str, job: EmbeddingJob, drawn: FinishedMap) -> str:
         "thumbnails": {"data": base64.b64encode(thumbnails).decode(), "sections": sections},
         "maps": [_embedded(layer_map, map_numbers(layer_map)) for layer_map in layers],
     }
-    return page_of(f"{len(job.maps.rows):,} photos as {model} sees them", page_content)
+    return page_of(f"{len(maps.rows):,} photos as {model} sees them", page_content)
 
 
 def page_of(title: str, told: dict) -> str:

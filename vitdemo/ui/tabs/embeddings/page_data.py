@@ -2,7 +2,7 @@
 
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 
 def key_of(job: EmbeddingJob, asked: dict) -> MapKey:
-    """The key of the requested map. Raises: UserError for an unknown layer or pooling, or options that are not valid numbers."""
-    layer, pool = asked.get("layer"), asked.get("pool")
-    if layer not in job.embedding.layers or isinstance(layer, bool):
-        raise UserError(f"Choose a layer from 1 to {job.embedding.layers[-2]}, or {job.embedding.layers[-1]}.")
-    if pool not in job.embedding.pools:
-        raise UserError(f"Vectors are pooled by {' or '.join(job.embedding.pools)} with this model.")
-    numbers = {name: asked.get(name) for name in ("dimensions", "neighbours", "min_dist", "seed")}
+    """The key of the requested map.
+
+    Raises: UserError for an unknown layer or pooling, options that are not valid numbers, or a gallery whose work has not begun.
+    """
+    layers, pools = job.embedded().layers, job.embedded().pools
+    layer: Any = asked.get("layer")
+    pool: Any = asked.get("pool")
+    if layer not in layers or isinstance(layer, bool):
+        raise UserError(f"Choose a layer from 1 to {layers[-2]}, or {layers[-1]}.")
+    if pool not in pools:
+        raise UserError(f"Vectors are pooled by {' or '.join(pools)} with this model.")
+    numbers: dict[str, Any] = {name: asked.get(name) for name in ("dimensions", "neighbours", "min_dist", "seed")}
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in numbers.values()):
         raise UserError("The map's settings must be numbers: correct the empty one.")
     integers = {name: int(value) for name, value in numbers.items() if name != "min_dist" and value == value and abs(value) < 2**53}
@@ -67,7 +72,7 @@ def photos_file(job: EmbeddingJob) -> dict:
     Raises: UserError where the disk has no room for the files.
     """
     if job.photos is None:
-        thumbnails, sections = pack(thumbnail_numbers(job.maps.rows))
+        thumbnails, sections = pack(thumbnail_numbers(job.mapped().rows))
         job.photos = {
             "rows": write(job, "photos.json", json.dumps(photo_rows(job)).encode()),
             "thumbnails": write(job, "thumbnails.bin", thumbnails),
@@ -78,8 +83,8 @@ def photos_file(job: EmbeddingJob) -> dict:
 
 def photo_rows(job: EmbeddingJob) -> list[dict]:
     """The photos with vectors as JSON, each with its number in the gallery as `id`."""
-    numbers = [number for number, row in enumerate(job.embedding.rows) if row.at is not None]
-    return [_photo_row(number, row) for number, row in zip(numbers, job.maps.rows, strict=False)]
+    numbers = [number for number, row in enumerate(job.embedded().rows) if row.at is not None]
+    return [_photo_row(number, row) for number, row in zip(numbers, job.mapped().rows, strict=False)]
 
 
 def _photo_row(number: int, row: "EmbeddingRow") -> dict:

@@ -39,7 +39,7 @@ def _poll(jobs: EmbeddingJobs, payload: dict) -> dict:
     job = jobs.get(payload.get("run"))
     is_over = job.over  # read before the rows, so that the final status has all of them
     rows = list(job.embedding.rows) if job.embedding else []
-    status = {
+    status: dict[str, Any] = {
         "state": job.state,
         "text": job.error or jobs.said(job),
         "model": jobs.title(job),
@@ -51,7 +51,8 @@ def _poll(jobs: EmbeddingJobs, payload: dict) -> dict:
     if is_over:
         status["errors"] = [{"name": row.path, "error": row.error} for row in rows if row.error][:MAX_ERRORS]
     if is_over and job.maps:
-        status |= {"layers": job.embedding.layers, "pools": job.embedding.pools, "photos": photos_file(job)}
+        embedding = job.maps.embedding
+        status |= {"layers": embedding.layers, "pools": embedding.pools, "photos": photos_file(job)}
     return status
 
 
@@ -84,7 +85,7 @@ def _scores(jobs: EmbeddingJobs, payload: dict) -> dict:
     scores = maps.scores(key.pool)
     rows = [
         {"layer": layer, "accuracy": score and score.accuracy, "silhouette": score and score.silhouette, "trust": trust.get(layer)}
-        for layer, score in zip(job.embedding.layers, scores, strict=True)
+        for layer, score in zip(maps.embedding.layers, scores, strict=True)
     ]
     return {"scores": rows, "complete": None not in scores and maps.idle}
 
@@ -102,13 +103,14 @@ def _photo(jobs: EmbeddingJobs, payload: dict) -> dict:
     geometry = vit.preprocessing.geometry(photo.image.size, vit.patch)
     numbers = [photo_row["id"] for photo_row in photo_rows(job)]
     place = numbers.index(number)
-    vectors = job.embedding.vectors(key.layer, key.pool)
+    vectors = maps.embedding.vectors(key.layer, key.pool)
     similarity = similarities(vectors, vectors[place])
     similarity[place] = -np.inf
-    last_layer = job.embedding.vectors(job.embedding.layers[-1], key.pool)
+    last_layer = maps.embedding.vectors(maps.embedding.layers[-1], key.pool)
     is_near_duplicate = similarities(last_layer, last_layer[place]) >= NEAR_DUPLICATE
     nearest = np.argsort(-similarity, kind="stable")[: min(NEIGHBOURS, len(similarity) - 1)]
-    crop = photo.image.crop(tuple(map(round, geometry.box)))
+    left, top, right, bottom = map(round, geometry.box)
+    crop = photo.image.crop((left, top, right, bottom))
     crop.thumbnail((CROP_PIXELS, CROP_PIXELS))
     photo.image.thumbnail((MAX_PIXELS, MAX_PIXELS))
     return {
@@ -157,7 +159,7 @@ def _alike(jobs: EmbeddingJobs, payload: dict) -> dict:
     from vitdemo.embeddings.vectors.patches import correspondence
 
     tokens = _tokens(jobs, payload)
-    place = payload.get("row"), payload.get("column")
+    place: tuple[Any, Any] = payload.get("row"), payload.get("column")
     if any(type(index) is not int or not 0 <= index < side for index, side in zip(place, tokens.shape[1:3], strict=True)):
         raise UserError("There is no such patch in this photo.")
     return {"shape": tokens.shape[:3], "heats": _base64(correspondence(tokens, 0, *place).astype("<f4"))}
@@ -168,7 +170,7 @@ def _tokens(jobs: EmbeddingJobs, payload: dict) -> np.ndarray:
     job, ids = jobs.get(payload.get("run")), payload.get("ids")
     if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_TOGETHER:
         raise UserError(f"Choose from 1 to {MAX_TOGETHER} photos to look at together.")
-    if payload.get("layer") not in job.embedding.layers:
+    if payload.get("layer") not in job.embedded().layers:
         raise UserError("There is no such layer in this model.")
     return jobs.patch_tokens(job, ids, payload["layer"])
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery, EmbeddingRow
 
 MAX_TOKEN_PHOTOS = 24  # cached per gallery, half a megabyte each
+NO_VECTORS = "There are no vectors in this gallery yet: wait for its photos, or give others."
 
 
 @dataclass(eq=False)
@@ -49,10 +50,16 @@ class EmbeddingJob(GalleryJob):
         """Photos that are finished, with or without vectors."""
         return len(self.embedding.rows) if self.embedding else 0
 
+    def embedded(self) -> "EmbeddingGallery":
+        """The gallery's vectors. Raises: UserError where the work has not begun."""
+        if self.embedding is None:
+            raise UserError(NO_VECTORS)
+        return self.embedding
+
     def mapped(self) -> GalleryMaps:
         """The gallery's maps. Raises: UserError where no photo has vectors yet."""
         if self.maps is None:
-            raise UserError("There are no vectors in this gallery yet: wait for its photos, or give others.")
+            raise UserError(NO_VECTORS)
         return self.maps
 
     def row(self, number: object) -> "tuple[EmbeddingRow, Item]":
@@ -134,10 +141,10 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
 
         from vitdemo.embeddings.vectors.extract import patch_tokens
 
-        ids = {number: job.row(number)[0].sha256 for number in numbers}
+        ids = {number: job.row(number)[0].sha256 or "" for number in numbers}  # a photo without an error has an id
         with job.lock:
-            tokens_of = {number: job.tokens.get((layer, ids[number])) for number in ids}
-        if missing := [number for number in ids if tokens_of[number] is None]:
+            tokens_of = {number: job.tokens[layer, id] for number, id in ids.items() if (layer, id) in job.tokens}
+        if missing := [number for number in ids if number not in tokens_of]:
             vit = self.vit(job)
             inputs = torch.stack([vit.preprocessing(self.photo(job, number).image) for number in missing])
             new_tokens = patch_tokens(vit, self._store.engine, inputs, layer).numpy()

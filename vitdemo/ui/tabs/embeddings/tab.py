@@ -4,6 +4,8 @@ Photos are uploaded as in Classify's “Many photos”. The page's script fetche
 hover, zoom and lasso send no request to the server.
 """
 
+from typing import Any
+
 import gradio as gr
 
 from vitdemo.core.inference.model_store import ModelStore
@@ -55,7 +57,13 @@ def build(
         start=jobs.start,
         attach=jobs.attach,
     )
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False, "preprocess": False, "trigger_mode": "multiple"}
+    quiet: dict[str, Any] = {
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "queue": False,
+        "preprocess": False,
+        "trigger_mode": "multiple",
+    }
 
     def send(event: gr.EventData) -> str:
         """Make a photo of the gallery the current photo of every tab."""
@@ -64,6 +72,6 @@ def build(
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
 
-    opened.then(lambda: jobs.mapper.warm(), [], None, **quiet)  # the mapper starts while the visitor selects photos
+    opened.then(lambda: jobs.mapper.warm(), [], [], **quiet)  # the mapper starts while the visitor selects photos
     sent = panel.submit(send, None, current.photo, **quiet)
     sent.success(None, None, None, js=static_text("embeddings/to_attention.js"), **quiet)

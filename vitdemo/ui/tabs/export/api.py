@@ -67,7 +67,7 @@ def build(sessions: ExportSessions) -> None:
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
         finally:  # stop the job if the client has disconnected
-            if session and session.busy:
+            if session and session.job and session.busy:
                 sessions.jobs.stop(session.job)
 
     trigger.click(endpoint, inputs, outputs, api_name="export", concurrency_limit=None, preprocess=False)

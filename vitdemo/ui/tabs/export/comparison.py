@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -31,7 +31,7 @@ DEFAULT_PHOTO = str(ASSETS / "examples" / "cat.jpg")  # used while there is no c
 MAX_LOADED = 2  # exported models in memory; the least recently used is evicted
 POLL_SECONDS = 0.25  # between two polls of the original while it loads
 THUMBNAIL_PIXELS = 240  # longer side
-QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
 NO_PHOTO = "Give a photo below: both models answer for it here."
 
 
@@ -43,7 +43,7 @@ class ModelComparison:
         self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=static_text("export/comparison.js"))
         self._tried = gr.Textbox("", visible="hidden", label="export that is tried")
         self._photo: gr.Image
-        self._tab = ""  # id of the Classify tab
+        self._tab: int | str | None = ""  # id of the Classify tab
         self._latest = LatestRequest()
         self._loaded: OrderedDict[Job, Exported] = OrderedDict()  # least recently used first
         self._loading = threading.Lock()
@@ -51,7 +51,7 @@ class ModelComparison:
     def follow(self, current: CurrentPhoto, opened: ActiveTab) -> None:
         """Compare both models on the current photo whenever the photo changes or the tab is opened."""
         self._photo, self._tab = current.photo, opened.tab.id
-        respond = {"fn": self._respond, "inputs": [self._tried, current.photo, opened.active], "outputs": self._card}
+        respond: dict[str, Any] = {"fn": self._respond, "inputs": [self._tried, current.photo, opened.active], "outputs": self._card}
         respond |= {"concurrency_limit": None, **QUIET}
         gr.on([self._tried.change, current.photo.change], **respond)
         opened.then(**respond)
@@ -129,6 +129,7 @@ class ModelComparison:
         photo = open_photo(upload.path, store.settings, name=upload.name)
         pair = compare_models(original, exported, exported.preprocessing(photo.image), store.engine)
         photo.image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+        assert session.plan is not None  # the export is done
         sides = [
             (title_of(original.name), f"the original, torch on {str(original.device).upper()}", pair.first),
             (exported.name, f"{session.plan.precision}, {exported.runtime}", pair.second),
@@ -142,6 +143,7 @@ class ModelComparison:
         from vitdemo.export import exported
 
         with self._loading:
+            assert session.job is not None  # the export is done
             model = self._loaded.pop(session.job, None) or exported.load(session.bundle)
             self._loaded[session.job] = model
             while len(self._loaded) > MAX_LOADED:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.catalogue import title_of
@@ -71,11 +71,12 @@ def _photo_counts(session: ExportSession) -> dict:
 def _poll(sessions: ExportSessions, payload: dict) -> dict:
     """The status of an export: its job, the job's events from number `start` on, and the report at the end."""
     session = sessions.get(payload.get("export"))
-    status = {"given": _photo_counts(session), "plan": asdict(session.plan) if session.plan else None, "state": ""}
+    plan = asdict(session.plan) if session.plan else None
+    status: dict[str, Any] = {"given": _photo_counts(session), "plan": plan, "state": ""}
     if job := session.job:
         status |= {"state": job.state, "place": sessions.jobs.place(job)}  # read before the events, so that the final status has all events
-        start = payload.get("start") if isinstance(payload.get("start"), int) else 0
-        status |= {"events": job.events(max(0, start)), "error": session.error}
+        start = payload.get("start")
+        status |= {"events": job.events(max(0, start if isinstance(start, int) else 0)), "error": session.error}
         if session.done:
             status["report"] = _report(session)
     return status
@@ -106,8 +107,6 @@ def _report(session: ExportSession) -> str:
         "export/report",
         report=report,
         model=title_of(report.model),
-        session=session,
-        base=base,
         own=report.photos != DRAWINGS,
         given=session.given.get("photos"),
         bars=_bars(report, base),

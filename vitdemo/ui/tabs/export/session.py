@@ -6,6 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gradio.utils import get_upload_folder
 
@@ -90,10 +91,11 @@ class ExportSession:
 
         Raises: UserError where there is no bundle.
         """
-        if not self.done:
+        if not self.done or self.plan is None:
             raise UserError(NOTHING_YET)
+        model = self.plan.file
         files = [(path.relative_to(self.bundle).as_posix(), path.stat().st_size) for path in self.bundle.rglob("*") if path.is_file()]
-        return sorted(files, key=lambda file: (file[0] != self.plan.file, file[0].count("/"), file[0].lower()))
+        return sorted(files, key=lambda file: (file[0] != model, file[0].count("/"), file[0].lower()))
 
     def file(self, name: str) -> Path:
         """The path of one of the bundle's files. Raises: UserError where there is no bundle, or no file with this name."""
@@ -108,12 +110,15 @@ def read_plan(asked: object) -> Plan:
     """
     asked = asked if isinstance(asked, dict) else {}
     lists = {name: asked.get(name) or [] for name in ("extras", "kits")}
-    words = {name: asked.get(name) or default for name, default in (("format", ""), ("precision", "fp32"), ("prefer", "fastest"))}
+    words: dict[str, Any] = {
+        name: asked.get(name) or default for name, default in (("format", ""), ("precision", "fp32"), ("prefer", "fastest"))
+    }
     if not all(isinstance(word, str) for word in words.values()) or not all(
         isinstance(values, list) and all(isinstance(value, str) for value in values) for values in lists.values()
     ):
         raise UserError("Send what to export as words.")
-    return Plan(**words, baked=asked.get("baked") is True, **{name: tuple(dict.fromkeys(values)) for name, values in lists.items()})
+    choices: dict[str, Any] = {name: tuple(dict.fromkeys(values)) for name, values in lists.items()}
+    return Plan(**words, baked=asked.get("baked") is True, **choices)
 
 
 def _without_paths(text: str, folder: Path) -> str:

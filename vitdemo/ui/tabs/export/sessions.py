@@ -178,7 +178,7 @@ class ExportSessions:
     def stop(self) -> None:
         """Stop all jobs; no half-written files stay."""
         for session in list(self._sessions.values()):
-            if session.busy:
+            if session.job and session.busy:
                 self.jobs.stop(session.job)
 
     def sweep(self) -> None:
@@ -188,10 +188,10 @@ class ExportSessions:
                 touch((session.folder, session.shelf))
         self.spaces.sweep()
         for session in list(self._sessions.values()):
-            if session.busy and time.monotonic() - session.seen > UNSEEN_SECONDS and self.jobs.waiting:
+            if session.job and session.busy and time.monotonic() - session.seen > UNSEEN_SECONDS and self.jobs.waiting:
                 self.jobs.stop(session.job)
             if not session.folder.is_dir():
-                del self._sessions[session.id]
+                self._sessions.pop(session.id, None)
                 shutil.rmtree(session.shelf, ignore_errors=True)
 
     def _check_room(self, bytes: int, what: str, remedy: str) -> None:

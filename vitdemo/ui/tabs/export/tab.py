@@ -5,7 +5,7 @@ templates, which escape the text.
 """
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -68,7 +68,7 @@ def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, tria
         elem_classes=["giving"],
         server_functions=routes.functions(sessions),
     )
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
 
     async def look(request: gr.Request, name: str, active: str) -> AsyncIterator[tuple]:
         """Show the header's model and its loading status, if the tab is open."""
@@ -94,7 +94,8 @@ def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, tria
         except Exception as error:
             return {"limits": limits, "error": user_message(error), "request": payload.get("request")}
 
-    respond = {"fn": look, "inputs": [header.picker, opened.active], "outputs": [header.status, panel], "concurrency_limit": None, **quiet}
+    respond: dict[str, Any] = {"fn": look, "inputs": [header.picker, opened.active], "outputs": [header.status, panel]}
+    respond |= {"concurrency_limit": None, **quiet}
     opened.then(**respond)
     header.picker.change(**respond)
     panel.upload(start, header.picker, panel, queue=False, **quiet)

@@ -53,10 +53,11 @@ def build(sessions: FinetuneSessions) -> None:
                 raise UserError(session.error)
             await arrived(sessions.store, model)
             await asyncio.to_thread(sessions.start, session, sessions.store.allowed(model or None), recipe, client_of(request))
-            while not sessions.get(session.id).job.over:
+            while sessions.get(session.id).busy:
                 await asyncio.sleep(POLL_SECONDS)
-            if session.job.state != "done":
-                raise UserError(session.job.error or LEAVING)
+            job = session.job
+            if job is None or job.state != "done":
+                raise UserError((job.error if job else "") or LEAVING)
             report = read_json(session.result / "report.json")
             rows = [row | {"photo": session.items[session.number_of(row)].name} for row in report["photos"]]
             return report | {"photos": rows}, str(await asyncio.to_thread(pack, sessions, session))

@@ -47,8 +47,8 @@ def _poll(sessions: FinetuneSessions, payload: dict) -> dict:
         status |= {"data": _data(session), "asked": session.asked}
     if job := session.job:
         state = job.state  # read before the events, so that the final status has all events
-        start = payload.get("start") if isinstance(payload.get("start"), int) else 0
-        events = job.events(max(0, start))
+        start = payload.get("start")
+        events = job.events(max(0, start if isinstance(start, int) else 0))
         guesses = [event.pop("guesses") for event in events if "guesses" in event][-1:]
         status |= {"job": state, "place": sessions.jobs.place(job), "error": without_paths(job.error), "events": events}
         status["guesses"] = [row | {"uri": _thumbnail(session, row)} for rows in guesses for row in rows]

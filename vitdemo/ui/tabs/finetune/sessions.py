@@ -140,7 +140,7 @@ class FinetuneSessions:
     def stop(self) -> None:
         """Stop all jobs, and keep the best weights so far."""
         for session in list(self._sessions.values()):
-            if session.busy:
+            if session.job and session.busy:
                 self.jobs.stop(session.job)
 
     def _write_photos(self, session: FinetuneSession, data: "Dataset") -> Path:
@@ -193,12 +193,12 @@ class FinetuneSessions:
             if session.busy or session.state == "reading" or now - session.seen < RECENT_SECONDS:
                 touch(session.paths)
         self.spaces.sweep()
-        for session in [session for session in self._sessions.values() if not session.folder.is_dir()]:
+        for session in [session for session in list(self._sessions.values()) if not session.folder.is_dir()]:
             self._drop(session)
         for session in list(self._sessions.values()):
-            if session.busy and now - session.seen > UNSEEN_SECONDS and self.jobs.waiting:
+            if session.job and session.busy and now - session.seen > UNSEEN_SECONDS and self.jobs.waiting:
                 self.jobs.stop(session.job)
-        for session in sorted(self._sessions.values(), key=lambda session: session.seen):
+        for session in sorted(list(self._sessions.values()), key=lambda session: session.seen):
             if not session.busy and self._photos() + coming > most:
                 self._drop(session)
         if coming and (len(self._sessions) >= MAX_SESSIONS or (self._sessions and self._photos() + coming > most)):
@@ -206,7 +206,7 @@ class FinetuneSessions:
 
     def _photos(self) -> int:
         """Number of photos in all sessions."""
-        return sum(len(session.items) for session in self._sessions.values())
+        return sum(len(session.items) for session in list(self._sessions.values()))
 
     def _drop(self, session: FinetuneSession) -> None:
         self._sessions.pop(session.id, None)

@@ -36,13 +36,13 @@ def build(store: ModelStore, header: ModelPicker, sessions: FinetuneSessions) ->
         elem_id="finetune",
         server_functions=routes.functions(sessions),
     )
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 
     def start(model: str, request: gr.Request, event: gr.EventData) -> dict:
         """Start fine-tuning with the selected settings. Returns: {begun}, or {error}."""
         payload = event_payload(event)
         try:
-            preset = PRESETS.get(payload.get("preset"), PRESETS["quick"])
+            preset = PRESETS.get(payload.get("preset", ""), PRESETS["quick"])
             recipe_values = payload.get("recipe")
             recipe_values = recipe_values if isinstance(recipe_values, dict) else {}
             recipe = Recipe.read(recipe_values, preset.recipe, title="“{}”")
