@@ -13,10 +13,18 @@ from vitdemo.core.config import SHARED, Settings
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on real weights and photos are slow, but for those that another tier has."""
+    """Tests on real weights and photos are slow, but for those that another tier has. What a browser does comes last."""
     for item in items:
         if "shared" in getattr(item, "fixturenames", ()) and not {"app", "browser"} & {mark.name for mark in item.iter_markers()}:
             item.add_marker("slow")
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiling(request):
+    """Where many tests draw maps, umap is compiled (half a minute) beside the first ones."""
+    if sum("cache_dir" in getattr(item, "fixturenames", ()) for item in request.session.items) > 20:
+        request.getfixturevalue("mapper")
 
 
 @pytest.fixture

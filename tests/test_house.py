@@ -21,7 +21,7 @@ ORDERS = {  # each may import itself and what stands before it
     "vitdemo.core": ("errors outputs terminal niceness config memory", "photos", "models", "inference", "training jobs", "bulk"),
     "vitdemo.ui": ("errors packing templating theme", "server", "sessions", "components", "tabs", "visitors", "page", "serve"),
     "vitdemo.attention": ("methods", "drawing", "question", "snippet", "command"),
-    "vitdemo.embeddings": ("progress", "vectors", "maps", "files collection", "command map_command ray"),
+    "vitdemo.embeddings": ("defaults progress", "vectors", "maps", "files collection", "command map_command ray"),
     "vitdemo.finetune": ("recipe", "data", "scores", "learning", "launch_commands local", "ray", "command"),
 }
 

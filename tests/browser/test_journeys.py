@@ -93,20 +93,6 @@ def test_attention(app, open_page, picture):
     check_access(page)
 
 
-def test_embeddings(app, open_page, folder):
-    page = open_tab(open_page(app), "Embeddings")
-    page.set_input_files("#embeddings .folder", folder)
-    canvas = "document.querySelector('#embeddings .map-canvas').photoMap"
-    expect(page.locator("#embeddings .emb")).to_be_visible(timeout=WAIT)
-    page.wait_for_function(f"{canvas}.positions && !{canvas}.moving", timeout=WAIT)
-    assert page.evaluate(f"{canvas}.ids.length") == 12
-    page.locator("#embeddings .map-canvas").focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("Enter")
-    expect(page.locator("#embeddings .emb-name")).to_contain_text(".png", timeout=WAIT)
-    check_access(page)
-
-
 def test_finetune(app, open_page, folder):
     page = open_tab(open_page(app), "Fine-tune")
     page.set_input_files("#finetune .folder", folder)
@@ -141,3 +127,17 @@ def test_a_photo_that_is_none_gets_a_sentence_and_the_next_an_answer(app, open_p
     page.locator("#photo").get_by_label("Clear").or_(page.locator("#photo").get_by_label("Remove Image")).first.click()
     page.set_input_files("#photo input[type=file]", tmp_path / "photo.png")
     expect(page.locator("#answer .predictions li")).to_have_count(5, timeout=WAIT)
+
+
+def test_embeddings(app, open_page, folder):
+    page = open_tab(open_page(app), "Embeddings")
+    page.set_input_files("#embeddings .folder", folder)
+    canvas = "document.querySelector('#embeddings .map-canvas').photoMap"
+    expect(page.locator("#embeddings .emb")).to_be_visible(timeout=WAIT)
+    page.wait_for_function(f"{canvas}.positions && !{canvas}.moving", timeout=WAIT)
+    assert page.evaluate(f"{canvas}.ids.length") == 12
+    page.locator("#embeddings .map-canvas").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator("#embeddings .emb-name")).to_contain_text(".png", timeout=WAIT)
+    check_access(page)

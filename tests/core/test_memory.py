@@ -35,6 +35,7 @@ print(resident() - before)
 """
 
 
+@pytest.mark.app
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_large_photos_leave_nothing_behind(tmp_path):
     noise(60, 40).resize((6000, 4000)).save(tmp_path / "large.jpg")

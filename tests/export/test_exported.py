@@ -30,7 +30,13 @@ def photos(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "plan",
-    [Plan("safetensors"), Plan("onnx"), Plan("onnx", baked=True, extras=("features",)), Plan("pt2", baked=True), Plan("torchscript")],
+    [
+        Plan("safetensors"),
+        Plan("onnx"),
+        pytest.param(Plan("onnx", baked=True, extras=("features",)), marks=pytest.mark.slow),
+        pytest.param(Plan("pt2", baked=True), marks=pytest.mark.slow),
+        Plan("torchscript"),
+    ],
     ids=lambda plan: f"{plan.format}{'-baked' if plan.baked else ''}",
 )
 def test_the_same_answers(plan, vit, engine, settings, photos, tmp_path):

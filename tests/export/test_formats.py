@@ -135,7 +135,7 @@ def test_safetensors_come_back_into_the_app(tmp_path):
     again = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
     assert again.labels == demo.labels
     assert again.preprocessing == demo.preprocessing
-    assert again.familiarity.limit == demo.familiarity.limit
+    assert again.ood.limit == demo.ood.limit
     assert torch.equal(again.module.head.weight, demo.module.head.weight)  # the bundled file is fp16 itself
 
 

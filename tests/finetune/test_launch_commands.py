@@ -6,7 +6,7 @@ import shlex
 import pytest
 import yaml
 
-from vitdemo.finetune import command
+from vitdemo.finetune import command, local
 from vitdemo.finetune.launch_commands import launch_commands
 from vitdemo.finetune.recipe import PRESETS, UPDATE, Recipe
 
@@ -26,7 +26,7 @@ def read(line: str) -> argparse.Namespace:
 )
 def test_one_process_repeats_the_run(recipe):
     flags = read(launch_commands(recipe, "demo", ODD).here)
-    assert command._recipe(flags) == recipe
+    assert local.recipe_of(flags) == recipe
     assert (str(flags.folder), str(flags.output), flags.model) == ("PHOTOS", "MODEL", "demo")
     assert dict(command._renaming(each) for each in flags.rename) == ODD
 
@@ -38,7 +38,7 @@ def test_several_processes_update_from_as_many_photos(size, accumulate, processe
     told = launch_commands(recipe, "demo", {}, processes=processes)
     wanted = (size or 8) * (accumulate or UPDATE // (size or 8))
     for line in (told.accelerate, told.ray):
-        shared = command._recipe(read(line))
+        shared = local.recipe_of(read(line))
         assert processes * shared.batch_size * shared.accumulate == pytest.approx(wanted, abs=processes)
     assert yaml.safe_load(told.config)["num_processes"] == processes
     assert f"--processes {processes}" in told.ray
@@ -48,4 +48,4 @@ def test_a_head_alone_is_the_same_run_everywhere():
     recipe = Recipe(head_epochs=5, epochs=3, lr=0.5)  # the blocks' settings have no say
     told = launch_commands(recipe, "demo", {})
     for line in (told.here, told.accelerate, told.ray):
-        assert command._recipe(read(line)) == Recipe(head_epochs=5)
+        assert local.recipe_of(read(line)) == Recipe(head_epochs=5)

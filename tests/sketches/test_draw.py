@@ -105,6 +105,7 @@ class TestManyPictures:
     def test_colour_does_not_give_the_class_away(self):
         assert _guessed(_colours, train=range(1000, 1040), fresh=range(2000, 2010)) < 0.15
 
+    @pytest.mark.slow
     def test_place_and_size_do_not_give_the_class_away(self):
         assert _guessed(_place_and_size, train=range(1000, 1040), fresh=range(2000, 2010)) < 0.35
 

@@ -74,7 +74,7 @@ def classify_gallery(
     """
     check_classes(vit)
     preprocessing = preprocessing or vit.preprocessing
-    network = vit.logits_and_features if vit.familiarity else lambda images: (vit.logits(images),)
+    network = vit.logits_and_features if vit.ood else lambda images: (vit.logits(images),)
     size = engine.batch_size(vit, settings.batch_size)
 
     def prepare(photo: Photo) -> tuple[torch.Tensor, bytes | None]:
@@ -111,7 +111,7 @@ def _answers(vit: Vit, outputs: tuple[torch.Tensor, ...], top: int) -> Iterator[
     if not outputs:
         return
     logits, *features = outputs
-    detector = vit.familiarity if features else None
+    detector = vit.ood if features else None
     if detector is None:
         for row in logits:
             yield top_classes(row, vit.labels, top), None

@@ -53,9 +53,9 @@ def classify_input(tensor: torch.Tensor, vit: Vit, engine: Engine, *, top: int =
     """
     check_classes(vit)
     batch = tensor[None]  # (1, 3, height, width)
-    if vit.familiarity is None:
+    if vit.ood is None:
         logits, seconds = engine.logits(vit, batch)  # (1, classes)
         return Classification(top_classes(logits[0], vit.labels, top), seconds)
     logits, features, seconds = engine.logits_and_features(vit, batch)
-    unfamiliar = bool(vit.familiarity.distance(features)[0] > vit.familiarity.limit)
+    unfamiliar = bool(vit.ood.distance(features)[0] > vit.ood.limit)
     return Classification(top_classes(logits[0], vit.labels, top), seconds, unfamiliar)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.terminal import CLEAR, printable
+from vitdemo.embeddings.defaults import DEFAULT_SAMPLE_ROWS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".html")
 NEIGHBOURS = 5  # per photo, in the output file
 MIN_SAMPLE_ROWS = 100
-DEFAULT_SAMPLE_ROWS = 20_000  # rows that UMAP is fitted to by default
 
 
 @dataclass(frozen=True, eq=False)

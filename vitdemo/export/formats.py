@@ -114,8 +114,8 @@ def _write_safetensors(vit: Vit, plan: Plan, path: Path) -> Path:
         module.half()
     save_for_hf(module, str(path.parent), model_config=label_config(vit), model_args={"dynamic_img_size": False}, safe_serialization=True)
     save_file(load_file(path), path, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
-    if vit.familiarity:
-        vit.familiarity.save(path.parent)
+    if vit.ood:
+        vit.ood.save(path.parent)
     return path
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vitdemo.core.bulk.ray_session import ray_session, said_last
+from vitdemo.core.bulk.ray_session import last_message, ray_session
 from vitdemo.core.errors import UsageError, UserError
 
 PATHS = ("folder", "output", "checkpoint")  # flags with a path, made absolute for processes in other folders
@@ -53,7 +53,9 @@ def run(flags: argparse.Namespace) -> int:
             try:
                 trainer.fit()
             except Exception as error:  # Ray Train wraps a process's error in exceptions of its own
-                raise UserError(f"The job has ended: {said_last(error)} The same command goes on after the last epoch there is.") from error
+                raise UserError(
+                    f"The job has ended: {last_message(error)} The same command goes on after the last epoch there is."
+                ) from error
     return 0
 
 

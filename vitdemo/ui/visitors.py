@@ -32,7 +32,7 @@ class Visitors:
     def __init__(self, store: ModelStore):
         self.store, self.settings = store, store.settings
         self.classify_requests, self.attention_requests, self.picker_requests = LatestRequest(), LatestRequest(), LatestRequest()
-        self.photo_queue = PhotoQueue(store.settings.max_queue, store.coming)
+        self.photo_queue = PhotoQueue(store.settings.max_queue, store.expecting)
         self.classify_jobs = ClassifyJobs(store)
         self.attention_sessions = AttentionSessions(store)
         self.embedding_jobs = EmbeddingJobs(store)

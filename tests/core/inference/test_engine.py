@@ -134,14 +134,14 @@ def test_long_work_holds_back_while_short_work_is_coming_but_not_for_ever(engine
     monkeypatch.setattr("vitdemo.core.inference.work_queue.SHORT_FIRST_FACTOR", 1e9)
     done = []
     gallery = threading.Thread(target=lambda: list(engine.map(done.append, range(3))))
-    with engine.coming():
+    with engine.expecting():
         gallery.start()
         engine.run(lambda: done.append("short"))
         assert done == ["short"]
     gallery.join(60)
     assert sorted(map(str, done)) == ["0", "1", "2", "short"]
     monkeypatch.setattr("vitdemo.core.inference.work_queue.MAX_HOLD_SECONDS", 0.01)
-    with engine.coming():
+    with engine.expecting():
         assert list(engine.map(lambda number: number, range(3))) == [0, 1, 2]
 
 
@@ -157,7 +157,7 @@ def test_long_work_has_its_share_where_short_work_never_ends(preparing, monkeypa
 
     def hurry() -> None:
         while not over.is_set():
-            with engine.coming():
+            with engine.expecting():
                 time.sleep(preparing)  # a photo being prepared
                 engine.run(lambda: work("short", 0.005))
 

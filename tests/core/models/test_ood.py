@@ -22,31 +22,31 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_distance_is_mahalanobis(data):
     features, targets = data
-    familiarity = OodDetector.fit(features, targets, features, 0.9)
+    detector = OodDetector.fit(features, targets, features, 0.9)
     x, y = features.double().numpy(), targets.numpy()
     means = np.stack([x[y == label].mean(0) for label in range(CLASSES)])
     covariance = (x - means[y]).T @ (x - means[y]) / len(x)
     covariance += np.eye(WIDTH) * np.diag(covariance).mean() * 1e-3
     difference = x[:, None] - means[None]
     expected = np.sqrt(np.einsum("ncw,wv,ncv->nc", difference, np.linalg.inv(covariance), difference)).min(1)
-    assert familiarity.distance(features).numpy() == pytest.approx(expected, rel=1e-3)
+    assert detector.distance(features).numpy() == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_limit_keeps_the_share_asked_for(data):
     features, targets = data
-    familiarity = OodDetector.fit(features, targets, features[:400], 0.9)
-    assert (familiarity.distance(features[:400]) <= familiarity.limit).float().mean().item() == pytest.approx(0.9, abs=0.005)
-    assert (familiarity.distance(features * 0 + 100) > familiarity.limit).all()
+    detector = OodDetector.fit(features, targets, features[:400], 0.9)
+    assert (detector.distance(features[:400]) <= detector.limit).float().mean().item() == pytest.approx(0.9, abs=0.005)
+    assert (detector.distance(features * 0 + 100) > detector.limit).all()
 
 
 def test_saved_and_loaded(data, tmp_path):
     features, targets = data
-    familiarity = OodDetector.fit(features, targets, features, 0.9)
+    detector = OodDetector.fit(features, targets, features, 0.9)
     assert OodDetector.load(tmp_path) is None
-    familiarity.save(tmp_path)
+    detector.save(tmp_path)
     again = OodDetector.load(tmp_path)
-    assert torch.equal(again.distance(features), familiarity.distance(features))
-    assert again.limit == pytest.approx(familiarity.limit)
+    assert torch.equal(again.distance(features), detector.distance(features))
+    assert again.limit == pytest.approx(detector.limit)
     (tmp_path / FILE_NAME).write_bytes(b"something else")
     with pytest.raises(UserError, match="export the model again, or remove that file"):
         OodDetector.load(tmp_path)

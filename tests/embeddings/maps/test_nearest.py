@@ -16,7 +16,7 @@ def vectors():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_neighbours_are_sklearns(vectors, metric, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 16)
+    monkeypatch.setattr(module, "DISTANCE_BLOCK_ROWS", 16)
     indices, distances = nearest(vectors, 6, metric)
     theirs, them = NearestNeighbors(n_neighbors=7, metric=metric, algorithm="brute").fit(vectors).kneighbors(vectors)
     np.testing.assert_array_equal(indices, them[:, 1:])
@@ -42,7 +42,7 @@ def test_a_row_of_zeros_has_a_distance():
 
 
 def test_blocks_make_the_whole_matrix(vectors, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 32)
+    monkeypatch.setattr(module, "DISTANCE_BLOCK_ROWS", 32)
     blocks = list(distance_blocks(vectors, "euclidean"))
     assert [first for first, _ in blocks] == [0, 32, 64]
     whole = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
@@ -61,7 +61,7 @@ def test_similarities_to_one_vector(vectors):
 
 
 def test_near_duplicates_are_grouped_across_blocks(vectors, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 8)
+    monkeypatch.setattr(module, "DISTANCE_BLOCK_ROWS", 8)
     vectors[60] = 3 * vectors[2] + 0.001
     vectors[33] = vectors[60] + 0.001
     vectors[50] = vectors[5]

@@ -5,9 +5,9 @@ from vitdemo.ui.sessions.latest_request import LatestRequest
 
 def test_a_newer_request_takes_the_turn():
     turns = LatestRequest()
-    first = turns.take("a")
+    first = turns.begin("a")
     assert first()
-    second, other = turns.take("a"), turns.take("b")
+    second, other = turns.begin("a"), turns.begin("b")
     assert (first(), second(), other()) == (False, True, True)
     turns.leave("a")
     assert not second()
@@ -16,12 +16,12 @@ def test_a_newer_request_takes_the_turn():
 def test_what_is_shown_counts_until_something_else_is_asked():
     turns = LatestRequest()
     assert not turns.shows("a", "photo")
-    turns.take("a")
+    turns.begin("a")
     turns.answered("a", "photo")
     assert turns.shows("a", "photo")
     assert not turns.shows("a", "other")
     assert not turns.shows("b", "photo")
-    turns.take("a")  # another photo is on its way: the first one, asked again, is no longer what will be shown
+    turns.begin("a")  # another photo is on its way: the first one, asked again, is no longer what will be shown
     assert not turns.shows("a", "photo")
     turns.answered("a", "photo")
     turns.leave("a")

@@ -19,7 +19,7 @@ async def busy(photo_queue: PhotoQueue, go: threading.Event, many: int = WORKERS
         begun.release()
         assert go.wait(60)
 
-    places = [photo_queue.take(work) for _ in range(many)]
+    places = [photo_queue.put(work) for _ in range(many)]
     for _ in places:
         assert await asyncio.to_thread(begun.acquire, timeout=60)
     return places
@@ -29,16 +29,16 @@ def test_places_in_line_and_its_end():
     async def visit() -> None:
         photo_queue, go = PhotoQueue(3), threading.Event()
         working = await busy(photo_queue, go)
-        waiting = [photo_queue.take(lambda number=number: number) for number in range(3)]
-        assert [place.before for place in (*working, *waiting)] == [0] * WORKERS + [0, 1, 2]
-        assert [place.words for place in waiting] == ["Looking at the photo …"] * 2 + ["2 photos are before yours …"]
+        waiting = [photo_queue.put(lambda number=number: number) for number in range(3)]
+        assert [place.position for place in (*working, *waiting)] == [0] * WORKERS + [0, 1, 2]
+        assert [place.text for place in waiting] == ["Looking at the photo …"] * 2 + ["2 photos are before yours …"]
         with pytest.raises(UserError) as refusal:
-            photo_queue.take(lambda: None)
+            photo_queue.put(lambda: None)
         assert str(refusal.value) == "The app is busy: 3 photos are waiting before yours. Try again in a minute."
         waiting[0].result.cancel()
-        while waiting[2].before != 1:
+        while waiting[2].position != 1:
             await asyncio.sleep(0)  # lets the cancellation arrive
-        last = photo_queue.take(lambda: "last")
+        last = photo_queue.put(lambda: "last")
         go.set()
         assert [await place.result for place in (*waiting[1:], last)] == [1, 2, "last"]
 
@@ -49,14 +49,14 @@ def test_callers_take_turns_and_who_has_most_gives_way():
     async def visit() -> None:
         photo_queue, go, end, order = PhotoQueue(3), threading.Event(), threading.Event(), []
         working = await busy(photo_queue, end, WORKERS - 1) + await busy(photo_queue, go, 1)  # one goes on, in order
-        many = [photo_queue.take(lambda number=number: order.append(f"many {number}"), "10.0.0.9") for number in range(3)]
-        one = photo_queue.take(lambda: order.append("one"), "10.0.0.7")
-        assert [place.before for place in (many[0], one, many[1])] == [0, 1, 2]
+        many = [photo_queue.put(lambda number=number: order.append(f"many {number}"), "10.0.0.9") for number in range(3)]
+        one = photo_queue.put(lambda: order.append("one"), "10.0.0.7")
+        assert [place.position for place in (many[0], one, many[1])] == [0, 1, 2]
         with pytest.raises(UserError) as crowded:
             await many[2].result
         assert str(crowded.value) == CROWDED
         with pytest.raises(UserError, match="3 photos are waiting before yours"):
-            photo_queue.take(lambda: None, "10.0.0.9")
+            photo_queue.put(lambda: None, "10.0.0.9")
         go.set()
         await asyncio.gather(*(place.result for place in (*many[:2], one)))
         end.set()
@@ -70,8 +70,8 @@ def test_a_fault_is_its_callers():
     async def visit() -> None:
         photo_queue = PhotoQueue(3)
         with pytest.raises(ZeroDivisionError):
-            await photo_queue.take(lambda: 1 / 0).result
-        assert await photo_queue.take(lambda: "going on").result == "going on"
+            await photo_queue.put(lambda: 1 / 0).result
+        assert await photo_queue.put(lambda: "going on").result == "going on"
 
     finished(visit())
 
@@ -79,7 +79,7 @@ def test_a_fault_is_its_callers():
 def test_all_workers_are_there_again_after_many_have_come_and_gone():
     async def visit() -> None:
         photo_queue = PhotoQueue(1000)
-        places = [photo_queue.take(lambda number=number: number) for number in range(300)]
+        places = [photo_queue.put(lambda number=number: number) for number in range(300)]
         for place in places[::3]:
             place.result.cancel()
         kept = [place for number, place in enumerate(places) if number % 3]

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from vitdemo.core.bulk.parquet import ParquetDataset
-from vitdemo.core.bulk.ray_session import said_last
+from vitdemo.core.bulk.ray_session import last_message
 from vitdemo.core.bulk.stages import ActorPool, Pipeline
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
@@ -118,7 +118,9 @@ def run(task: Task, items: Sequence[Item], vit: Vit, settings: Settings, parts: 
             for row in cast(pa.Table, batch).to_pylist():
                 yield PartReport(row["photos"], tuple(row["errors"]), row["seconds"], row["actor"], row["memory_mb"])
     except ray.exceptions.RayError as error:
-        raise UserError(f"Ray has given up: {said_last(error)} What is written stays, and the same command goes on from there.") from error
+        raise UserError(
+            f"Ray has given up: {last_message(error)} What is written stays, and the same command goes on from there."
+        ) from error
 
 
 def free_resources() -> tuple[float, float]:

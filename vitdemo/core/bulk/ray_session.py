@@ -76,7 +76,7 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=REACHED_WITHIN).close()
 
 
-def said_last(error: Exception) -> str:
+def last_message(error: Exception) -> str:
     """Return the last message of a failed cluster process: a UserError's sentence if there is one, because Ray passes errors on as text."""
     messages = re.findall(r"UserError: (.+)", str(error)) or str(error).strip().splitlines() or [type(error).__name__]
     return messages[-1][:400]

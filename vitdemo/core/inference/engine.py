@@ -99,7 +99,7 @@ class Engine:
         waiting: deque[Future] = deque()
         try:
             for piece in pieces:
-                waiting.append(self._long.join(WorkItem(partial(work, piece))))
+                waiting.append(self._long.put(WorkItem(partial(work, piece))))
                 if len(waiting) > self.lanes:  # one more than runs, so that no lane waits for the caller
                     yield waiting.popleft().result()
             while waiting:
@@ -108,9 +108,9 @@ class Engine:
             for future in waiting:
                 future.cancel()
 
-    def coming(self) -> AbstractContextManager[None]:
+    def expecting(self) -> AbstractContextManager[None]:
         """Announce short work that is still being prepared, for as long as this context lasts."""
-        return self._gate.coming()
+        return self._gate.expecting()
 
     @contextmanager
     def inference(self) -> Iterator[None]:
@@ -185,7 +185,7 @@ class Engine:
         """Queue a short work item and return its result. Raises: UserError where too many items wait already."""
         if self._most is not None and (waiting := len(self._short)) >= self._most:
             raise UserError(f"The app is busy: {waiting} requests are waiting before yours. Try again in a minute.")
-        return self._short.join(item).result()
+        return self._short.put(item).result()
 
     def _free_memory(self) -> float:
         """Return the device's free memory in bytes."""
@@ -210,7 +210,7 @@ class Engine:
 
         def run_next() -> None:  # a function of its own, which frees the batch and its result while the thread waits for more
             with gate():
-                items = [item for item in queue.take(most) if item.future.set_running_or_notify_cancel()]
+                items = [item for item in queue.get(most) if item.future.set_running_or_notify_cancel()]
                 begin = time.perf_counter()
                 answers = run_items(items)
                 ran = time.perf_counter() - begin

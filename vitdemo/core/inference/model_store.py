@@ -99,9 +99,9 @@ class ModelStore:
                 self._engine = Engine(choose_device(self.settings.device), self.settings.precision, self._observe, self.settings.max_queue)
             return self._engine
 
-    def coming(self) -> AbstractContextManager[None]:
+    def expecting(self) -> AbstractContextManager[None]:
         """Announce to the engine that a visitor's photo is being prepared, for as long as this context lasts."""
-        return self._engine.coming() if self._engine else nullcontext()
+        return self._engine.expecting() if self._engine else nullcontext()
 
     def get(self, name: str | None = None, visitor: str = "") -> Loading:
         """Return the model of this name, and start to load it if it is not loaded.

@@ -51,19 +51,19 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._items)
 
-    def join(self, piece: WorkItem) -> Future:
+    def put(self, item: WorkItem) -> Future:
         """Add an item. Returns the item's future."""
         with self._changed:
-            self._items.append(piece)
+            self._items.append(item)
             self._changed.notify()
-        return piece.future
+        return item.future
 
     def wait(self) -> None:
         """Wait until the queue holds an item. Where several threads wait, another one may take the item first."""
         with self._changed:
             self._changed.wait_for(lambda: self._items)
 
-    def take(self, most: int) -> list[WorkItem]:
+    def get(self, most: int) -> list[WorkItem]:
         """Remove and return the first item with those that may run with it, up to `most` images; nothing where the queue is empty."""
         with self._changed:
             if not self._items:
@@ -80,9 +80,9 @@ class WorkQueue:
 
 
 class PriorityLock:
-    """A lock under which long pieces run in parallel, a short one runs alone, and short ones go first.
+    """A lock under which long items run in parallel, a short one runs alone, and short ones go first.
 
-    Long pieces don't start while a short one waits or is announced. Where short work never ends, the waiting long pieces start anyway, one
+    Long items don't start while a short one waits or is announced. Where short work never ends, the waiting long items start anyway, one
     per lane, once they have waited `SHORT_FIRST_FACTOR` times as long as the last long piece took.
     """
 
@@ -90,11 +90,11 @@ class PriorityLock:
         self._changed = threading.Condition()
         self._long = self._short = self._coming = 0
         self._running = False  # whether a short piece is running
-        self._waiting = self._granted = 0  # waiting long pieces, and how many of them may start although short ones wait
+        self._waiting = self._granted = 0  # waiting long items, and how many of them may start although short ones wait
         self._long_took = MIN_LONG_SECONDS
 
     @contextmanager
-    def coming(self) -> Iterator[None]:
+    def expecting(self) -> Iterator[None]:
         """Announce a short piece that is still being prepared, while the context is open."""
         with self._changed:
             self._coming += 1
@@ -107,7 +107,7 @@ class PriorityLock:
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """Hold the lock for a long piece, in parallel with other long pieces."""
+        """Hold the lock for a long piece, in parallel with other long items."""
         with self._changed:
             self._waiting += 1
             patience = SHORT_FIRST_FACTOR * self._long_took
@@ -145,16 +145,16 @@ class PriorityLock:
                 self._changed.notify_all()
 
 
-def run_items(pieces: list[WorkItem]) -> list[tuple[Any, BaseException | None]]:
+def run_items(items: list[WorkItem]) -> list[tuple[Any, BaseException | None]]:
     """Run items of one kind together. Returns each item's result and error. Where they fail together, each item is run alone."""
-    if len(pieces) > 1:
+    if len(items) > 1:
         try:
-            together = pieces[0].together
+            together = items[0].together
             assert together is not None  # only items of one kind are taken together
-            return [(result, None) for result in together(pieces)]
+            return [(result, None) for result in together(items)]
         except Exception:
-            return [answer for item in pieces for answer in run_items([item])]
+            return [answer for item in items for answer in run_items([item])]
     try:
-        return [(item.work(), None) for item in pieces]
+        return [(item.work(), None) for item in items]
     except BaseException as error:
         return [(None, error)]

@@ -26,7 +26,7 @@ class FairQueue(Generic[T]):
         """Iterate over all items, client by client."""
         return (item for queue in self._queues.values() for item in queue)
 
-    def join(self, thing: T, client: str) -> T | None:
+    def put(self, item: T, client: str) -> T | None:
         """Add an item to its client's queue.
 
         Returns: the item that is evicted where the queue is full, or None. It is the last item of the client with the most items, or the
@@ -36,12 +36,12 @@ class FairQueue(Generic[T]):
         if len(self) >= self._most:
             longest = max(self._queues.values(), key=len)
             if len(longest) <= len(self._queues.get(client, ())) + 1:
-                return thing
+                return item
             evicted = longest.pop()
-        self._queues.setdefault(client, deque()).append(thing)
+        self._queues.setdefault(client, deque()).append(item)
         return evicted
 
-    def take(self) -> T:
+    def get(self) -> T:
         """Remove and return the next item; all other clients come before its client's next one. Raises: StopIteration where none waits."""
         client = next(iter(self._queues))
         queue = self._queues.pop(client)
@@ -50,20 +50,20 @@ class FairQueue(Generic[T]):
             self._queues[client] = queue
         return item
 
-    def remove(self, thing: T) -> None:
+    def remove(self, item: T) -> None:
         """Remove an item from the queue. Does nothing where the item is not in the queue."""
         for client, queue in self._queues.items():
-            if thing in queue:
-                queue.remove(thing)
+            if item in queue:
+                queue.remove(item)
                 if not queue:
                     del self._queues[client]
                 return
 
-    def before(self, thing: T) -> int:
+    def position(self, item: T) -> int:
         """Return how many items would be taken before this one if no more were added; 0 where it is not in the queue."""
         queues = list(self._queues.values())
         for turn, queue in enumerate(queues):
-            if thing in queue:
-                own = queue.index(thing)
+            if item in queue:
+                own = queue.index(item)
                 return own + sum(min(len(other), own + (position < turn)) for position, other in enumerate(queues) if position != turn)
         return 0

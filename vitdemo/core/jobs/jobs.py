@@ -138,7 +138,7 @@ class Jobs:
         with self._changed:
             if (earlier := self._jobs.get(job.folder)) and not earlier.over:
                 raise UserError("This is being worked on already: wait for it, or stop it first.")
-            if (evicted := self._queue.join(job, client)) is job:
+            if (evicted := self._queue.put(job, client)) is job:
                 raise UserError(f"The app is busy: {self.waiting} long jobs are waiting. Try again in a few minutes.")
             if evicted:
                 evicted.crowded_out = True
@@ -175,7 +175,7 @@ class Jobs:
     def place(self, job: Job) -> int:
         """Return how many jobs are ahead of this one, the running job included; 0 where the job is not in the queue."""
         with self._changed:
-            return self._queue.before(job) + 1 if job in self._queue else 0
+            return self._queue.position(job) + 1 if job in self._queue else 0
 
     @property
     def waiting(self) -> int:
@@ -225,7 +225,7 @@ class Jobs:
     def _start_next(self) -> None:
         """Start the next job in the queue where no job is running."""
         while self._queue and len(self._running) < MAX_RUNNING:
-            self._running.add(self._queue.take())
+            self._running.add(self._queue.get())
         self._changed.notify_all()
 
     def _run_child(self, job: Job) -> int:

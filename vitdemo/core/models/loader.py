@@ -59,7 +59,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         source=source,
         device=device,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        familiarity=OodDetector.load(folder) if folder else None,
+        ood=OodDetector.load(folder) if folder else None,
     )
 
 

@@ -22,7 +22,7 @@ class Vit:
         source: where the weights came from, for people to read.
         device: where the network is.
         parameters: number of parameters.
-        familiarity: detects out-of-distribution photos; None where the model has no statistics for that.
+        ood: detects out-of-distribution photos; None where the model has no statistics for that.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Vit:
     source: str
     device: torch.device
     parameters: int
-    familiarity: OodDetector | None = None
+    ood: OodDetector | None = None
 
     @property
     def bytes(self) -> int:

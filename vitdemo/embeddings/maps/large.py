@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vitdemo.core.errors import UserError
-from vitdemo.embeddings.map_command import DEFAULT_SAMPLE_ROWS
+from vitdemo.embeddings.defaults import DEFAULT_SAMPLE_ROWS
 from vitdemo.embeddings.maps.atlas import Atlas, MapOptions, OnProgress, find_clusters, fitted
 from vitdemo.embeddings.maps.nearest import prepared
 from vitdemo.embeddings.maps.scores import trustworthiness

@@ -62,7 +62,7 @@ def follow(store: ModelStore, header: ModelPicker, tabs: Sequence[ActiveTab], la
     names = {tab.tab.id for tab in tabs}
 
     async def look(request: gr.Request, name: str, active: str) -> AsyncIterator:
-        newest = latest.take(request.session_hash or "")
+        newest = latest.begin(request.session_hash or "")
         if active in names:
             async for _, _, status in watch(store, name, request.session_hash or ""):
                 if not newest():

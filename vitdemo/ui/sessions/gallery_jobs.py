@@ -65,7 +65,7 @@ class GalleryJobs(Generic[R]):
         self._forget_old()
         with self._changed:
             evicted = self._choose_evicted(job)
-            if (displaced := self._queue.join(job, job.client)) is job:
+            if (displaced := self._queue.put(job, job.client)) is job:
                 are = "gallery is" if (waiting := len(self._queue)) == 1 else "galleries are"
                 raise UserError(f"The app is busy: {waiting} {are} waiting. Try again in a few minutes.")
             if displaced:
@@ -118,7 +118,7 @@ class GalleryJobs(Generic[R]):
     def place(self, job: R) -> int:
         """The gallery's position in the queue, from 1: the number of galleries that must end first; 0 outside the queue."""
         with self._changed:
-            return self._queue.before(job) + 1 if job in self._queue else 0
+            return self._queue.position(job) + 1 if job in self._queue else 0
 
     def said(self, job: R) -> str:
         """Status text: what the gallery waits for; empty where it does not wait."""
@@ -159,7 +159,7 @@ class GalleryJobs(Generic[R]):
     def _admit(self) -> None:
         """Start the next galleries of the queue, while slots are free."""
         while self._queue and len(self._at_work) < MAX_RUNNING:
-            self._at_work.add(self._queue.take())
+            self._at_work.add(self._queue.get())
         self._changed.notify_all()
 
     def _model(self, job: R) -> "Vit | None":

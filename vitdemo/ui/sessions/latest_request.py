@@ -15,7 +15,7 @@ class LatestRequest:
         self._answered: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def take(self, visitor: str) -> Callable[[], bool]:
+    def begin(self, visitor: str) -> Callable[[], bool]:
         """Begin a request. Returns: a function that says whether the request is still the visitor's newest."""
         with self._lock:
             number = self._newest[visitor] = next(self._count)

@@ -28,14 +28,14 @@ class Ticket:
         self.result = asyncio.wrap_future(self.done)
 
     @property
-    def before(self) -> int:
+    def position(self) -> int:
         """Photos that start before this one."""
-        return self._photo_queue.before(self)
+        return self._photo_queue.position(self)
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Status text: what the photo waits for."""
-        before = self.before
+        before = self.position
         return f"{before} photos are before yours …" if before > 1 else "Looking at the photo …"
 
 
@@ -44,17 +44,17 @@ class PhotoQueue:
 
     Args:
         most: pieces of work that may wait.
-        coming: makes the context in which each piece of work runs.
+        expecting: makes the context in which each piece of work runs.
     """
 
-    def __init__(self, most: int, coming: Callable[[], AbstractContextManager] = nullcontext):
-        self._coming = coming
+    def __init__(self, most: int, expecting: Callable[[], AbstractContextManager] = nullcontext):
+        self._expecting = expecting
         self._queue: FairQueue[Ticket] = FairQueue(most)
         self._free = WORKERS
         self._lock = threading.Lock()
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="desk")
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="photo queue")
 
-    def take(self, work: Callable[[], Any], client: str = "") -> Ticket:
+    def put(self, work: Callable[[], Any], client: str = "") -> Ticket:
         """Queue a piece of work, from the event loop. Returns: its ticket. Raises: UserError where the queue is full."""
         ticket = Ticket(self, work)
         with self._lock:
@@ -62,7 +62,7 @@ class PhotoQueue:
                 self._free -= 1
                 self._workers.submit(self._work, ticket)
                 return ticket
-            displaced = self._queue.join(ticket, client)
+            displaced = self._queue.put(ticket, client)
             waiting = len(self._queue)
         if displaced is ticket:
             raise UserError(f"The app is busy: {waiting} photos are waiting before yours. Try again in a minute.")
@@ -71,10 +71,10 @@ class PhotoQueue:
             displaced.done.set_exception(UserError(CROWDED))
         return ticket
 
-    def before(self, place: Ticket) -> int:
+    def position(self, ticket: Ticket) -> int:
         """Photos that start before this one."""
         with self._lock:
-            return self._queue.before(place)
+            return self._queue.position(ticket)
 
     def _leave(self, ticket: Ticket) -> None:
         with self._lock:
@@ -85,12 +85,12 @@ class PhotoQueue:
         while ticket:
             if ticket.done.set_running_or_notify_cancel():
                 try:
-                    with self._coming():
+                    with self._expecting():
                         result = ticket.work()
                 except BaseException as error:
                     ticket.done.set_exception(error)
                 else:
                     ticket.done.set_result(result)
             with self._lock:
-                ticket = self._queue.take() if self._queue else None
+                ticket = self._queue.get() if self._queue else None
                 self._free += ticket is None

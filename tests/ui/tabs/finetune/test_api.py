@@ -95,7 +95,7 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     sessions = FinetuneSessions(ModelStore(settings), Jobs(settings))
 
     def teach(id, label, items):
-        session = sessions.teach(id, label, items)
+        session = sessions.add_class(id, label, items)
         until(lambda: session.state != "reading")
         return session
 
@@ -112,10 +112,10 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
         (session.id, "more", of["green"], "more than 8 photos"),
     ):
         with pytest.raises(UserError, match=words):
-            sessions.teach(id, label, items)
+            sessions.add_class(id, label, items)
     session.job = Job(tmp_path, ("finetune",), "running")
     with pytest.raises(UserError, match="Fine-tune is at work"):
-        sessions.teach(session.id, "cold", of["blue"])
+        sessions.add_class(session.id, "cold", of["blue"])
     session.job = None
     session.changes = {"cold": "", "red": "warm"}
     teach(session.id, "Cold", of["blue"])  # left out before, and wanted again
@@ -124,8 +124,8 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     assert (session.data().classes, len(session.items)) == (("cool", "warm"), 6)
     given = sessions.give(photos)  # by its folders
     with pytest.raises(ReplacesSession, match="Send once more to begin anew"):
-        sessions.teach(given.id, "red", of["red"])
-    assert sessions.teach(given.id, "red", of["red"], anew=True) is not given
+        sessions.add_class(given.id, "red", of["red"])
+    assert sessions.add_class(given.id, "red", of["red"], anew=True) is not given
 
 
 def test_new_names_for_classes_add_up():

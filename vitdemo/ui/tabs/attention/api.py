@@ -68,7 +68,7 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
             head = head if method == "cls" else fusion if method == "rollout" else "mean"
             fields = {"method": method, "layer": layer or None, "head": head or "mean", "discard": discard, "start_layer": start_layer or 1}
             vit = await arrived(sessions.store, model, request.session_hash or "")
-            ticket = photo_queue.take(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client_of(request))
+            ticket = photo_queue.put(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client_of(request))
             return await ticket.result
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None

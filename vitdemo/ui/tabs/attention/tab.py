@@ -85,7 +85,7 @@ def _respond(sessions: AttentionSessions, component: gr.Image, latest: LatestReq
         if active != TAB or latest.shows(visitor, requested):
             yield UNCHANGED
             return
-        newest = latest.take(visitor)
+        newest = latest.begin(visitor)
         async for text, share, status in model_picker.watch(store, name, visitor):
             if not newest():
                 break
@@ -96,7 +96,7 @@ def _respond(sessions: AttentionSessions, component: gr.Image, latest: LatestReq
         if newest():
             try:
                 arguments = (sessions, component, visitor, payload, name, recipe)
-                answer = await photo_queue.take(lambda: _state_of(*arguments) if newest() else EMPTY_STATE, client_of(request)).result
+                answer = await photo_queue.put(lambda: _state_of(*arguments) if newest() else EMPTY_STATE, client_of(request)).result
             except UserError as error:
                 yield gr.skip(), {"state": "error", "text": user_message(error)}
                 return

@@ -45,7 +45,7 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
                 raise UserError("There is no photo: send one.")
             visitor = request.session_hash or ""
             vit = await arrived(store, model, visitor)
-            return await photo_queue.take(lambda: _one(upload, vit, int(top)), client_of(request)).result
+            return await photo_queue.put(lambda: _one(upload, vit, int(top)), client_of(request)).result
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
 

@@ -83,7 +83,7 @@ def _respond(store: ModelStore, component: gr.Image, latest: LatestRequest, phot
         if active != TAB or latest.shows(visitor, requested):
             yield UNCHANGED
             return
-        newest = latest.take(visitor)
+        newest = latest.begin(visitor)
         async for text, share, status in model_picker.watch(store, name, visitor):
             if not newest():
                 break
@@ -92,11 +92,11 @@ def _respond(store: ModelStore, component: gr.Image, latest: LatestRequest, phot
         if newest():
             arguments = (store, component, visitor, payload, name, top, recipe)
             try:
-                ticket = photo_queue.take(lambda: _outputs(*arguments) if newest() else UNCHANGED[1:], client_of(request))
+                ticket = photo_queue.put(lambda: _outputs(*arguments) if newest() else UNCHANGED[1:], client_of(request))
                 shown = ""
                 while not (await asyncio.wait([ticket.result], timeout=BUSY_SECONDS))[0]:
-                    if newest() and ticket.words != shown:
-                        shown = ticket.words
+                    if newest() and ticket.text != shown:
+                        shown = ticket.text
                         yield gr.skip(), _message(shown, "busy"), *UNCHANGED[2:]
                 outputs = await ticket.result
             except UserError as error:

@@ -17,7 +17,7 @@ def function(jobs: EmbeddingJobs, finetune_sessions: FinetuneSessions) -> Callab
             raise UserError("No photos are chosen: draw a lasso or a box around some.")
         items = [job.row(number)[1] for number in ids]
         try:
-            session = finetune_sessions.teach(payload.get("lesson"), payload.get("label"), items, anew=payload.get("anew") is True)
+            session = finetune_sessions.add_class(payload.get("lesson"), payload.get("label"), items, anew=payload.get("anew") is True)
         except ReplacesSession as warning:
             return {"warning": str(warning)}
         return {"lesson": session.id, "classes": len(session.classes)}

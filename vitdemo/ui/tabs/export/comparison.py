@@ -93,7 +93,7 @@ class ModelComparison:
         if not tried or active != self._tab or self._latest.shows(visitor, request_content):
             yield gr.skip()
             return
-        newest = self._latest.take(visitor)
+        newest = self._latest.begin(visitor)
         yield gr.update(value=html("components/message", text="Asking both models …", kind="busy small", share=None), visible=True)
         answer = await self._answer(tried, payload, newest, client_of(request))
         if newest():
@@ -113,9 +113,7 @@ class ModelComparison:
             loading = store.get(session.model, holder)
             while newest() and not loading.done.is_set():
                 await asyncio.sleep(POLL_SECONDS)
-            return await self._photo_queue.take(
-                lambda: self._compare(session, upload, loading.result(1)) if newest() else "", client
-            ).result
+            return await self._photo_queue.put(lambda: self._compare(session, upload, loading.result(1)) if newest() else "", client).result
         except Exception as error:
             return html("export/comparison", text=user_message(error), sides=[])
         finally:

@@ -54,7 +54,7 @@ class FinetuneSessions:
         self._start_reading(session)
         return session
 
-    def teach(self, id: object, label: object, items: list["Item"], *, anew: bool = False) -> FinetuneSession:
+    def add_class(self, id: object, label: object, items: list["Item"], *, anew: bool = False) -> FinetuneSession:
         """Add photos as a class to the visitor's session, or start a session. A photo that was sent before moves to the new class.
 
         Args:
