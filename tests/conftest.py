@@ -12,19 +12,22 @@ from tests.support.small_vits import write_bundle
 from vitdemo.core.config import SHARED, Settings
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for a whole tier, none for what is asked for by name."""
+    return 2 if config.args == config.getini("testpaths") else 0
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on real weights and photos are slow, but for those that another tier has. What a browser does comes last."""
+    """Tests on real weights and photos are slow, but for those of another tier. What needs the app or maps runs in one process, first."""
     for item in items:
-        if "shared" in getattr(item, "fixturenames", ()) and not {"app", "browser"} & {mark.name for mark in item.iter_markers()}:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "shared" in fixtures and not {"app", "browser"} & {mark.name for mark in item.iter_markers()}:
             item.add_marker("slow")
-    items.sort(key=lambda item: "browser" in item.path.parts)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiling(request):
-    """Where many tests draw maps, umap is compiled (half a minute) beside the first ones."""
-    if sum("cache_dir" in getattr(item, "fixturenames", ()) for item in request.session.items) > 20:
-        request.getfixturevalue("mapper")
+        if {"cache_dir", "browser"} & fixtures:
+            item.add_marker(pytest.mark.xdist_group("app"))
+    items.sort(
+        key=lambda item: (item.get_closest_marker("xdist_group") is None, "browser" in item.path.parts, "app" not in item.fixturenames)
+    )
 
 
 @pytest.fixture
@@ -95,8 +98,8 @@ def cache_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def app(tmp_path_factory, cache_dir, bundle) -> Iterator[Server]:
-    """The app with the small random ViT, in a process of its own, for all tests."""
+def app(tmp_path_factory, cache_dir, bundle, mapper) -> Iterator[Server]:
+    """The app with the small random ViT, in a process of its own, for all tests. umap is compiled meanwhile, which takes half a minute."""
     with app_processes(tmp_path_factory, cache_dir) as start:
         yield start("--model", f"local-dir:{bundle}")
 
