@@ -2,8 +2,8 @@
 
     python .ci/mutations.py --count 20 --seed 1 --work DIR
 
-copies the tree to DIR, makes one fault at a time there, runs the tests of the changed file first, then the default tier until one fails, and
-prints a line for each: caught or missed, by which test, and the fault.
+copies the tree to DIR and makes one fault at a time there. It runs the tests of the changed file first, then the default tier until a
+test fails, and prints a line for each fault: caught or missed, and by which test.
 """
 
 import argparse

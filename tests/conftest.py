@@ -1,5 +1,6 @@
 """What several rooms' tests share, made once a session: one app, one small model, one engine, one process that draws maps."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tests.support.apps import TINY, Server, app_processes
 from tests.support.pictures import noise
 from tests.support.small_vits import write_bundle
 from vitdemo.core.config import SHARED, Settings
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait for each other leave the cores to the other process
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -25,9 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if {"cache_dir", "browser"} & fixtures:
             item.add_marker(pytest.mark.xdist_group("app"))
-    items.sort(
-        key=lambda item: (item.get_closest_marker("xdist_group") is None, "browser" in item.path.parts, "app" not in item.fixturenames)
-    )
+    items.sort(key=_order)
+
+
+def _order(item: pytest.Item) -> tuple[bool, bool, bool]:
+    """Maps come after the app's other tests, so that umap has been compiled by then."""
+    maps = "embeddings" in item.path.parts or item.name == "test_embeddings"
+    return item.get_closest_marker("xdist_group") is None, maps, "browser" in item.path.parts
 
 
 @pytest.fixture
