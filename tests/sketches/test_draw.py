@@ -58,6 +58,7 @@ class TestOnePicture:
                     rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
                     assert not rim.any(), seed  # all of it is within the frame
 
+    @pytest.mark.slow
     def test_the_mask_ends_where_the_thing_does(self, subtests):
         for label in LABELS + UNSEEN:
             with subtests.test(label=label):

@@ -43,6 +43,7 @@ def archive(tmp_path_factory):
     return folder
 
 
+@pytest.mark.app
 def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
     three, one = str(archive / "three.zip"), str(archive / "one.zip")
     calls = [
