@@ -100,6 +100,17 @@ def names(page: Page) -> dict[int, str]:
     return {number: title.split(" · ")[0] for number, title in titles}
 
 
+def around_some(page: Page, places: np.ndarray) -> np.ndarray:
+    """(12, 2): a ring around a group of points, through the widest gap between it and the others, wherever the map has laid them."""
+    apart = np.sort(np.linalg.norm(places[:, None] - places[None], axis=-1), 1)  # (point, rank): to itself, to the nearest, …
+    gaps = np.diff(apart[:, 2:-4], axis=1)
+    middle, rank = np.unravel_index(gaps.argmax(), gaps.shape)
+    angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    ring = places[middle] + apart[middle, 2 + rank : 4 + rank].mean() * np.stack([np.cos(angles), np.sin(angles)], 1)
+    box = page.locator("#embeddings .map-canvas").bounding_box()
+    return ring.clip([box["x"] + 1, box["y"] + 1], [box["x"] + box["width"] - 1, box["y"] + box["height"] - 1])
+
+
 def lasso(page: Page, corners: np.ndarray) -> None:
     page.get_by_role("radio", name="Lasso").click()
     page.mouse.move(*corners[0])
@@ -139,8 +150,7 @@ def test_hover_shows_a_card_and_a_click_opens_the_photo_with_its_neighbours(done
 def test_lasso_and_box_choose_and_grey_the_others(done, known, tmp_path):
     found = state(done)
     places = np.stack([found["x"], found["y"]], 1)
-    middle, reach = np.median(places, 0), np.ptp(places, 0) / 3
-    corners = middle + reach * np.array([[-1, -0.8], [0.1, -1], [0.9, -0.2], [0.4, 0.9], [-0.7, 0.7]])
+    corners = around_some(done, places)
     inside = Outline(corners).contains_points(places)
     assert 1 < inside.sum() < PHOTOS
     done.locator("#embeddings .map-colour").select_option("probability")  # no names between the points
