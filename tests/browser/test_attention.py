@@ -142,7 +142,7 @@ def test_hover_and_hold_show_what_a_patch_looks_at(app, open_page, picture, know
         check(page, maps.looked_at_by(traced, 3, (10, 2)), geometry, bare=bare)
         page.locator("#attention .att-heat").focus()
         page.keyboard.press("Escape")
-        expect(page.locator("#attention .att-title")).to_contain_text("What speaks for")
+        expect(page.locator("#attention .att-title")).to_contain_text("What supports")
     assert made.urls == []
 
 
@@ -255,7 +255,7 @@ def test_relevance_for_a_class_and_against_another(app, open_page, picture, know
     chips = page.locator("#attention .att-picker[data-role=target] .att-chip")
     expect(chips).to_have_count(5)
     chips.nth(1).click()
-    expect(page.locator("#attention .att-title")).to_contain_text(f"What speaks for {vit.labels[order[1]].name}")
+    expect(page.locator("#attention .att-title")).to_contain_text(f"What supports {vit.labels[order[1]].name}")
     check(page, heats[1], geometry)
 
     search = page.get_by_label("Search a class")
@@ -271,7 +271,7 @@ def test_relevance_for_a_class_and_against_another(app, open_page, picture, know
     expect(found).to_have_count(0)
     search.fill(last.name)
     found.first.click()
-    expect(page.locator("#attention .att-title")).to_contain_text(f"What speaks for {last.name}")
+    expect(page.locator("#attention .att-title")).to_contain_text(f"What supports {last.name}")
     expect(chips).to_have_count(6)
     check(page, maps.relevance(traced, attention_gradient(vit, engine, tensor, last.index)), geometry)
 
@@ -298,16 +298,16 @@ def test_the_title_is_of_the_map_that_is_drawn(app, open_page, picture, vit, kno
     first, second = (vit.labels[index].name for index in traced.logits.argsort(descending=True)[:2].tolist())
     page = visit(open_page, app, picture)
     title, waiting = page.locator("#attention .att-title"), []
-    expect(title).to_contain_text(f"What speaks for {first}")
+    expect(title).to_contain_text(f"What supports {first}")
     before = canvas(page)
     page.route("**/component_server/**", lambda route: waiting.append(route))
     page.locator("#attention .att-picker[data-role=target] .att-chip").nth(1).click()
     expect(page.locator("#attention .att-badge")).to_be_visible()  # says that it is at work
     assert np.array_equal(canvas(page), before)
-    expect(title).to_contain_text(f"What speaks for {first}")
+    expect(title).to_contain_text(f"What supports {first}")
     (route,) = waiting
     route.continue_()
-    expect(title).to_contain_text(f"What speaks for {second}", timeout=WAIT)
+    expect(title).to_contain_text(f"What supports {second}", timeout=WAIT)
     assert not np.array_equal(canvas(page), before)
 
 
@@ -354,7 +354,7 @@ def test_the_erase_test_and_its_slider(app, open_page, picture, known, vit, engi
     curves["random"] = erase_curve(vit, engine, tensor, random_heat(traced.grid, 0), target, steps=14)
     page = visit(open_page, app, picture)
     page.get_by_role("button", name="Test the map on show").click()
-    expect(page.locator("#attention .att-erase-text")).to_contain_text("Tested: What speaks for", timeout=2 * WAIT)
+    expect(page.locator("#attention .att-erase-text")).to_contain_text("Tested: What supports", timeout=2 * WAIT)
     expect(page.locator("#attention .att-chart .curve")).to_have_count(3)
     with Requests(page) as made:
         for step in (0, 5, 14):

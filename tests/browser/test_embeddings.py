@@ -157,7 +157,7 @@ def test_lasso_and_box_choose_and_grey_the_others(done, known, tmp_path):
     chosen, other = (np.flatnonzero(each)[lonely(found, each)] for each in (inside, ~inside))
     before = [strength(done, found, point) for point in (chosen, other)]
     lasso(done, corners)
-    expect(done.locator("#embeddings .emb-count")).to_have_text(f"{inside.sum()} photos chosen")
+    expect(done.locator("#embeddings .emb-count")).to_have_text(f"{inside.sum()} photos selected")
     assert state(done)["mask"] == inside.astype(int).tolist()
     wanted = {row.path.split("things/")[1] for row, chosen in zip(known.done, inside, strict=True) if chosen}
     assert {name.removeprefix("things/") for name in names(done).values()} == wanted
@@ -174,12 +174,12 @@ def test_lasso_and_box_choose_and_grey_the_others(done, known, tmp_path):
     done.mouse.down()
     done.mouse.move(*high, steps=5)
     done.mouse.up()
-    expect(done.locator("#embeddings .emb-count")).to_have_text(f"{PHOTOS} photos chosen")
+    expect(done.locator("#embeddings .emb-count")).to_have_text(f"{PHOTOS} photos selected")
     done.locator("#embeddings .emb-clear").click()
     assert sum(state(done)["mask"]) == 0
     done.locator("#embeddings .map-colour").select_option("folder")
     done.locator("#embeddings .map-entry", has_text="dogs").click()
-    expect(done.locator("#embeddings .emb-count")).to_have_text("9 photos chosen")
+    expect(done.locator("#embeddings .emb-count")).to_have_text("9 photos selected")
 
 
 def strength(page: Page, found: dict, point: int) -> float:
@@ -210,7 +210,7 @@ def test_points_move_from_layer_to_layer(done):
     assert (both := coloured.keys() & again.keys())
     assert {name: again[name] for name in both} == {name: coloured[name] for name in both}  # a name keeps its colour
     done.keyboard.press("Home")
-    expect(done.locator("#embeddings .emb-title")).to_have_text(f"{PHOTOS} photos after layer 1", timeout=WAIT)
+    expect(done.locator("#embeddings .emb-title")).to_have_text(f"{PHOTOS} photos in layer 1", timeout=WAIT)
     on_the_way = done.evaluate(f"{MAP}.moving && [[...{MAP}.positions], [...{MAP}.moving.to]]")
     done.wait_for_function(f"!{MAP}.moving")
     after = np.array(state(done)["positions"])
@@ -220,12 +220,12 @@ def test_points_move_from_layer_to_layer(done):
         assert np.abs(np.array(on_the_way[0]) - after).max() > 0
     expect(done.locator("#embeddings .lay-text")).to_have_text("layer 1")
     done.locator("#embeddings .lay-play").click()
-    expect(done.locator("#embeddings .emb-title")).to_have_text(f"{PHOTOS} photos after the last norm", timeout=WAIT)
+    expect(done.locator("#embeddings .emb-title")).to_have_text(f"{PHOTOS} photos in the final layer", timeout=WAIT)
     expect(done.locator("#embeddings .lay-play")).to_have_attribute("aria-pressed", "false", timeout=WAIT)
     done.wait_for_function(f"!{MAP}.moving")
     np.testing.assert_allclose(state(done)["positions"], before, atol=1e-5)  # the same map again
-    done.get_by_role("radio", name="Mean patch").click()
-    expect(done.locator("#embeddings .emb-facts")).to_contain_text("the mean of its patches", timeout=WAIT)
+    done.get_by_role("radio", name="Mean of patches").click()
+    expect(done.locator("#embeddings .emb-facts")).to_contain_text("mean of patches", timeout=WAIT)
 
 
 def test_the_strip_shows_each_layers_score(done, known):
@@ -311,15 +311,15 @@ def test_colours_photos_and_settings(done, known):
     before = state(done)["positions"]
     done.locator("#embeddings .emb-settings summary").click()
     done.get_by_label("Seed").fill("7")
-    done.get_by_role("button", name="Draw", exact=True).click()
+    done.get_by_role("button", name="Update map", exact=True).click()
     done.wait_for_function(f"{MAP}.moving", timeout=WAIT)
     done.wait_for_function(f"!{MAP}.moving")
     assert np.abs(np.array(state(done)["positions"]) - before).max() > 0.01
     done.get_by_label("Neighbours", exact=True).fill("900")
-    done.get_by_role("button", name="Draw", exact=True).click()
+    done.get_by_role("button", name="Update map", exact=True).click()
     expect(done.locator("#embeddings .emb-problem")).to_have_text("A map takes 2 to 200 neighbours; 900 were asked for.")
     done.get_by_label("Neighbours", exact=True).fill("")
-    done.get_by_role("button", name="Draw", exact=True).click()
+    done.get_by_role("button", name="Update map", exact=True).click()
     expect(done.locator("#embeddings .emb-problem")).to_contain_text("must be numbers")
 
 
@@ -332,11 +332,11 @@ def open_photo(page: Page) -> None:
 
 def test_patches_as_colours_and_by_likeness(done):
     open_photo(done)
-    done.get_by_role("radio", name="Patch colours").click()
+    done.get_by_role("radio", name="Patch PCA").click()
     patches = done.locator("#embeddings .emb-patches")
     done.wait_for_function("document.querySelector('#embeddings .emb-patches').width === 14", timeout=WAIT)
     assert done.locator("#embeddings .emb-near canvas").evaluate_all("all => all.map(each => each.width)") == [14] * 8
-    done.get_by_role("radio", name="Alike patches").click()
+    done.get_by_role("radio", name="Patch similarity").click()
     expect(done.locator("#embeddings .emb-patch")).to_be_visible(timeout=WAIT)
     box = patches.bounding_box()
     patches.click(position={"x": box["width"] * 2.5 / 14, "y": box["height"] * 10.5 / 14})
@@ -477,7 +477,7 @@ def test_accessible_and_inside_the_page(app, open_page, folder, theme, width):
     page.set_input_files("#embeddings .folder", folder)
     mapped(page)
     open_photo(page)
-    page.get_by_role("radio", name="Alike patches").click()
+    page.get_by_role("radio", name="Patch similarity").click()
     page.locator("#embeddings .emb-settings summary").click()
     check(page)
     page.locator("#embeddings .emb-tabs [data-value=groups]").click()

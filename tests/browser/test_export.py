@@ -48,7 +48,7 @@ def choose(page: Page, kind: str, value: str) -> None:
 
 
 def start(page: Page) -> None:
-    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Export", exact=True).click()
 
 
 def result(page: Page):
@@ -108,7 +108,7 @@ def test_from_start_to_the_model_in_classify(demo_app, open_page, tmp_path):
     assert [side.locator(".label").first.inner_text() for side in trial.locator(".trial-side").all()] == ["cat", "cat"]
     times = [float(re.search(r"([\d.]+) ms", text)[1]) for text in trial.locator(".trial-about").all_inner_texts()]
     assert all(time > 0 for time in times)
-    expect(trial).to_contain_text("The same first class.")
+    expect(trial).to_contain_text("The same top class.")
     page.get_by_role("button", name="Try the umbrella").first.click()
     expect(trial.locator("figcaption")).to_have_text("umbrella.jpg", timeout=WAIT)
     assert {side.locator(".label").first.inner_text() for side in trial.locator(".trial-side").all()} == {"umbrella"}
@@ -137,26 +137,26 @@ def test_ones_own_photos_and_what_is_put_in(app, open_page, folder, tmp_path):
     expect(page.locator("#export .exp-compared")).to_have_text("It is compared on your 7 photos, in 2 folders.", timeout=WAIT)
     expect(page.locator("#export .exp-strange")).to_be_hidden()
     choose(page, "format", "pt2")
-    page.get_by_text("More to put in").click()
+    page.get_by_text("Options").click()
     page.get_by_text("The graph takes uint8").click()
     page.locator("#export [value=features]").check()
     start(page)
     card = result(page)
     expect(card).to_contain_text("Compared on your photos: 6 of 7.")
-    expect(card).to_contain_text("of 6")
-    expect(card).to_contain_text("largest difference of features")
+    expect(card).to_contain_text("accuracy on 6 photos")
+    expect(card).to_contain_text("max difference of features")
     assert card.locator(".exp-facts b").first.inner_text() == "100.0 %"
     report = take(page, card.get_by_role("button", name="Download report.json"), tmp_path / "report.json")
     assert json.loads(report.read_text("utf-8"))["plan"] == {
         "format": "pt2", "precision": "fp32", "baked": True, "extras": ["features"], "kits": [], "prefer": "fastest",
     }  # fmt: skip
-    page.get_by_role("button", name="Back to the drawings").click()
-    expect(page.locator("#export .exp-compared")).to_contain_text("126 drawings")
+    page.get_by_role("button", name="Use the sample images").click()
+    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample images")
 
 
 def test_only_what_goes_together_can_be_chosen(app, open_page):
     page = open_tab(open_page(app))
-    page.get_by_text("More to put in").click()
+    page.get_by_text("Options").click()
     choose(page, "precision", "int8")
     expect(page.locator("#export .exp-calibration")).to_contain_text("No photos to calibrate on")
     choose(page, "format", "torchscript")
@@ -215,7 +215,7 @@ def test_what_is_wrong_is_said(app, open_page, folder, tmp_path):
     (tmp_path / "bad.zip").write_bytes(b"PK no zip")
     page.set_input_files("#export .files", tmp_path / "bad.zip")
     expect(page.locator("#export .exp-error")).to_contain_text("“bad.zip” is damaged or no zip", timeout=WAIT)
-    expect(page.locator("#export .exp-compared")).to_contain_text("126 drawings")
+    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample images")
     expect(page.locator("#export .start")).to_be_enabled()
 
 
@@ -239,7 +239,7 @@ def test_the_model_follows_the_header(demo_app, app, open_page):
 
 def test_accessible_and_inside_the_page(app, open_page, folder):
     page = open_tab(open_page(app, "light", 390))  # all tabs are in sight
-    page.get_by_text("More to put in").click()
+    page.get_by_text("Options").click()
     choose(page, "precision", "int8")
     page.set_input_files("#export .folder", folder)
     expect(page.locator("#export .exp-compared")).to_contain_text("your 7 photos", timeout=WAIT)

@@ -46,12 +46,12 @@ def names(page: Page) -> list[str]:
 
 def test_three_new_drawings_from_start_to_use(demo_app, open_page, tmp_path):
     page = open_tab(open_page(demo_app))
-    page.get_by_role("button", name="Try three new drawings").click()
+    page.get_by_role("button", name="Sample images").click()
     expect(page.locator("#finetune .data")).to_contain_text("3 classes", timeout=WAIT)
-    expect(page.locator("#finetune .data")).to_contain_text("30 photos to learn from, 6 to check with")
+    expect(page.locator("#finetune .data")).to_contain_text("30 photos for training, 6 for validation")
     assert names(page) == ["anchor", "guitar", "snowman"]
     assert page.locator("#finetune .thumbs img").count() == 18
-    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Start training", exact=True).click()
     expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
     shown = float(re.search(r"[\d.]+", page.locator("#finetune .result .figure").inner_text())[0])
     assert shown >= 90
@@ -86,9 +86,9 @@ def test_three_new_drawings_from_start_to_use(demo_app, open_page, tmp_path):
 
 def test_a_reload_finds_the_run(demo_app, open_page):
     page = open_tab(open_page(demo_app))
-    page.get_by_role("button", name="Try three new drawings").click()
+    page.get_by_role("button", name="Sample images").click()
     expect(page.locator("#finetune .data")).to_be_visible(timeout=WAIT)
-    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Start training", exact=True).click()
     expect(page.locator("#finetune .learning")).to_be_visible(timeout=WAIT)
     page.reload()
     open_tab(page)
@@ -111,21 +111,27 @@ def test_what_was_given_is_shown_and_can_be_changed(app, open_page, folder):
     page.get_by_role("button", name="Leave red out").click()
     expect(data.locator(".warning")).to_contain_text("There is one class only")
     expect(page.locator("#finetune .start")).to_be_hidden()
-    page.get_by_role("button", name="Names as they were").click()
+    page.get_by_role("button", name="Reset names").click()
     expect(data.locator("h3")).to_have_text("3 classes")
 
 
 def test_stop_keeps_what_is_there_and_start_goes_on(app, open_page, folder):
     page = given(open_tab(open_page(app)), folder)
-    page.get_by_text("Every setting").click()
+    page.get_by_text("Advanced settings").click()
     for setting, value in (("epochs", "900"), ("head_epochs", "2"), ("patience", "0"), ("batch_size", "4")):
         page.locator(f"#finetune [data-name={setting}]").fill(value)
     page.locator("#finetune [data-name=unfreeze]").fill("1")
-    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Start training", exact=True).click()
     expect(page.locator("#finetune .learning-text")).to_contain_text("Blocks, epoch 2", timeout=WAIT)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("#finetune .learning-text")).to_contain_text("Stopped.", timeout=WAIT)
     expect(page.locator("#finetune .result")).to_contain_text("Stopped: these are the best weights so far.")
+    start = page.locator("#finetune .start")
+    expect(start).to_have_text("Resume")
+    page.locator("#finetune [data-name=batch_size]").fill("5")
+    expect(start).to_have_text("Start over")
+    page.locator("#finetune [data-name=batch_size]").fill("4")
+    expect(start).to_have_text("Resume")
 
 
 @pytest.mark.parametrize(
@@ -134,12 +140,12 @@ def test_stop_keeps_what_is_there_and_start_goes_on(app, open_page, folder):
 )
 def test_a_bad_setting_is_told(setting, value, words, app, open_page, folder):
     page = given(open_tab(open_page(app)), folder)
-    page.get_by_text("Every setting").click()
+    page.get_by_text("Advanced settings").click()
     page.locator(f"#finetune [data-name={setting}]").fill(value)
     page.locator("#finetune [data-name=warmup]").fill("0")
-    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Start training", exact=True).click()
     expect(page.locator("#finetune .lesson-error")).to_contain_text(words, timeout=WAIT)
-    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+    expect(page.get_by_role("button", name="Start training", exact=True)).to_be_enabled()
 
 
 def test_one_class_is_refused_with_the_remedy(app, open_page, folder):
@@ -151,10 +157,10 @@ def test_one_class_is_refused_with_the_remedy(app, open_page, folder):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_accessible(theme, demo_app, open_page):
     page = open_tab(open_page(demo_app, theme))
-    page.get_by_role("button", name="Try three new drawings").click()
+    page.get_by_role("button", name="Sample images").click()
     expect(page.locator("#finetune .data")).to_be_visible(timeout=WAIT)
-    page.get_by_text("Every setting").click()
-    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_text("Advanced settings").click()
+    page.get_by_role("button", name="Start training", exact=True).click()
     expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found.response["violations"]] == []

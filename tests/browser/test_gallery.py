@@ -111,15 +111,15 @@ def test_sort_by_each_column(done, known):
     def values(selector: str) -> list[str]:
         return done.locator(f"#gallery .rows tbody {selector}").all_inner_texts()
 
-    done.get_by_role("button", name="Probability").click()
+    done.get_by_role("button", name="Confidence").click()
     shown = [
         known[path][1] for path in done.locator("#gallery .rows .open").evaluate_all("all => all.map(each => each.title)") if path in known
     ]
     assert shown == sorted(shown, reverse=True)
     expect(done.locator("th[data-sort=probability]")).to_have_attribute("aria-sort", "descending")
-    done.get_by_role("button", name="Probability").click()
+    done.get_by_role("button", name="Confidence").click()
     assert names(done)[0] == "broken.jpg"
-    done.get_by_role("button", name="First guess").focus()
+    done.get_by_role("button", name="Prediction").focus()
     done.keyboard.press("Enter")
     labels = values(".guess > span:first-child")
     assert labels == sorted(labels)
@@ -254,7 +254,7 @@ def test_a_name_is_never_html(app, open_page, tmp_path):
 
 def test_the_bundled_drawings_by_their_own_names(app, open_page):
     page = open_gallery(open_page(app))
-    page.get_by_role("button", name="Try 126 drawings").click()
+    page.get_by_role("button", name="126 sample images").click()
     finished(page, "Done: 126 of 126 photos")
     titles = page.locator("#gallery .rows .open").evaluate_all("all => all.map(each => each.title)")
     assert len(titles) == 100

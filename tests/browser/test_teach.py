@@ -22,10 +22,10 @@ def send(page: Page, folder: str, label: str = "") -> None:
     page.locator("#embeddings .map-colour").select_option("folder")
     page.get_by_role("radio", name="Groups").click()
     page.locator("#embeddings .map-entry", has_text=folder).click()
-    expect(page.get_by_label("Teach them as")).to_have_value(folder)
+    expect(page.get_by_label("Class name")).to_have_value(folder)
     if label:
-        page.get_by_label("Teach them as").fill(label)
-    page.get_by_role("button", name="Send to Fine-tune").click()
+        page.get_by_label("Class name").fill(label)
+    page.get_by_role("button", name="Add as class").click()
     expect(page.locator("#embeddings .emb-taught")).to_contain_text(label or folder)
 
 
@@ -42,8 +42,8 @@ def test_classes_are_sent_one_by_one_and_learned(app, open_page, folder):
         "“red” is the only class so far: choose other photos in Embeddings and send them as another class.", timeout=WAIT
     )
     page.get_by_role("tab", name="Embeddings").click()
-    page.get_by_label("Teach them as").fill(" ")
-    page.get_by_role("button", name="Send to Fine-tune").click()
+    page.get_by_label("Class name").fill(" ")
+    page.get_by_role("button", name="Add as class").click()
     expect(page.locator("#embeddings .emb-taught")).to_contain_text("Give the class a name first.")
     send(page, "blue", "train/<i>cold</i>")
     expect(page.locator("#embeddings .emb-taught")).to_contain_text("There are 2 classes by now")
@@ -51,6 +51,6 @@ def test_classes_are_sent_one_by_one_and_learned(app, open_page, folder):
     expect(page.locator("#finetune .data h3")).to_have_text("2 classes", timeout=WAIT)
     names = page.locator("#finetune .class .name").evaluate_all("all => all.map(each => each.value)")
     assert sorted(names) == ["red", "train/<i>cold</i>"]
-    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Start training", exact=True).click()
     expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
     expect(page.locator("#finetune .result")).to_contain_text("train/<i>cold</i>")

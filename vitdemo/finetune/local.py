@@ -144,8 +144,8 @@ class _ProgressPrinter:
 
     def _report(self, event: dict) -> None:
         low, high = event["interval"]
-        which = {"test": "test photos", "validation": "validation photos, by which the weights were chosen"}[event["asked"]]
-        self._print(f"Right on {event['right']} of {event['of']} {which}: {event['accuracy']:.1%} (95 %: {low:.1%} to {high:.1%})")
+        which = {"test": "test photos", "validation": "validation photos, which also selected the weights"}[event["asked"]]
+        self._print(f"Accuracy {event['accuracy']:.1%} on {event['of']} {which} (95 % confidence interval: {low:.1%} to {high:.1%})")
         for name, baseline in event["baselines"].items():
             self._print(f"  {name}: {baseline['accuracy']:.1%}")
         if event["weights_of"]["stage"] == "head" and event["recipe"]["unfreeze"] != "head":

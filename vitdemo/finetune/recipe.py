@@ -138,15 +138,15 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset("Quick look", "the head alone, on features computed once: seconds", Recipe()),
+    "quick": Preset("Head only (fast)", "a new head on features computed once: seconds", Recipe()),
     "careful": Preset(
-        "Careful",
-        "the head, then the last four blocks with gentle variations and averaged weights: minutes",
+        "Last 4 blocks",
+        "the head, then the last four blocks, with light augmentation and averaged weights: minutes",
         Recipe(unfreeze="4", epochs=10, ema=0.99),
     ),
     "everything": Preset(
-        "Everything",
-        "all layers, unfrozen from the top, with strong variations: an evening on a GPU",
+        "Full fine-tuning",
+        "all layers, unfrozen from the top, with strong augmentation: an evening on a GPU",
         Recipe(unfreeze="gradual", epochs=30, augment="standard", views=2, ema=0.998, patience=10),
     ),
 }

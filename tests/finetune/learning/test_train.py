@@ -69,7 +69,7 @@ def test_the_head_learns_and_the_bundle_is_timm_s(start, tmp_path, folder, vit):
     assert (report["asked"], report["of"], report["finished"]) == ("test", 12, True)
     assert report["accuracy"] >= 0.9
     assert report["baselines"]["head only"]["accuracy"] == report["accuracy"]
-    assert report["baselines"]["the commonest class"]["right"] == 4
+    assert report["baselines"]["majority class"]["right"] == 4
     assert sum(map(sum, report["confusion"])) == 12
     theirs = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
     assert list(theirs.pretrained_cfg["label_names"]) == ["blue", "green", "red"]

@@ -40,7 +40,7 @@ def of(
         "baselines": {
             "head only": _figures(score(head.answer(first, features), targets)),
             f"{NEIGHBOURS} nearest neighbours": _figures(neighbours),
-            "the commonest class": _figures(
+            "majority class": _figures(
                 ClassifierScores(confusion(torch.full_like(targets, _commonest(known.targets)), targets, classes))
             ),
         },

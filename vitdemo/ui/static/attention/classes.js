@@ -10,7 +10,7 @@ function startClasses() {
 
 async function wantClass(target) {
   if (target === null || classes.get(target)?.heats) return;
-  working("Following what speaks for this class …");
+  working("Computing what supports this class …");
   const answer = await ask("relevance", { target });
   working("");
   if (!answer) return;
@@ -106,7 +106,7 @@ for (const box of $$(".att-picker")) {
   said.setAttribute("role", "status");
   const chips = make("div", "att-chips");
   chips.setAttribute("role", "group");
-  chips.setAttribute("aria-label", role === "target" ? "Likeliest classes" : "Likeliest other classes");
+  chips.setAttribute("aria-label", role === "target" ? "Top classes" : "Top other classes");
   box.append(chips, search, said, found);
   let waiting = 0;
   const close = () => {

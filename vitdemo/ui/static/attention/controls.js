@@ -1,8 +1,8 @@
 // The side: method, head, direction and how the picture is drawn. All of it happens in the page.
 const METHODS = {
-  cls: () => (told?.cls ?? true ? "What CLS, the token that gives the answer, looks at in this layer." : "What the pooled patches look at in this layer."),
+  cls: () => (told?.cls ?? true ? "What the CLS token, which the classifier reads, looks at in this layer." : "What the pooled patches look at in this layer."),
   rollout: () => "Attention followed back through all layers, up to this one.",
-  relevance: () => "What speaks for a class: attention weighted by how much it matters to it.",
+  relevance: () => "What supports a class: attention weighted by its influence on that class.",
 };
 const DIRECTIONS = {
   "looks-at": "Its query: where it takes information from.",
@@ -63,7 +63,7 @@ function setHead(value) {
 
 function fitHead() {
   $(".att-head-why").textContent =
-    view.method === "cls" ? "Each layer looks in several ways at once; this takes all, or one." : "This method takes all heads; the choice is for the patch you point at.";
+    view.method === "cls" ? "One head of the layer, or all of them combined." : "This method uses all heads. The selection applies to the patch you point at.";
 }
 
 function drawHeads() {

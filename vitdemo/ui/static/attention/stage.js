@@ -92,8 +92,8 @@ function titled() {
   if (patch()) return `What the patch in ${placed(patch())} ${view.direction === "looks-at" ? "looks at" : "is looked at by"} · ${layer} · ${head}`;
   if (view.method === "cls") return `What ${reader()} looks at · ${layer} · ${head}`;
   if (view.method === "rollout") return `Rollout · up to ${layer}`;
-  if (view.other === null || view.part === "a") return `What speaks for ${name(view.target)} · up to ${layer}`;
-  if (view.part === "b") return `What speaks for ${name(view.other)} · up to ${layer}`;
+  if (view.other === null || view.part === "a") return `What supports ${name(view.target)} · up to ${layer}`;
+  if (view.part === "b") return `What supports ${name(view.other)} · up to ${layer}`;
   return `Why ${name(view.target)}, and not ${name(view.other)} · up to ${layer}`;
 }
 

@@ -136,7 +136,7 @@ function line({ row, index }) {
   }
   const guess = make("td", "guess");
   guess.append(make("span", "", row.label));
-  if (row.right !== null) guess.append(make("span", row.right ? "mark right" : "mark wrong", row.right ? "right" : "wrong"));
+  if (row.right !== null) guess.append(make("span", row.right ? "mark right" : "mark wrong", row.right ? "correct" : "wrong"));
   const sure = make("td", "sure");
   const bar = make("div", "bar");
   const fill = make("div");

@@ -24,7 +24,7 @@ $(".emb-teach").addEventListener("submit", async (event) => {
   sessionStorage.setItem(LESSON, answer.lesson);
   document.dispatchEvent(new CustomEvent(LESSON, { detail: answer.lesson }));
   const photos = ids.length === 1 ? "1 photo is" : `${ids.length.toLocaleString("en")} photos are`;
-  const next = answer.classes < 2 ? "Now choose other photos and send a second class." : `There are ${answer.classes} classes by now.`;
+  const next = answer.classes < 2 ? "Now select other photos and add a second class." : `There are ${answer.classes} classes by now.`;
   taught(`${photos} “${label}” in Fine-tune. ${next}`, true);
 });
 

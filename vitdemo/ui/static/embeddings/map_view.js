@@ -146,12 +146,12 @@ function show(key, map) {
   strip.set(key.layer);
   panel.map.resize();
   panel.setMap(map.numbers, map.names, map.dimensions);
-  const vector = key.pool === "cls" ? "its CLS token" : "the mean of its patches";
-  $(".emb-title").textContent = `${panel.rows.length.toLocaleString("en")} photos ${key.layer === "final" ? "after the last norm" : `after layer ${key.layer}`}`;
+  const vector = key.pool === "cls" ? "CLS token" : "mean of patches";
+  $(".emb-title").textContent = `${panel.rows.length.toLocaleString("en")} photos ${key.layer === "final" ? "in the final layer" : `in layer ${key.layer}`}`;
   const clusters = map.names.length === 1 ? "1 cluster" : `${map.names.length} clusters`;
   const trust = map.trust === null ? "" : ` · trustworthiness ${map.trust.toFixed(3)}`;
-  $(".emb-facts").textContent = `A photo is ${vector} · ${clusters}${trust}`;
-  $(".emb-facts").title = "Trustworthiness: how far neighbours on the map are neighbours among the vectors, 0 to 1";
+  $(".emb-facts").textContent = `Embedding: ${vector} · ${clusters}${trust}`;
+  $(".emb-facts").title = "Trustworthiness: how far neighbours on the map are also neighbours in the embedding, 0 to 1";
   if (!before || before.pool !== key.pool || before.layer !== key.layer) refreshPhoto();
   followScores();
 }
@@ -189,9 +189,9 @@ $(".emb-draw").addEventListener("click", () => {
 // The layers' scores
 
 const MEASURES = {
-  accuracy: ["Neighbours' accuracy", 0, "of the photos have the folder that most of their five nearest have", (value) => chance(value)],
-  silhouette: ["Silhouette", null, "how far apart the folders lie, −1 to 1", (value) => value.toFixed(3)],
-  trust: ["Trustworthiness", null, "of the map: how far its neighbours are neighbours among the vectors, 0 to 1", (value) => value.toFixed(3)],
+  accuracy: ["k-NN accuracy", 0, "k-NN accuracy (k = 5), folders as classes", (value) => chance(value)],
+  silhouette: ["Silhouette", null, "how well the folders are separated, −1 to 1", (value) => value.toFixed(3)],
+  trust: ["Trustworthiness", null, "how far neighbours on the map are also neighbours in the embedding, 0 to 1", (value) => value.toFixed(3)],
 };
 let measure = "accuracy";
 let scores = [];
@@ -226,8 +226,8 @@ function drawScores() {
   const known = values.filter((each) => each !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const best = strip.bars(values, name.toLowerCase(), floor ?? low - 0.25 * (high - low || 1));
-  const where = strip.layers[best] === "final" ? "After the last norm" : `Layer ${strip.layers[best]}`;
-  $(".emb-best").textContent = `★ ${where}: ${text(values[best])} ${current === "accuracy" ? "" : "is the best; "}${words}.`;
+  const where = strip.layers[best] === "final" ? "Final layer" : `Layer ${strip.layers[best]}`;
+  $(".emb-best").textContent = `★ ${where}: ${text(values[best])}, ${current === "accuracy" ? "" : "the best: "}${words}.`;
 }
 
 $(".emb-measure").addEventListener("change", (event) => {

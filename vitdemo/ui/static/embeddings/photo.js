@@ -1,8 +1,8 @@
 // Beside the map: its groups, one photo with its neighbours and its patches, or the chosen photos.
 const VIEWS = {
-  photo: "On the map, lines lead to its nearest among the vectors.",
-  colours: "Patches of one colour are alike to this layer, here and below, in the neighbours or in the photos you have chosen.",
-  alike: "Click a patch, or use the arrow keys: what is like it lights up, here and below, in the neighbours or in the photos you have chosen.",
+  photo: "On the map, lines lead to its nearest neighbours in the embedding.",
+  colours: "Patches of one colour are similar in this layer, here and below, in the neighbours or the selected photos.",
+  alike: "Click a patch, or use the arrow keys. Similar patches light up, here and below, in the neighbours or the selected photos.",
 };
 let opened = null; // what the server said of the open photo
 let opening = 0;
@@ -93,8 +93,8 @@ const MOST = 8;
 function drawNear() {
   const others = look === "photo" ? [] : chosen.filter((row) => row.id !== opened.id).slice(0, MOST);
   const near = opened.neighbours.slice(0, MOST);
-  const where = shown.layer === "final" ? "after the last norm" : `in layer ${shown.layer}`;
-  $(".emb-near-title").textContent = others.length ? "Chosen photos" : near.length ? `Nearest ${where}` : "";
+  const where = shown.layer === "final" ? "in the final layer" : `in layer ${shown.layer}`;
+  $(".emb-near-title").textContent = others.length ? "Selected photos" : near.length ? `Nearest ${where}` : "";
   $(".emb-near").replaceChildren(...(others.length ? others.map((row) => tile(row.id, "", true)) : near.map((each) => tile(each.id, each.similarity.toFixed(3), true))));
   return [opened.id, ...(others.length ? others : near).map((each) => each.id)];
 }

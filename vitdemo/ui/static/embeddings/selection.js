@@ -7,7 +7,7 @@ function choose(rows) {
   tiles = TILES;
   $(".emb-none-chosen").hidden = rows.length > 0;
   $(".emb-choice").hidden = !rows.length;
-  $(".emb-count").textContent = rows.length === 1 ? "1 photo chosen" : `${rows.length.toLocaleString("en")} photos chosen`;
+  $(".emb-count").textContent = rows.length === 1 ? "1 photo selected" : `${rows.length.toLocaleString("en")} photos selected`;
   const counts = new Map();
   for (const { folder, label } of rows) counts.set(folder || label, (counts.get(folder || label) || 0) + 1);
   const most = [...counts].filter(([name]) => name).sort((a, b) => b[1] - a[1]);

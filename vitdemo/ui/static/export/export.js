@@ -1,7 +1,7 @@
 // Exporting: what is chosen, the photos that upload.js sends, Start, how far it is, the result. Words of visitors become HTML by our
 // templates alone, which escape them.
 const KEY = "vitdemo-export";
-const STEPS = { model: "Load the model", ask: "Ask the original", write: "Write the file", load: "Load it back", quantise: "Quantise", compare: "Compare", time: "Time", pack: "Finish" };
+const STEPS = { model: "Load the model", ask: "Running the original", write: "Write the file", load: "Load it back", quantise: "Quantise", compare: "Compare", time: "Time", pack: "Finish" };
 
 let id = null; // of the export
 let model = null; // what the server says of the header's model
@@ -44,7 +44,7 @@ function show() {
   for (const each of element.querySelectorAll("[name=exp-precision]")) {
     each.closest("label").querySelector(".exp-size").textContent = model?.parameters ? megabytes(model.parameters * each.dataset.bytes) : "";
   }
-  $(".exp-title").textContent = model?.title || model?.text || model?.error || "The model chosen at the top of the page";
+  $(".exp-title").textContent = model?.title || model?.text || model?.error || "The model selected at the top of the page";
   $(".exp-about").textContent = model?.about || "";
   $(".start").disabled = !model?.parameters || working() || Boolean(uploading);
   $(".exp-expected").textContent = expected(precision);
@@ -58,14 +58,14 @@ function show() {
 }
 
 function expected(precision) {
-  if (model?.error) return "Choose another model.";
+  if (model?.error) return "Select another model.";
   if (!model?.parameters) return "Waiting for the model …";
   const replaced = state === "done" ? " It takes the place of the bundle below." : "";
   return `The model's file will have ${megabytes(model.parameters * precision.dataset.bytes)}.${replaced}`;
 }
 
 function compared() {
-  if (!given.photos) return given.calibration && chosen("precision") === "int8" ? "It is compared on what calibration leaves of your photos." : "It is compared on 126 drawings that come with the app.";
+  if (!given.photos) return given.calibration && chosen("precision") === "int8" ? "It is compared on what calibration leaves of your photos." : "It is compared on the 126 sample images that come with the app.";
   const { photos, used, folders } = given.photos;
   const which = used < photos ? `${used.toLocaleString("en")} of your ${count(photos)}` : `your ${count(photos)}`;
   return `It is compared on ${which}${folders > 1 ? `, in ${folders} folders` : ""}.`;
@@ -220,7 +220,7 @@ function tell(answer) {
 
 function said(answer, last) {
   if (answer.state === "starting") return "Starting …";
-  if (answer.state === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} long jobs are before this one …` : "Waiting for another long job …";
+  if (answer.state === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} jobs are ahead of this one …` : "Waiting for another long job …";
   if (answer.state === "stopped") return "Stopped. Nothing was kept.";
   if (answer.state === "failed") return "Ended before it was done. Nothing was kept.";
   if (!last) return "Getting ready …";

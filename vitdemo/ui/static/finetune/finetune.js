@@ -1,7 +1,7 @@
 // Fine-tuning: takes the photos that upload.js sends, shows what is there, starts, follows and draws. Words of visitors become HTML by
 // our templates alone, which escape them.
 const KEY = "vitdemo-lesson";
-const AT_WORK = "These photos are being learned: stop it first, or wait until it is done.";
+const AT_WORK = "Training is running on these photos: stop it first, or wait until it is done.";
 const COLOURS = ["var(--bar)", "var(--warn)"];
 
 let lesson = null;
@@ -56,7 +56,7 @@ async function give(named) {
 async function begin(files) {
   fail(over ? "" : AT_WORK);
   if (!over) return;
-  reading("Looking through the photos …", 0);
+  reading("Reading the photos …", 0);
   const answer = await server.give({ files });
   if (!answer?.lesson) {
     $(".reading").hidden = true;
@@ -74,7 +74,8 @@ function follow(id) {
   sessionStorage.setItem(KEY, id);
   events = [];
   $(".guesses").replaceChildren();
-  [wantData, over, reportShown] = [true, true, ""];
+  [wantData, over, reportShown, unfinished] = [true, true, "", null];
+  nameStart();
   $(".start").disabled = false;
   for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
   poll(id);
@@ -103,7 +104,7 @@ async function poll(id) {
       $(".reading").hidden = true;
       return fail(answer.text);
     }
-    if (answer.state === "reading") reading(`Looking through the photos: ${answer.read} of ${answer.photos}`, answer.read / answer.photos);
+    if (answer.state === "reading") reading(`Reading the photos: ${answer.read} of ${answer.photos}`, answer.read / answer.photos);
     if (answer.data) {
       wantData = false;
       $(".reading").hidden = true;
@@ -132,6 +133,8 @@ function tell(answer) {
   $(".stop").hidden = over;
   $(".start").disabled = !over;
   if (over) $(".stop").disabled = false;
+  unfinished = over && answer.job !== "done" && epochs.length ? started : null;
+  nameStart();
   $(".learning-text").textContent = said(answer, epochs, last);
   const blocks = last?.stage === "blocks";
   const part = last?.kind === "step" ? (last.epoch - 1 + last.done / last.total) / last.of : last?.kind === "epoch" ? last.epoch / last.of : 0;
@@ -145,19 +148,19 @@ function tell(answer) {
 }
 
 function said(answer, epochs, last) {
-  if (answer.job === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} others are before you …` : "Waiting for another job …";
+  if (answer.job === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} jobs are ahead of yours …` : "Waiting for another job …";
   const newest = epochs.at(-1);
   const where = newest ? ` ${newest.stage === "head" ? "Head" : "Blocks"}: epoch ${newest.epoch} of ${newest.of}.` : "";
-  const stays = newest ? " What is learned stays; Start goes on from there." : "";
+  const stays = newest ? " What was learned is kept. Resume continues from there." : "";
   if (answer.job === "done") {
     const nothing = events.some((each) => each.kind === "resumed") && !events.some((each) => each.kind === "epoch");
-    return `Done.${where}${nothing ? " Nothing was left to learn with these settings: change one, such as the seed, to learn anew." : ""}`;
+    return `Done.${where}${nothing ? " These settings are already trained to the end: change one, such as the seed, to train again." : ""}`;
   }
   if (answer.job === "stopped") return `Stopped.${where}${stays}`;
   if (answer.job === "failed") return `Ended.${where}${stays}`;
   if ($(".stop").disabled) return `Stopping …${where}`;
   if (!last) return "Getting ready …";
-  if (last.kind === "photos") return `Looking at every photo once: ${last.done} of ${last.total}, ${last.speed.toFixed(1)} a second`;
+  if (last.kind === "photos") return `Computing features: ${last.done} of ${last.total} photos, ${last.speed.toFixed(1)} a second`;
   if (last.kind === "note") return last.text;
   if (last.kind === "step") {
     const left = newest?.stage === "blocks" ? ` · ${time(newest.seconds_left)} left` : "";
@@ -165,7 +168,7 @@ function said(answer, epochs, last) {
   }
   if (newest) {
     const what = newest.stage === "head" ? "Head" : "Blocks";
-    return `${what}, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} right · ${newest.photos_per_second.toFixed(0)} photos a second · ${time(newest.seconds_left)} left for the ${what.toLowerCase()}`;
+    return `${what}, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} accuracy · ${newest.photos_per_second.toFixed(0)} photos a second · ${time(newest.seconds_left)} left for the ${what.toLowerCase()}`;
   }
   return "Getting ready …";
 }
@@ -176,7 +179,7 @@ function guess(each) {
   const right = each.label === each.taken;
   const item = make("div", `guess ${right ? "right" : "wrong"}`);
   const words = make("div");
-  words.append(make("strong", "", each.taken), make("span", "", `${percent(each.probability)} · ${right ? "right" : `is ${each.label}`}`));
+  words.append(make("strong", "", each.taken), make("span", "", `${percent(each.probability)} · ${right ? "correct" : `is ${each.label}`}`));
   item.append(Object.assign(new Image(44, 44), { src: each.uri, alt: "" }), words);
   return item;
 }
@@ -184,8 +187,8 @@ function guess(each) {
 // Curves
 
 const CURVES = [
-  ["Loss", [["learning", (each) => each.loss], ["checking", (each) => each.validation_loss]], null],
-  ["Right, and macro-F1", [["right", (each) => each.accuracy], ["macro-F1", (each) => each.macro_f1]], 1],
+  ["Loss", [["train", (each) => each.loss], ["validation", (each) => each.validation_loss]], null],
+  ["Validation accuracy and macro-F1", [["accuracy", (each) => each.accuracy], ["macro-F1", (each) => each.macro_f1]], 1],
 ];
 
 function draw(epochs) {
@@ -197,7 +200,7 @@ function rates(epochs) {
   const most = epochs.map((each) => Object.keys(each.rates)).reduce((one, other) => (other.length > one.length ? other : one));
   const peak = (name) => Math.max(...epochs.map((each) => each.rates[name] ?? 0));
   const layers = [...new Set(["head", ...most])].filter(peak);
-  return ["Learning rate of each layer, logarithmic", layers.map((name) => [`${name} at most`, (each) => each.rates[name], peak(name)]), null];
+  return ["Learning rate per layer (log scale)", layers.map((name) => [`${name} peak`, (each) => each.rates[name], peak(name)]), null];
 }
 
 // Lines are [name, value of an epoch, what the key tells]; those that tell a number of their own are drawn on a logarithmic scale.
@@ -270,6 +273,14 @@ function take() {
 }
 take();
 
+// Only the same settings resume a run that was stopped.
+let [started, unfinished] = [null, null];
+const settings = () => JSON.stringify([preset(), ...switches.map((each) => each.value)]);
+function nameStart() {
+  $(".start").textContent = unfinished === null ? "Start training" : unfinished === settings() ? "Resume" : "Start over";
+}
+$(".plan").addEventListener("input", nameStart);
+
 // The preset and the settings that a run was started with.
 function restore({ preset, recipe }) {
   const button = element.querySelector(`[name=preset][value="${CSS.escape(preset)}"]`);
@@ -277,6 +288,7 @@ function restore({ preset, recipe }) {
   button.checked = true;
   take();
   for (const each of switches) if (each.dataset.name in recipe) each.value = recipe[each.dataset.name];
+  started = settings();
 }
 for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", take);
 
@@ -284,6 +296,7 @@ $(".start").addEventListener("click", () => {
   fail("");
   const given = switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
   $(".start").disabled = true;
+  started = settings();
   trigger("upload", { lesson, preset: preset(), recipe: Object.fromEntries(given), request: ++waitingFor });
 });
 $(".stop").addEventListener("click", () => {
@@ -298,7 +311,7 @@ watch("value", () => {
     $(".start").disabled = !over;
     return fail(value.error);
   }
-  if (value.used) $(".used").textContent = "It answers in every tab now, for what you give from here on, and is the first in the model list.";
+  if (value.used) $(".used").textContent = "Every tab now uses this model. It is the first in the model list.";
   if (value.begun) {
     events = [];
     [over, reportShown] = [false, ""];
@@ -317,6 +330,8 @@ async function rename(names) {
   const answer = await server.rename({ lesson, names });
   if (answer?.error) fail(answer.error);
   wantData = true;
+  unfinished = null;
+  nameStart();
   poll(lesson);
 }
 $(".data").addEventListener("change", (event) => {

@@ -29,7 +29,7 @@ function show(layer) {
   const map = told.maps.find((each) => each.layer === layer);
   panel.setMap(unpacked(bytesOf(map.data), map.sections), map.names, map.dimensions);
   const trust = map.trust === null ? "" : ` · trustworthiness ${map.trust.toFixed(3)}`;
-  document.querySelector(".page-facts").textContent = `${told.model} · ${layer === "final" ? "after the last norm" : `layer ${layer}`} · ${told.pool === "cls" ? "CLS token" : "mean of all patches"}${trust}${told.note ? ` · ${told.note}` : ""}`;
+  document.querySelector(".page-facts").textContent = `${told.model} · ${layer === "final" ? "final layer" : `layer ${layer}`} · ${told.pool === "cls" ? "CLS token" : "mean of patches"}${trust}${told.note ? ` · ${told.note}` : ""}`;
 }
 
 const strip = new LayerStrip(root, show);

@@ -1,11 +1,11 @@
 // The map with its tools and its legend: what is coloured by what, and which photos are chosen.
 const chance = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : share > 0.999 && share < 1 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`);
-const NO_CLUSTER = "in no cluster";
+const NO_CLUSTER = "unclustered";
 const COLOURS = {
   cluster: ["Cluster", () => true],
   folder: ["Folder", (rows) => new Set(rows.map((row) => row.folder)).size > 1],
   label: ["Prediction", (rows) => rows.some((row) => row.label)],
-  probability: ["How sure the model is", (rows) => rows.some((row) => row.label)],
+  probability: ["Confidence", (rows) => rows.some((row) => row.label)],
   remote: ["Outlier score", (rows) => rows.length > 2],
 };
 
@@ -132,8 +132,8 @@ class MapPanel {
       if (this.by === "remote") {
         const far = [...this.numbers.outlying].filter(Boolean).length;
         if (far) legend.append(this.entry(0, "far from all others", far, this.shown.palette.at(-1)));
-        legend.append(make("p", "map-why", "How far a photo lies from its five nearest, among the vectors."));
-      } else legend.append(make("p", "map-why", "The probability of the likeliest class."));
+        legend.append(make("p", "map-why", "Mean distance to the five nearest neighbours in the embedding."));
+      } else legend.append(make("p", "map-why", "The probability of the top class."));
       return;
     }
     legend.replaceChildren(...(this.shown.entries || []).map((each, index) => this.entry(index, each.text, each.count, each.colour, !each.name)));

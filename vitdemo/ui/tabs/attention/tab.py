@@ -40,7 +40,7 @@ def build(
     photo_queue: PhotoQueue,
 ) -> None:
     """Lay out the tab and wire it."""
-    examples.build(current.photo, "attention-examples", "Try a drawing:")
+    examples.build(current.photo, "attention-examples", "Sample images")
     explorer = gr.HTML(
         EMPTY_STATE,
         html_template=static_text(*(f"attention/{part}.html" for part in MARKUP)),

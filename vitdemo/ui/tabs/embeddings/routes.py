@@ -21,10 +21,10 @@ MAX_PIXELS = 640  # longer side of an opened photo
 CROP_PIXELS = 448  # longer side of the photo's crop
 PHASE_TEXTS = {
     "waiting": "Waiting for another gallery's map",
-    "starting": "Starting the map's process (once; the first time ever it takes half a minute)",
-    "neighbours": "Finding every photo's neighbours",
+    "starting": "Preparing the map (first time only)",
+    "neighbours": "Finding nearest neighbours",
     "map": "Laying out the map",
-    "clusters": "Looking for clusters",
+    "clusters": "Finding clusters",
 }
 
 

@@ -94,7 +94,7 @@ class ModelComparison:
             yield gr.skip()
             return
         newest = self._latest.begin(visitor)
-        yield gr.update(value=html("components/message", text="Asking both models …", kind="busy small", share=None), visible=True)
+        yield gr.update(value=html("components/message", text="Running both models …", kind="busy small", share=None), visible=True)
         answer = await self._answer(tried, payload, newest, client_of(request))
         if newest():
             self._latest.answered(visitor, request_content)

@@ -124,11 +124,11 @@ def _bars(report: "Report", base) -> list[dict]:
     sides = [("exported", exported_row)] + [("fp32, ONNX", base)] * (base is not exported_row)
     groups = [
         {
-            "title": f"Same {'first class' if answers == 'logits' else 'features'} as the original",
+            "title": f"{'Top-1 agreement' if answers == 'logits' else 'Same features'}, with the original",
             "bars": [(name, row.agreement.agreement, percent(row.agreement.agreement), row is exported_row) for name, row in sides],
         },
         {
-            "title": f"Largest difference of {answers}, log scale",
+            "title": f"Max difference of {answers}, log scale",
             "bars": [
                 (name, _decades(row.agreement.largest), number_words(row.agreement.largest), row is exported_row) for name, row in sides
             ],

@@ -65,7 +65,7 @@ def build(store: ModelStore, header: ModelPicker, sessions: FinetuneSessions) ->
         except Exception as error:
             yield gr.skip(), gr.skip(), {"error": user_message(error), "request": event_payload(event).get("request")}
             return
-        title = f"Your model · {len(report['classes'])} classes · {report['accuracy']:.0%} right"
+        title = f"Your model · {len(report['classes'])} classes · {report['accuracy']:.0%} accuracy"
         selection = gr.update(choices=[(title, name), *model_picker.choices(store.settings.model)], value=name)
         yield selection, gr.skip(), gr.skip()
         async for _, _, status in model_picker.watch(store, name, request.session_hash or ""):
