@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.export.test_serving import ask, expected, free_port
+from tests.export.test_serving import ask, expected
+from tests.support.apps import free_port
 from tests.support.pictures import noise
 from vitdemo.core.photos.gallery import find_items
 from vitdemo.export.bundle import export

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.apps import ROOT
+from tests.support.apps import ROOT, free_port
 from tests.support.pictures import noise
 from tests.support.small_vits import small_vit
 from vitdemo.core.photos.gallery import find_items
@@ -52,12 +51,6 @@ def served(vit, engine, photos, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("served") / "bundle"
     list(export(vit, engine, Plan("onnx", kits=("fastapi", "triton", "kserve")), output, Settings(), photos=find_items(photos)))
     return output
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

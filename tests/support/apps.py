@@ -2,13 +2,14 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import vitdemo
@@ -79,7 +80,7 @@ def app_in_process(settings: Settings, leaving: threading.Event | None = None):
 
     before = os.environ.get("GRADIO_TEMP_DIR")
     try:
-        with running(settings, leaving or threading.Event()) as app:
+        with running(replace(settings, port=free_port()), leaving or threading.Event()) as app:
             client = TestClient(app.page.app, raise_server_exceptions=False, follow_redirects=False)
             client.running, client.url = app, app.address.rstrip("/")
             yield client
@@ -87,6 +88,12 @@ def app_in_process(settings: Settings, leaving: threading.Event | None = None):
         os.environ.pop("GRADIO_TEMP_DIR", None)
         if before is not None:
             os.environ["GRADIO_TEMP_DIR"] = before
+
+
+def free_port() -> int:
+    """A port of the system's choice: Gradio's own search from 7860 would meet that of the tier's other process."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 def ask_by_client(script: str, server: Server, *arguments: str):

@@ -40,9 +40,7 @@ def of(
         "baselines": {
             "head only": _figures(score(head.answer(first, features), targets)),
             f"{NEIGHBOURS} nearest neighbours": _figures(neighbours),
-            "majority class": _figures(
-                ClassifierScores(confusion(torch.full_like(targets, _commonest(known.targets)), targets, classes))
-            ),
+            "majority class": _figures(ClassifierScores(confusion(torch.full_like(targets, _commonest(known.targets)), targets, classes))),
         },
         "photos": rows,
         "worst": sorted(wrong, key=lambda index: -rows[index]["probability"])[:WORST],
