@@ -75,7 +75,7 @@ def test_the_top_class_is_meant_where_none_is_named(asked):
 )
 def test_what_makes_no_sense(asked_for, said):
     with pytest.raises(UserError, match=said):
-        Question.read(asked_for)
+        Question.parse(asked_for)
 
 
 def test_what_is_not_there(asked):

@@ -73,7 +73,7 @@ def test_the_photos_of_a_gallery_stay_while_it_works_waits_or_is_looked_at(visit
 
 def test_a_lesson_stays_while_it_works_or_is_looked_at_and_takes_no_other_with_it(visitors, folder):
     photos = [given(folder, str(number)) for number in range(4)]
-    lessons = [visitors.finetune_sessions.give(uploaded_items([("a.png", each)], visitors.settings)) for each in photos]
+    lessons = [visitors.finetune_sessions.create(uploaded_items([("a.png", each)], visitors.settings)) for each in photos]
     until(lambda: all(each.state == "ready" for each in lessons))
     running, waiting, looked_at, left = lessons
     for each, state in ((running, "running"), (waiting, "waiting")):

@@ -54,9 +54,9 @@ class Question:
             raise UserError(f"The method {self.method} needs a patch: give its row and column.")
 
     @classmethod
-    def read(cls, asked: Mapping[str, Any]) -> "Question":
+    def parse(cls, fields: Mapping[str, Any]) -> "Question":
         """Read a question from JSON. Raises: UserError for values of the wrong type."""
-        head, patch = asked.get("head", "mean"), asked.get("patch")
+        head, patch = fields.get("head", "mean"), fields.get("patch")
         if not isinstance(head, str):
             head = _integer(head, "head")
         elif head not in get_args(Fusion):
@@ -65,18 +65,18 @@ class Question:
             if not isinstance(patch, list | tuple) or len(patch) != 2:
                 raise UserError("The patch must be a row and a column.")
             patch = _integer(patch[0], "row"), _integer(patch[1], "column")
-        discard = asked.get("discard") or 0
+        discard = fields.get("discard") or 0
         if isinstance(discard, bool) or not isinstance(discard, int | float):
             raise UserError("discard must be a number.")
         return cls(
-            method=str(asked.get("method", "cls")),
-            layer=_optional_integer(asked.get("layer"), "layer"),
+            method=str(fields.get("method", "cls")),
+            layer=_optional_integer(fields.get("layer"), "layer"),
             head=head,
             patch=patch,
-            target=_optional_integer(asked.get("target"), "target"),
-            other=_optional_integer(asked.get("other"), "other"),
+            target=_optional_integer(fields.get("target"), "target"),
+            other=_optional_integer(fields.get("other"), "other"),
             discard=float(discard),
-            start_layer=_optional_integer(asked.get("start_layer"), "start_layer") or 1,
+            start_layer=_optional_integer(fields.get("start_layer"), "start_layer") or 1,
         )
 
     def place(self, trace: Trace) -> int:

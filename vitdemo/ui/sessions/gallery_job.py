@@ -34,9 +34,10 @@ class GalleryJob:
         state: `waiting` in the queue, `loading` the model, `running`, then `done`, `stopped` or `failed`.
         error: the reason for a failure, for people.
         loading: the model while the job runs. The job drops it at the end, or a remembered gallery would keep the weights in memory.
-        titled: the model's full name, once that is known.
-        held, began, ended: seconds on the monotonic clock: when the job last requested its model, was ready for its first photo, and ended.
-        seen, left: seconds on the same clock: when the page last requested the gallery, and was closed.
+        model_name: the model's full name, once that is known.
+        model_requested, began, ended: seconds on the monotonic clock: when the job last requested its model, was ready for its first photo,
+            and ended.
+        seen, page_closed: seconds on the same clock: when the page last requested the gallery, and was closed.
         crowded_out: whether another client's gallery took the job's place in the queue, before the job began.
         stopping: set to stop the job.
     """
@@ -50,12 +51,12 @@ class GalleryJob:
     state: str = field(default="waiting", kw_only=True)
     error: str = field(default="", kw_only=True)
     loading: "Loading | None" = field(default=None, kw_only=True)
-    titled: str = field(default="", kw_only=True)
-    held: float = field(default=0.0, kw_only=True)
+    model_name: str = field(default="", kw_only=True)
+    model_requested: float = field(default=0.0, kw_only=True)
     began: float = field(default=0.0, kw_only=True)
     ended: float = field(default=0.0, kw_only=True)
     seen: float = field(default_factory=time.monotonic, kw_only=True)
-    left: float = field(default=0.0, kw_only=True)
+    page_closed: float = field(default=0.0, kw_only=True)
     crowded_out: bool = field(default=False, kw_only=True)
     stopping: threading.Event = field(default_factory=threading.Event, kw_only=True)
 
@@ -77,7 +78,7 @@ class GalleryJob:
     @property
     def closed(self) -> bool:
         """Whether the gallery's page was closed, and no page has requested the gallery since."""
-        return self.seen < self.left < time.monotonic() - CLOSED_SECONDS
+        return self.seen < self.page_closed < time.monotonic() - CLOSED_SECONDS
 
     @property
     def speed(self) -> float:

@@ -97,7 +97,7 @@ class GalleryJobs(Generic[R]):
         """Note that a visitor has closed the page. The visitor's galleries give way to others, unless a page requests them again soon."""
         for job in list(self._jobs.values()):
             if visitor and job.visitor == visitor:
-                job.left = time.monotonic()
+                job.page_closed = time.monotonic()
 
     def drop(self, job: R, *, keep_files: bool = False) -> None:
         """Stop a gallery's job and forget the gallery."""
@@ -115,22 +115,22 @@ class GalleryJobs(Generic[R]):
         for job in list(self._jobs.values()):
             job.stopping.set()
 
-    def place(self, job: R) -> int:
+    def position(self, job: R) -> int:
         """The gallery's position in the queue, from 1: the number of galleries that must end first; 0 outside the queue."""
         with self._changed:
             return self._queue.position(job) + 1 if job in self._queue else 0
 
-    def said(self, job: R) -> str:
+    def status_text(self, job: R) -> str:
         """Status text: what the gallery waits for; empty where it does not wait."""
         if job.state == "waiting":
-            return f"Waiting for {self.place(job)} other galleries …" if self.place(job) > 1 else "Waiting for another gallery …"
+            return f"Waiting for {self.position(job)} other galleries …" if self.position(job) > 1 else "Waiting for another gallery …"
         if job.state == "loading" and (loading := job.loading):
             return progress_text(loading)[0]
         return ""
 
     def title(self, job: R) -> str:
         """The display name of the gallery's model."""
-        return title_of(job.titled or job.model)
+        return title_of(job.model_name or job.model)
 
     def _work(self, job: R) -> None:
         """Run one job in its thread: wait for a slot, load the model, do the work, record the outcome."""
@@ -141,7 +141,7 @@ class GalleryJobs(Generic[R]):
             if job.crowded_out:
                 raise UserError(CROWDED)
             if not job.stopping.is_set() and (vit := self._model(job)):
-                job.titled, job.began, job.state = vit.name, time.monotonic(), "running"
+                job.model_name, job.began, job.state = vit.name, time.monotonic(), "running"
                 self._process(job, vit)
             job.state = "stopped" if job.stopping.is_set() and job.done < len(job.items) else "done"
         except Exception as error:
@@ -165,7 +165,7 @@ class GalleryJobs(Generic[R]):
     def _model(self, job: R) -> "Vit | None":
         """Load the gallery's model, and hold it for the gallery: the visitor may switch models meanwhile. None for a stopped gallery."""
         loading = job.loading = self._store.get(job.model, job.id)
-        job.held = time.monotonic()
+        job.model_requested = time.monotonic()
         job.state = "loading"
         while not loading.done.wait(0.2):
             if job.stopping.is_set():
@@ -174,8 +174,8 @@ class GalleryJobs(Generic[R]):
 
     def _hold(self, job: R) -> None:
         """Request the gallery's model again every HOLD_SECONDS, so that the store keeps the model."""
-        if time.monotonic() - job.held > HOLD_SECONDS:
-            job.held = time.monotonic()
+        if time.monotonic() - job.model_requested > HOLD_SECONDS:
+            job.model_requested = time.monotonic()
             self._store.get(job.model, job.id)
 
     def sweep(self) -> None:
@@ -218,7 +218,7 @@ class GalleryJobs(Generic[R]):
             return job.unseen or (job.over and job.client == newcomer.client)
 
         def eviction_order(job: R) -> tuple:
-            return not job.unseen, -rows[job.client], job.seen > job.left, job.seen
+            return not job.unseen, -rows[job.client], job.seen > job.page_closed, job.seen
 
         surplus, evicted = rows.total() - self.most_rows, []
         for job in sorted(filter(evictable, self._jobs.values()), key=eviction_order):

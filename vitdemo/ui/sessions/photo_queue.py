@@ -43,13 +43,13 @@ class PhotoQueue:
     """Runs the queued work in WORKERS threads.
 
     Args:
-        most: pieces of work that may wait.
+        max_waiting: pieces of work that may wait.
         expecting: makes the context in which each piece of work runs.
     """
 
-    def __init__(self, most: int, expecting: Callable[[], AbstractContextManager] = nullcontext):
+    def __init__(self, max_waiting: int, expecting: Callable[[], AbstractContextManager] = nullcontext):
         self._expecting = expecting
-        self._queue: FairQueue[Ticket] = FairQueue(most)
+        self._queue: FairQueue[Ticket] = FairQueue(max_waiting)
         self._free = WORKERS
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="photo queue")

@@ -63,8 +63,8 @@ def test_two_at_a_time_and_the_others_know_their_place(jobs, items):
     held = [Held(items) for _ in range(4)]
     started = [jobs.start(each, "", f"visitor {number}") for number, each in enumerate(held)]
     until(lambda: [job.state for job in started] == ["running"] * MAX_RUNNING + ["waiting"] * 2)
-    assert [jobs.place(job) for job in started] == [0, 0, 1, 2]
-    assert "2 other galleries" in jobs.said(started[3])
+    assert [jobs.position(job) for job in started] == [0, 0, 1, 2]
+    assert "2 other galleries" in jobs.status_text(started[3])
     held[1].go.set()
     until(lambda: started[1].over and started[2].state == "running")
     for each in held:
@@ -87,7 +87,7 @@ def test_callers_take_turns_and_who_has_most_gives_way(jobs, items):
     one = jobs.start(items, "", "ann", "10.0.0.7")
     until(lambda: many[-1].over)
     assert (many[-1].state, many[-1].error) == ("failed", CROWDED)
-    assert [jobs.place(job) for job in (*many[: MAX_RUNNING + 1], one, many[MAX_RUNNING + 1])] == [0] * MAX_RUNNING + [1, 2, 3]
+    assert [jobs.position(job) for job in (*many[: MAX_RUNNING + 1], one, many[MAX_RUNNING + 1])] == [0] * MAX_RUNNING + [1, 2, 3]
     with pytest.raises(UserError, match="The app is busy: 5 galleries are waiting"):
         jobs.start(items, "", "late", "10.0.0.9")
     held.go.set()
@@ -250,7 +250,7 @@ def test_the_longest_unseen_go_where_there_are_too_many_rows(store, items, monke
 def given_up(job, how: str) -> None:
     """As if its visitor had closed the page a while ago, or looked at something else for long."""
     job.seen -= 61 if how == "closed" else 601
-    job.left = job.seen + 0.5 if how == "closed" else 0.0
+    job.page_closed = job.seen + 0.5 if how == "closed" else 0.0
 
 
 @pytest.mark.parametrize("how", ["closed", "not looked at"])
@@ -274,11 +274,11 @@ def test_a_page_that_was_closed_and_one_that_comes_back(jobs, items):
     job = jobs.start(items, "", "ann")
     until(lambda: job.over)
     jobs.leave("ann")
-    assert job.left > job.seen
+    assert job.page_closed > job.seen
     jobs.attach(job.id, "ann after a reload")
-    assert job.left < job.seen
+    assert job.page_closed < job.seen
     jobs.leave("ann")
-    assert job.left < job.seen
+    assert job.page_closed < job.seen
     jobs.leave("")
 
 

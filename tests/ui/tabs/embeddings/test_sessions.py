@@ -235,7 +235,7 @@ def test_a_gallery_goes_when_its_visitor_does(jobs, job, ask, monkeypatch):
     assert job.folder.exists()
     jobs.attach(job.id, "ann after a reload")
     jobs.leave("ann")
-    assert not job.left  # it is another page's by now
+    assert not job.page_closed  # it is another page's by now
     jobs.sweep()
     assert jobs.get(job.id) is job
     jobs.leave("ann after a reload")

@@ -105,8 +105,8 @@ def test_the_next_one_takes_its_place(make):
 def test_what_the_child_is_asked(make, photos, bundle):
     sessions = make()
     session = sessions.begin()
-    sessions.give(session, "photos", photos)
-    sessions.give(session, "calibration", photos)
+    sessions.add_photos(session, "photos", photos)
+    sessions.add_photos(session, "calibration", photos)
     plan = Plan("onnx", "int8", baked=True, extras=("features",), kits=("fastapi",), prefer="smallest")
     ended(sessions, plan, session)
     command = session.job.command
@@ -137,13 +137,13 @@ def test_a_visitors_own_model_and_the_operators_checkpoint(make, bundle, tmp_pat
 def test_photos_keep_their_folders_and_lose_their_names(make, photos):
     sessions = make()
     session = sessions.begin()
-    sessions.give(session, "photos", photos)
+    sessions.add_photos(session, "photos", photos)
     assert session.given["photos"].photos == 4
     assert session.given["photos"].folders == 2
     kept = find_items([session.photos("photos")])
     assert sorted({item.folder for item in kept}) == sorted({item.folder for item in photos})
     assert {path.name for path in session.folder.iterdir()} == {"photos.zip"}
-    sessions.take_back(session, "photos")
+    sessions.remove_photos(session, "photos")
     assert list(session.folder.iterdir()) == []
 
 
@@ -152,7 +152,7 @@ def test_of_many_photos_some_of_every_part_are_kept(make, tmp_path):
     items = uploaded_items([(f"{folder}/{number}.png", tmp_path / "p.png") for folder in "abcd" for number in range(10)], Settings())
     sessions = make(compare_photos=8)
     session = sessions.begin()
-    sessions.give(session, "photos", items)
+    sessions.add_photos(session, "photos", items)
     assert session.given["photos"].used == 8
     assert [item.folder for item in find_items([session.photos("photos")])] == [*"aabbccdd"]
 
@@ -162,12 +162,12 @@ def test_photos_that_will_not_do(make, tmp_path):
     session = sessions.begin()
     (tmp_path / "bad.png").write_bytes(b"no photo")
     with pytest.raises(UserError, match=r"“bad\.png” is not a photo"):
-        sessions.give(session, "photos", uploaded_items([("bad.png", tmp_path / "bad.png")], sessions.settings))
+        sessions.add_photos(session, "photos", uploaded_items([("bad.png", tmp_path / "bad.png")], sessions.settings))
     noise(40, 30).save(tmp_path / "big.png")
     with (tmp_path / "big.png").open("ab") as file:
         file.write(bytes(9 << 20))
     with pytest.raises(UserError, match="These photos take more than the 16 MB"):
-        sessions.give(
+        sessions.add_photos(
             session, "photos", uploaded_items([(f"{number}.png", tmp_path / "big.png") for number in range(2)], sessions.settings)
         )
     assert session.given == {}

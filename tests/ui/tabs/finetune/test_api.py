@@ -123,7 +123,7 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     assert session.classes == {"cold", "warm"}
     teach(session.id, "cool", of["blue"])  # the same photos under another name move there
     assert (session.data().classes, len(session.items)) == (("cool", "warm"), 6)
-    given = sessions.give(photos)  # by its folders
+    given = sessions.create(photos)  # by its folders
     with pytest.raises(ReplacesSession, match="Send once more to begin anew"):
         sessions.add_class(given.id, "red", of["red"])
     assert sessions.add_class(given.id, "red", of["red"], anew=True) is not given

@@ -90,7 +90,7 @@ def _answer(
 
     if fields["method"] not in questions.METHODS or fields["method"] in questions.OF_A_PATCH:
         raise UserError("method must be cls, rollout, relevance or gradient-rollout.")
-    store, question = sessions.store, questions.Question.read(fields)
+    store, question = sessions.store, questions.Question.parse(fields)
     if kind and (str(kind) not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
     if question.method in questions.OF_A_CLASS:

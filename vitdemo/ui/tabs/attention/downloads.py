@@ -37,7 +37,7 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
     from vitdemo.attention.question import Question, title
     from vitdemo.attention.snippet import snippet
 
-    question, kind = Question.read(asked), str(asked.get("kind"))
+    question, kind = Question.parse(asked), str(asked.get("kind"))
     if kind not in KINDS:
         raise UserError(f"There is no such download: choose {', '.join(KINDS)}.")
     vit = sessions.vit(session)

@@ -22,7 +22,7 @@ def erase(sessions: AttentionSessions, asked: dict) -> dict:
     from vitdemo.attention.question import Question
 
     session = sessions.get(asked.get("scene"))
-    question = Question.read(asked)
+    question = Question.parse(asked)
     with session.lock:
         if session.erasing:
             session.erasing.stopping.set()

@@ -56,7 +56,7 @@ def _head(sessions: AttentionSessions, payload: dict) -> dict:
     from vitdemo.attention.question import Question
 
     session = sessions.get(payload.get("scene"))
-    head = Question.read({"head": payload.get("head")}).head
+    head = Question.parse({"head": payload.get("head")}).head
     trace = sessions.trace(session, sessions.vit(session))
     data, sections = pack(head_numbers(trace, head))
     return {"path": session.write(f"head-{head}.bin", data), "sections": sections}

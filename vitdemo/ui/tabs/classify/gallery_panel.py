@@ -45,7 +45,7 @@ def _poll(jobs: ClassifyJobs):
         done = max(0, start) + len(rows)
         return {
             "state": state if not over or done == len(job.rows) else "running",
-            "text": job.error or jobs.said(job),
+            "text": job.error or jobs.status_text(job),
             "model": jobs.title(job),
             "total": len(job.items),
             "done": job.done,
@@ -126,10 +126,10 @@ def _download(jobs: ClassifyJobs):
         from vitdemo.classify.files import WRITERS, write_rows
 
         job, kind = jobs.get(payload.get("run")), payload.get("kind")
-        if f".{kind}" not in WRITERS or not job.titled:
+        if f".{kind}" not in WRITERS or not job.model_name:
             raise UserError("There is nothing to download here yet.")
         path = job.folder / f"predictions.{kind}"
-        write_rows([row.first(5) for row in job.rows], path, job.titled)
+        write_rows([row.first(5) for row in job.rows], path, job.model_name)
         return {"path": str(path)}
 
     return download

@@ -41,7 +41,7 @@ def _poll(jobs: EmbeddingJobs, payload: dict) -> dict:
     rows = list(job.embedding.rows) if job.embedding else []
     status: dict[str, Any] = {
         "state": job.state,
-        "text": job.error or jobs.said(job),
+        "text": job.error or jobs.status_text(job),
         "model": jobs.title(job),
         "total": len(job.items),
         "done": job.done,

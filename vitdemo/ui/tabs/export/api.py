@@ -76,4 +76,4 @@ def build(sessions: ExportSessions) -> None:
 def _give(sessions: ExportSessions, session: ExportSession, kind: str, files: list[tuple[str, Path]]) -> None:
     from vitdemo.core.photos.gallery import uploaded_items
 
-    sessions.give(session, kind, uploaded_items(files, sessions.settings, command="export"))
+    sessions.add_photos(session, kind, uploaded_items(files, sessions.settings, command="export"))

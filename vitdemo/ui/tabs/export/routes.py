@@ -46,14 +46,14 @@ def _give(sessions: ExportSessions, payload: dict) -> dict:
 
     items = uploaded_items(gallery_upload.uploads_of(payload.get("files")), sessions.settings, command="export")
     session = sessions.get(payload["export"]) if payload.get("export") else sessions.begin()
-    sessions.give(session, _kind(payload), items)
+    sessions.add_photos(session, _kind(payload), items)
     return {"export": session.id, "given": _photo_counts(session)}
 
 
 def _take_back(sessions: ExportSessions, payload: dict) -> dict:
     """Remove uploaded photos. Returns: the counts of the remaining photos."""
     session = sessions.get(payload.get("export"))
-    sessions.take_back(session, _kind(payload))
+    sessions.remove_photos(session, _kind(payload))
     return {"given": _photo_counts(session)}
 
 

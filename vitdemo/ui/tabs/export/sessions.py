@@ -57,7 +57,7 @@ class ExportSessions:
         session.seen = time.monotonic()
         return session
 
-    def give(self, session: ExportSession, kind: str, items: list["Item"]) -> None:
+    def add_photos(self, session: ExportSession, kind: str, items: list["Item"]) -> None:
         """Keep photos for the comparison or for calibration: at most as many as the export uses, evenly spaced in the gallery.
 
         Raises: UserError where no photo can be read, the photos take too much room, or a job is running.
@@ -66,7 +66,7 @@ class ExportSessions:
 
         if session.busy:
             raise UserError(AT_WORK)
-        self.take_back(session, kind)
+        self.remove_photos(session, kind)
         path = session.photos(kind)
         try:
             with zipfile.ZipFile(path, "w") as archive:
@@ -104,7 +104,7 @@ class ExportSessions:
             raise first_error or UserError("None of these photos can be read: give others.")
         return used
 
-    def take_back(self, session: ExportSession, kind: str) -> None:
+    def remove_photos(self, session: ExportSession, kind: str) -> None:
         """Remove the uploaded photos of one kind. Raises: UserError while a job is running."""
         if session.busy:
             raise UserError(AT_WORK)

@@ -46,7 +46,7 @@ def build(sessions: FinetuneSessions) -> None:
             from vitdemo.core.photos.gallery import uploaded_items
 
             items = await asyncio.to_thread(uploaded_items, [(upload.name, upload.path)], sessions.settings)
-            session = sessions.give(items)
+            session = sessions.create(items)
             while sessions.get(session.id).state == "reading":  # `get` marks the session as still wanted
                 await asyncio.sleep(POLL_SECONDS)
             if session.state == "failed":

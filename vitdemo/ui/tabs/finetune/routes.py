@@ -36,7 +36,7 @@ def _give(sessions: FinetuneSessions, payload: dict) -> dict:
         items = [replace(item, name=item.path.relative_to(SAMPLE_CLASSES).as_posix()) for item in find_items([SAMPLE_CLASSES])]
     else:
         items = uploaded_items(gallery_upload.uploads_of(payload.get("files")), sessions.settings, command="finetune")
-    return {"lesson": sessions.give(items).id}
+    return {"lesson": sessions.create(items).id}
 
 
 def _poll(sessions: FinetuneSessions, payload: dict) -> dict:

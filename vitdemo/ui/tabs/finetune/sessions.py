@@ -46,7 +46,7 @@ class FinetuneSessions:
         """The workspaces of the sessions, one folder each."""
         return Workspaces(Path(get_upload_folder(), "lessons"), self.settings)
 
-    def give(self, items: list["Item"]) -> FinetuneSession:
+    def create(self, items: list["Item"]) -> FinetuneSession:
         """Start a session with photos, and read them in a thread. Raises: UserError where other visitors' photos take all the memory."""
         self.sweep(len(items))
         session = FinetuneSession(self.spaces.create(), items)
