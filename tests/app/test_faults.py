@@ -149,13 +149,7 @@ def test_sigterm_lets_what_is_under_way_end(start_app, bundle, lesson, picture, 
     visitor = Visitor(server)
     assert still_right(visitor, picture)
     assert visitor.send("POST", "/gradio_api/call/classify", {"data": [given(visitor, picture), "", 3, None]})[0] == 200
-    part = next(each["id"] for each in visitor.config["components"] if each["props"].get("elem_id") == "finetune")
-
-    def function(name: str, data: dict) -> dict:
-        asked = {"component_id": part, "session_hash": "fuzz", "fn_name": name, "data": data}
-        return json.loads(visitor.send("POST", "/gradio_api/component_server", asked)[1])
-
-    learning = function("give", {"files": "examples"})["lesson"]
+    learning = visitor.ask("finetune/give", files="examples")["session"]
     photos = [given(visitor, lesson)] * 20
     thread, said = asking(visitor, "classify", [None, "", 1, photos])
     until(lambda: 'vitdemo_model_seconds_count{kind="long"}' in visitor.send("GET", "/metrics")[1])
@@ -164,8 +158,8 @@ def test_sigterm_lets_what_is_under_way_end(start_app, bundle, lesson, picture, 
     status, text = visitor.send("POST", "/gradio_api/call/classify", {"data": [None, "", 3, None]})
     assert (status, json.loads(text)["detail"]) == (503, "The app is being stopped: try again in a minute.")
     assert upload(server, ("a.png", b"x"))[0] == 503
-    assert function("give", {"files": "examples"})["error"] == "The app is being stopped: try again in a minute."
-    assert function("poll", {"lesson": learning})["photos"]
+    assert visitor.ask("finetune/give", files="examples")["error"] == "The app is being stopped: try again in a minute."
+    assert visitor.ask("finetune/poll", session=learning)["photos"]
     thread.join(60)
     assert "event: complete" in said[0]
     assert said[0].count('"photo"') == 20 * 12
@@ -318,12 +312,12 @@ def test_a_page_that_was_closed_leaves_no_files(visitor, picture):
     heart.request("GET", "/gradio_api/heartbeat/closing")
     heart.getresponse().read(8)
     said = visitor.join(look["id"], [given(visitor, picture), "", "attention", *(values[each] for each in look["inputs"][3:])], None)
-    scene = re.search(r'"scene": ?"([^"]+)"', said)[1]
+    session = re.search(r'"session": ?"([^"]+)"', said)[1]
     (folder,) = visitor.server.home.iterdir()
-    assert (folder / f"attention-{scene}").is_dir()
+    assert (folder / f"attention-{session}").is_dir()
     heart.sock.shutdown(2)
     heart.close()
-    until(lambda: not (folder / f"attention-{scene}").exists(), 60)
+    until(lambda: not (folder / f"attention-{session}").exists(), 60)
     visitor.session = "fuzz"
 
 

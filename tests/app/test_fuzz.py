@@ -18,7 +18,7 @@ import pytest
 
 from tests.support import hostile
 from tests.support.apps import TINY
-from tests.support.http import EDGE, SECRET, Visitor, check, form, half_sent, still_right, things_of
+from tests.support.http import EDGE, SECRET, Visitor, check, form, half_sent, routes_of_the_page, still_right, things_of
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 
@@ -30,7 +30,7 @@ SHORT = (  # of hostile.files()
     *("bomb.png", "frame-outside.gif", "loop.tiff", "slip.zip", "lying.zip", "overlapping.zip", "names.zip", "page.jpg", "both.png"),
     "weights.pt",
 )
-ROUTES = ("run/predict", "api/predict", "call/classify", "call/v2/classify", "queue/join", "cancel", "reset", "component_server")
+ROUTES = ("run/predict", "api/predict", "call/classify", "call/v2/classify", "queue/join", "cancel", "reset")
 PLACES = ("file=", "file/", "call/classify/", "stream/", "proxy=", "custom_component/")
 BROKEN = (b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"data": NaN}', b'{"data": 1e999}', b'{"data": ' + b"[" * 9_000 + b"]" * 9_000 + b"}")
 KINDS = (f"multipart/form-data; boundary={EDGE}", "multipart/form-data", "application/x-www-form-urlencoded", "text/plain", "x")
@@ -178,9 +178,9 @@ def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, liste
     """Every event of the page, every function of its components, every named endpoint, and every route of Gradio's that is open."""
     rng = random.Random(SEED)
     inputs = {each["id"]: len(each["inputs"]) for each in visitor.config["dependencies"]}
-    functions = [(each["id"], name) for each in visitor.config["components"] for name in each["props"].get("server_fns") or ()]
+    own_routes = routes_of_the_page()
     assert len(inputs) > 15
-    assert len(functions) > 15
+    assert len(own_routes) > 25
     statuses, begin = Counter(), time.monotonic()
     for _ in range(ROUNDS):
         visitor.session = rng.choice(("fuzz", "fuzz", hostile.MARKUP.replace(" ", ""), "x" * 2000))
@@ -191,17 +191,13 @@ def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, liste
                 text = visitor.join(number, [hostile.value(rng, strange) for _ in range(given)], hostile.value(rng, strange))
                 statuses["event"] += 1
             case 1:
-                component, name = rng.choice(functions)
-                data = hostile.value(rng, strange)
+                route, body = rng.choice(own_routes), hostile.value(rng, strange)
                 if rng.random() < 0.7:  # what belongs to this page, with odd wishes
-                    run = rng.choice((own["gallery"], own["embeddings"]))
                     wishes = {rng.choice(hostile.NAMES): hostile.value(rng, strange, 2) for _ in range(6)}
-                    data = wishes | {"run": run, "scene": own["scene"], "lesson": own["lesson"]}
-                body = {"component_id": component, "session_hash": "fuzz", "fn_name": name, "data": data}
-                if rng.random() < 0.2:
-                    body[rng.choice(list(body))] = hostile.value(rng, strange)
-                status, text = visitor.send("POST", "/gradio_api/component_server", body)
-                statuses["function", status] += 1
+                    thing = own.get(route.split("/")[2], "")
+                    body = wishes | {"gallery": thing, "session": thing}
+                status, text = visitor.send("POST", route, rng.choice((body, body, body, rng.choice(BROKEN))))
+                statuses["page", status] += 1
             case 2:
                 name = rng.choice(visitor.names)
                 endpoint = next(each for each in visitor.config["dependencies"] if each["api_name"] == name)
@@ -221,6 +217,8 @@ def test_odd_values_at_every_endpoint_and_event(visitor, picture, strange, liste
                 route, kind, data = rng.choice(ROUTES), rng.choice(KINDS), form((rng.choice(hostile.NAMES), b"x" * rng.randrange(200_000)))
                 status, text = visitor.send("POST", f"/gradio_api/{route}", data, kind)
                 assert status == 415, (status, text)
+                assert visitor.send("POST", rng.choice(own_routes), data, kind)[0] == 415
+                assert visitor.send("POST", rng.choice(own_routes), {}, Origin=rng.choice(ORIGINS))[0] == 403
                 half_sent(visitor.server, f"/gradio_api/{route}", data[: len(data) // 2], rng.choice((len(data), 1 << 60))).close()
                 status, text = visitor.send("POST", f"/gradio_api/{route}", {}, Origin=rng.choice(ORIGINS))
                 assert status == 403, (status, text)

@@ -1,12 +1,10 @@
 """One visitor gets nothing of another's: not by guessing, not by paths, not by identifiers that were somebody's."""
 
-import json
-import re
-
 import pytest
 
 from tests.support.http import Visitor, things_of
 from tests.support.waiting import until
+from vitdemo.ui.errors import NOT_UNDERSTOOD
 
 pytestmark = pytest.mark.app
 
@@ -36,35 +34,33 @@ def eve(place):
     return visitor
 
 
-def ask(visitor, part: str, function: str, data: object) -> dict:
-    """What a part of the page's own function answers."""
-    parts = {each["props"].get("elem_id"): each["id"] for each in visitor.config["components"]}
-    body = {"component_id": parts[part], "session_hash": visitor.session, "fn_name": function, "data": data}
-    return json.loads(visitor.send("POST", "/gradio_api/component_server", body)[1])
+DOORS = (
+    ("classify", "poll", "gallery"),
+    ("embeddings", "poll", "gallery"),
+    ("finetune", "poll", "session"),
+    ("attention", "classes", "session"),
+)
 
 
-DOORS = (("gallery", "poll", "run", "gallery"), ("embeddings", "poll", "run", "embeddings"), ("finetune", "poll", "lesson", "lesson"))
-
-
-@pytest.mark.parametrize(("part", "function", "name", "thing"), [*DOORS, ("attention", "classes", "scene", "scene")])
-def test_only_the_whole_identifier_opens(ada, eve, part, function, name, thing):
-    id = ada.things[thing]
+@pytest.mark.parametrize(("tab", "route", "name"), DOORS)
+def test_only_the_whole_identifier_opens(ada, eve, tab, route, name):
+    id = ada.things[tab]
     assert len(id) >= 32  # 128 bits and more
-    assert "error" not in ask(ada, part, function, {name: id, "words": "cat"})
+    assert not ada.ask(f"{tab}/{route}", **{name: id}).get("error")
     odd = [None, "", "*", "%", ".", "..", [id], {"$ne": None}, {name: id}, True, 0, -1]
     tries = [*odd, id[:-1], id + "x", id.swapcase(), f"{id}/", f"../{id}"]
     for each in tries:
-        told = ask(eve, part, function, {name: each, "words": "cat"})
+        told = eve.ask(f"{tab}/{route}", **{name: each})
         assert list(told) == ["error"], (each, told)
-        assert "not here any more" in told["error"]
+        assert "not here any more" in told["error"] if isinstance(each, str) else told["error"] == NOT_UNDERSTOOD
 
 
 def test_nothing_is_served_but_by_its_whole_path(ada, eve, place):
     (folder,) = place.home.iterdir()
-    lesson = folder / "lessons" / ada.things["lesson"]
+    lesson = folder / "lessons" / ada.things["finetune"]
     (lesson / "job").mkdir(exist_ok=True)
     (lesson / "job" / "errors.txt").write_text("Traceback")
-    run = folder / f"gallery-{ada.things['gallery']}"
+    run = folder / f"gallery-{ada.things['classify']}"
     hidden = [lesson / "job" / "errors.txt", lesson, folder / ".in-use", folder, folder / "lessons", run]
     for path in hidden:
         for way in (f"/gradio_api/file={path}", f"/gradio_api/file/{path}", f"/gradio_api/file={folder}/x/../{path.relative_to(folder)}"):
@@ -85,11 +81,8 @@ def test_another_s_session_tells_nothing_to_who_does_not_know_it(ada, eve):
 
 def test_what_was_dropped_stays_dropped(ada, eve, place):
     """A new gallery of the same photos has another identifier, and the visitor's earlier one is stopped, not replaced."""
-    first = ada.things["gallery"]
-    parts = {each["props"].get("elem_id"): each["id"] for each in ada.config["components"]}
-    give = next(each for each in ada.config["dependencies"] if each["targets"] == [[parts["gallery"], "upload"]])
-    said = ada.join(give["id"], [""], {"files": "examples", "request": 2})
-    second = re.search(r'"run": ?"([^"]+)"', said)[1]
+    first = ada.things["classify"]
+    second = ada.ask("classify/start", files="examples")["gallery"]
     assert second != first
-    until(lambda: ask(ada, "gallery", "poll", {"run": second})["state"] in ("done", "stopped"))
-    assert ask(eve, "gallery", "download", {"run": first + second, "kind": "csv"})["error"]
+    until(lambda: ada.ask("classify/poll", gallery=second, start=1000)["state"] in ("done", "stopped"))
+    assert eve.ask("classify/download", gallery=first + second, kind="csv")["error"]

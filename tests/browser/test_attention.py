@@ -300,7 +300,7 @@ def test_the_title_is_of_the_map_that_is_drawn(app, open_page, picture, vit, kno
     title, waiting = page.locator("#attention .att-title"), []
     expect(title).to_contain_text(f"What supports {first}")
     before = canvas(page)
-    page.route("**/component_server/**", lambda route: waiting.append(route))
+    page.route("**/page/attention/**", lambda route: waiting.append(route))
     page.locator("#attention .att-picker[data-role=target] .att-chip").nth(1).click()
     expect(page.locator("#attention .att-badge")).to_be_visible()  # says that it is at work
     assert np.array_equal(canvas(page), before)

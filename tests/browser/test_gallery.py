@@ -380,7 +380,7 @@ def held(server: Server) -> Iterator[None]:
 
 
 def test_a_server_that_is_gone_is_said(done):
-    done.route("**/component_server**", lambda route: route.abort())
+    done.route("**/page/classify/**", lambda route: route.abort())
     done.locator("#gallery .rows button.open").first.click()
     expect(done.locator("#gallery .detail")).to_have_text("The photo could not be fetched: try again.")
     done.locator("[data-kind=csv]").click()

@@ -19,9 +19,9 @@ TEXTS = (
 )
 NAMES = (
     *(
-        "run",
-        "scene",
-        "lesson",
+        "gallery",
+        "session",
+        "names",
         "id",
         "ids",
         "files",

@@ -94,6 +94,10 @@ class Visitor:
             return text
         return self.send("GET", f"/gradio_api/call/{name}/{json.loads(text)['event_id']}")[1]
 
+    def ask(self, route: str, **asked) -> dict:
+        """The answer of one of the page's own routes, such as `classify/poll`."""
+        return json.loads(self.send("POST", f"/page/{route}", asked, **{"x-vitdemo-visitor": self.session})[1])
+
     def join(self, number: int, data: list, event) -> str:
         """Everything one of the page's own events says."""
         body = {"fn_index": number, "data": data, "event_data": event, "session_hash": self.session, "trigger_id": None}
@@ -103,26 +107,25 @@ class Visitor:
 
 
 def things_of(visitor, picture) -> dict[str, str]:
-    """What a page of this visitor has: a gallery, another with a map, photos to learn from, a photo whose attention is shown."""
+    """What a page of this visitor has, by tab: a gallery, another with a map, photos to learn from, a photo whose attention is shown."""
+    found = {name: visitor.ask(f"{name}/start", files="examples")["gallery"] for name in ("classify", "embeddings")}
+    found["finetune"] = visitor.ask("finetune/give", files="examples")["session"]
     parts = {each["props"].get("elem_id"): each["id"] for each in visitor.config["components"]}
     events = [each for each in visitor.config["dependencies"] if each["api_visibility"] != "public"]
-    give = {name: next(each for each in events if each["targets"] == [[parts[name], "upload"]]) for name in ("gallery", "embeddings")}
     look = next(each for each in events if each["outputs"][1:] == [parts["attention"]] and [parts["photo"], "change"] in each["targets"])
-    found = {}
-    for name, each in give.items():
-        said = visitor.join(each["id"], [""], {"files": "examples", "request": 1})
-        found[name] = re.search(r'"run": ?"([^"]+)"', said)[1]
-    said = visitor.send(
-        "POST",
-        "/gradio_api/component_server",
-        {"component_id": parts["finetune"], "session_hash": "fuzz", "fn_name": "give", "data": {"files": "examples"}},
-    )
-    found["lesson"] = json.loads(said[1])["lesson"]
     photo = {"path": visitor.upload("picture.png", picture.read_bytes()), "meta": {"_type": "gradio.FileData"}}
     values = {each["id"]: each["props"].get("value") for each in visitor.config["components"]}
     recipe = [values[each] for each in look["inputs"][3:]]
-    found["scene"] = re.search(r'"scene": ?"([^"]+)"', visitor.join(look["id"], [photo, "", "attention", *recipe], None))[1]
+    said = visitor.join(look["id"], [photo, "", "attention", *recipe], None)
+    found["attention"] = re.search(r'"session": ?"([^"]+)"', said)[1]
     return found
+
+
+def answer_of(routes, name: str, caller=None, **asked) -> dict:
+    """What one of a tab's routes answers, as the page reads it."""
+    from vitdemo.ui.server.page_routes import Caller, respond_to
+
+    return json.loads(respond_to(routes.handlers()[name], json.dumps(asked).encode(), caller or Caller())[1])
 
 
 def check(text: str, given: list[str] = ()) -> None:
@@ -146,6 +149,16 @@ def lying_about(server) -> list:
     """Files in the app's folder that are in no folder of their own."""
     (folder,) = server.home.iterdir()
     return [each.name for each in folder.iterdir() if each.is_file() and each.name != ".in-use"]
+
+
+def routes_of_the_page() -> list[str]:
+    """The paths of the page's own routes."""
+    from vitdemo.core.config import Settings
+    from vitdemo.core.inference.model_store import ModelStore
+    from vitdemo.ui import page
+    from vitdemo.ui.visitors import Visitors
+
+    return [route.path for route in page.routes(Visitors(ModelStore(Settings()))).routes]
 
 
 def routes_of_gradio() -> list[tuple[str, str]]:

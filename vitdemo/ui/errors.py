@@ -4,7 +4,6 @@ import logging
 import re
 import secrets
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,26 +68,3 @@ def error_message(error: Exception) -> str:
 def event_payload(event: gr.EventData) -> dict:
     """The object that the page's script sent with an event; an empty one for anything else."""
     return event._data if isinstance(event._data, dict) else {}
-
-
-def named_partial(function: Callable[[Any, dict], dict], first: Any) -> Callable[[dict], dict]:
-    """Bind a private function to its first argument. The page's script calls the result by the function's name without the underscore."""
-
-    def call(payload: dict) -> dict:
-        return function(first, payload)
-
-    call.__name__ = function.__name__.lstrip("_")
-    return call
-
-
-def errors_as_answer(function: Callable[[dict], dict]) -> Callable[[Any], dict]:
-    """Wrap a function that the page's script calls with one object: an error comes back as {error}."""
-
-    def answer(payload: Any) -> dict:
-        try:
-            return function(payload if isinstance(payload, dict) else {})
-        except Exception as error:
-            return {"error": user_message(error)}
-
-    answer.__name__ = function.__name__
-    return answer

@@ -4,20 +4,26 @@ import gradio as gr
 
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.ui.components import model_picker
+from vitdemo.ui.components import identity, model_picker
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.errors import Page
+from vitdemo.ui.server.page_routes import PageRoutes
 from vitdemo.ui.tabs.attention import api as attention_api
 from vitdemo.ui.tabs.attention import tab as attention_tab
+from vitdemo.ui.tabs.attention.routes import AttentionRoutes
 from vitdemo.ui.tabs.classify import api, gallery_panel
 from vitdemo.ui.tabs.classify import tab as classify_tab
+from vitdemo.ui.tabs.classify.routes import ClassifyRoutes
 from vitdemo.ui.tabs.embeddings import api as embed_api
 from vitdemo.ui.tabs.embeddings import tab as embeddings_tab
+from vitdemo.ui.tabs.embeddings.routes import EmbeddingsRoutes
 from vitdemo.ui.tabs.export import api as export_api
 from vitdemo.ui.tabs.export import tab as export_tab
 from vitdemo.ui.tabs.export.comparison import ModelComparison
+from vitdemo.ui.tabs.export.routes import ExportRoutes
 from vitdemo.ui.tabs.finetune import api as finetune_api
 from vitdemo.ui.tabs.finetune import tab as finetune_tab
+from vitdemo.ui.tabs.finetune.routes import FinetuneRoutes
 from vitdemo.ui.visitors import Visitors
 
 GRADIO_QUEUE_FACTOR = 4  # length of Gradio's queue ÷ length of our queues: ours fill first, and refuse in a sentence
@@ -38,19 +44,19 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
                     current = classify_tab.build(page, store, header, visitors.classify_requests, visitors.photo_queue, classify_active)
                     comparison.follow(current, classify_active)
                 with gr.Tab("Many photos", id="many"):
-                    gallery_panel.build(store, header, visitors.classify_jobs)
+                    gallery_panel.build(store)
             with gr.Tab("Attention", id=attention_tab.TAB) as tab:
                 attention_tab.build(
                     header, current, ActiveTab(active, tab), visitors.attention_sessions, visitors.attention_requests, visitors.photo_queue
                 )
             with gr.Tab("Embeddings", id=embeddings_tab.TAB) as tab:
                 embeddings_active = ActiveTab(active, tab)
-                embeddings_tab.build(store, header, current, visitors.embedding_jobs, visitors.finetune_sessions, embeddings_active)
+                embeddings_tab.build(store, current, visitors.embedding_jobs, embeddings_active)
             with gr.Tab("Fine-tune", id=finetune_tab.TAB) as tab:
-                finetune_tab.build(store, header, visitors.finetune_sessions)
+                finetune_tab.build(store, header)
             model_picker.follow(store, header, [embeddings_active, ActiveTab(active, tab)], visitors.picker_requests)
             with gr.Tab("Export", id=export_tab.TAB) as tab:
-                export_tab.build(store, header, visitors.export_sessions, comparison, ActiveTab(active, tab))
+                export_tab.build(store, header, comparison, ActiveTab(active, tab))
         api.build(store, visitors.classify_jobs, visitors.photo_queue)
         attention_api.build(visitors.attention_sessions, visitors.photo_queue)
         embed_api.build(store, visitors.embedding_jobs)
@@ -62,7 +68,21 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             visitors.leave(visitor)
             comparison.leave(visitor)
 
+        identity.build(page, header)
         page.unload(leave)
     page.queue(max_size=GRADIO_QUEUE_FACTOR * settings.max_queue, default_concurrency_limit=4)
     page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = QUEUE_POLL_SECONDS
     return page
+
+
+def routes(visitors: Visitors) -> PageRoutes:
+    """What the page's scripts may ask, tab by tab."""
+    return PageRoutes(
+        [
+            ClassifyRoutes(visitors.classify_jobs),
+            AttentionRoutes(visitors.attention_sessions),
+            EmbeddingsRoutes(visitors.embedding_jobs, visitors.finetune_sessions),
+            FinetuneRoutes(visitors.finetune_sessions),
+            ExportRoutes(visitors.export_sessions),
+        ]
+    )

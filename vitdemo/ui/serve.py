@@ -22,10 +22,11 @@ from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs import scratch
-from vitdemo.ui.page import GRADIO_QUEUE_FACTOR, build
+from vitdemo.ui.page import GRADIO_QUEUE_FACTOR, build, routes
 from vitdemo.ui.server import connections, gatekeeper, gradio_sessions, served_files
 from vitdemo.ui.server.json_log import RequestLog, take_over, use_json
 from vitdemo.ui.server.metrics import Metrics, RequestCounter
+from vitdemo.ui.server.page_routes import PageRoutes
 from vitdemo.ui.server.security_headers import SecurityHeaders, keep_other_sites_out
 from vitdemo.ui.server.upload_route import Uploads
 from vitdemo.ui.templating import STATIC, static_text
@@ -80,7 +81,7 @@ def running(settings: Settings, leaving: threading.Event) -> Iterator[RunningApp
         visitors = Visitors(store)
         page = build(settings, store, visitors)
         try:
-            _, address, _ = launch(page, store, leaving, metrics)
+            _, address, _ = launch(page, store, leaving, routes(visitors), metrics)
         except OSError:
             raise UserError(f"The app can't listen on {settings.host}:{settings.port}: choose another --port, or check --host.") from None
         try:
@@ -126,21 +127,29 @@ def _announce(address: str, settings: Settings) -> None:
         print(warning, file=sys.stderr, flush=True)
 
 
-def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics: Metrics | None = None) -> tuple:
+def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, pages: PageRoutes, metrics: Metrics | None = None) -> tuple:
     """Start the server in the background.
 
     Args:
         leaving: set once the app starts no new work.
+        pages: the routes of the page's scripts.
 
     Returns: what gr.Blocks.launch returns.
     """
     settings = store.settings
-    routes = [Uploads(settings).route, *(metrics.routes(page, store) if metrics else [])]
+    monitoring = metrics.routes(page, store) if metrics else []
+    own = [Uploads(settings).route, *pages.routes, *monitoring]
     middleware = [
         Middleware(SecurityHeaders),
         *([Middleware(RequestCounter, metrics=metrics)] if metrics else []),
         *([Middleware(RequestLog)] if settings.log_json else []),
-        Middleware(gatekeeper.Gatekeeper, settings=settings, leaving=leaving, open_to_all=[route.path for route in routes[1:]]),
+        Middleware(
+            gatekeeper.Gatekeeper,
+            settings=settings,
+            leaving=leaving,
+            starting=pages.starting,
+            open_to_all=[route.path for route in monitoring],
+        ),
     ]
     launched = page.launch(
         server_name=settings.host,
@@ -151,7 +160,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics
         theme=THEME,
         css_paths=[STATIC / f"{name}.css" for name in STYLES],
         js=static_text("page/load.js"),
-        app_kwargs={"routes": routes, "middleware": middleware, "exception_handlers": gatekeeper.HANDLERS},
+        app_kwargs={"routes": own, "middleware": middleware, "exception_handlers": gatekeeper.HANDLERS},
         favicon_path=ASSETS / "icon.svg",
         allowed_paths=[str(ASSETS)],
         blocked_paths=[os.path.join(get_upload_folder(), hidden) for hidden in (scratch.LOCK_FILE, *served_files.HIDDEN_FOLDERS)],
@@ -165,6 +174,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, metrics
         max_threads=GRADIO_QUEUE_FACTOR * settings.max_queue,  # requests that wait for galleries would take all of Gradio's 40
         quiet=True,
         prevent_thread_lock=True,
+        _frontend=False,  # no request to itself, which a proxy's settings or a busy machine can fail
     )
     connections.install(page.server)
     keep_other_sites_out(page.app)

@@ -112,12 +112,3 @@ def test_large_bodies_come_in_turn_and_small_ones_pass_them():
         assert not turns.locked()
 
     finished(ask())
-
-
-def test_a_body_that_was_looked_at_is_read_as_if_it_came_then():
-    async def ask() -> None:
-        body = BoundedBody(Caller(b'{"a"', b": 1}").receive, BodyLimit(), asyncio.Semaphore(1))
-        assert await body.whole() == b'{"a": 1}'
-        assert await read(body) == b'{"a": 1}'
-
-    finished(ask())

@@ -27,12 +27,16 @@ def small(bundle, tmp_path_factory):
         yield client
 
 
+def address(path: str) -> str:
+    return f"/{path}" if path.startswith("page/") else f"/gradio_api/{path}"
+
+
 def test_only_what_the_page_uses_is_answered(app):
     routes = routes_of_gradio()
     assert len(routes) > 50
     answered = {path.rstrip("/") for method, path in routes if ask(app, method, path)[0] not in (404, 405)}
     api = (
-        *("info", "user", "login_check", "app_id", "startup-events", "theme.css", "upload", "file=x", "file/x", "component_server"),
+        *("info", "user", "login_check", "app_id", "startup-events", "theme.css", "upload", "file=x", "file/x"),
         *("queue/join", "queue/data", "queue/status", "heartbeat/x", "cancel", "reset", "run/x", "api/x", "call/x", "call/v2/x"),
         *("call/x/x", "call/v2/x/x"),
     )
@@ -124,25 +128,25 @@ def test_a_folder_that_is_full_takes_no_more_and_says_so(small):
         ("call/classify", b'{"data": ["' + b"x" * 5_000_000 + b'"]}'),
         ("call/classify", b'{"data": [' + b"[0]," * 200_000 + b"0]}"),
         ("queue/join", b'{"data": [' + b"[0]," * 200_000 + b"0]}"),
-        ("component_server", b"[" * 800_000),
+        ("page/classify/start", b"[" * 800_000),
         ("cancel", b'{"session_hash": "' + b"x" * 70_000 + b'"}'),
         ("reset", b'{"event_id": "' + b"x" * 70_000 + b'"}'),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_request_that_is_far_too_large_is_refused(app, path, body):
-    status, text, _ = ask(app, "POST", f"/gradio_api/{path}", body, Content_Type="application/json")
+    status, text, _ = ask(app, "POST", address(path), body, Content_Type="application/json")
     assert (status, json.loads(text)["detail"]) == (413, SENTENCES[413])
 
 
-JSON = ("run/x", "api/x", "call/classify", "call/v2/classify", "queue/join", "cancel", "reset", "component_server", "component_server/")
+JSON = (*("run/x", "api/x", "call/classify", "call/v2/classify", "queue/join", "cancel", "reset"), "page/classify/start")
 
 
 def test_what_is_asked_in_json_takes_nothing_else(app, subtests):
     for path in JSON:
         for kind in [f"multipart/form-data; boundary={EDGE}", "MULTIPART/form-data", "text/plain", "application/json-not"]:
             with subtests.test(path=path, kind=kind):
-                status, text, _ = ask(app, "POST", f"/gradio_api/{path}", form(("a.png", b"x")), Content_Type=kind)
+                status, text, _ = ask(app, "POST", address(path), form(("a.png", b"x")), Content_Type=kind)
                 assert (status, json.loads(text)["detail"]) == (415, SENTENCES[415])
 
 
@@ -155,8 +159,8 @@ def test_nothing_is_written_outside_the_private_folder(start_app, bundle, tmp_pa
     server = start_app("--model", f"local-dir:{bundle}", "--temp-dir", str(private), TMPDIR=str(system))
     before = sorted(each.name for each in system.iterdir())
     body, kind = form(("a.png", bytes(1_000_000))), f"multipart/form-data; boundary={EDGE}"
-    for path in ("component_server", "queue/join", "upload", "call/classify"):
-        broken = half_sent(server, f"/gradio_api/{path}", body[:500_000], len(body), kind)
+    for path in ("page/classify/start", "queue/join", "upload", "call/classify"):
+        broken = half_sent(server, address(path), body[:500_000], len(body), kind)
         assert ask(server, "GET", "/config")[0] == 200  # by now the server has read what came before
         assert sorted(each.name for each in system.iterdir()) == before
         broken.close()

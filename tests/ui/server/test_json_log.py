@@ -25,7 +25,7 @@ def lines(start_app, bundle, picture, tmp_path):
     visitor.call("classify", [photo, "secret", "secret", None])
     visitor.join(2, ["secret"], "secret")
     visitor.send("GET", "/gradio_api/file=/secret?secret=secret")
-    visitor.send("POST", "/gradio_api/component_server", b"secret")
+    visitor.send("POST", "/page/classify/poll", b"secret")
     visitor.send("SECRET", "/")  # some HTTP parsers take it for a method, others for no request at all
     visitor.send("PROPFIND", "/secret")
     until(lambda: '"other"' in server.log.read_text())  # a line is written once its answer has gone

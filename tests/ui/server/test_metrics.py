@@ -87,5 +87,7 @@ def test_leaving_is_said(bundle):
         assert (client.get("/health").status_code, client.get("/health").json()["leaving"]) == (503, True)
         answer = client.post("/gradio_api/call/classify", json={"data": []})
         assert (answer.status_code, json.loads(answer.text)["detail"]) == (503, "The app is being stopped: try again in a minute.")
-        body = {"component_id": 1, "session_hash": "x", "fn_name": "give", "data": {}}
-        assert client.post("/gradio_api/component_server", json=body).json()["error"] == "The app is being stopped: try again in a minute."
+        for route in ("classify/start", "embeddings/start", "embeddings/add_class", "finetune/give", "finetune/start", "export/start"):
+            answer = client.post(f"/page/{route}", json={})
+            assert (answer.status_code, answer.json()["error"]) == (503, "The app is being stopped: try again in a minute.")
+        assert client.post("/page/classify/poll", json={}).status_code == 400

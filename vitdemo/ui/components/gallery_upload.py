@@ -1,11 +1,10 @@
-"""The panel for uploading many photos: files, a folder with its sub-folders, a zip, or the bundled drawings.
+"""The panel for uploading many photos: files, a folder with its sub-folders, a zip, or the sample images.
 
 The page's script uploads the files with the names of their folders, polls the progress, and restores the panel after a reload.
 """
 
-import contextlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,9 @@ from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.photos.photo import SUFFIXES
-from vitdemo.ui.components.model_picker import ModelPicker
-from vitdemo.ui.errors import errors_as_answer, event_payload, user_message
-from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.page_routes import Caller
 from vitdemo.ui.sessions.gallery_job import GalleryJob
+from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
 from vitdemo.ui.templating import html, static_text
 
 if TYPE_CHECKING:
@@ -28,64 +26,78 @@ if TYPE_CHECKING:
 SAMPLE_GALLERY = ASSETS / "examples" / "gallery"
 
 
-def build(
-    elem_id: str,
-    store: ModelStore,
-    header: ModelPicker,
-    *,
-    lead: str,
-    command: str,
-    markup: str,
-    scripts: list[str],
-    functions: list[Callable[[dict], dict]],
-    start: Callable[[list["Item"], str, str, str], GalleryJob],
-    attach: Callable[[object, str], None],
-) -> gr.HTML:
-    """Lay out the panel and wire it.
+@dataclass(frozen=True)
+class StartGallery:
+    """Photos as (name, uploaded path) pairs, or `examples` for the sample images; and the name of the model to run."""
+
+    files: list | str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class OfGallery:
+    """A gallery, by its id."""
+
+    gallery: str = ""
+
+
+@dataclass
+class GalleryStatus:
+    """How far a gallery is.
+
+    Attributes:
+        state: of the job.
+        text: what the job waits for, or why it failed.
+        total, done, wrong: photos in all, finished, and of these unreadable.
+        speed: photos per second.
+    """
+
+    state: str
+    text: str
+    model: str
+    total: int
+    done: int
+    wrong: int
+    speed: float
+
+
+def build(elem_id: str, store: ModelStore, *, tab: str, lead: str, command: str, markup: str, scripts: list[str]) -> gr.HTML:
+    """Lay out the panel.
 
     Args:
+        tab: the name of the tab's routes, of which `start`, `poll` and `stop` are called.
         lead: the reason to upload photos here.
         command: the command of `python -m vitdemo` for more photos.
         markup: HTML below the upload form.
         scripts: files of static/ that define `follow`, `tell` and `heard` (gallery_upload.js describes them).
-        functions: server functions that the scripts may call, each with one object.
-        start: starts a gallery's job, given the photos, the model's name, the visitor and the client.
-        attach: hands a gallery, found by its id, to the new session of a visitor who has reloaded the page.
     """
-    panel = gr.HTML(
-        {"limits": limits(store.settings, command)},
+    return gr.HTML(
+        {"limits": limits(store.settings, command), "tab": tab},
         html_template=html("components/gallery_upload", lead=lead) + markup,
-        js_on_load=static_text("components/upload.js", "components/gallery_upload.js", *scripts),
+        js_on_load=static_text("components/channel.js", "components/upload.js", "components/gallery_upload.js", *scripts),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes=["giving"],
-        server_functions=[errors_as_answer(function) for function in functions],
     )
 
-    def begin(model: str, request: gr.Request, event: gr.EventData) -> dict:
-        """Start a job for the uploaded photos. Returns: the gallery's id, or an error."""
-        number = event_payload(event).get("request")
-        try:
-            store.allowed(model)
-            items = _items(event_payload(event).get("files"), store, command)
-            return {"run": start(items, model, request.session_hash or "", client_of(request)).id, "request": number}
-        except Exception as error:
-            return {"error": user_message(error), "request": number}
 
-    def come_back(request: gr.Request, event: gr.EventData) -> None:
-        with contextlib.suppress(UserError):  # the next poll of its progress reports a gallery that is gone
-            attach(event_payload(event).get("run"), request.session_hash or "")
+def start(
+    asked: StartGallery, caller: Caller, store: ModelStore, command: str, begin: Callable[[list["Item"], str, str, str], GalleryJob]
+) -> OfGallery:
+    """Start a job for uploaded photos.
 
-    quiet: dict[str, Any] = {
-        "show_progress": "hidden",
-        "api_visibility": "private",
-        "preprocess": False,
-        "trigger_mode": "multiple",
-        "queue": False,
-    }
-    panel.upload(begin, header.picker, panel, **quiet)
-    panel.select(come_back, None, None, **quiet)
-    return panel
+    Args:
+        begin: starts the job, given the photos, the model's name, the visitor and the client.
+
+    Raises: UserError for a model that the visitor may not use, for photos that can't be taken, and where the app is busy.
+    """
+    store.allowed(asked.model)
+    return OfGallery(begin(_items(asked.files, store, command), asked.model, caller.visitor, caller.client).id)
+
+
+def status_of(jobs: GalleryJobs, job: GalleryJob, wrong: int) -> GalleryStatus:
+    """The part of a gallery's status that all tabs show. `wrong` is the number of unreadable photos."""
+    return GalleryStatus(job.state, job.error or jobs.status_text(job), jobs.title(job), len(job.items), job.done, wrong, job.speed)
 
 
 def limits(settings: Settings, command: str) -> dict:

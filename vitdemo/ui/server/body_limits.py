@@ -54,21 +54,9 @@ class BoundedBody:
         self._deadline = asyncio.get_running_loop().time() + STALL_SECONDS
         self._size = self._parts = self.refused = 0
         self._large = self._over = False
-        self._whole: Message | None = None
-
-    async def whole(self) -> bytes:
-        """Read the whole body. The next `receive` returns it once more, as one message."""
-        pieces = []
-        while not self._over:
-            pieces.append((await self.receive()).get("body", b""))
-        self._whole = {"type": "http.request", "body": b"".join(pieces), "more_body": False}
-        return self._whole["body"]
 
     async def receive(self) -> Message:
         """Receive the next message. Raises: UserError once the body is refused; its reader may mistake that for an unreadable body."""
-        if self._whole:
-            message, self._whole = self._whole, None
-            return message
         if self._over:  # waits until the client disconnects
             return await self._receive()
         try:

@@ -5,7 +5,6 @@ reports errors in its own words or not at all. This middleware prevents all of t
 """
 
 import asyncio
-import json
 import re
 import threading
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from vitdemo.ui.errors import LEAVING, NOT_UNDERSTOOD, error_message
 from vitdemo.ui.server.auth import is_logged_in
 from vitdemo.ui.server.body_limits import MAX_LARGE_BODIES, STREAMED, BodyLimit, BoundedBody, file_list_limit
 from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.page_routes import PREFIX
 
 API = "/gradio_api"
 PUBLIC_PATHS = (
@@ -32,15 +32,13 @@ PUBLIC_PATHS = (
 )
 CALL_PATHS = r"queue/join|(run|api|call|call/v2)/[^/]+"
 PRIVATE_PATHS = (  # file= takes a path, never a URL: Gradio would fetch the URL
-    rf"config|gradio_api/(info|app_id|user|upload|cancel|reset|component_server|queue/(data|status)|heartbeat/[^/]+|{CALL_PATHS}"
-    r"|file[=/](?![\s\w+.-]{2,}:).+|call/(v2/)?[^/]+/[^/]+)"
+    rf"config|gradio_api/(info|app_id|user|upload|cancel|reset|queue/(data|status)|heartbeat/[^/]+|{CALL_PATHS}"
+    rf"|file[=/](?![\s\w+.-]{{2,}}:).+|call/(v2/)?[^/]+/[^/]+)|page/[^/]+/[^/]+"
 )
 UPLOAD_PATH = re.compile(f"{API}/upload/?")
 FORM_PATHS = re.compile(f"({API}/upload|/login)/?")  # take a form; all other routes take JSON
-FILE_LIST_PATHS = re.compile(f"{API}/(component_server|{CALL_PATHS})/?")  # requests that may list files
-STARTING_PATHS = re.compile(f"{API}/(upload|{CALL_PATHS})/?")  # requests that start new work
-FUNCTION_PATH = re.compile(f"{API}/component_server/?")
-STARTING_FUNCTIONS = ("give", "teach")  # component functions that start new work as well
+FILE_LIST_PATHS = re.compile(f"({PREFIX}/[^/]+/[^/]+|{API}/({CALL_PATHS}))/?")  # requests that may list files
+STARTING_PATHS = re.compile(f"{API}/(upload|{CALL_PATHS})/?")  # Gradio's requests that start new work
 MAX_CLIENT_SHARE = 0.75  # of the slots for requests under way, for one client
 NOTHING_HERE = "There is nothing here, or not any more: reload the page."
 FOREIGN_ORIGIN = "Another site's page sent this: open the app by its own address. A proxy has to pass on the Host that was asked for."
@@ -62,11 +60,14 @@ class Gatekeeper:
 
     Args:
         leaving: set once the app is being stopped and starts no new work.
+        starting: paths of our own routes that start new work.
         open_to_all: paths of our own routes that need no login.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, leaving: threading.Event, open_to_all: Sequence[str] = ()):
-        self._app, self._leaving = app, leaving
+    def __init__(
+        self, app: ASGIApp, settings: Settings, leaving: threading.Event, starting: Sequence[str] = (), open_to_all: Sequence[str] = ()
+    ):
+        self._app, self._leaving, self._starting = app, leaving, frozenset(starting)
         self._public = re.compile(f"/({'|'.join((PUBLIC_PATHS, *(re.escape(path[1:]) for path in open_to_all)))})/?")
         self._private = re.compile(f"/({PRIVATE_PATHS})/?")
         self._list_limit = file_list_limit(settings.max_gallery)
@@ -90,8 +91,6 @@ class Gatekeeper:
                 await send(message)
 
         try:
-            if self._leaving.is_set() and FUNCTION_PATH.fullmatch(path) and _starts_work(await body.whole()):
-                return await error_response(200, LEAVING)(scope, receive, send)  # the page reads no answer with another status
             await self._app(scope, body.receive, send_unless_refused)
         except Exception as error:
             if begun:  # a stream: Gradio raises to end a stream whose client has gone
@@ -119,7 +118,7 @@ class Gatekeeper:
         kind = connection.headers.get("content-type")
         if kind and kind.split(";")[0].strip().lower() != "application/json" and not FORM_PATHS.fullmatch(path):
             return error_response(415)
-        if self._leaving.is_set() and STARTING_PATHS.fullmatch(path):
+        if self._leaving.is_set() and (path in self._starting or STARTING_PATHS.fullmatch(path)):
             return error_response(503, LEAVING)
         if STARTING_PATHS.fullmatch(path) and not UPLOAD_PATH.fullmatch(path) and _crowds(connection):
             return error_response(429, CROWDED)
@@ -153,14 +152,6 @@ def _crowds(connection: HTTPConnection) -> bool:
     under_way = [event for job in queue.active_jobs if job for event in job]
     under_way += [event for waiting in queue.event_queue_per_concurrency_id.values() for event in waiting.queue]
     return len(under_way) >= most and sum(client_of(event.request) == client for event in under_way) >= most
-
-
-def _starts_work(body: bytes) -> bool:
-    """Whether a request's body calls a component function that starts new work."""
-    try:
-        return json.loads(body)["fn_name"] in STARTING_FUNCTIONS
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return False
 
 
 def error_response(status: int, text: str | None = None) -> Response:

@@ -38,6 +38,7 @@ class GalleryJobs(Generic[R]):
     """All visitors' galleries of one kind of work.
 
     Attributes:
+        store: the models.
         row_bytes: memory that the results of one photo take.
         most_rows: photos whose results are kept.
     """
@@ -46,7 +47,7 @@ class GalleryJobs(Generic[R]):
 
     def __init__(self, store: ModelStore):
         self.settings = store.settings
-        self._store = store
+        self.store = store
         self._jobs: dict[str, R] = {}
         self._queue: FairQueue[R] = FairQueue(self.settings.max_queue)
         self._at_work: set[R] = set()
@@ -81,17 +82,19 @@ class GalleryJobs(Generic[R]):
         threading.Thread(target=self._work, args=(job,), name="gallery", daemon=True).start()
         return job
 
-    def get(self, id: object) -> R:
-        """The gallery with this id, now marked as seen. Raises: UserError where there is none, or none any more."""
+    def get(self, id: object, visitor: str = "") -> R:
+        """The gallery with this id, now marked as seen.
+
+        Args:
+            visitor: the session of the page that shows the gallery: another one than before, after a reload.
+
+        Raises: UserError where there is no such gallery, or not any more.
+        """
         job = self._jobs.get(id) if isinstance(id, str) else None
         if job is None:
             raise UserError("This gallery is not here any more: give the photos again.")
-        job.seen = time.monotonic()
+        job.seen, job.visitor = time.monotonic(), visitor or job.visitor
         return job
-
-    def attach(self, id: object, visitor: str) -> None:
-        """Hand a gallery to the new session of a visitor who has reloaded the page. Raises: as `get`."""
-        self.get(id).visitor = visitor
 
     def leave(self, visitor: str) -> None:
         """Note that a visitor has closed the page. The visitor's galleries give way to others, unless a page requests them again soon."""
@@ -150,7 +153,7 @@ class GalleryJobs(Generic[R]):
             job.ended = time.monotonic()
             log.info("gallery", extra={"state": job.state, "photos": job.done, "seconds": round(job.ended - (job.began or job.ended), 3)})
             job.loading = vit = None
-            self._store.leave(job.id)
+            self.store.leave(job.id)
             with self._changed:
                 self._queue.remove(job)
                 self._at_work.discard(job)
@@ -164,7 +167,7 @@ class GalleryJobs(Generic[R]):
 
     def _model(self, job: R) -> "Vit | None":
         """Load the gallery's model, and hold it for the gallery: the visitor may switch models meanwhile. None for a stopped gallery."""
-        loading = job.loading = self._store.get(job.model, job.id)
+        loading = job.loading = self.store.get(job.model, job.id)
         job.model_requested = time.monotonic()
         job.state = "loading"
         while not loading.done.wait(0.2):
@@ -176,7 +179,7 @@ class GalleryJobs(Generic[R]):
         """Request the gallery's model again every HOLD_SECONDS, so that the store keeps the model."""
         if time.monotonic() - job.model_requested > HOLD_SECONDS:
             job.model_requested = time.monotonic()
-            self._store.get(job.model, job.id)
+            self.store.get(job.model, job.id)
 
     def sweep(self) -> None:
         """Keep the files of galleries in use, and drop old galleries. Stop a gallery that nobody looks at, if others wait."""

@@ -3,12 +3,14 @@
 import base64
 import time
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from tests.support.http import answer_of
 from tests.support.pictures import noise
 from tests.support.small_vits import KINDS, small_vit
 from vitdemo.attention.methods import maps
@@ -16,10 +18,11 @@ from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import Trace, trace
+from vitdemo.ui.errors import NOT_UNDERSTOOD
 from vitdemo.ui.server.upload import Upload
-from vitdemo.ui.tabs.attention import routes
 from vitdemo.ui.tabs.attention.downloads import download
 from vitdemo.ui.tabs.attention.page_data import pack, page_data
+from vitdemo.ui.tabs.attention.routes import AttentionRoutes
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 
 
@@ -74,9 +77,9 @@ def test_a_model_without_classes_has_no_answers(sessions, upload):
     vit = replace(small_vit(), labels=())
     told = seen(sessions, upload, vit)
     assert (told["top"], told["lens"], told["headsOff"]) == ([], [], False)
-    ask = {each.__name__: each for each in routes.functions(sessions)}
-    assert "gives features, not classes" in ask["relevance"]({"scene": told["scene"], "target": 0})["error"]
-    assert ask["classes"]({"scene": told["scene"], "words": "a"}) == {"classes": []}
+    ask = partial(answer_of, AttentionRoutes(sessions), session=told["session"])
+    assert "gives features, not classes" in ask("relevance", target=0)["error"]
+    assert ask("classes", words="a") == {"classes": [], "more": 0}
 
 
 def test_a_model_whose_attention_cannot_be_read(sessions, upload, monkeypatch):
@@ -88,24 +91,24 @@ def test_a_model_whose_attention_cannot_be_read(sessions, upload, monkeypatch):
 
 def test_what_the_page_asks_later(sessions, upload, engine):
     told = seen(sessions, upload)
-    vit, ask = sessions.store.loading.vit, {each.__name__: each for each in routes.functions(sessions)}
+    vit, ask = sessions.store.loading.vit, partial(answer_of, AttentionRoutes(sessions))
     tensor = vit.preprocessing(noise(90, 70))
-    answer = ask["relevance"]({"scene": told["scene"], "target": 3})
+    answer = ask("relevance", session=told["session"], target=3)
     traced = trace(vit, tensor)
     expected = maps.relevances(traced, attention_gradient(vit, engine, tensor, 3))
     np.testing.assert_allclose(np.frombuffer(base64.b64decode(answer["heats"]), "<f4"), expected.flatten(), atol=1e-6)
-    found = ask["classes"]({"scene": told["scene"], "words": vit.labels[2].name[:3]})
+    found = ask("classes", session=told["session"], words=vit.labels[2].name[:3])
     assert vit.labels[2].index in [each["index"] for each in found["classes"]]
     for name, asked in {
-        "relevance": {"target": "3"},
+        "relevance": {"target": 8},
         "ablate": {"heads": [[1]]},
         "head": {"head": "x"},
         "download": {"kind": "exe"},
-        "erase": {"method": "x"},
+        "erase": {"question": {"method": "x"}},
     }.items():
-        assert ask[name]({"scene": told["scene"], **asked})["error"]
-        assert ask[name]({"scene": "unknown", **asked})["error"].startswith("This photo is not here any more")
-        assert ask[name](None)["error"]
+        assert list(ask(name, session=told["session"], **asked)) == ["error"]
+        assert ask(name, session="unknown", **asked)["error"].startswith("This photo is not here any more")
+        assert ask(name, session=None)["error"] == NOT_UNDERSTOOD
 
 
 def test_what_runs_no_model_takes_the_server_no_time(sessions, upload, monkeypatch):
@@ -113,12 +116,12 @@ def test_what_runs_no_model_takes_the_server_no_time(sessions, upload, monkeypat
     attention = torch.rand(12, 12, 197, 197).softmax(-1)  # as large as ViT-B/16's
     large = Trace(torch.rand(8), attention, torch.zeros(12, 197, 8), torch.eye(197)[0], True, 1, (14, 14), (16, 16))
     monkeypatch.setattr(sessions, "trace", lambda session, vit: large)
-    ask = {each.__name__: each for each in routes.functions(sessions)}
+    ask = partial(answer_of, AttentionRoutes(sessions), session=told["session"])
     for name, asked in {"head": {"head": 7}, "classes": {"words": "a"}}.items():
         took = []
         for _ in range(5):
             begin = time.perf_counter()
-            assert "error" not in ask[name]({"scene": told["scene"], **asked})
+            assert "error" not in ask(name, **asked)
             took.append(1000 * (time.perf_counter() - begin))
         print(f"{name}: {min(took):.1f} ms at best, {max(took):.1f} at worst")
         assert min(took) < 50
@@ -127,13 +130,13 @@ def test_what_runs_no_model_takes_the_server_no_time(sessions, upload, monkeypat
 def test_scenes_come_and_go(sessions, upload):
     told = [seen(sessions, upload) for _ in range(3)]
     with pytest.raises(UserError, match="not here any more"):
-        sessions.get(told[0]["scene"])
-    kept = sessions.get(told[2]["scene"])
+        sessions.get(told[0]["session"])
+    kept = sessions.get(told[2]["session"])
     assert kept.folder.is_dir()
     other = seen(sessions, upload, visitor="w")
     sessions.leave("v")
     assert not kept.folder.exists()
-    assert sessions.get(other["scene"])
+    assert sessions.get(other["session"])
 
 
 def test_sections_begin_where_a_page_can_read_them():
@@ -145,7 +148,7 @@ def test_sections_begin_where_a_page_can_read_them():
 def test_one_file_at_a_time_is_made_of_a_photo(sessions, upload):
     """It takes ten times the photo's pixels in memory, and some seconds."""
     told = seen(sessions, upload)
-    session, asked = sessions.get(told["scene"]), {"method": "rollout", "kind": "png"}
+    session, asked = sessions.get(told["session"]), {"method": "rollout"}
     with session.drawing, pytest.raises(UserError, match="A file of this photo is being made: wait for it"):
-        download(sessions, session, asked)
-    assert download(sessions, session, asked)["path"].endswith("overlay.png")
+        download(sessions, session, asked, "png")
+    assert download(sessions, session, asked, "png").path.endswith("overlay.png")

@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 
+from tests.support.http import answer_of
 from tests.support.pictures import noise
 from tests.support.waiting import until
 from vitdemo.core.config import Settings
@@ -15,7 +16,7 @@ from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.fair_queue import CROWDED
 from vitdemo.core.photos.gallery import find_items
 from vitdemo.ui.sessions.gallery_jobs import MAX_RUNNING
-from vitdemo.ui.tabs.classify.gallery_panel import _poll
+from vitdemo.ui.tabs.classify.routes import ClassifyRoutes
 from vitdemo.ui.tabs.classify.sessions import ClassifyJob, ClassifyJobs
 
 
@@ -234,7 +235,7 @@ def test_a_gallery_that_ends_between_two_looks_is_not_over_before_its_last_rows_
     jobs = ClassifyJobs(store)
     job = Ending(items, store.settings.model, "me", store.settings, 5)
     jobs._jobs[job.id] = job
-    assert _poll(jobs)({"run": job.id})["state"] == "running"
+    assert answer_of(ClassifyRoutes(jobs), "poll", gallery=job.id)["state"] == "running"
 
 
 def test_the_longest_unseen_go_where_there_are_too_many_rows(store, items, monkeypatch):
@@ -275,7 +276,7 @@ def test_a_page_that_was_closed_and_one_that_comes_back(jobs, items):
     until(lambda: job.over)
     jobs.leave("ann")
     assert job.page_closed > job.seen
-    jobs.attach(job.id, "ann after a reload")
+    assert jobs.get(job.id, "ann after a reload") is job
     assert job.page_closed < job.seen
     jobs.leave("ann")
     assert job.page_closed < job.seen

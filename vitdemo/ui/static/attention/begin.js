@@ -4,7 +4,7 @@ const EMPTY = "Drop a photo here, paste one, or choose one above. You will see w
 function state(name, text = "", share = null) {
   working(name === "busy" && told ? text : "");
   if (name === "busy" && told) return;
-  root.dataset.state = name;
+  explorer.dataset.state = name;
   $(".att-text").textContent = text;
   $(".att-text").setAttribute("role", name === "error" ? "alert" : "status");
   $(".att-message .bar").hidden = share === null;
@@ -32,14 +32,14 @@ async function announce() {
 }
 
 async function show(value) {
-  if (value.scene === told?.scene) return;
+  if (value.session === told?.session) return;
   const image = $(".att-photo");
   let maps;
   try {
     const loaded = new Image();
     loaded.src = file(value.photo);
     [maps] = await Promise.all([fetched(value.maps), loaded.decode()]);
-    if (props.value !== value && props.value?.scene !== value.scene) return;
+    if (props.value !== value && props.value?.session !== value.session) return;
     image.src = loaded.src;
     await image.decode();
   } catch {

@@ -116,7 +116,7 @@ function paintStage() {
     const began = performance.now();
     const look = { colours: colours(), opacity: view.opacity, smooth: view.smooth };
     $(".att-heat").getContext("2d").putImageData(overlay(base, values, ends, look), 0, 0);
-    root.dataset.drawn = (performance.now() - began).toFixed(1);
+    explorer.dataset.drawn = (performance.now() - began).toFixed(1);
     $(".att-low").textContent = digits(ends[0]);
     $(".att-high").textContent = `${view.even && !signed() ? "≥ " : ""}${digits(ends[1])}`;
     drawBar($(".att-bar"), tableOf(colours()));

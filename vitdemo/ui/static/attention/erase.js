@@ -13,7 +13,7 @@ async function startErase() {
   const asked = question();
   if (asked.method !== "relevance" && view.target !== null) asked.target = view.target;
   erasing(0);
-  if (!(await ask("erase", asked))) return mine === test.running && erasing(null);
+  if (!(await ask("erase", { question: asked }))) return mine === test.running && erasing(null);
   Object.assign(test, { curves: {}, title });
   while (mine === test.running && element.isConnected) {
     const answer = await ask("erased");

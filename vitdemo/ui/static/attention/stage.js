@@ -27,9 +27,9 @@ async function wantLinks() {
   links.set(head, null);
   const answer = await ask("head", { head });
   if (!answer) return links.delete(head);
-  const scene = told.scene;
+  const session = told.session;
   const buffer = await fetched(answer.path).catch(() => null);
-  if (scene !== told?.scene) return;
+  if (session !== told?.session) return;
   buffer ? links.set(head, unpack(buffer, answer.sections)) : links.delete(head);
   redraw();
 }

@@ -1,11 +1,5 @@
 // Where the model looks. What Python said of the photo, the numbers it sent, and what is on show. Nothing a visitor named becomes HTML here.
-const root = element.closest("#attention");
-const $ = (selector) => element.querySelector(selector);
-const $$ = (selector) => [...element.querySelectorAll(selector)];
-const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_prefix || "/gradio_api");
-const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
-const button = (className, text) => Object.assign(make("button", className, text), { type: "button" });
-const file = (path) => `${api}/file=${path}`;
+const explorer = element.closest("#attention");
 const percent = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : share > 0.999 && share < 1 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`);
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, float32: Float32Array };
 
@@ -43,11 +37,11 @@ async function fetched(path) {
 
 // Ask Python. What goes wrong is shown, and nothing comes back for it, nor for a photo that has been replaced meanwhile.
 async function ask(name, asked = {}) {
-  const scene = told?.scene;
-  const answer = await server[name]({ scene, ...asked }).catch(() => null);
-  if (scene !== told?.scene) return null;
+  const session = told?.session;
+  const answer = await rpc(`attention/${name}`, { session, ...asked });
+  if (session !== told?.session) return null;
   if (!answer || answer.error) {
-    problem(answer?.error || "The server does not answer: try again, or reload the page.");
+    problem(answer?.error || NO_ANSWER);
     return null;
   }
   problem("");

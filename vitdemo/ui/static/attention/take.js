@@ -4,12 +4,12 @@ $(".att-downloads").addEventListener("click", async (event) => {
   if (!kind || !told) return;
   const said = $(".att-took");
   said.textContent = kind === "python" ? "Writing it …" : "Drawing it …";
-  const answer = await ask("download", { ...question(), kind });
+  const answer = await ask("download", { question: question(), kind });
   if (!answer) return (said.textContent = "");
   if (kind !== "python") {
-    return save(answer);
+    return saveBlob(answer);
   }
-  root.dataset.python = answer.text;
+  explorer.dataset.python = answer.text;
   try {
     await navigator.clipboard.writeText(answer.text);
     said.textContent = "Copied: plain timm that gives this map.";
@@ -20,7 +20,7 @@ $(".att-downloads").addEventListener("click", async (event) => {
 });
 
 // As a blob, since the server's own link comes with a name that leaves out the photo's.
-async function save({ path, name }) {
+async function saveBlob({ path, name }) {
   const data = await fetched(path).catch(() => null);
   if (!data) return ($(".att-took").textContent = "The file did not come: check the connection and try again.");
   const href = URL.createObjectURL(new Blob([data]));

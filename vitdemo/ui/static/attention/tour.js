@@ -71,7 +71,7 @@ function toStep(step) {
   view.hover = view.held = null;
   [$(".att-opacity").value, $(".att-even").checked, $(".att-gridded").checked] = step < 0 ? tour.kept.picture : [50, false, false];
   tour.step = step;
-  root.classList.toggle("touring", step >= 0);
+  explorer.classList.toggle("touring", step >= 0);
   $(".att-tour").hidden = step < 0;
   if (step >= 0) {
     const { title, text, show, at } = STEPS[step];

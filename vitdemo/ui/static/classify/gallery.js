@@ -13,7 +13,7 @@ let open = -1; // the row whose photo is open
 let pressed = false; // a new table between press and release would take the button from under the pointer
 let late = false; // a table waits for the release
 
-function follow(id) {
+function show(id) {
   run = id;
   rows = [];
   lines = [];
@@ -147,7 +147,7 @@ function line({ row, index }) {
   return tr;
 }
 
-async function show(index) {
+async function openRow(index) {
   const button = () => element.querySelector(`tr[data-index="${index}"] .open`);
   element.querySelector("tr.detail")?.remove();
   element.querySelectorAll(".open[aria-expanded=true]").forEach((each) => each.setAttribute("aria-expanded", false));
@@ -157,7 +157,7 @@ async function show(index) {
   }
   open = index;
   button()?.setAttribute("aria-expanded", true);
-  const answer = await server.detail({ run, index });
+  const answer = await rpc("classify/detail", { gallery: run, index });
   if (open !== index || !button()) return;
   const cell = Object.assign(make("td"), { colSpan: 4 });
   const box = make("div", "detail-box");
@@ -185,7 +185,7 @@ $(".rows").addEventListener("click", (event) => {
     return draw();
   }
   const row = event.target.closest("tr[data-index]");
-  if (row?.querySelector("button.open")) show(Number(row.dataset.index));
+  if (row?.querySelector("button.open")) openRow(Number(row.dataset.index));
 });
 $(".chips").addEventListener("click", (event) => {
   const button = event.target.closest("[data-chip]");
@@ -211,9 +211,9 @@ $(".more").addEventListener("click", () => {
 $(".downloads").addEventListener("click", async (event) => {
   const kind = event.target.closest("[data-kind]")?.dataset.kind;
   if (!kind) return;
-  const answer = await server.download({ run, kind });
+  const answer = await rpc("classify/download", { gallery: run, kind });
   if (!answer?.path) return fail(answer?.error || "The download failed: try again.");
-  Object.assign(document.createElement("a"), { href: `${api}/file=${answer.path}`, download: `predictions.${kind}` }).click();
+  save(answer.path);
 });
 
 resumed();

@@ -1,16 +1,15 @@
 // Giving many photos: follows their run, once upload.js has sent them. Nothing a visitor named becomes HTML here.
 //
-// The script after this one brings KEY, under which the browser remembers the run; follow(id), which forgets what was on show and takes up a
-// run; asked(), what else to ask for progress; heard(answer), which answers the milliseconds until the next look, or null when it is over;
-// and at its end, resumed().
+// The script after this one brings KEY, under which the browser remembers the gallery; show(id), which forgets what was on show and takes up a
+// gallery; asked(), what else to ask for progress; heard(answer), which answers the milliseconds until the next look, or null when it is
+// over; and at its end, resumed().
 
-const PATIENCE = 45_000; // milliseconds for the server to take up what was sent
-
+const tab = props.value.tab; // whose routes are asked
 let run = null; // the gallery on show
 let uploading = null;
 let asking = false; // photos are on their way to the server: the gallery on show goes on in silence
 let told = null; // how far it is, as last heard
-let waitingFor = 0; // number of the request whose answer counts
+let starting = 0; // number of the newest start
 
 function fail(text) {
   $(".gallery-error").hidden = !text;
@@ -47,16 +46,8 @@ async function give(named) {
   uploading = new AbortController();
   asking = true;
   const mine = uploading;
-  const number = ++waitingFor;
   try {
-    const sent = await send(files, mine.signal, progress);
-    progress("Starting …", 1, false);
-    trigger("upload", { files: sent, request: number });
-    setTimeout(() => {
-      if (!asking || waitingFor !== number) return;
-      resume();
-      fail("The server does not answer: check the connection and give the photos again.");
-    }, PATIENCE);
+    await start(await send(files, mine.signal, progress));
   } catch (error) {
     if (uploading !== mine) return; // other photos are on their way instead
     resume();
@@ -70,21 +61,21 @@ $(".examples-gallery").addEventListener("click", () => {
   fail("");
   uploading?.abort();
   uploading = null;
-  asking = true;
-  progress("Starting …", null, false);
-  trigger("upload", { files: "examples", request: ++waitingFor });
+  start("examples");
 });
-// Following the run
 
-watch("value", () => {
-  const value = props.value || {};
-  if (value.request !== waitingFor) return;
-  if (value.error) {
-    resume();
-    return fail(value.error);
-  }
-  if (value.run) follow(value.run);
-});
+async function start(files) {
+  const mine = ++starting;
+  asking = true;
+  progress("Starting …", 1, false);
+  const answer = await rpc(`${tab}/start`, { files, model: await known("model") });
+  if (mine !== starting) return; // other photos were given meanwhile
+  if (answer?.gallery) return show(answer.gallery);
+  resume();
+  fail(answer?.error || "The server does not answer: check the connection and give the photos again.");
+}
+
+// Following the run
 
 function forget() {
   sessionStorage.removeItem(KEY);
@@ -92,29 +83,20 @@ function forget() {
   if (!asking) $(".run").hidden = true;
 }
 
-async function poll(id) {
+function poll(id) {
   sessionStorage.setItem(KEY, id);
-  let fails = 0;
-  while (run === id) {
-    const answer = await server.poll({ run: id, ...asked() }).catch(() => null);
-    if (run !== id) return;
-    if (!answer) {
-      if (++fails > 20) return fail("The server does not answer: reload the page when it is back.");
-      await new Promise((done) => setTimeout(done, 1000));
-      continue;
-    }
-    fails = 0;
+  const hear = (answer) => {
     if (answer.error && !answer.state) {
       const shown = told;
       forget();
-      return fail(shown ? answer.error : "");
+      fail(shown ? answer.error : "");
+      return null;
     }
     told = answer;
     if (!asking) tell(answer);
-    const pause = heard(answer);
-    if (pause === null) return;
-    if (pause) await new Promise((done) => setTimeout(done, pause));
-  }
+    return heard(answer);
+  };
+  follow(`${tab}/poll`, () => ({ gallery: run, ...asked() }), () => run === id, hear, () => fail(GONE));
 }
 
 function timeLeft(seconds) {
@@ -140,13 +122,11 @@ function tell(answer) {
 
 $(".stop").addEventListener("click", () => {
   if (uploading) uploading.abort();
-  else if (run) server.stop({ run });
+  else if (run) rpc(`${tab}/stop`, { gallery: run });
   $(".stop").hidden = true;
 });
 
 function resumed() {
   const kept = sessionStorage.getItem(KEY);
-  if (!kept) return;
-  trigger("select", { run: kept }); // this page's visitor is another one than before
-  follow(kept);
+  if (kept) show(kept);
 }

@@ -1,10 +1,7 @@
 // Photos on their way to the server: chosen or dropped files, with the names of their folders.
 //
 // The script after this one brings give(named, input), which takes what was given, [[name, file], …], by an input, or dropped.
-const $ = (selector) => element.querySelector(selector);
 const limits = props.value.limits;
-const api = (window.gradio_config?.root || "") + (window.gradio_config?.api_prefix || "/gradio_api");
-const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 const drop = $(".drop");
 const LARGE = 5e6; // bytes from which on people see them go
 

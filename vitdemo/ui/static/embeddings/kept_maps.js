@@ -11,7 +11,7 @@ for (const choice of $$("[data-kept]")) {
     choice.setAttribute("aria-pressed", "true");
     box.hidden = false;
     box.append(make("p", "map-why", "Fetching the map …"));
-    const answer = await server.kept({ number: Number(choice.dataset.kept) }).catch(() => ({ error: "The server does not answer: reload the page when it is back." }));
+    const answer = (await rpc("embeddings/kept", { number: Number(choice.dataset.kept) })) || { error: GONE };
     if (choice.getAttribute("aria-pressed") !== "true") return;
     if (answer.error) {
       choice.setAttribute("aria-pressed", "false");

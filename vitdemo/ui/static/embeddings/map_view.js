@@ -1,9 +1,5 @@
 // The Embeddings tab: a gallery as a map. Fetches what the server computed, and asks for other layers. Nothing a visitor named becomes HTML here.
 const KEY = "vitdemo-embeddings";
-const $$ = (selector) => [...element.querySelectorAll(selector)];
-const file = (path) => `${api}/file=${path}`;
-const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-const button = (className, text = "") => Object.assign(make("button", className, text), { type: "button" });
 const CACHED = 40; // maps kept in the browser
 
 const asks = { layer: "final", pool: "cls", dimensions: 2, neighbours: 15, min_dist: 0.1, metric: "cosine", seed: 0 };
@@ -27,7 +23,7 @@ async function fetched(path) {
   return answer.arrayBuffer();
 }
 
-function follow(id) {
+function show(id) {
   run = id;
   [asking, told, shown, first] = [false, null, null, true];
   wish++;
@@ -95,7 +91,7 @@ async function want(change) {
   const name = JSON.stringify(key);
   let fails = 0;
   while (!fetchedMaps.has(name)) {
-    const answer = await server.map({ run: id, ...key }).catch(() => null);
+    const answer = await rpc("embeddings/map", { gallery: id, ...key });
     if (mine !== wish) return;
     if (answer?.map) {
       try {
@@ -107,7 +103,7 @@ async function want(change) {
         // asked again, as below
       }
     }
-    if (answer?.error || ++fails > 20) return giveUp(answer?.error || "The server does not answer: reload the page when it is back.");
+    if (answer?.error || ++fails > 20) return giveUp(answer?.error || GONE);
     if (answer?.text) {
       fails = 0;
       badge(answer);
@@ -115,7 +111,7 @@ async function want(change) {
     await pause(120);
   }
   if (mine !== wish) return;
-  show(key, fetchedMaps.get(name));
+  showMap(key, fetchedMaps.get(name));
 }
 
 function giveUp(text) {
@@ -135,7 +131,7 @@ function back() {
   setDimensions(String(shown.dimensions));
 }
 
-function show(key, map) {
+function showMap(key, map) {
   badge(null);
   problem("");
   $(".emb").hidden = false;
@@ -172,7 +168,7 @@ function badge(answer) {
   else say();
 }
 
-$(".emb-map-stop").addEventListener("click", () => server.stop({ run }));
+$(".emb-map-stop").addEventListener("click", () => rpc("embeddings/stop", { gallery: run }));
 
 const setPool = radios($(".emb-pool"), (pool) => want({ pool }));
 const setDimensions = radios($(".emb-dimensions"), (dimensions) => want({ dimensions: Number(dimensions) }));
@@ -200,7 +196,7 @@ async function followScores() {
   const mine = wish;
   const id = run;
   for (;;) {
-    const answer = await server.scores({ run: id, ...shown }).catch(() => null);
+    const answer = await rpc("embeddings/scores", { gallery: id, ...shown });
     if (mine !== wish || id !== run || !answer?.scores) return;
     const before = JSON.stringify(scores);
     scores = answer.scores;

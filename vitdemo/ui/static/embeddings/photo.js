@@ -32,7 +32,7 @@ async function openPhoto(id) {
   const mine = ++opening;
   panel.map.setOpened(id);
   showTab("photo");
-  const answer = await server.photo({ run, id, ...shown }).catch(() => null);
+  const answer = await rpc("embeddings/photo", { gallery: run, id, ...shown });
   if (mine !== opening) return;
   if (!answer || answer.error) return problem(answer?.error || "The photo could not be fetched: try again.");
   problem("");
@@ -73,7 +73,7 @@ function closePhoto() {
 const refreshPhoto = () => opened && openPhoto(opened.id);
 
 $(".emb-close").addEventListener("click", closePhoto);
-$(".emb-send").addEventListener("click", () => opened && trigger("submit", { run, id: opened.id }));
+$(".emb-send").addEventListener("click", () => opened && trigger("submit", { gallery: run, id: opened.id }));
 for (const box of [".emb-near", ".emb-picked"]) {
   $(box).addEventListener("click", (event) => {
     const id = event.target.closest("[data-id]")?.dataset.id;
@@ -114,9 +114,9 @@ async function showView(again = false) {
   const [rows, columns] = opened.grid;
   place ??= [rows >> 1, columns >> 1];
   const mine = opening;
-  const asking = { run, ids, layer: shown.layer, row: place[0], column: place[1] };
+  const asking = { gallery: run, ids, layer: shown.layer, row: place[0], column: place[1] };
   $(".emb-picture").setAttribute("aria-busy", true);
-  const answer = await server[view](asking).catch(() => null);
+  const answer = await rpc(`embeddings/${view}`, asking);
   if (mine !== opening || view !== look || (view === "alike" && (place[0] !== asking.row || place[1] !== asking.column))) return;
   $(".emb-picture").removeAttribute("aria-busy");
   if (!answer || answer.error) return problem(answer?.error || "The patches could not be fetched: try again.");

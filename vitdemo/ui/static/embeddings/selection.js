@@ -38,17 +38,17 @@ $(".emb").addEventListener("click", async (event) => {
   const said = $(".emb-took");
   const name = `map-${shown.layer}-${shown.pool}`;
   if (kind === "svg" || kind === "png") {
-    save(kind === "svg" ? new Blob([svgOf(panel)], { type: "image/svg+xml" }) : await pngOf(panel), `${name}.${kind}`);
+    saveBlob(kind === "svg" ? new Blob([svgOf(panel)], { type: "image/svg+xml" }) : await pngOf(panel), `${name}.${kind}`);
     return (said.textContent = `Saved as ${name}.${kind}.`);
   }
   said.textContent = "Writing it …";
   const ids = event.target.closest("[data-chosen]") ? chosen.map((row) => row.id) : null;
-  const answer = await server.download({ run, ...shown, kind, ids }).catch(() => null);
+  const answer = await rpc("embeddings/download", { gallery: run, ...shown, kind, ids });
   if (!answer?.path) {
     said.textContent = NOTE;
     return problem(answer?.error || "The download failed: try again.");
   }
-  Object.assign(document.createElement("a"), { href: file(answer.path), download: answer.name }).click();
+  save(answer.path, answer.name);
   said.textContent = `Saved as ${answer.name}.`;
 });
 

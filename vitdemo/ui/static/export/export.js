@@ -9,10 +9,8 @@ let given = {}; // photos to compare on, and to calibrate on
 let events = [];
 let state = ""; // of the work
 let uploading = null;
-let waitingFor = 0; // number of the request whose answer counts
 let polling = 0;
 
-const pause = (time) => new Promise((done) => setTimeout(done, time));
 const working = () => ["starting", "waiting", "running"].includes(state);
 const chosen = (name) => $(`[name=exp-${name}]:checked`).value;
 const ticked = (name) => [...element.querySelectorAll(`[name=exp-${name}]:checked`)].filter((each) => !each.closest("[hidden]")).map((each) => each.value);
@@ -95,11 +93,10 @@ async function give(named, input) {
   try {
     const sent = await send(files, mine.signal, told);
     told("Looking at the photos …");
-    const answer = await server.give({ export: id, kind, files: sent });
+    const answer = await rpc("export/add", { session: id || "", kind, files: sent });
     if (uploading !== mine) return; // other photos are on their way instead
-    if (answer?.export) keep(answer.export);
-    given = answer?.given || given;
-    if (!answer?.export) fail(answer?.error || "The server does not answer: try again.");
+    if (answer?.session) [given] = [answer.given, keep(answer.session)];
+    else fail(answer?.error || NO_ANSWER);
   } catch (error) {
     if (uploading === mine) fail(`The upload failed: ${error.message} Check the connection and give the photos again.`);
   }
@@ -112,9 +109,9 @@ async function give(named, input) {
 element.addEventListener("click", async (event) => {
   const kind = event.target.closest(".take-back")?.dataset.kind;
   if (!kind) return;
-  const answer = await server.take_back({ export: id, kind });
+  const answer = await rpc("export/remove", { session: id, kind });
   if (answer?.given) given = answer.given;
-  fail(answer?.given ? "" : answer?.error || "The server does not answer: try again.");
+  fail(answer?.given ? "" : answer?.error || NO_ANSWER);
   show();
 });
 
@@ -125,7 +122,7 @@ function keep(name) {
   sessionStorage.setItem(KEY, name);
 }
 
-$(".start").addEventListener("click", () => {
+$(".start").addEventListener("click", async () => {
   fail("");
   state = "starting";
   events = [];
@@ -133,44 +130,28 @@ $(".start").addEventListener("click", () => {
   tell({ state });
   show();
   $(".exp-work").scrollIntoView({ block: "nearest" });
-  trigger("upload", { export: id, plan: plan(), request: ++waitingFor });
+  const answer = await rpc("export/start", { session: id || "", plan: plan(), model: await known("model") });
+  if (answer?.session) {
+    keep(answer.session);
+    return poll();
+  }
+  [state, $(".exp-work").hidden] = ["", true];
+  fail(answer?.error || NO_ANSWER);
+  show();
 });
 $(".stop").addEventListener("click", () => {
   $(".stop").disabled = true;
-  server.stop({ export: id });
+  rpc("export/stop", { session: id });
 });
 
 function heard() {
-  const value = props.value || {};
-  if (value.model) {
-    model = value.model;
-    return show();
-  }
-  if (!value.request || value.request !== waitingFor) return;
-  if (value.error) {
-    if (state === "starting") [state, $(".exp-work").hidden] = ["", true];
-    fail(value.error);
-    return show();
-  }
-  if (value.begun) {
-    keep(value.begun);
-    poll();
-  }
-  if (value.tried) toClassify();
+  model = props.value?.model || model;
+  show();
 }
 
-async function poll() {
+function poll() {
   const mine = ++polling;
-  let fails = 0;
-  while (mine === polling) {
-    const answer = await server.poll({ export: id, start: events.length }).catch(() => null);
-    if (mine !== polling) return;
-    if (!answer) {
-      if (++fails > 20) return fail("The server does not answer: reload the page when it is back.");
-      await pause(1000);
-      continue;
-    }
-    fails = 0;
+  const hear = (answer) => {
     if (answer.error && answer.state === undefined) {
       // it is not there any more
       sessionStorage.removeItem(KEY);
@@ -178,18 +159,18 @@ async function poll() {
       [id, state, given] = [null, "", {}];
       $(".exp-work").hidden = $(".exp-result").hidden = true;
       if (shown) fail(answer.error);
-      return show();
+      show();
+      return null;
     }
     const first = !state;
-    given = answer.given;
-    state = answer.state;
-    events.push(...(answer.events || []));
+    [given, state] = [answer.given, answer.state];
+    events.push(...answer.events);
     if (first && answer.plan) choose(answer.plan); // the page was reloaded
     tell(answer);
     show();
-    if (!working()) return;
-    await pause(300);
-  }
+    return working() ? 300 : null;
+  };
+  follow("export/poll", () => ({ session: id, start: events.length }), () => mine === polling, hear, () => fail(GONE));
 }
 
 function choose(asked) {
@@ -242,15 +223,11 @@ function steps(last) {
 
 // The result
 
-function save(path) {
-  Object.assign(document.createElement("a"), { href: `${api}/file=${path}`, download: path.split("/").pop() }).click();
-}
-
-function toClassify() {
-  for (const name of ["Classify", "One photo"]) {
-    const tabs = [...document.querySelectorAll("[role=tab]")].filter((each) => each.textContent.trim() === name);
-    (tabs.find((each) => each.offsetParent) || tabs[0])?.click();
-  }
+async function compare() {
+  const answer = await rpc("export/compare", { session: id });
+  if (!answer?.tried) return fail(answer?.error || NO_ANSWER);
+  trigger("select", { tried: answer.tried });
+  for (const name of ["Classify", "One photo"]) openTab(name);
   window.scrollTo({ top: 0 });
 }
 
@@ -258,17 +235,16 @@ $(".exp-result").addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   fail("");
-  if (button.classList.contains("try")) return trigger("select", { export: id, request: ++waitingFor });
+  if (button.classList.contains("try")) return compare();
   if (!button.matches(".whole, [data-file]")) return;
   button.disabled = true;
-  const answer = await server.download({ export: id, file: button.dataset.file });
+  const answer = await rpc("export/download", { session: id, file: button.dataset.file ?? null });
   button.disabled = false;
   answer?.path ? save(answer.path) : fail(answer?.error || "The download failed: try again.");
 });
 
 watch("value", heard);
 heard();
-show();
 const kept = sessionStorage.getItem(KEY);
 if (kept) {
   id = kept;

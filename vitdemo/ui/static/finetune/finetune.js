@@ -1,18 +1,16 @@
 // Fine-tuning: takes the photos that upload.js sends, shows what is there, starts, follows and draws. Words of visitors become HTML by
 // our templates alone, which escape them.
-const KEY = "vitdemo-lesson";
+const KEY = "vitdemo-finetune";
 const AT_WORK = "Training is running on these photos: stop it first, or wait until it is done.";
 const COLOURS = ["var(--bar)", "var(--warn)"];
 
-let lesson = null;
+let session = null;
 let events = [];
 let uploading = null;
-let waitingFor = 0; // number of the request whose answer counts
 let wantData = true;
 let over = true; // nothing is being learned
 let reportShown = "";
 
-const pause = (time) => new Promise((done) => setTimeout(done, time));
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 function fail(text) {
@@ -57,20 +55,20 @@ async function begin(files) {
   fail(over ? "" : AT_WORK);
   if (!over) return;
   reading("Reading the photos …", 0);
-  const answer = await server.give({ files });
-  if (!answer?.lesson) {
+  const answer = await rpc("finetune/give", { files });
+  if (!answer?.session) {
     $(".reading").hidden = true;
-    return fail(answer?.error || "The server does not answer: try again.");
+    return fail(answer?.error || NO_ANSWER);
   }
-  follow(answer.lesson);
+  show(answer.session);
 }
 
 $(".examples-classes").addEventListener("click", () => begin("examples"));
 
 // Following
 
-function follow(id) {
-  lesson = id;
+function show(id) {
+  session = id;
   sessionStorage.setItem(KEY, id);
   events = [];
   $(".guesses").replaceChildren();
@@ -78,31 +76,24 @@ function follow(id) {
   nameStart();
   $(".start").disabled = false;
   for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
-  poll(id);
+  poll();
 }
 
 let polling = 0;
-async function poll(id) {
-  const mine = ++polling;
-  let fails = 0;
-  while (lesson === id && mine === polling) {
-    const answer = await server.poll({ lesson: id, start: events.length, data: wantData }).catch(() => null);
-    if (lesson !== id || mine !== polling) return;
-    if (!answer) {
-      if (++fails > 20) return fail("The server does not answer: reload the page when it is back.");
-      await pause(1000);
-      continue;
-    }
-    fails = 0;
+function poll() {
+  const [id, mine] = [session, ++polling];
+  const hear = (answer) => {
     if (answer.error && !answer.state) {
       sessionStorage.removeItem(KEY);
-      lesson = null;
+      session = null;
       $(".reading").hidden = true;
-      return events.length ? fail(answer.error) : undefined;
+      if (events.length) fail(answer.error);
+      return null;
     }
     if (answer.state === "failed") {
       $(".reading").hidden = true;
-      return fail(answer.text);
+      fail(answer.text);
+      return null;
     }
     if (answer.state === "reading") reading(`Reading the photos: ${answer.read} of ${answer.photos}`, answer.read / answer.photos);
     if (answer.data) {
@@ -121,9 +112,9 @@ async function poll(id) {
       over = ["done", "stopped", "failed"].includes(answer.job);
       tell(answer);
     }
-    if (answer.state === "ready" && !wantData && (!answer.job || over)) return;
-    await pause(300);
-  }
+    return answer.state === "ready" && !wantData && (!answer.job || over) ? null : 300;
+  };
+  follow("finetune/poll", () => ({ session: id, start: events.length, data: wantData }), () => session === id && mine === polling, hear, () => fail(GONE));
 }
 
 function tell(answer) {
@@ -292,47 +283,39 @@ function restore({ preset, recipe }) {
 }
 for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", take);
 
-$(".start").addEventListener("click", () => {
+$(".start").addEventListener("click", async () => {
   fail("");
   const given = switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
   $(".start").disabled = true;
   started = settings();
-  trigger("upload", { lesson, preset: preset(), recipe: Object.fromEntries(given), request: ++waitingFor });
+  const answer = await rpc("finetune/start", { session, model: await known("model"), preset: preset(), recipe: Object.fromEntries(given) });
+  if (!answer || answer.error) {
+    $(".start").disabled = !over;
+    return fail(answer?.error || NO_ANSWER);
+  }
+  events = [];
+  [over, reportShown] = [false, ""];
+  $(".guesses").replaceChildren();
+  $(".result").hidden = true;
+  $(".stop").disabled = false;
+  $(".learning").hidden = false;
+  $(".learning-text").textContent = "Getting ready …";
+  $(".learning").scrollIntoView({ block: "nearest", behavior: "smooth" });
+  poll();
 });
 $(".stop").addEventListener("click", () => {
   $(".stop").disabled = true;
-  server.stop({ lesson });
-});
-
-watch("value", () => {
-  const value = props.value || {};
-  if (value.request !== waitingFor) return;
-  if (value.error) {
-    $(".start").disabled = !over;
-    return fail(value.error);
-  }
-  if (value.used) $(".used").textContent = "Every tab now uses this model. It is the first in the model list.";
-  if (value.begun) {
-    events = [];
-    [over, reportShown] = [false, ""];
-    $(".guesses").replaceChildren();
-    $(".result").hidden = true;
-    $(".stop").disabled = false;
-    $(".learning").hidden = false;
-    $(".learning-text").textContent = "Getting ready …";
-    $(".learning").scrollIntoView({ block: "nearest", behavior: "smooth" });
-    poll(lesson);
-  }
+  rpc("finetune/stop", { session });
 });
 
 async function rename(names) {
   fail("");
-  const answer = await server.rename({ lesson, names });
-  if (answer?.error) fail(answer.error);
+  const answer = await rpc("finetune/rename", { session, names });
+  if (!answer || answer.error) fail(answer?.error || NO_ANSWER);
   wantData = true;
   unfinished = null;
   nameStart();
-  poll(lesson);
+  poll();
 }
 $(".data").addEventListener("change", (event) => {
   const old = event.target.dataset.old;
@@ -349,25 +332,27 @@ $(".result").addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   if (button.classList.contains("use")) {
-    $(".used").textContent = "Loading it …";
-    trigger("select", { lesson, request: ++waitingFor });
+    const answer = await rpc("finetune/use", { session });
+    if (!answer?.name) return fail(answer?.error || NO_ANSWER);
+    trigger("select", answer);
+    $(".used").textContent = "Every tab now uses this model. It is the first in the model list.";
   } else if (button.classList.contains("take")) {
-    const answer = await server.download({ lesson });
+    const answer = await rpc("finetune/download", { session });
     if (!answer?.path) return fail(answer?.error || "The download failed: try again.");
-    Object.assign(document.createElement("a"), { href: `${api}/file=${answer.path}`, download: answer.path.split("/").pop() }).click();
+    save(answer.path);
   } else if (button.classList.contains("looks")) {
     button.disabled = true;
-    const answer = await server.looks({ lesson });
+    const answer = await rpc("finetune/looks", { session });
     button.disabled = false;
     if (answer?.html) $(".looked").innerHTML = answer.html; // from our own template, which escapes
-    else fail(answer?.error || "The server does not answer: try again.");
+    else fail(answer?.error || NO_ANSWER);
   } else if (button.dataset.label !== undefined) {
-    const answer = await server.cell({ lesson, label: button.dataset.label, taken: button.dataset.taken });
+    const answer = await rpc("finetune/cell", { session, label: button.dataset.label, taken: button.dataset.taken });
     if (answer?.html) $(".cell").innerHTML = answer.html; // from our own template, which escapes
   }
 });
 
-document.addEventListener(KEY, (event) => element.isConnected && follow(event.detail)); // photos sent from Embeddings
+document.addEventListener(KEY, (event) => element.isConnected && show(event.detail)); // photos sent from Embeddings
 
 const kept = sessionStorage.getItem(KEY);
-if (kept) follow(kept);
+if (kept) show(kept);

@@ -63,7 +63,7 @@ function svgOf(panel) {
   );
 }
 
-function save(blob, name) {
+function saveBlob(blob, name) {
   const url = URL.createObjectURL(blob);
   Object.assign(document.createElement("a"), { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);

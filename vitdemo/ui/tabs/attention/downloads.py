@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from vitdemo.core.config import DEMO_MODEL, Settings
@@ -26,8 +27,20 @@ KINDS = {"png": "overlay.png", "layers": "layers.png", "gif": "layers.gif", "web
 _pixel_budget = Budget(64_000_000, most=8)  # pixels drawn on at the same time; each takes ten bytes or more meanwhile
 
 
-def download(sessions: AttentionSessions, session: AttentionSession, asked: dict) -> dict:
-    """Make a file of one of KINDS for the map on show, or its snippet. Returns: {path, name} or {text}.
+@dataclass
+class Made:
+    """A file's path and the name to save it under, or the text of a snippet."""
+
+    path: str = ""
+    name: str = ""
+    text: str = ""
+
+
+def download(sessions: AttentionSessions, session: AttentionSession, asked: dict[str, Any], kind: str) -> Made:
+    """Make a file of one of KINDS for the map on show, or its snippet.
+
+    Args:
+        asked: the map and the style in which the page draws it.
 
     Raises: UserError for an unknown kind, and where a file of this session or too many files are being made.
     """
@@ -37,14 +50,14 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
     from vitdemo.attention.question import Question, title
     from vitdemo.attention.snippet import snippet
 
-    question, kind = Question.parse(asked), str(asked.get("kind"))
+    question = Question.parse(asked)
     if kind not in KINDS:
         raise UserError(f"There is no such download: choose {', '.join(KINDS)}.")
     vit = sessions.vit(session)
     trace = sessions.trace(session, vit)
     if kind == "python":
         weights = weights_of(session.model, vit, sessions.store.settings)
-        return {"text": snippet(question, trace, vit, session.preprocessing, photo=session.upload.name, **weights)}
+        return Made(text=snippet(question, trace, vit, session.preprocessing, photo=session.upload.name, **weights))
     heats = sessions.heats(session, vit, question)
     if asked.get("even") and question.other is None and kind != "npz":
         heats = torch.from_numpy(without_peaks(heats.numpy()))
@@ -53,7 +66,7 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
         photo = sessions.photo(session) if kind != "npz" else None
         data = file_of(kind, question, heats, trace, session.geometry, photo, style, caption, bool(vit.labels))
     stem = session.upload.name.rsplit(".", 1)[0]
-    return {"path": session.write(KINDS[kind], data), "name": f"{stem}-{question.method}-{KINDS[kind]}"}
+    return Made(session.write(KINDS[kind], data), f"{stem}-{question.method}-{KINDS[kind]}")
 
 
 def drawing(geometry: "Geometry") -> AbstractContextManager[None]:

@@ -1,6 +1,7 @@
 """The erase test: does the probability fall when the map's hottest patches are erased, and faster than in any other order?"""
 
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vitdemo.ui.errors import user_message
@@ -14,14 +15,33 @@ SEED = 0
 MAX_CURVES = 8  # erase tests kept per session
 
 
-def erase(sessions: AttentionSessions, asked: dict) -> dict:
-    """Start an erase test of the map on show, and stop the session's running test. `erased` reports the progress.
+@dataclass
+class EraseStatus:
+    """How far an erase test is.
 
-    Raises: UserError for an unknown session or an invalid question.
+    Attributes:
+        over: whether it has ended.
+        curves: the curves so far, by the order in which patches are erased.
+        error: why it failed.
+        target: the class whose probability is drawn.
+        order, random: the patches in the map's order, and in a random one.
+    """
+
+    over: bool = True
+    curves: dict[str, dict] = field(default_factory=dict)
+    error: str = ""
+    target: int | None = None
+    order: list[int] | None = None
+    random: list[int] | None = None
+
+
+def erase(sessions: AttentionSessions, session: AttentionSession, asked: dict) -> None:
+    """Start an erase test of a map, and stop the session's running test. `erased` reports the progress.
+
+    Raises: UserError for an invalid question.
     """
     from vitdemo.attention.question import Question
 
-    session = sessions.get(asked.get("scene"))
     question = Question.parse(asked)
     with session.lock:
         if session.erasing:
@@ -35,28 +55,17 @@ def erase(sessions: AttentionSessions, asked: dict) -> dict:
                 del session.curves[old]
     if fresh:
         threading.Thread(target=_work, args=(sessions, session, test), name="erase", daemon=True).start()
-    return {}
 
 
-def erased(sessions: AttentionSessions, asked: dict) -> dict:
-    """The progress of the session's erase test: the curves so far, the orders in which patches are erased, and whether the test is over.
-
-    Raises: UserError for an unknown session.
-    """
-    session = sessions.get(asked.get("scene"))
+def erased(session: AttentionSession, stop: bool) -> EraseStatus:
+    """The progress of the session's erase test, which ends if `stop`."""
     test = session.erasing
-    if asked.get("stop") and test:
-        test.stopping.set()
     if test is None:
-        return {"over": True, "curves": {}}
-    return {
-        "over": test.over,
-        "error": test.error or None,
-        "target": test.target,
-        "order": test.order,
-        "random": test.random,
-        "curves": {name: _row(curve) for name, curve in list(test.curves.items())},
-    }
+        return EraseStatus()
+    if stop:
+        test.stopping.set()
+    curves = {name: _row(curve) for name, curve in list(test.curves.items())}
+    return EraseStatus(test.over, curves, test.error, test.target, test.order, test.random)
 
 
 def _work(sessions: AttentionSessions, session: AttentionSession, test: EraseTest) -> None:

@@ -48,7 +48,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     )
     state = {
         "state": "ready",
-        "scene": session.id,
+        "session": session.id,
         "name": photo.name,
         "model": title_of(vit.name),
         "notes": [note for note in (*photo.notes, unseen_note(geometry), part) if note],

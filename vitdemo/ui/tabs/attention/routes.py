@@ -1,84 +1,183 @@
-"""Server functions for the Attention tab's script: other classes, one head, the answer without some heads, the erase test, downloads."""
+"""The Attention tab's routes: other classes, one head, the answer without some heads, the erase test, downloads."""
 
 import base64
-from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from vitdemo.core.errors import UserError
-from vitdemo.ui.errors import errors_as_answer, named_partial
 from vitdemo.ui.packing import pack
+from vitdemo.ui.server.page_routes import Caller, TabRoutes, page_route
 from vitdemo.ui.tabs.attention import erase
+from vitdemo.ui.tabs.attention.downloads import Made, download
+from vitdemo.ui.tabs.attention.erase import EraseStatus
 from vitdemo.ui.tabs.attention.page_data import class_row, head_numbers
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 
 MAX_FOUND_CLASSES = 8  # shown by a search
+MAX_HEADS = 4096  # switched off at the same time
 
 
-def functions(sessions: AttentionSessions) -> list[Callable]:
-    """The `server_functions` of the tab's gr.HTML: each takes one object, and returns {error} after an error."""
-    handlers = (_classes, _relevance, _head, _ablate, _download, erase.erase, erase.erased)
-    return [errors_as_answer(named_partial(handler, sessions)) for handler in handlers]
+@dataclass(frozen=True)
+class OfPhoto:
+    """The photo on show, by its session's id."""
+
+    session: str = ""
 
 
-def _classes(sessions: AttentionSessions, payload: dict) -> dict:
-    """Search the classes by name, synset or index: exact matches first, then names that begin with the words, then by probability."""
-    session = sessions.get(payload.get("scene"))
-    vit = sessions.vit(session)
-    words = str(payload.get("words") or "").strip().casefold()[:100]
-    if not words or not vit.labels:
-        return {"classes": []}
-    matches = []
-    for label in vit.labels:
-        names = [name.strip() for name in label.name.casefold().split(",")]
-        if words in (label.synset, str(label.index)) or any(words in name for name in names):
-            matches.append((words not in (*names, str(label.index)), not any(name.startswith(words) for name in names), label))
-    probabilities = sessions.trace(session, vit).logits.softmax(-1)
-    matches.sort(key=lambda match: (*match[:2], -float(probabilities[match[2].index])))
-    rows = [
-        class_row(vit, label.index, float(probabilities[label.index])) | {"whole": label.name}
-        for _, _, label in matches[:MAX_FOUND_CLASSES]
-    ]
-    return {"classes": rows, "more": max(0, len(matches) - MAX_FOUND_CLASSES)}
+@dataclass(frozen=True)
+class SearchClasses(OfPhoto):
+    """A part of a class's name, a synset or an index."""
+
+    words: str = ""
 
 
-def _relevance(sessions: AttentionSessions, payload: dict) -> dict:
-    """One class's relevance at every layer, (layers, patches) float32 in base64."""
-    session, target = sessions.get(payload.get("scene")), payload.get("target")
-    vit = sessions.vit(session)
-    if isinstance(target, bool) or not isinstance(target, int):
-        raise UserError("There is no such class: choose one from the list.")
-    heats = sessions.relevance(session, vit, target).flatten(1).contiguous().numpy()
-    probability = float(sessions.trace(session, vit).logits.softmax(-1)[target])
-    return {"heats": base64.b64encode(heats.astype("<f4").tobytes()).decode(), **class_row(vit, target, probability)}
+@dataclass(frozen=True)
+class OfClass(OfPhoto):
+    """A class, by its index in the logits."""
+
+    target: int = -1
 
 
-def _head(sessions: AttentionSessions, payload: dict) -> dict:
-    """Write one head's attention at every layer to a file. Returns: its path and sections."""
-    from vitdemo.attention.question import Question
+@dataclass(frozen=True)
+class OfHead(OfPhoto):
+    """A head, or the fusion of all, as `Question.head`."""
 
-    session = sessions.get(payload.get("scene"))
-    head = Question.parse({"head": payload.get("head")}).head
-    trace = sessions.trace(session, sessions.vit(session))
-    data, sections = pack(head_numbers(trace, head))
-    return {"path": session.write(f"head-{head}.bin", data), "sections": sections}
+    head: Any = "mean"
 
 
-def _ablate(sessions: AttentionSessions, payload: dict) -> dict:
-    """The leading classes' probabilities with all heads, and without some heads."""
-    from vitdemo.attention.methods.ablation import ablate
+@dataclass(frozen=True)
+class WithoutHeads(OfPhoto):
+    """Heads to switch off, as [layer, head] pairs."""
 
-    session = sessions.get(payload.get("scene"))
-    vit = sessions.vit(session)
-    heads = payload.get("heads")
-    if not isinstance(heads, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(type(number) is int for number in pair) for pair in heads[:4096]
-    ):
-        raise UserError("Name the heads to switch off by layer and head.")
-    ablation = ablate(vit, sessions.store.engine, session.tensor, dict.fromkeys(map(tuple, heads[:4096])))
-    return {"moves": [{**class_row(vit, move.label.index, move.before), "after": move.after} for move in ablation.moves]}
+    heads: list = field(default_factory=list)
 
 
-def _download(sessions: AttentionSessions, payload: dict) -> dict:
-    """The path of a file, or the text of a snippet."""
-    from vitdemo.ui.tabs.attention.downloads import download
+@dataclass(frozen=True)
+class OfMap(OfPhoto):
+    """A map, as `Question.parse` reads it."""
 
-    return download(sessions, sessions.get(payload.get("scene")), payload)
+    question: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FollowErase(OfPhoto):
+    """Ask how far the erase test is, or stop it."""
+
+    stop: bool = False
+
+
+@dataclass(frozen=True)
+class Download(OfMap):
+    """A file of one of `downloads.KINDS`; the question has the style in which the page draws the map as well."""
+
+    kind: str = ""
+
+
+@dataclass
+class FoundClasses:
+    """Classes that a search has found, the best first, and the number of those left out."""
+
+    classes: list[dict] = field(default_factory=list)
+    more: int = 0
+
+
+@dataclass
+class ClassMap:
+    """One class, and its relevance at every layer: (layers, patches) float32 in base64."""
+
+    heats: str
+    index: int
+    name: str
+    probability: float
+
+
+@dataclass
+class HeadFile:
+    """A file with one head's attention at every layer, and where its arrays lie."""
+
+    path: str
+    sections: dict
+
+
+@dataclass
+class Moves:
+    """The leading classes' probabilities with all heads, and `after` switching some off."""
+
+    moves: list[dict]
+
+
+class AttentionRoutes(TabRoutes):
+    """What the Attention tab's script may ask."""
+
+    name = "attention"
+
+    def __init__(self, sessions: AttentionSessions):
+        self._sessions = sessions
+
+    @page_route()
+    def classes(self, asked: SearchClasses, caller: Caller) -> FoundClasses:
+        """Search the classes by name, synset or index: exact matches first, then names that begin with the words, then by probability."""
+        session = self._sessions.get(asked.session)
+        vit = self._sessions.vit(session)
+        words = asked.words.strip().casefold()[:100]
+        if not words or not vit.labels:
+            return FoundClasses()
+        matches = []
+        for label in vit.labels:
+            names = [name.strip() for name in label.name.casefold().split(",")]
+            if words in (label.synset, str(label.index)) or any(words in name for name in names):
+                matches.append((words not in (*names, str(label.index)), not any(name.startswith(words) for name in names), label))
+        probabilities = self._sessions.trace(session, vit).logits.softmax(-1)
+        matches.sort(key=lambda match: (*match[:2], -float(probabilities[match[2].index])))
+        rows = [
+            class_row(vit, label.index, float(probabilities[label.index])) | {"whole": label.name}
+            for _, _, label in matches[:MAX_FOUND_CLASSES]
+        ]
+        return FoundClasses(rows, max(0, len(matches) - MAX_FOUND_CLASSES))
+
+    @page_route()
+    def relevance(self, asked: OfClass, caller: Caller) -> ClassMap:
+        """One class's relevance at every layer."""
+        session = self._sessions.get(asked.session)
+        vit = self._sessions.vit(session)
+        heats = self._sessions.relevance(session, vit, asked.target).flatten(1).contiguous().numpy()
+        probability = float(self._sessions.trace(session, vit).logits.softmax(-1)[asked.target])
+        return ClassMap(base64.b64encode(heats.astype("<f4").tobytes()).decode(), **class_row(vit, asked.target, probability))
+
+    @page_route()
+    def head(self, asked: OfHead, caller: Caller) -> HeadFile:
+        """Write one head's attention at every layer to a file."""
+        from vitdemo.attention.question import Question
+
+        session = self._sessions.get(asked.session)
+        head = Question.parse({"head": asked.head}).head
+        trace = self._sessions.trace(session, self._sessions.vit(session))
+        data, sections = pack(head_numbers(trace, head))
+        return HeadFile(session.write(f"head-{head}.bin", data), sections)
+
+    @page_route()
+    def ablate(self, asked: WithoutHeads, caller: Caller) -> Moves:
+        """The leading classes' probabilities with all heads, and without some heads."""
+        from vitdemo.attention.methods.ablation import ablate
+
+        session = self._sessions.get(asked.session)
+        vit, heads = self._sessions.vit(session), asked.heads[:MAX_HEADS]
+        if not all(isinstance(pair, list) and len(pair) == 2 and all(type(number) is int for number in pair) for pair in heads):
+            raise UserError("Name the heads to switch off by layer and head.")
+        ablation = ablate(vit, self._sessions.store.engine, session.tensor, dict.fromkeys(map(tuple, heads)))
+        return Moves([{**class_row(vit, move.label.index, move.before), "after": move.after} for move in ablation.moves])
+
+    @page_route()
+    def erase(self, asked: OfMap, caller: Caller) -> None:
+        """Start an erase test of a map."""
+        erase.erase(self._sessions, self._sessions.get(asked.session), asked.question)
+
+    @page_route()
+    def erased(self, asked: FollowErase, caller: Caller) -> EraseStatus:
+        """How far the erase test is."""
+        return erase.erased(self._sessions.get(asked.session), asked.stop)
+
+    @page_route()
+    def download(self, asked: Download, caller: Caller) -> Made:
+        """Make a file of the map, or a snippet of Python."""
+        return download(self._sessions, self._sessions.get(asked.session), asked.question, asked.kind)

@@ -20,7 +20,6 @@ from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import upload_of
 from vitdemo.ui.sessions.latest_request import LatestRequest
 from vitdemo.ui.sessions.photo_queue import PhotoQueue
-from vitdemo.ui.tabs.attention import routes
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 from vitdemo.ui.templating import static_text
 
@@ -44,10 +43,9 @@ def build(
     explorer = gr.HTML(
         EMPTY_STATE,
         html_template=static_text(*(f"attention/{part}.html" for part in MARKUP)),
-        js_on_load=static_text(*(f"attention/{part}.js" for part in SCRIPTS)),
+        js_on_load=static_text("components/channel.js", *(f"attention/{part}.js" for part in SCRIPTS)),
         apply_default_css=False,
         elem_id="attention",
-        server_functions=routes.functions(sessions),
     )
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     respond: dict[str, Any] = {

@@ -65,7 +65,7 @@ class ClassifyJobs(GalleryJobs[ClassifyJob]):
         from vitdemo.core.models.labels import classes_named
 
         job.named = classes_named(vit.labels)
-        rows = classify_gallery(job.items, vit, self._store.engine, self.settings, top=job.top, thumbnails=job.thumbnails)
+        rows = classify_gallery(job.items, vit, self.store.engine, self.settings, top=job.top, thumbnails=job.thumbnails)
         for row in rows:
             job.rows.append(row)
             self._hold(job)

@@ -93,7 +93,7 @@ async def _embed(
             await asyncio.sleep(POLL_SECONDS)
         answer = await asyncio.to_thread(_answer, job, map_or_progress)
         if file:
-            file_path = (await asyncio.to_thread(download, jobs, job, key, file))["path"]
+            file_path = str(await asyncio.to_thread(download, jobs, job, key, file))
         return answer, file_path
     finally:  # no other client knows the gallery; the file stays for the caller until uploads are swept
         jobs.drop(job, keep_files=file_path is not None)

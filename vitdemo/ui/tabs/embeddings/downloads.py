@@ -3,6 +3,7 @@
 import base64
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ NEAREST = 10  # neighbours per photo in the files
 SCRIPTS = ("camera", "thumbnails", "colours", "pixels", "paint", "map", "pointer", "panel", "layers", "page")
 
 
-def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids: Any = None) -> dict:
-    """Write a download of one of KINDS. Returns: {path, name}.
+def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids: Any = None) -> Path:
+    """Write a download of one of KINDS. Returns: the file's path.
 
     Args:
         ids: the numbers of the selected photos in the gallery; None for all photos.
@@ -31,7 +32,7 @@ def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids
         raise UserError(f"There is no such download: choose {', '.join(KINDS)}.")
     drawn = job.mapped().ask(key)
     if not isinstance(drawn, FinishedMap):
-        raise UserError("This map is not finished yet: wait for it, then take it away.")
+        raise UserError("This map is not finished yet: wait for it, then download it.")
     stem = f"embeddings-{key.layer}-{key.pool}"
     if kind == "html":
         path = job.folder / f"{stem}.html"
@@ -40,7 +41,7 @@ def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids
     else:
         path = job.folder / f"{stem}{'' if ids is None else '-selection'}.{kind}"
         _write(path, job, job.mapped(), drawn, ids)
-    return {"path": str(path), "name": path.name}
+    return path
 
 
 def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: Any) -> None:
@@ -55,7 +56,7 @@ def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: 
     if ids is not None:
         numbers = [number for number, row in enumerate(rows) if row.at is not None]
         if not isinstance(ids, list) or not (selected := set(ids) & set(numbers)):
-            raise UserError("No photos are chosen: draw a lasso or a box around some.")
+            raise UserError("No photos are selected: draw a lasso or a box around some.")
         places = np.array([place for place, number in enumerate(numbers) if number in selected])
         rows = [rows[number] for number in numbers if number in selected]
     names = [[maps.rows[other].path for other in neighbours[place]] for place in places]

@@ -106,14 +106,14 @@ def kept_pages(folder: Path | None) -> list[Path]:
     return sorted(folder.glob("*.html")) if folder else []
 
 
-def kept(folder: Path | None, asked: dict) -> dict:
-    """The content of a page of the list, {page}. Raises: UserError for an unknown number, or a page that is too large or unreadable."""
-    pages, number = kept_pages(folder), asked.get("number")
-    if type(number) is not int or not 0 <= number < len(pages):
+def kept(folder: Path | None, number: int) -> str:
+    """A page of the list. Raises: UserError for an unknown number, or a page that is too large or unreadable."""
+    pages = kept_pages(folder)
+    if not 0 <= number < len(pages):
         raise UserError("There is no such map here: reload the page.")
     try:
         if pages[number].stat().st_size > MAX_PAGE_BYTES:
             raise UserError(f"This map has more than {MAX_PAGE_BYTES >> 20} MB: tell the operator to draw it with fewer --pictures.")
-        return {"page": pages[number].read_text("utf-8")}
+        return pages[number].read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         raise UserError("This map can't be read any more: tell the operator.") from None

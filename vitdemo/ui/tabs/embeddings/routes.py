@@ -1,18 +1,22 @@
-"""Server functions that the Embeddings tab's script calls: progress, maps, scores, one photo and its patches, downloads."""
+"""The Embeddings tab's routes: start and follow a gallery, its maps and scores, one photo and its patches, downloads, add as class."""
 
 import base64
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.gallery import clean_name
-from vitdemo.ui.errors import named_partial
+from vitdemo.ui.components import gallery_upload
+from vitdemo.ui.components.gallery_upload import GalleryStatus, OfGallery, StartGallery
+from vitdemo.ui.server.page_routes import Caller, File, TabRoutes, page_route
 from vitdemo.ui.tabs.embeddings.downloads import download
+from vitdemo.ui.tabs.embeddings.map_pages import kept
 from vitdemo.ui.tabs.embeddings.maps import FinishedMap
 from vitdemo.ui.tabs.embeddings.page_data import jpeg, key_of, map_file, photo_rows, photos_file, write
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
+from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions, ReplacesSession
 
 MAX_ERRORS = 200  # error sentences sent to the page
 NEIGHBOURS = 8  # shown per photo
@@ -28,106 +32,306 @@ PHASE_TEXTS = {
 }
 
 
-def functions(jobs: EmbeddingJobs) -> list[Callable[[dict], dict]]:
-    """The server functions that the page's script may call, for `gallery_upload.build`."""
-    handlers = (_poll, _stop, _map, _scores, _photo, _colours, _alike, _download)
-    return [named_partial(handler, jobs) for handler in handlers]
+@dataclass(frozen=True)
+class OfMap(OfGallery):
+    """A map of a gallery: layer, pooling and UMAP's settings, as `page_data.key_of` reads them."""
+
+    layer: Any = None
+    pool: Any = None
+    dimensions: Any = None
+    neighbours: Any = None
+    min_dist: Any = None
+    metric: Any = None
+    seed: Any = None
 
 
-def _poll(jobs: EmbeddingJobs, payload: dict) -> dict:
-    """The progress of a gallery; at the end, also its errors and the files with its photos."""
-    job = jobs.get(payload.get("run"))
-    is_over = job.over  # read before the rows, so that the final status has all of them
-    rows = list(job.embedding.rows) if job.embedding else []
-    status: dict[str, Any] = {
-        "state": job.state,
-        "text": job.error or jobs.status_text(job),
-        "model": jobs.title(job),
-        "total": len(job.items),
-        "done": job.done,
-        "wrong": sum(row.error is not None for row in rows),
-        "speed": job.speed,
-    }
-    if is_over:
-        status["errors"] = [{"name": row.path, "error": row.error} for row in rows if row.error][:MAX_ERRORS]
-    if is_over and job.maps:
-        embedding = job.maps.embedding
-        status |= {"layers": embedding.layers, "pools": embedding.pools, "photos": photos_file(job)}
-    return status
+@dataclass(frozen=True)
+class OfPhoto(OfMap):
+    """A photo on a map, by its number in the gallery."""
+
+    id: int = -1
 
 
-def _stop(jobs: EmbeddingJobs, payload: dict) -> dict:
-    """Stop the gallery and keep the finished photos; after the photos, stop the map."""
-    job = jobs.get(payload.get("run"))
-    if job.over and job.maps:
-        job.maps.stop()
-    job.stopping.set()
-    return {}
+@dataclass(frozen=True)
+class OfPatches(OfGallery):
+    """The patches of some photos in a layer; row and column name a patch of the first photo."""
+
+    ids: list = field(default_factory=list)
+    layer: Any = None
+    row: Any = None
+    column: Any = None
 
 
-def _map(jobs: EmbeddingJobs, payload: dict) -> dict:
-    """The requested map, or its progress."""
-    job = jobs.get(payload.get("run"))
-    result = job.mapped().ask(key_of(job, payload))
-    if isinstance(result, str):
-        raise UserError(result)
-    if isinstance(result, FinishedMap):
-        return {"map": map_file(job, result)}
-    share = result.done / result.total if result.total and result.phase == "map" else None
-    return {"text": PHASE_TEXTS.get(result.phase, result.phase), "share": share, "left": result.left if result.phase == "map" else None}
+@dataclass(frozen=True)
+class Download(OfMap):
+    """A file of one of `downloads.KINDS`, of the photos with these numbers, or of all."""
+
+    kind: str = ""
+    ids: list | None = None
 
 
-def _scores(jobs: EmbeddingJobs, payload: dict) -> dict:
-    """The scores of each layer that are known so far."""
-    job = jobs.get(payload.get("run"))
-    key, maps = key_of(job, payload), job.mapped()
-    trust = {drawn.key.layer: drawn.atlas.trust for drawn in maps.drawn(key.pool, key.options)}
-    scores = maps.scores(key.pool)
-    rows = [
-        {"layer": layer, "accuracy": score and score.accuracy, "silhouette": score and score.silhouette, "trust": trust.get(layer)}
-        for layer, score in zip(maps.embedding.layers, scores, strict=True)
-    ]
-    return {"scores": rows, "complete": None not in scores and maps.idle}
+@dataclass(frozen=True)
+class AddClass(OfGallery):
+    """Photos by their numbers, the name of their class, the visitor's fine-tuning session, and whether a new one may take its place."""
+
+    ids: list = field(default_factory=list)
+    label: str = ""
+    session: str | None = None
+    anew: bool = False
 
 
-def _photo(jobs: EmbeddingJobs, payload: dict) -> dict:
-    """One photo at a readable size, the model's predictions for it, and the photo's nearest neighbours and duplicates."""
-    from vitdemo.embeddings.maps.nearest import NEAR_DUPLICATE, similarities
+@dataclass(frozen=True)
+class OfKeptMap:
+    """A map of a large collection, by its number in the operator's list."""
 
-    job = jobs.get(payload.get("run"))
-    number = payload.get("id")
-    row, _ = job.row(number)
-    key, maps = key_of(job, payload), job.mapped()
-    photo = jobs.photo(job, number)
-    vit = jobs.vit(job)
-    geometry = vit.preprocessing.geometry(photo.image.size, vit.patch)
-    numbers = [photo_row["id"] for photo_row in photo_rows(job)]
-    place = numbers.index(number)
-    vectors = maps.embedding.vectors(key.layer, key.pool)
-    similarity = similarities(vectors, vectors[place])
-    similarity[place] = -np.inf
-    last_layer = maps.embedding.vectors(maps.embedding.layers[-1], key.pool)
-    is_near_duplicate = similarities(last_layer, last_layer[place]) >= NEAR_DUPLICATE
-    nearest = np.argsort(-similarity, kind="stable")[: min(NEIGHBOURS, len(similarity) - 1)]
-    left, top, right, bottom = map(round, geometry.box)
-    crop = photo.image.crop((left, top, right, bottom))
-    crop.thumbnail((CROP_PIXELS, CROP_PIXELS))
-    photo.image.thumbnail((MAX_PIXELS, MAX_PIXELS))
-    return {
-        "name": row.path,
-        "folder": row.folder,
-        "duplicate": row.duplicate_of,
-        "photo": write(job, f"photo-{number}.jpg", jpeg(photo.image)),
-        "crop": write(job, f"crop-{number}.jpg", jpeg(crop)),
-        "grid": geometry.grid[::-1],
-        "notes": photo.notes,
-        "predictions": [{"name": best.label.name.split(",")[0], "probability": best.probability} for best in row.predictions],
-        "neighbours": [{"id": numbers[other], "similarity": float(similarity[other])} for other in nearest],
-        "same": [numbers[other] for other, other_row in enumerate(maps.rows) if other_row.sha256 == row.sha256 and other != place],
-        "almost": [
-            numbers[other] for other, other_row in enumerate(maps.rows) if is_near_duplicate[other] and other_row.sha256 != row.sha256
-        ],
-    }
+    number: int = -1
+
+
+@dataclass
+class EmbeddingStatus(GalleryStatus):
+    """How far a gallery is.
+
+    Attributes, at the end:
+        errors: name and reason of unreadable photos.
+        layers, pools: of the vectors.
+        photos: the files with the photos' rows and thumbnails; None without vectors.
+    """
+
+    errors: list[dict] = field(default_factory=list)
+    layers: tuple = ()
+    pools: tuple = ()
+    photos: dict | None = None
+
+
+@dataclass
+class MapAnswer:
+    """A finished map, or how far it is: what is being done, the done share of it, and the seconds left."""
+
+    map: dict | None = None
+    text: str = ""
+    share: float | None = None
+    left: float | None = None
+
+
+@dataclass
+class Scores:
+    """Each layer's scores that are known so far, and whether these are all."""
+
+    scores: list[dict]
+    complete: bool
+
+
+@dataclass
+class OpenedPhoto:
+    """A photo at a readable size.
+
+    Attributes:
+        photo, crop: paths of JPEGs: the photo, and the model's crop of it.
+        grid: columns and rows of patches.
+        neighbours: the nearest photos' numbers and similarities.
+        same, almost: numbers of duplicates and near-duplicates.
+    """
+
+    name: str
+    folder: str
+    duplicate: str | None
+    photo: str
+    crop: str
+    grid: tuple[int, int]
+    notes: tuple[str, ...]
+    predictions: list[dict]
+    neighbours: list[dict]
+    same: list[int]
+    almost: list[int]
+
+
+@dataclass
+class Patches:
+    """Numbers for all patches of some photos, in base64; shape is photos, rows, columns.
+
+    Attributes:
+        colours, foreground: of a PCA: three bytes, and one.
+        heats: of a similarity: float32.
+    """
+
+    shape: tuple[int, ...]
+    colours: str = ""
+    foreground: str = ""
+    heats: str = ""
+
+
+@dataclass
+class AddedClass:
+    """The fine-tuning session and its number of classes; or a warning of what would be replaced."""
+
+    session: str = ""
+    classes: int = 0
+    warning: str = ""
+
+
+@dataclass
+class KeptMap:
+    """A map's whole page."""
+
+    page: str
+
+
+class EmbeddingsRoutes(TabRoutes):
+    """What the Embeddings tab's script may ask."""
+
+    name = "embeddings"
+
+    def __init__(self, jobs: EmbeddingJobs, finetune_sessions: FinetuneSessions):
+        self._jobs, self._finetune_sessions = jobs, finetune_sessions
+
+    @page_route(starts_work=True)
+    def start(self, asked: StartGallery, caller: Caller) -> OfGallery:
+        """Start a gallery."""
+        return gallery_upload.start(asked, caller, self._jobs.store, "embed", self._jobs.start)
+
+    @page_route()
+    def poll(self, asked: OfGallery, caller: Caller) -> EmbeddingStatus:
+        """The progress of a gallery; at the end, also its errors and the files with its photos."""
+        job = self._jobs.get(asked.gallery, caller.visitor)
+        is_over = job.over  # read before the rows, so that the final status has all of them
+        rows = list(job.embedding.rows) if job.embedding else []
+        status = EmbeddingStatus(**vars(gallery_upload.status_of(self._jobs, job, sum(row.error is not None for row in rows))))
+        if is_over:
+            status.errors = [{"name": row.path, "error": row.error} for row in rows if row.error][:MAX_ERRORS]
+        if is_over and job.maps:
+            embedding = job.maps.embedding
+            status.layers, status.pools, status.photos = embedding.layers, embedding.pools, photos_file(job)
+        return status
+
+    @page_route()
+    def stop(self, asked: OfGallery, caller: Caller) -> None:
+        """Stop the gallery and keep the finished photos; after the photos, stop the map."""
+        job = self._jobs.get(asked.gallery)
+        if job.over and job.maps:
+            job.maps.stop()
+        job.stopping.set()
+
+    @page_route()
+    def map(self, asked: OfMap, caller: Caller) -> MapAnswer:
+        """The requested map, or its progress."""
+        job = self._jobs.get(asked.gallery)
+        result = job.mapped().ask(key_of(job, vars(asked)))
+        if isinstance(result, str):
+            raise UserError(result)
+        if isinstance(result, FinishedMap):
+            return MapAnswer(map_file(job, result))
+        share = result.done / result.total if result.total and result.phase == "map" else None
+        return MapAnswer(None, PHASE_TEXTS.get(result.phase, result.phase), share, result.left if result.phase == "map" else None)
+
+    @page_route()
+    def scores(self, asked: OfMap, caller: Caller) -> Scores:
+        """The scores of each layer that are known so far."""
+        job = self._jobs.get(asked.gallery)
+        key, maps = key_of(job, vars(asked)), job.mapped()
+        trust = {drawn.key.layer: drawn.atlas.trust for drawn in maps.drawn(key.pool, key.options)}
+        scores = maps.scores(key.pool)
+        rows = [
+            {"layer": layer, "accuracy": score and score.accuracy, "silhouette": score and score.silhouette, "trust": trust.get(layer)}
+            for layer, score in zip(maps.embedding.layers, scores, strict=True)
+        ]
+        return Scores(rows, None not in scores and maps.idle)
+
+    @page_route()
+    def photo(self, asked: OfPhoto, caller: Caller) -> OpenedPhoto:
+        """One photo at a readable size, the model's predictions for it, and the photo's nearest neighbours and duplicates."""
+        from vitdemo.embeddings.maps.nearest import NEAR_DUPLICATE, similarities
+
+        job, number = self._jobs.get(asked.gallery), asked.id
+        row, _ = job.row(number)
+        key, maps = key_of(job, vars(asked)), job.mapped()
+        photo = self._jobs.photo(job, number)
+        vit = self._jobs.vit(job)
+        geometry = vit.preprocessing.geometry(photo.image.size, vit.patch)
+        numbers = [photo_row["id"] for photo_row in photo_rows(job)]
+        place = numbers.index(number)
+        vectors = maps.embedding.vectors(key.layer, key.pool)
+        similarity = similarities(vectors, vectors[place])
+        similarity[place] = -np.inf
+        last_layer = maps.embedding.vectors(maps.embedding.layers[-1], key.pool)
+        is_near_duplicate = similarities(last_layer, last_layer[place]) >= NEAR_DUPLICATE
+        nearest = np.argsort(-similarity, kind="stable")[: min(NEIGHBOURS, len(similarity) - 1)]
+        left, top, right, bottom = map(round, geometry.box)
+        crop = photo.image.crop((left, top, right, bottom))
+        crop.thumbnail((CROP_PIXELS, CROP_PIXELS))
+        photo.image.thumbnail((MAX_PIXELS, MAX_PIXELS))
+        return OpenedPhoto(
+            name=row.path,
+            folder=row.folder,
+            duplicate=row.duplicate_of,
+            photo=write(job, f"photo-{number}.jpg", jpeg(photo.image)),
+            crop=write(job, f"crop-{number}.jpg", jpeg(crop)),
+            grid=geometry.grid[::-1],
+            notes=photo.notes,
+            predictions=[{"name": best.label.name.split(",")[0], "probability": best.probability} for best in row.predictions],
+            neighbours=[{"id": numbers[other], "similarity": float(similarity[other])} for other in nearest],
+            same=[numbers[other] for other, other_row in enumerate(maps.rows) if other_row.sha256 == row.sha256 and other != place],
+            almost=[
+                numbers[other] for other, other_row in enumerate(maps.rows) if is_near_duplicate[other] and other_row.sha256 != row.sha256
+            ],
+        )
+
+    @page_route()
+    def colours(self, asked: OfPatches, caller: Caller) -> Patches:
+        """Patch PCA of one or several photos."""
+        from vitdemo.embeddings.vectors.patches import patch_colours
+
+        tokens = self._tokens(asked)
+        colours, foreground = patch_colours(tokens)
+        return Patches(
+            tokens.shape[:3],
+            colours=_base64((255 * colours).round().astype(np.uint8)),
+            foreground=_base64(foreground.astype(np.uint8)),
+        )
+
+    @page_route()
+    def alike(self, asked: OfPatches, caller: Caller) -> Patches:
+        """Patch similarity of all patches to one patch of the first photo."""
+        from vitdemo.embeddings.vectors.patches import correspondence
+
+        tokens = self._tokens(asked)
+        place = asked.row, asked.column
+        if any(type(index) is not int or not 0 <= index < side for index, side in zip(place, tokens.shape[1:3], strict=True)):
+            raise UserError("There is no such patch in this photo.")
+        return Patches(tokens.shape[:3], heats=_base64(correspondence(tokens, 0, *place).astype("<f4")))
+
+    @page_route()
+    def download(self, asked: Download, caller: Caller) -> File:
+        """Write a download."""
+        job = self._jobs.get(asked.gallery)
+        path = download(self._jobs, job, key_of(job, vars(asked)), asked.kind, asked.ids)
+        return File(str(path), path.name)
+
+    @page_route(starts_work=True)
+    def add_class(self, asked: AddClass, caller: Caller) -> AddedClass:
+        """Add photos of the gallery to Fine-tune as a class."""
+        job = self._jobs.get(asked.gallery)
+        if not asked.ids:
+            raise UserError("No photos are selected: draw a lasso or a box around some.")
+        items = [job.row(number)[1] for number in asked.ids]
+        try:
+            session = self._finetune_sessions.add_class(asked.session, asked.label, items, anew=asked.anew)
+        except ReplacesSession as warning:
+            return AddedClass(warning=str(warning))
+        return AddedClass(session.id, len(session.classes))
+
+    @page_route()
+    def kept(self, asked: OfKeptMap, caller: Caller) -> KeptMap:
+        """The page of a map of a large collection."""
+        return KeptMap(kept(self._jobs.settings.maps_dir, asked.number))
+
+    def _tokens(self, asked: OfPatches) -> np.ndarray:
+        """The patch tokens of the requested photos and layer. Raises: UserError for too many photos, or an unknown layer."""
+        job = self._jobs.get(asked.gallery)
+        if not 1 <= len(asked.ids) <= MAX_TOGETHER:
+            raise UserError(f"Choose from 1 to {MAX_TOGETHER} photos to look at together.")
+        if asked.layer not in job.embedded().layers:
+            raise UserError("There is no such layer in this model.")
+        return self._jobs.patch_tokens(job, asked.ids, asked.layer)
 
 
 def original(jobs: EmbeddingJobs, id: object, number: object) -> str:
@@ -139,46 +343,6 @@ def original(jobs: EmbeddingJobs, id: object, number: object) -> str:
     _, item = job.row(number)
     data = item.read(jobs.settings)
     return write(job, f"{number}/{clean_name(item.shown).replace('/', '')}", data)
-
-
-def _colours(jobs: EmbeddingJobs, payload: dict) -> dict:
-    """Patch PCA of one or several photos: colours, (photos, rows, columns, 3) uint8, and the foreground mask, in base64."""
-    from vitdemo.embeddings.vectors.patches import patch_colours
-
-    tokens = _tokens(jobs, payload)
-    colours, foreground = patch_colours(tokens)
-    return {
-        "shape": tokens.shape[:3],
-        "colours": _base64((255 * colours).round().astype(np.uint8)),
-        "foreground": _base64(foreground.astype(np.uint8)),
-    }
-
-
-def _alike(jobs: EmbeddingJobs, payload: dict) -> dict:
-    """Patch similarity of all patches to one patch of the first photo: (photos, rows, columns) float32 in base64."""
-    from vitdemo.embeddings.vectors.patches import correspondence
-
-    tokens = _tokens(jobs, payload)
-    place: tuple[Any, Any] = payload.get("row"), payload.get("column")
-    if any(type(index) is not int or not 0 <= index < side for index, side in zip(place, tokens.shape[1:3], strict=True)):
-        raise UserError("There is no such patch in this photo.")
-    return {"shape": tokens.shape[:3], "heats": _base64(correspondence(tokens, 0, *place).astype("<f4"))}
-
-
-def _tokens(jobs: EmbeddingJobs, payload: dict) -> np.ndarray:
-    """The patch tokens of the requested photos and layer. Raises: UserError for too many photos, or an unknown layer."""
-    job, ids = jobs.get(payload.get("run")), payload.get("ids")
-    if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_TOGETHER:
-        raise UserError(f"Choose from 1 to {MAX_TOGETHER} photos to look at together.")
-    if payload.get("layer") not in job.embedded().layers:
-        raise UserError("There is no such layer in this model.")
-    return jobs.patch_tokens(job, ids, payload["layer"])
-
-
-def _download(jobs: EmbeddingJobs, payload: dict) -> dict:
-    """Write a download. Returns: the file's path and name."""
-    job = jobs.get(payload.get("run"))
-    return download(jobs, job, key_of(job, payload), str(payload.get("kind")), payload.get("ids"))
 
 
 def _base64(numbers: Any) -> str:

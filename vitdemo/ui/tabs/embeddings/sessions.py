@@ -83,7 +83,6 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
 
     def __init__(self, store: ModelStore):
         super().__init__(store)
-        self.store = store
         self.mapper = Mapper(store.settings)
 
     def start(self, items: list["Item"], model: str, visitor: str, client: str = "", *, ahead: bool = True) -> EmbeddingJob:
@@ -94,7 +93,7 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
     def _process(self, job: EmbeddingJob, vit: "Vit") -> None:
         from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
-        job.embedding = EmbeddingGallery(job.items, vit, self._store.engine, self.settings, thumbnails=job.ahead, folder=job.folder)
+        job.embedding = EmbeddingGallery(job.items, vit, self.store.engine, self.settings, thumbnails=job.ahead, folder=job.folder)
         steps = job.embedding.work()
         try:
             with scratch_of(self.settings).promised(job.embedding.bytes):
@@ -118,7 +117,7 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
 
     def vit(self, job: EmbeddingJob) -> "Vit":
         """The gallery's model, loaded again if necessary. Raises: UserError where loading fails."""
-        return self._store.get(job.model, job.id).result(timeout=60)
+        return self.store.get(job.model, job.id).result(timeout=60)
 
     def photo(self, job: EmbeddingJob, number: object) -> "Photo":
         """A photo at full size, opened again. Raises: UserError where the photo's file can't be read any more."""
@@ -147,7 +146,7 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
         if missing := [number for number in ids if number not in tokens_of]:
             vit = self.vit(job)
             inputs = torch.stack([vit.preprocessing(self.photo(job, number).image) for number in missing])
-            new_tokens = patch_tokens(vit, self._store.engine, inputs, layer).numpy()
+            new_tokens = patch_tokens(vit, self.store.engine, inputs, layer).numpy()
             tokens_of |= dict(zip(missing, new_tokens, strict=True))
         with job.lock:
             for number in ids:

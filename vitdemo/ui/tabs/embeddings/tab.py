@@ -12,12 +12,10 @@ from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.current_photo import CurrentPhoto
-from vitdemo.ui.components.model_picker import ModelPicker
-from vitdemo.ui.errors import event_payload, named_partial, user_message
-from vitdemo.ui.tabs.embeddings import add_class, routes
-from vitdemo.ui.tabs.embeddings.map_pages import kept, kept_pages
+from vitdemo.ui.errors import event_payload, user_message
+from vitdemo.ui.tabs.embeddings import routes
+from vitdemo.ui.tabs.embeddings.map_pages import kept_pages
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
-from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.templating import html, static_text
 
 TAB = "embeddings"  # the tab's id
@@ -27,19 +25,12 @@ VIEWS = ("map_view", "photo", "add_class", "selection", "kept_maps")
 SCRIPTS = (*(f"photo_map/{name}.js" for name in MAP), *(f"embeddings/{name}.js" for name in VIEWS))
 
 
-def build(
-    store: ModelStore,
-    header: ModelPicker,
-    current: CurrentPhoto,
-    jobs: EmbeddingJobs,
-    finetune_sessions: FinetuneSessions,
-    opened: ActiveTab,
-) -> None:
+def build(store: ModelStore, current: CurrentPhoto, jobs: EmbeddingJobs, opened: ActiveTab) -> None:
     """Lay out the tab and connect its events."""
     panel = gallery_upload.build(
         TAB,
         store,
-        header,
+        tab=TAB,
         lead=LEAD,
         command="embed",
         markup=html(
@@ -49,13 +40,6 @@ def build(
             layers=static_text("photo_map/layers.html"),
         ),
         scripts=list(SCRIPTS),
-        functions=[
-            *routes.functions(jobs),
-            named_partial(kept, store.settings.maps_dir),
-            add_class.function(jobs, finetune_sessions),
-        ],
-        start=jobs.start,
-        attach=jobs.attach,
     )
     quiet: dict[str, Any] = {
         "show_progress": "hidden",
@@ -68,7 +52,7 @@ def build(
     def send(event: gr.EventData) -> str:
         """Make a photo of the gallery the current photo of every tab."""
         try:
-            return routes.original(jobs, event_payload(event).get("run"), event_payload(event).get("id"))
+            return routes.original(jobs, event_payload(event).get("gallery"), event_payload(event).get("id"))
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
 

@@ -19,7 +19,7 @@ from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import Upload, upload_of
 from vitdemo.ui.sessions.latest_request import LatestRequest
 from vitdemo.ui.sessions.photo_queue import PhotoQueue
-from vitdemo.ui.tabs.export.session import NOTHING_YET, ExportSession
+from vitdemo.ui.tabs.export.session import ExportSession
 from vitdemo.ui.tabs.export.sessions import ExportSessions
 from vitdemo.ui.templating import data_uri, html, percent, static_text
 
@@ -58,26 +58,15 @@ class ModelComparison:
         self._card.select(self._close, None, [self._tried, self._card], queue=False, **QUIET)
 
     def offer(self, panel: gr.HTML) -> None:
-        """Start a comparison when the Export panel requests it, with the default photo if there is no photo yet.
+        """Start a comparison when the Export panel names a bundle, with the default photo if there is no photo yet.
 
         The panel's script opens Classify.
         """
-        limits = panel.value["limits"]
 
         def begin(payload: dict | None, event: gr.EventData) -> tuple:
-            number = event_payload(event).get("request")
-            try:
-                if not (session := self._sessions.get(event_payload(event).get("export"))).done:
-                    raise UserError(NOTHING_YET)
-            except Exception as error:
-                return gr.skip(), gr.skip(), {"limits": limits, "error": user_message(error), "request": number}
-            return (
-                f"{session.id}/{session.bundle.parent.name}",
-                gr.skip() if payload else DEFAULT_PHOTO,
-                {"limits": limits, "tried": True, "request": number},
-            )
+            return str(event_payload(event).get("tried", "")), gr.skip() if payload else DEFAULT_PHOTO
 
-        panel.select(begin, self._photo, [self._tried, self._photo, panel], queue=False, **QUIET)
+        panel.select(begin, self._photo, [self._tried, self._photo], queue=False, **QUIET)
 
     def _close(self, request: gr.Request) -> tuple:
         self._latest.leave(request.session_hash or "")

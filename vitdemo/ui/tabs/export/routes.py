@@ -1,15 +1,14 @@
-"""Server functions that the Export tab's script calls: upload photos, poll the status, download files."""
+"""The Export tab's routes: upload photos, start and follow an export, try it, download its files."""
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components import gallery_upload
-from vitdemo.ui.errors import errors_as_answer, named_partial
-from vitdemo.ui.tabs.export.session import KINDS, ExportSession
+from vitdemo.ui.server.page_routes import Caller, File, TabRoutes, page_route
+from vitdemo.ui.tabs.export.session import KINDS, NOTHING_YET, ExportSession, read_plan
 from vitdemo.ui.tabs.export.sessions import ExportSessions
 from vitdemo.ui.templating import html, percent
 
@@ -35,65 +34,165 @@ FILE_TEXTS = {  # descriptions of the bundle's files
 }
 
 
-def functions(sessions: ExportSessions) -> list[Callable]:
-    """The functions for gr.HTML's `server_functions`. Each takes one object, and returns {error} where it fails."""
-    return [errors_as_answer(named_partial(handler, sessions)) for handler in (_give, _take_back, _poll, _stop, _download)]
+@dataclass(frozen=True)
+class OfExport:
+    """An export, by its id; empty for a new one, where the route can begin one."""
+
+    session: str = ""
 
 
-def _give(sessions: ExportSessions, payload: dict) -> dict:
-    """Add uploaded photos to an export, or start an export with them. Returns: the export's id, and the counts of its photos."""
-    from vitdemo.core.photos.gallery import uploaded_items
+@dataclass(frozen=True)
+class AddPhotos(OfExport):
+    """Photos for one purpose of KINDS, as (name, uploaded path) pairs."""
 
-    items = uploaded_items(gallery_upload.uploads_of(payload.get("files")), sessions.settings, command="export")
-    session = sessions.get(payload["export"]) if payload.get("export") else sessions.begin()
-    sessions.add_photos(session, _kind(payload), items)
-    return {"export": session.id, "given": _photo_counts(session)}
+    kind: str = ""
+    files: list = field(default_factory=list)
 
 
-def _take_back(sessions: ExportSessions, payload: dict) -> dict:
-    """Remove uploaded photos. Returns: the counts of the remaining photos."""
-    session = sessions.get(payload.get("export"))
-    sessions.remove_photos(session, _kind(payload))
-    return {"given": _photo_counts(session)}
+@dataclass(frozen=True)
+class RemovePhotos(OfExport):
+    """The purpose of KINDS whose photos are removed."""
+
+    kind: str = ""
 
 
-def _kind(payload: dict) -> str:
+@dataclass(frozen=True)
+class StartExport(OfExport):
+    """A model, and the export's options."""
+
+    model: str = ""
+    plan: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PollExport(OfExport):
+    """Ask for an export's status, with the job's events from number `start` on."""
+
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Download(OfExport):
+    """A file of the bundle; None for a zip of the whole bundle."""
+
+    file: str | None = None
+
+
+@dataclass
+class Given:
+    """An export's photos: their counts by purpose."""
+
+    session: str
+    given: dict
+
+
+@dataclass
+class ExportStatus:
+    """How far an export is.
+
+    Attributes:
+        given: counts of its photos by purpose.
+        plan: its options; None before the start.
+        state: the job's; empty without one.
+        place: the job's place in the queue.
+        events: the job's, from the requested number on.
+        error: why it failed.
+        report: as HTML, once it is done.
+    """
+
+    given: dict
+    plan: dict | None
+    state: str = ""
+    place: int = 0
+    events: list[dict] = field(default_factory=list)
+    error: str = ""
+    report: str = ""
+
+
+@dataclass
+class Tried:
+    """An exported bundle that is compared with its original in Classify."""
+
+    tried: str
+
+
+class ExportRoutes(TabRoutes):
+    """What the Export tab's script may ask."""
+
+    name = "export"
+
+    def __init__(self, sessions: ExportSessions):
+        self._sessions = sessions
+
+    @page_route(starts_work=True)
+    def add(self, asked: AddPhotos, caller: Caller) -> Given:
+        """Add uploaded photos to an export."""
+        from vitdemo.core.photos.gallery import uploaded_items
+
+        kind = _kind(asked.kind)
+        items = uploaded_items(gallery_upload.uploads_of(asked.files), self._sessions.settings, command="export")
+        session = self._session(asked)
+        self._sessions.add_photos(session, kind, items)
+        return Given(session.id, _photo_counts(session))
+
+    @page_route()
+    def remove(self, asked: RemovePhotos, caller: Caller) -> Given:
+        """Remove uploaded photos."""
+        session = self._sessions.get(asked.session)
+        self._sessions.remove_photos(session, _kind(asked.kind))
+        return Given(session.id, _photo_counts(session))
+
+    @page_route(starts_work=True)
+    def start(self, asked: StartExport, caller: Caller) -> OfExport:
+        """Export a model with the selected options."""
+        plan, session = read_plan(asked.plan), self._session(asked)
+        self._sessions.start(session, asked.model, plan, caller.client)
+        return OfExport(session.id)
+
+    @page_route()
+    def poll(self, asked: PollExport, caller: Caller) -> ExportStatus:
+        """The status of an export."""
+        session = self._sessions.get(asked.session)
+        status = ExportStatus(_photo_counts(session), asdict(session.plan) if session.plan else None)
+        if job := session.job:
+            status.state = job.state  # read before the events, so that the final status has all events
+            status.events, status.place, status.error = job.events(max(0, asked.start)), self._sessions.jobs.place(job), session.error
+            if session.done:
+                status.report = _report(session)
+        return status
+
+    @page_route()
+    def stop(self, asked: OfExport, caller: Caller) -> None:
+        """Stop the job; no files are kept."""
+        if job := self._sessions.get(asked.session).job:
+            self._sessions.jobs.stop(job)
+
+    @page_route()
+    def compare(self, asked: OfExport, caller: Caller) -> Tried:
+        """Name the finished bundle, for the comparison in Classify."""
+        if not (session := self._sessions.get(asked.session)).done:
+            raise UserError(NOTHING_YET)
+        return Tried(f"{session.id}/{session.bundle.parent.name}")
+
+    @page_route()
+    def download(self, asked: Download, caller: Caller) -> File:
+        """Fetch a file of the bundle, or a zip of it."""
+        session = self._sessions.get(asked.session)
+        return File(str(self._sessions.pack(session) if asked.file is None else self._sessions.take(session, asked.file)))
+
+    def _session(self, asked: OfExport) -> ExportSession:
+        return self._sessions.get(asked.session) if asked.session else self._sessions.begin()
+
+
+def _kind(kind: str) -> str:
     """What the photos are for. Raises: UserError for an unknown kind."""
-    if str(payload.get("kind")) not in KINDS:
+    if kind not in KINDS:
         raise UserError("Say what the photos are for.")
-    return payload["kind"]
+    return kind
 
 
 def _photo_counts(session: ExportSession) -> dict:
     return {kind: asdict(photos) for kind, photos in session.given.items()}
-
-
-def _poll(sessions: ExportSessions, payload: dict) -> dict:
-    """The status of an export: its job, the job's events from number `start` on, and the report at the end."""
-    session = sessions.get(payload.get("export"))
-    plan = asdict(session.plan) if session.plan else None
-    status: dict[str, Any] = {"given": _photo_counts(session), "plan": plan, "state": ""}
-    if job := session.job:
-        status |= {"state": job.state, "place": sessions.jobs.place(job)}  # read before the events, so that the final status has all events
-        start = payload.get("start")
-        status |= {"events": job.events(max(0, start if isinstance(start, int) else 0)), "error": session.error}
-        if session.done:
-            status["report"] = _report(session)
-    return status
-
-
-def _stop(sessions: ExportSessions, payload: dict) -> dict:
-    """Stop the job; no files are kept."""
-    if job := sessions.get(payload.get("export")).job:
-        sessions.jobs.stop(job)
-    return {}
-
-
-def _download(sessions: ExportSessions, payload: dict) -> dict:
-    """The path of a file of the bundle, or of a zip of the whole bundle, which Gradio serves."""
-    session = sessions.get(payload.get("export"))
-    name = payload.get("file")
-    return {"path": str(sessions.pack(session) if name is None else sessions.take(session, str(name)))}
 
 
 def _report(session: ExportSession) -> str:

@@ -16,12 +16,8 @@ from vitdemo.export.plan import KITS, PRECISIONS
 from vitdemo.ui.components import gallery_upload, model_picker
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.model_picker import ModelPicker
-from vitdemo.ui.errors import event_payload, user_message
-from vitdemo.ui.server.client import client_of
-from vitdemo.ui.tabs.export import routes
+from vitdemo.ui.errors import user_message
 from vitdemo.ui.tabs.export.comparison import ModelComparison
-from vitdemo.ui.tabs.export.session import read_plan
-from vitdemo.ui.tabs.export.sessions import ExportSessions
 from vitdemo.ui.templating import html, static_text
 
 if TYPE_CHECKING:
@@ -49,7 +45,7 @@ KIT_TEXTS = {
 }
 
 
-def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, trial: ModelComparison, opened: ActiveTab) -> None:
+def build(store: ModelStore, header: ModelPicker, trial: ModelComparison, opened: ActiveTab) -> None:
     """Lay out the tab and connect its events."""
     limits = gallery_upload.limits(store.settings, "export")
     panel = gr.HTML(
@@ -62,11 +58,10 @@ def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, tria
             kits=[(name, KIT_TEXTS[name], format) for name, format in KITS.items()],
             most=store.settings.compare_photos,
         ),
-        js_on_load=static_text("components/upload.js", "export/export.js"),
+        js_on_load=static_text("components/channel.js", "components/upload.js", "export/export.js"),
         apply_default_css=False,
         elem_id="export",
         elem_classes=["giving"],
-        server_functions=routes.functions(sessions),
     )
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
 
@@ -83,22 +78,10 @@ def build(store: ModelStore, header: ModelPicker, sessions: ExportSessions, tria
             model = {"error": user_message(error)}
         yield gr.skip(), {"limits": limits, "model": model}
 
-    def start(model: str, request: gr.Request, event: gr.EventData) -> dict:
-        """Export the header's model with the selected options. Returns: the export's id, or the error."""
-        payload = event_payload(event)
-        try:
-            plan = read_plan(payload.get("plan"))
-            session = sessions.get(payload["export"]) if payload.get("export") else sessions.begin()
-            sessions.start(session, model, plan, client_of(request))
-            return {"limits": limits, "begun": session.id, "request": payload.get("request")}
-        except Exception as error:
-            return {"limits": limits, "error": user_message(error), "request": payload.get("request")}
-
     respond: dict[str, Any] = {"fn": look, "inputs": [header.picker, opened.active], "outputs": [header.status, panel]}
     respond |= {"concurrency_limit": None, **quiet}
     opened.then(**respond)
     header.picker.change(**respond)
-    panel.upload(start, header.picker, panel, queue=False, **quiet)
     trial.offer(panel)
 
 

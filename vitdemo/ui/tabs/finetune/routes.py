@@ -1,17 +1,16 @@
-"""Server functions that the Fine-tune tab's script calls: upload photos, poll progress, rename classes, inspect the result."""
+"""The Fine-tune tab's routes: upload photos, rename classes, start and follow the training, inspect and use the result."""
 
 import base64
 import secrets
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
 from vitdemo.finetune.launch_commands import CONFIG_NAME, LaunchCommands, launch_commands
-from vitdemo.finetune.recipe import Recipe
+from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload
-from vitdemo.ui.errors import errors_as_answer, named_partial, without_paths
+from vitdemo.ui.errors import without_paths
+from vitdemo.ui.server.page_routes import Caller, File, Html, TabRoutes, page_route
 from vitdemo.ui.tabs.finetune.downloads import NOTHING_YET, pack, report_of
 from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
@@ -22,39 +21,186 @@ CLASS_THUMBNAILS = 6  # shown per class
 MAX_CELL_PHOTOS = 60  # shown per cell of the confusion matrix
 
 
-def functions(sessions: FinetuneSessions) -> list[Callable]:
-    """The functions for gr.HTML's `server_functions`. Each takes one object, and returns {error} where it fails."""
-    handlers = (_give, _poll, _rename, _stop, _cell, _looks, _download)
-    return [errors_as_answer(named_partial(handler, sessions)) for handler in handlers]
+@dataclass(frozen=True)
+class GiveClasses:
+    """Photos in folders: (name, uploaded path) pairs, or `examples` for the sample images."""
+
+    files: list | str = ""
 
 
-def _give(sessions: FinetuneSessions, payload: dict) -> dict:
-    """Start a session with uploaded photos, or with the bundled sample images. Returns: the session's id."""
-    from vitdemo.core.photos.gallery import find_items, uploaded_items
+@dataclass(frozen=True)
+class OfSession:
+    """A session, by its id."""
 
-    if payload.get("files") == "examples":
-        items = [replace(item, name=item.path.relative_to(SAMPLE_CLASSES).as_posix()) for item in find_items([SAMPLE_CLASSES])]
-    else:
-        items = uploaded_items(gallery_upload.uploads_of(payload.get("files")), sessions.settings, command="finetune")
-    return {"lesson": sessions.create(items).id}
+    session: str = ""
 
 
-def _poll(sessions: FinetuneSessions, payload: dict) -> dict:
-    """The status of a session: the photos read so far, then the data, the job, and the job's events from number `start` on."""
-    session = sessions.get(payload.get("lesson"))
-    status: dict[str, Any] = {"state": session.state, "read": len(session.read), "photos": len(session.items), "text": session.error}
-    if session.state == "ready" and payload.get("data"):
-        status |= {"data": _data(session), "asked": session.asked}
-    if job := session.job:
-        state = job.state  # read before the events, so that the final status has all events
-        start = payload.get("start")
-        events = job.events(max(0, start if isinstance(start, int) else 0))
-        guesses = [event.pop("guesses") for event in events if "guesses" in event][-1:]
-        status |= {"job": state, "place": sessions.jobs.place(job), "error": without_paths(job.error), "events": events}
-        status["guesses"] = [row | {"uri": _thumbnail(session, row)} for rows in guesses for row in rows]
-        if job.over and (report := report_of(session)):
-            status["report"] = _report_html(session, report)
-    return status
+@dataclass(frozen=True)
+class PollSession(OfSession):
+    """Ask for a session's status: with its classes if `data`, and the job's events from number `start` on."""
+
+    start: int = 0
+    data: bool = False
+
+
+@dataclass(frozen=True)
+class RenameClasses(OfSession):
+    """New names by current name: an empty name excludes a class, another class's name merges both. None resets all names."""
+
+    names: dict | None = None
+
+
+@dataclass(frozen=True)
+class StartTraining(OfSession):
+    """A model, a preset, and the settings that differ from it, by name."""
+
+    model: str = ""
+    preset: str = "quick"
+    recipe: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OfCell(OfSession):
+    """A cell of the confusion matrix: the true and the predicted class."""
+
+    label: str = ""
+    taken: str = ""
+
+
+@dataclass
+class SessionStatus:
+    """How far a session is.
+
+    Attributes:
+        state: of reading the photos.
+        read, photos: photos read so far, and all.
+        text: why reading failed.
+        data: the classes as HTML, if they were asked for.
+        asked: the preset and settings of the job.
+        job: the job's state; empty without one. The attributes below are the job's.
+        place: its place in the queue.
+        error: why it failed.
+        events: those from the requested number on.
+        guesses: the latest predictions for some validation photos.
+        report: its report as HTML, once it is over.
+    """
+
+    state: str
+    read: int
+    photos: int
+    text: str
+    data: str | None = None
+    asked: dict | None = None
+    job: str = ""
+    place: int = 0
+    error: str = ""
+    events: list[dict] = field(default_factory=list)
+    guesses: list[dict] = field(default_factory=list)
+    report: str = ""
+
+
+@dataclass
+class OwnModel:
+    """A fine-tuned model: its name in the store, and its title in the model picker."""
+
+    name: str
+    title: str
+
+
+class FinetuneRoutes(TabRoutes):
+    """What the Fine-tune tab's script may ask."""
+
+    name = "finetune"
+
+    def __init__(self, sessions: FinetuneSessions):
+        self._sessions = sessions
+
+    @page_route(starts_work=True)
+    def give(self, asked: GiveClasses, caller: Caller) -> OfSession:
+        """Start a session with photos."""
+        from vitdemo.core.photos.gallery import find_items, uploaded_items
+
+        if asked.files == "examples":
+            items = [replace(item, name=item.path.relative_to(SAMPLE_CLASSES).as_posix()) for item in find_items([SAMPLE_CLASSES])]
+        else:
+            items = uploaded_items(gallery_upload.uploads_of(asked.files), self._sessions.settings, command="finetune")
+        return OfSession(self._sessions.create(items).id)
+
+    @page_route()
+    def poll(self, asked: PollSession, caller: Caller) -> SessionStatus:
+        """The status of a session."""
+        session = self._sessions.get(asked.session)
+        status = SessionStatus(session.state, len(session.read), len(session.items), session.error)
+        if session.state == "ready" and asked.data:
+            status.data, status.asked = _data(session), session.asked
+        if job := session.job:
+            status.job = job.state  # read before the events, so that the final status has all events
+            status.events = job.events(max(0, asked.start))
+            guesses = [event.pop("guesses") for event in status.events if "guesses" in event][-1:]
+            status.guesses = [row | {"uri": _thumbnail(session, row)} for rows in guesses for row in rows]
+            status.place, status.error = self._sessions.jobs.place(job), without_paths(job.error)
+            if job.over and (report := report_of(session)):
+                status.report = _report_html(session, report)
+        return status
+
+    @page_route()
+    def rename(self, asked: RenameClasses, caller: Caller) -> None:
+        """Rename, merge or exclude classes."""
+        session = self._sessions.get(asked.session)
+        if session.job and not session.job.over:
+            raise UserError("Classes can't change while they are being learned: stop it first.")
+        session.changes = changes_of(asked.names, session.changes) if asked.names else {}
+
+    @page_route(starts_work=True)
+    def start(self, asked: StartTraining, caller: Caller) -> None:
+        """Start fine-tuning with the selected settings."""
+        preset_name = asked.preset if asked.preset in PRESETS else "quick"
+        recipe = Recipe.read(asked.recipe, PRESETS[preset_name].recipe, title="“{}”")
+        session = self._sessions.get(asked.session)
+        self._sessions.start(session, asked.model, recipe, caller.client)
+        session.asked = {"preset": preset_name, "recipe": asked.recipe}
+
+    @page_route()
+    def stop(self, asked: OfSession, caller: Caller) -> None:
+        """Stop the job and keep the best weights so far."""
+        if job := self._sessions.get(asked.session).job:
+            self._sessions.jobs.stop(job)
+
+    @page_route()
+    def cell(self, asked: OfCell, caller: Caller) -> Html:
+        """The photos of one cell of the confusion matrix."""
+        session = self._sessions.get(asked.session)
+        report = report_of(session) or {"photos": []}
+        matches = [row for row in report["photos"] if (row["label"], row["taken"]) == (asked.label, asked.taken)]
+        rows = [row | {"uri": _thumbnail(session, row)} for row in matches[:MAX_CELL_PHOTOS]]
+        return Html(html("finetune/cell", rows=rows, count=len(matches), label=asked.label, taken=asked.taken, percent=percent))
+
+    @page_route()
+    def looks(self, asked: OfSession, caller: Caller) -> Html:
+        """Compare attention before and after fine-tuning on one photo."""
+        from vitdemo.ui.tabs.finetune.compare_attention import before_and_after
+
+        session = self._sessions.get(asked.session)
+        return Html(before_and_after(self._sessions, session, self._own_model(session)[0]))
+
+    @page_route()
+    def use(self, asked: OfSession, caller: Caller) -> OwnModel:
+        """Make the fine-tuned model one that the model picker may select."""
+        name, report = self._own_model(self._sessions.get(asked.session))
+        return OwnModel(name, f"Your model · {len(report['classes'])} classes · {report['accuracy']:.0%} accuracy")
+
+    @page_route()
+    def download(self, asked: OfSession, caller: Caller) -> File:
+        """Write a zip of the model in timm's layout."""
+        return File(str(pack(self._sessions, self._sessions.get(asked.session))))
+
+    def _own_model(self, session: FinetuneSession) -> tuple[str, dict]:
+        """Register a session's model. Returns: its name and its report. Raises: UserError where there is none yet."""
+        if (report := report_of(session)) is None:
+            raise UserError(NOTHING_YET)
+        name = f"own:{secrets.token_urlsafe(18)}"
+        self._sessions.store.add(name, session.result)
+        return name, report
 
 
 def _data(session: FinetuneSession) -> str:
@@ -86,23 +232,6 @@ def _labels(session: FinetuneSession) -> list[str]:
         return []
 
 
-def _rename(sessions: FinetuneSessions, payload: dict) -> dict:
-    """Rename classes: an empty name excludes a class, another class's name merges both. No names at all reset all names."""
-    session = sessions.get(payload.get("lesson"))
-    if session.job and not session.job.over:
-        raise UserError("Classes can't change while they are being learned: stop it first.")
-    names = payload.get("names")
-    session.changes = changes_of(names, session.changes) if names else {}
-    return {}
-
-
-def _stop(sessions: FinetuneSessions, payload: dict) -> dict:
-    """Stop the job and keep the best weights so far."""
-    if job := sessions.get(payload.get("lesson")).job:
-        sessions.jobs.stop(job)
-    return {}
-
-
 def _is_stale(session: FinetuneSession, report: dict) -> bool:
     """Whether the classes have changed since the fine-tuning."""
     try:
@@ -132,33 +261,6 @@ def _launch_commands(session: FinetuneSession, report: dict) -> LaunchCommands:
     is_folder = session.model.startswith(("own:", "local-dir:"))
     recipe = Recipe.read(report["recipe"])
     return launch_commands(recipe, f"local-dir:{report['model']}" if is_folder else report["model"], session.changes)
-
-
-def _cell(sessions: FinetuneSessions, payload: dict) -> dict:
-    """The photos of one cell of the confusion matrix, as HTML."""
-    session = sessions.get(payload.get("lesson"))
-    report = report_of(session) or {"photos": []}
-    pair = (payload.get("label"), payload.get("taken"))
-    matches = [row for row in report["photos"] if (row["label"], row["taken"]) == pair]
-    rows = [row | {"uri": _thumbnail(session, row)} for row in matches[:MAX_CELL_PHOTOS]]
-    return {"html": html("finetune/cell", rows=rows, count=len(matches), label=pair[0], taken=pair[1], percent=percent)}
-
-
-def _looks(sessions: FinetuneSessions, payload: dict) -> dict:
-    """Compare attention before and after fine-tuning on one photo, as HTML."""
-    from vitdemo.ui.tabs.finetune.compare_attention import before_and_after
-
-    session = sessions.get(payload.get("lesson"))
-    if report_of(session) is None:
-        raise UserError(NOTHING_YET)
-    name = f"own:{secrets.token_urlsafe(18)}"
-    sessions.store.add(name, session.result)
-    return {"html": before_and_after(sessions, session, name)}
-
-
-def _download(sessions: FinetuneSessions, payload: dict) -> dict:
-    """Write a zip of the model in timm's layout. Returns: the zip's path, which Gradio serves."""
-    return {"path": str(pack(sessions, sessions.get(payload.get("lesson"))))}
 
 
 def _thumbnail(session: FinetuneSession, row: dict) -> str:

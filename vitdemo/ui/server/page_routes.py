@@ -1,0 +1,156 @@
+"""The page's own routes: a script sends one JSON object to /page/<tab>/<name>, and receives one.
+
+Each tab has one handler class, a subclass of TabRoutes, whose routes are its methods marked by `page_route`. Such a method takes a request,
+a dataclass that says what may be asked, and the caller. It returns a dataclass that says what is answered, or None.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeVar, get_type_hints
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from vitdemo.core.errors import UserError
+from vitdemo.ui.errors import NOT_UNDERSTOOD, user_message
+from vitdemo.ui.server.client import client_of
+
+PREFIX = "/page"
+VISITOR_HEADER = "x-vitdemo-visitor"  # the page's Gradio session, which Gradio names when the page is closed
+MAX_VISITOR_CHARACTERS = 100
+THREADS = 40  # handlers at work at the same time
+
+H = TypeVar("H", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request.
+
+    Attributes:
+        visitor: the Gradio session of the page.
+        client: the machine, which has its share of the queues.
+    """
+
+    visitor: str = ""
+    client: str = ""
+
+
+@dataclass
+class Html:
+    """An answer: a part of the page, from our own templates."""
+
+    html: str
+
+
+@dataclass
+class File:
+    """An answer: a file's path, which Gradio serves, and the name to save it under."""
+
+    path: str
+    name: str = ""
+
+
+class TabRoutes:
+    """The routes of one tab.
+
+    Attributes:
+        name: the tab's part of the address.
+    """
+
+    name: ClassVar[str]
+
+    def handlers(self) -> dict[str, Callable[[Any, Caller], Any]]:
+        """The methods that are routes, by the last part of their address."""
+        marked = (name for name in dir(type(self)) if hasattr(getattr(type(self), name), "starts_work"))
+        return {name: getattr(self, name) for name in marked}
+
+
+def page_route(*, starts_work: bool = False) -> Callable[[H], H]:
+    """Mark a method as a route.
+
+    Args:
+        starts_work: whether it begins new work, which an app that is being stopped refuses.
+    """
+
+    def mark(method: H) -> H:
+        method.starts_work = starts_work  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+class PageRoutes:
+    """All tabs' routes.
+
+    Attributes:
+        routes: for the server.
+        starting: the addresses of those that begin new work.
+    """
+
+    def __init__(self, tabs: Iterable[TabRoutes]):
+        self.routes: list[Route] = []
+        self.starting: list[str] = []
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="page route")
+        for tab in tabs:
+            for name, handler in tab.handlers().items():
+                path = f"{PREFIX}/{tab.name}/{name}"
+                self.routes.append(self._route(path, handler))
+                if handler.starts_work:  # type: ignore[attr-defined]
+                    self.starting.append(path)
+
+    def _route(self, path: str, handler: Callable[[Any, Caller], Any]) -> Route:
+        async def respond(request: Request) -> Response:
+            request.scope["route"] = route  # for the metrics and the log; Starlette does not set it
+            caller = Caller(request.headers.get(VISITOR_HEADER, "")[:MAX_VISITOR_CHARACTERS], client_of(request))
+            body = await request.body()
+            status, answer = await asyncio.get_running_loop().run_in_executor(self._threads, respond_to, handler, body, caller)
+            return Response(answer, status, media_type="application/json")
+
+        route = Route(path, respond, methods=["POST"])
+        return route
+
+
+def respond_to(handler: Callable[[Any, Caller], Any], body: bytes, caller: Caller) -> tuple[int, bytes]:
+    """Run one handler on a request's body. Returns: the HTTP status and the answer's JSON, for an error {error}."""
+    try:
+        try:
+            payload = json.loads(body)  # orjson would refuse file names that are not Unicode
+        except (ValueError, RecursionError):
+            raise UserError(NOT_UNDERSTOOD) from None
+        answer = handler(parse(payload, get_type_hints(handler)["asked"]), caller)
+        return 200, _encode({} if answer is None else answer)
+    except UserError as error:
+        return 400, _encode({"error": user_message(error)})
+    except Exception as error:
+        return 500, _encode({"error": user_message(error)})
+
+
+def parse(payload: Any, kind: type[T]) -> T:
+    """Read a request's JSON object into a dataclass. Other keys are left out; a missing one has the field's default.
+
+    Raises: UserError where it is no object, or a value has another type than its field.
+    """
+    if not isinstance(payload, dict):
+        raise UserError(NOT_UNDERSTOOD)
+    hints = get_type_hints(kind)
+    values = {field.name: payload[field.name] for field in fields(kind) if field.name in payload}  # type: ignore[arg-type]
+    for name, value in values.items():
+        hint = hints[name]
+        if hint is not Any and not (isinstance(value, hint) and (not isinstance(value, bool) or hint is bool)):
+            raise UserError(NOT_UNDERSTOOD)
+    return kind(**values)
+
+
+def _encode(answer: Any) -> bytes:
+    """A dataclass, with dataclasses inside, as JSON. What is not a number becomes null."""
+    try:
+        return orjson.dumps(answer)
+    except TypeError:  # half a character, as in file names that are not Unicode
+        return json.dumps(answer, default=vars).encode()
