@@ -40,15 +40,13 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             with gr.Tab("Classify", id=classify_tab.TAB) as tab, gr.Tabs():
                 classify_active = ActiveTab(active, tab)
                 with gr.Tab("One photo", id="one"):
-                    comparison = ModelComparison(visitors.export_sessions, visitors.photo_queue)
-                    current = classify_tab.build(page, store, header, visitors.classify_requests, visitors.photo_queue, classify_active)
+                    comparison = ModelComparison(visitors.export_sessions, visitors.comparison_requests)
+                    current = classify_tab.build(page, store, header, visitors.classify_requests, classify_active)
                     comparison.follow(current, classify_active)
                 with gr.Tab("Many photos", id="many"):
                     gallery_panel.build(store)
             with gr.Tab("Attention", id=attention_tab.TAB) as tab:
-                attention_tab.build(
-                    header, current, ActiveTab(active, tab), visitors.attention_sessions, visitors.attention_requests, visitors.photo_queue
-                )
+                attention_tab.build(header, current, ActiveTab(active, tab), visitors.attention_sessions, visitors.attention_requests)
             with gr.Tab("Embeddings", id=embeddings_tab.TAB) as tab:
                 embeddings_active = ActiveTab(active, tab)
                 embeddings_tab.build(store, current, visitors.embedding_jobs, embeddings_active)
@@ -64,9 +62,7 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
         export_api.build(visitors.export_sessions)
 
         def leave(request: gr.Request) -> None:
-            visitor = request.session_hash or ""
-            visitors.leave(visitor)
-            comparison.leave(visitor)
+            visitors.leave(request.session_hash or "")
 
         identity.build(page, header)
         page.unload(leave)

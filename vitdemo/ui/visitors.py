@@ -9,6 +9,7 @@ from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.served_files import scratch_of
 from vitdemo.ui.sessions.latest_request import LatestRequest
 from vitdemo.ui.sessions.photo_queue import PhotoQueue
+from vitdemo.ui.sessions.photo_requests import PhotoRequests
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 from vitdemo.ui.tabs.classify.sessions import ClassifyJobs
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
@@ -23,16 +24,17 @@ class Visitors:
 
     Attributes:
         photo_queue: the queue in which all visitors' single photos are prepared.
-        classify_requests, attention_requests, picker_requests: each visitor's newest request in Classify, in Attention, and for the model
-            picker in other tabs.
+        classify_requests, attention_requests, comparison_requests: requests about a photo in Classify, in Attention, and for an export.
+        picker_requests: each visitor's newest request for the model picker in other tabs.
         classify_jobs, attention_sessions, embedding_jobs, finetune_sessions, export_sessions: the tabs' jobs and sessions.
         jobs: the queue of all long jobs.
     """
 
     def __init__(self, store: ModelStore):
         self.store, self.settings = store, store.settings
-        self.classify_requests, self.attention_requests, self.picker_requests = LatestRequest(), LatestRequest(), LatestRequest()
+        self.picker_requests = LatestRequest()
         self.photo_queue = PhotoQueue(store.settings.max_queue, store.expecting)
+        self.classify_requests, self.attention_requests, self.comparison_requests = (PhotoRequests(self.photo_queue) for _ in range(3))
         self.classify_jobs = ClassifyJobs(store)
         self.attention_sessions = AttentionSessions(store)
         self.embedding_jobs = EmbeddingJobs(store)
@@ -47,6 +49,7 @@ class Visitors:
                 self.store,
                 self.classify_requests,
                 self.attention_requests,
+                self.comparison_requests,
                 self.picker_requests,
                 self.attention_sessions,
                 self.classify_jobs,

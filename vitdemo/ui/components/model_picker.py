@@ -15,6 +15,7 @@ from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.sessions.latest_request import LatestRequest
 from vitdemo.ui.sessions.model_loading import POLL_SECONDS, progress_text
+from vitdemo.ui.sessions.photo_requests import Waiting
 from vitdemo.ui.templating import html, panel, static_text
 
 ICON = (ASSETS / "icon.svg").read_text("utf-8")
@@ -64,10 +65,10 @@ def follow(store: ModelStore, header: ModelPicker, tabs: Sequence[ActiveTab], la
     async def look(request: gr.Request, name: str, active: str) -> AsyncIterator:
         newest = latest.begin(request.session_hash or "")
         if active in names:
-            async for _, _, status in watch(store, name, request.session_hash or ""):
+            async for waiting in watch(store, name, request.session_hash or ""):
                 if not newest():
                     break
-                yield status
+                yield waiting.status
             else:
                 return
         yield gr.skip()
@@ -79,21 +80,18 @@ def follow(store: ModelStore, header: ModelPicker, tabs: Sequence[ActiveTab], la
         tab.then(look, inputs, header.status, **quiet)
 
 
-async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[tuple[str | None, float | None, str]]:
-    """Follow a loading model.
-
-    Yields: what the model waits for, its downloaded share, and the status line; at the end None, None and the outcome's status line.
-    """
+async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[Waiting]:
+    """Follow a loading model. Yields: what it waits for, with the status line; at the end the outcome's status line alone."""
     try:
         loading = store.get(name, visitor)
     except Exception as error:
-        yield None, None, _status("failed", user_message(error))
+        yield Waiting(status=_status("failed", user_message(error)))
         return
     while not loading.done.is_set():
         text, share = progress_text(loading)
-        yield text, share, _status("busy", text, share=share)
+        yield Waiting(text, share, _status("busy", text, share=share))
         await asyncio.sleep(POLL_SECONDS)
-    yield None, None, _arrived(loading)
+    yield Waiting(status=_arrived(loading))
 
 
 def _arrived(loading: Loading) -> str:

@@ -18,8 +18,7 @@ from vitdemo.ui.components.model_picker import ModelPicker
 from vitdemo.ui.errors import event_payload, user_message
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import upload_of
-from vitdemo.ui.sessions.latest_request import LatestRequest
-from vitdemo.ui.sessions.photo_queue import PhotoQueue
+from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 from vitdemo.ui.templating import static_text
 
@@ -35,8 +34,7 @@ def build(
     current: CurrentPhoto,
     opened: ActiveTab,
     sessions: AttentionSessions,
-    latest: LatestRequest,
-    photo_queue: PhotoQueue,
+    requests: PhotoRequests,
 ) -> None:
     """Lay out the tab and wire it."""
     examples.build(current.photo, "attention-examples", "Sample images")
@@ -49,7 +47,7 @@ def build(
     )
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     respond: dict[str, Any] = {
-        "fn": _respond(sessions, current.photo, latest, photo_queue),
+        "fn": _respond(sessions, current.photo, requests),
         "inputs": [current.photo, header.picker, opened.active, *current.recipe],
         "outputs": [header.status, explorer],
         "trigger_mode": "multiple",  # each request begins at once, and supersedes earlier requests
@@ -69,56 +67,42 @@ def _give(event: gr.EventData) -> tuple:
     return path, gr.skip()
 
 
-def _respond(sessions: AttentionSessions, component: gr.Image, latest: LatestRequest, photo_queue: PhotoQueue):
+def _respond(sessions: AttentionSessions, component: gr.Image, requests: PhotoRequests):
     store = sessions.store
 
     async def respond(request: gr.Request, payload: dict | None, name: str, active: str, *recipe: str) -> AsyncIterator[tuple]:
-        """Wait for the model and show its progress, then send what the page draws.
-
-        Nothing is computed for a tab that is not open, or for an answer that the page shows already. Gradio sends the last yielded value
-        once more when a generator ends, so a superseded request yields UNCHANGED at its end.
-        """
-        requested = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
-        visitor = request.session_hash or ""
-        if active != TAB or latest.shows(visitor, requested):
-            yield UNCHANGED
-            return
-        newest = latest.begin(visitor)
-        async for text, share, status in model_picker.watch(store, name, visitor):
-            if not newest():
-                break
-            busy = {"state": "busy", "text": f"{text} Your photo is next.", "share": share} if payload and text else gr.skip()
-            yield status, busy
-        if newest() and payload:
-            yield gr.skip(), {"state": "busy", "text": "Looking at the photo …", "share": None}
-        if newest():
+        """Send what the page draws of the current photo, if the tab is open. Gradio sends the last value once more: it is UNCHANGED."""
+        if active == TAB:
+            asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
+            visitor = request.session_hash or ""
+            arguments = (sessions, component, visitor, payload, name, recipe)
+            watching = model_picker.watch(store, name, visitor)
             try:
-                arguments = (sessions, component, visitor, payload, name, recipe)
-                answer = await photo_queue.put(lambda: _state_of(*arguments) if newest() else EMPTY_STATE, client_of(request)).result
+                async for step in requests.answer(visitor, client_of(request), asked, watching, lambda: _state_of(*arguments)):
+                    if isinstance(step, Answer):
+                        yield gr.skip(), step.value
+                        continue
+                    text = f"{step.text} Your photo is next." if step.status and step.text else step.text
+                    yield step.status or gr.skip(), {"state": "busy", "text": text, "share": step.share} if payload and text else gr.skip()
             except UserError as error:
                 yield gr.skip(), {"state": "error", "text": user_message(error)}
-                return
-            if newest() and answer["state"] != "error":
-                latest.answered(visitor, requested)
-            yield (gr.skip(), answer) if newest() else UNCHANGED
-        else:
-            yield UNCHANGED
+        yield UNCHANGED
 
     return respond
 
 
 def _state_of(
     sessions: AttentionSessions, component: gr.Image, visitor: str, payload: dict | None, name: str, recipe: tuple[str, ...]
-) -> dict:
+) -> Answer:
     """The explorer's new state for the current photo, or for an error."""
     try:
         vit = sessions.store.get(name, visitor).result(timeout=1)
         if (upload := upload_of(payload, component)) is None:
-            return EMPTY_STATE
+            return Answer(EMPTY_STATE)
         from vitdemo.ui.tabs.attention.page_data import page_data
 
         largest = sessions.store.settings.max_image_size
         _, fitting = preprocessing_panel.fit_sizes(vit, recipe, largest)
-        return page_data(sessions, visitor, name, vit, upload, preprocessing_panel.overridden(vit, fitting, largest))
+        return Answer(page_data(sessions, visitor, name, vit, upload, preprocessing_panel.overridden(vit, fitting, largest)))
     except Exception as error:
-        return {"state": "error", "text": user_message(error)}
+        return Answer({"state": "error", "text": user_message(error)}, complete=False)

@@ -1,6 +1,5 @@
 """One photo in the Classify tab: its top classes, and what the model saw of the photo."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,21 +15,17 @@ from vitdemo.ui.components.model_picker import ModelPicker
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import upload_of
-from vitdemo.ui.sessions.latest_request import LatestRequest
-from vitdemo.ui.sessions.photo_queue import PhotoQueue
+from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests
 from vitdemo.ui.templating import html, panel, percent, static_text
 
 MAX_CLASSES = 20  # kept with each answer, so that the slider needs no second forward pass
-BUSY_SECONDS = 0.4  # before the page shows that it is busy, and between two polls of the queue
 TAB = "classify"  # id of the tab
 UNCHANGED = (gr.skip(),) * 6  # keeps the status line, the answer, the view, the preprocessing note, the sizes and the kept answer
 EMPTY_ANSWER = "Drop a photo, paste one, take one with the camera or pick a file. The model's likeliest classes appear here."
 EMPTY_VIEW = "Here you will see which part of the photo reaches the model, and the patches it is cut into."
 
 
-def build(
-    page: gr.Blocks, store: ModelStore, header: ModelPicker, latest: LatestRequest, photo_queue: PhotoQueue, opened: ActiveTab
-) -> CurrentPhoto:
+def build(page: gr.Blocks, store: ModelStore, header: ModelPicker, requests: PhotoRequests, opened: ActiveTab) -> CurrentPhoto:
     """Lay out the panel for one photo and wire it. Returns: the photo, for the other tabs."""
     with gr.Row():
         with gr.Column(scale=5, min_width=300):
@@ -56,7 +51,7 @@ def build(
     # The handlers take raw values: only core.photos opens the photo, and an empty number box is no error.
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     respond: dict[str, Any] = {
-        "fn": _respond(store, photo, latest, photo_queue),
+        "fn": _respond(store, photo, requests),
         "inputs": [photo, header.picker, top, opened.active, *recipe.controls],
         "outputs": [header.status, answer, view, recipe.about, recipe.size, kept],
         "trigger_mode": "multiple",  # each request begins at once, and supersedes earlier requests
@@ -71,49 +66,32 @@ def build(
     return CurrentPhoto(photo, recipe.controls)
 
 
-def _respond(store: ModelStore, component: gr.Image, latest: LatestRequest, photo_queue: PhotoQueue):
+def _respond(store: ModelStore, component: gr.Image, requests: PhotoRequests):
     async def respond(request: gr.Request, payload: dict | None, name: str, top: Any, active: str, *recipe: str) -> AsyncIterator[tuple]:
-        """Wait for the model and show its progress, then answer for the current photo. Waiting holds no thread.
-
-        Nothing is computed for a tab that is not open, or for an answer that the page shows already. Gradio sends the last yielded value
-        once more when a generator ends, so a superseded request yields UNCHANGED at its end.
-        """
-        requested = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
-        visitor = request.session_hash or ""
-        if active != TAB or latest.shows(visitor, requested):
-            yield UNCHANGED
-            return
-        newest = latest.begin(visitor)
-        async for text, share, status in model_picker.watch(store, name, visitor):
-            if not newest():
-                break
-            message = _message(f"{text} Your photo is next.", "busy", share) if payload and text else gr.skip()
-            yield status, message, *UNCHANGED[2:]
-        if newest():
+        """Answer for the current photo, if the tab is open. Gradio sends the last value once more, so that this ends with UNCHANGED."""
+        if active == TAB:
+            asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
+            visitor = request.session_hash or ""
             arguments = (store, component, visitor, payload, name, top, recipe)
+            watching = model_picker.watch(store, name, visitor)
             try:
-                ticket = photo_queue.put(lambda: _outputs(*arguments) if newest() else UNCHANGED[1:], client_of(request))
-                shown = ""
-                while not (await asyncio.wait([ticket.result], timeout=BUSY_SECONDS))[0]:
-                    if newest() and ticket.text != shown:
-                        shown = ticket.text
-                        yield gr.skip(), _message(shown, "busy"), *UNCHANGED[2:]
-                outputs = await ticket.result
+                async for step in requests.answer(visitor, client_of(request), asked, watching, lambda: _outputs(*arguments)):
+                    if isinstance(step, Answer):
+                        yield gr.skip(), *step.value
+                        continue
+                    text = f"{step.text} Your photo is next." if step.status and step.text else step.text
+                    message = _message(text, "busy", step.share) if payload and text else gr.skip()
+                    yield step.status or gr.skip(), message, *UNCHANGED[2:]
             except UserError as error:
                 yield gr.skip(), _message(user_message(error), "error"), *UNCHANGED[2:]
-                return
-            if newest() and outputs[-1]:
-                latest.answered(visitor, requested)
-            yield (gr.skip(), *outputs) if newest() else UNCHANGED
-        else:
-            yield UNCHANGED
+        yield UNCHANGED
 
     return respond
 
 
 def _outputs(
     store: ModelStore, component: gr.Image, visitor: str, payload: dict | None, name: str, top: Any, recipe: tuple[str, ...]
-) -> tuple:
+) -> Answer:
     """The answer, view, preprocessing note, image sizes on offer and answer to keep. After an error, the parts before it are returned."""
     view, about, size = _message(EMPTY_VIEW, "small"), gr.skip(), gr.skip()
     try:
@@ -123,7 +101,7 @@ def _outputs(
         preprocessing = preprocessing_panel.overridden(vit, recipe, store.settings.max_image_size)
         about = preprocessing_panel.about(preprocessing, vit.preprocessing)
         if (upload := upload_of(payload, component)) is None:
-            return _message(EMPTY_ANSWER), view, about, size, None
+            return Answer((_message(EMPTY_ANSWER), view, about, size, None), complete=False)
 
         from vitdemo.classify.photo import classify_input
         from vitdemo.core.photos.photo import open_photo
@@ -142,9 +120,9 @@ def _outputs(
             "model": title_of(vit.name),
             "unfamiliar": result.unfamiliar,
         }
-        return _show(kept, top), view, about, size, kept
+        return Answer((_show(kept, top), view, about, size, kept))
     except Exception as error:
-        return _message(user_message(error), "error"), view, about, size, None
+        return Answer((_message(user_message(error), "error"), view, about, size, None), complete=False)
 
 
 def _show(kept: dict | None, top: Any) -> str:

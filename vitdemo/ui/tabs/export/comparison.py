@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -17,8 +17,8 @@ from vitdemo.ui.components.current_photo import CurrentPhoto
 from vitdemo.ui.errors import event_payload, user_message
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import Upload, upload_of
-from vitdemo.ui.sessions.latest_request import LatestRequest
-from vitdemo.ui.sessions.photo_queue import PhotoQueue
+from vitdemo.ui.sessions.model_loading import progress_text
+from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests, Waiting
 from vitdemo.ui.tabs.export.session import ExportSession
 from vitdemo.ui.tabs.export.sessions import ExportSessions
 from vitdemo.ui.templating import data_uri, html, percent, static_text
@@ -33,18 +33,18 @@ POLL_SECONDS = 0.25  # between two polls of the original while it loads
 THUMBNAIL_PIXELS = 240  # longer side
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False, "trigger_mode": "multiple"}
 NO_PHOTO = "Give a photo below: both models answer for it here."
+BUSY = html("components/message", text="Running both models …", kind="busy small", share=None)
 
 
 class ModelComparison:
     """The comparison card in Classify, hidden until a visitor tries an export."""
 
-    def __init__(self, sessions: ExportSessions, photo_queue: PhotoQueue):
-        self._sessions, self._photo_queue = sessions, photo_queue
+    def __init__(self, sessions: ExportSessions, requests: PhotoRequests):
+        self._sessions, self._requests = sessions, requests
         self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=static_text("export/comparison.js"))
         self._tried = gr.Textbox("", visible="hidden", label="export that is tried")
         self._photo: gr.Image
         self._tab: int | str | None = ""  # id of the Classify tab
-        self._latest = LatestRequest()
         self._loaded: OrderedDict[Job, Exported] = OrderedDict()  # least recently used first
         self._loading = threading.Lock()
 
@@ -69,46 +69,51 @@ class ModelComparison:
         panel.select(begin, self._photo, [self._tried, self._photo], queue=False, **QUIET)
 
     def _close(self, request: gr.Request) -> tuple:
-        self._latest.leave(request.session_hash or "")
+        self._requests.leave(request.session_hash or "")
         return "", gr.update(value="", visible=False)
 
-    def leave(self, visitor: str) -> None:
-        """Forget a visitor who has closed the page: the visitor's requests are not answered any more."""
-        self._latest.leave(visitor)
-
     async def _respond(self, request: gr.Request, tried: str, payload: dict | None, active: str) -> AsyncIterator[dict]:
-        """Show both answers as HTML. Skip the request if the tab is not open, or if the page shows its answer already."""
-        request_content, visitor = (tried, payload.get("path") if isinstance(payload, dict) else None), request.session_hash or ""
-        if not tried or active != self._tab or self._latest.shows(visitor, request_content):
-            yield gr.skip()
-            return
-        newest = self._latest.begin(visitor)
-        yield gr.update(value=html("components/message", text="Running both models …", kind="busy small", share=None), visible=True)
-        answer = await self._answer(tried, payload, newest, client_of(request))
-        if newest():
-            self._latest.answered(visitor, request_content)
-        yield gr.update(value=answer, visible=True) if newest() else gr.skip()
+        """Show both answers as HTML, if the tab is open and an export is tried."""
+        if tried and active == self._tab:
+            asked, visitor = (tried, payload.get("path") if isinstance(payload, dict) else None), request.session_hash or ""
+            holder = f"trial of {tried}"  # keeps the original loaded if the visitor selects another model
+            try:
+                session, upload = self._session(tried), upload_of(payload, self._photo)
+                watching, work = self._original(session, holder), lambda: self._compare(session, upload, holder)
+                async for step in self._requests.answer(visitor, client_of(request), asked, watching, work):
+                    yield gr.update(value=step.value if isinstance(step, Answer) else BUSY, visible=True)
+            except UserError as error:
+                yield gr.update(value=html("export/comparison", text=user_message(error), sides=[]), visible=True)
+            finally:
+                self._sessions.store.leave(holder)
+        yield gr.skip()
 
-    async def _answer(self, tried: str, payload: dict | None, newest: Callable[[], bool], client: str) -> str:
-        """Wait for the original without holding a thread, then run both models. Returns: the answers, or an error message, as HTML."""
-        store, holder = self._sessions.store, f"trial of {tried}"  # keeps the original loaded if the visitor selects another model
+    def _session(self, tried: str) -> ExportSession:
+        """The export that is tried. Raises: UserError where it is gone, or another one has taken its place."""
         id, _, bundle_folder = tried.partition("/")
-        try:
-            session, upload = self._sessions.get(id), upload_of(payload, self._photo)
-            if not session.done or session.bundle.parent.name != bundle_folder:
-                raise UserError("Another export has taken the place of this one: try that one.")
-            if upload is None:
-                return html("export/comparison", text=NO_PHOTO, sides=[])
-            loading = store.get(session.model, holder)
-            while newest() and not loading.done.is_set():
-                await asyncio.sleep(POLL_SECONDS)
-            return await self._photo_queue.put(lambda: self._compare(session, upload, loading.result(1)) if newest() else "", client).result
-        except Exception as error:
-            return html("export/comparison", text=user_message(error), sides=[])
-        finally:
-            store.leave(holder)
+        session = self._sessions.get(id)
+        if not session.done or session.bundle.parent.name != bundle_folder:
+            raise UserError("Another export has taken the place of this one: try that one.")
+        return session
 
-    def _compare(self, session: ExportSession, upload: Upload, original: "Vit") -> str:
+    async def _original(self, session: ExportSession, holder: str) -> AsyncIterator[Waiting]:
+        """Wait for the original model."""
+        loading = self._sessions.store.get(session.model, holder)
+        yield Waiting(progress_text(loading)[0])
+        while not loading.done.is_set():
+            await asyncio.sleep(POLL_SECONDS)
+            yield Waiting(progress_text(loading)[0])
+
+    def _compare(self, session: ExportSession, upload: Upload | None, holder: str) -> Answer:
+        """Both models' answers as HTML, or an error."""
+        if upload is None:
+            return Answer(html("export/comparison", text=NO_PHOTO, sides=[]))
+        try:
+            return Answer(self._answers(session, upload, self._sessions.store.get(session.model, holder).result(1)))
+        except Exception as error:
+            return Answer(html("export/comparison", text=user_message(error), sides=[]))
+
+    def _answers(self, session: ExportSession, upload: Upload, original: "Vit") -> str:
         store, exported = self._sessions.store, self._model(session)
         from vitdemo.classify.compare import compare_models
         from vitdemo.core.photos.photo import open_photo

@@ -70,8 +70,8 @@ def build(store: ModelStore, header: ModelPicker, trial: ModelComparison, opened
         if active != TAB:
             yield gr.skip(), gr.skip()
             return
-        async for text, _, status in model_picker.watch(store, name, request.session_hash or ""):
-            yield status, {"limits": limits, "model": {"text": text}} if text else gr.skip()
+        async for waiting in model_picker.watch(store, name, request.session_hash or ""):
+            yield waiting.status, {"limits": limits, "model": {"text": waiting.text}} if waiting.text else gr.skip()
         try:
             model = _facts(store.get(name, request.session_hash or "").result(1))
         except Exception as error:

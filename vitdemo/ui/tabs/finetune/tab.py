@@ -35,8 +35,8 @@ def build(store: ModelStore, header: ModelPicker) -> None:
         payload = event_payload(event)
         name, title = str(payload.get("name")), str(payload.get("title"))
         yield gr.update(choices=[(title, name), *model_picker.choices(store.settings.model)], value=name), gr.skip()
-        async for _, _, status in model_picker.watch(store, name, request.session_hash or ""):
-            yield gr.skip(), status
+        async for waiting in model_picker.watch(store, name, request.session_hash or ""):
+            yield gr.skip(), waiting.status
 
     panel.select(
         use,
