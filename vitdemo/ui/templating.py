@@ -4,6 +4,7 @@ Pictures become data URIs, so that no visitor's picture lies in a served folder.
 """
 
 import base64
+import hashlib
 import io
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,27 @@ def html(template: str, **values) -> str:
 def static_text(*names: str) -> str:
     """Concatenate text files of static/, such as `static_text("components/upload.js")`."""
     return "\n".join((STATIC / name).read_text("utf-8") for name in names)
+
+
+def script(name: str) -> str:
+    """The script of a component that loads static/<name>.js, an ES module, and mounts it there.
+
+    The module's default export is called with {element, props, trigger, watch}, as Gradio gives them to a component's script.
+    """
+    return (
+        f'import(`${{window.gradio_config?.root || ""}}/page/static/{scripts_version()}/{name}.js`)'
+        ".then((module) => module.default({ element, props, trigger, watch }))"
+        '.catch((error) => { console.error(error); element.prepend("This part of the page did not load: reload the page."); })'
+    )
+
+
+@cache
+def scripts_version() -> str:
+    """A version of all modules in static/, which changes with any of them."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.rglob("*.js")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def panel(value: str = "", elem_id: str | None = None) -> gr.HTML:

@@ -18,7 +18,7 @@ from vitdemo.core.photos.photo import SUFFIXES
 from vitdemo.ui.server.page_routes import Caller
 from vitdemo.ui.sessions.gallery_job import GalleryJob
 from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
-from vitdemo.ui.templating import html, static_text
+from vitdemo.ui.templating import html, script
 
 if TYPE_CHECKING:
     from vitdemo.core.photos.gallery import Item
@@ -61,7 +61,7 @@ class GalleryStatus:
     speed: float
 
 
-def build(elem_id: str, store: ModelStore, *, tab: str, lead: str, command: str, markup: str, scripts: list[str]) -> gr.HTML:
+def build(elem_id: str, store: ModelStore, *, tab: str, lead: str, command: str, markup: str, module: str) -> gr.HTML:
     """Lay out the panel.
 
     Args:
@@ -69,12 +69,12 @@ def build(elem_id: str, store: ModelStore, *, tab: str, lead: str, command: str,
         lead: the reason to upload photos here.
         command: the command of `python -m vitdemo` for more photos.
         markup: HTML below the upload form.
-        scripts: files of static/ that define `follow`, `tell` and `heard` (gallery_upload.js describes them).
+        module: the module of static/ that mounts the panel, on a Gallery of components/gallery_upload.js.
     """
     return gr.HTML(
         {"limits": limits(store.settings, command), "tab": tab},
         html_template=html("components/gallery_upload", lead=lead) + markup,
-        js_on_load=static_text("components/channel.js", "components/upload.js", "components/gallery_upload.js", *scripts),
+        js_on_load=script(module),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes=["giving"],

@@ -1,4 +1,4 @@
-"""The page's own routes: a script sends one JSON object to /page/<tab>/<name>, and receives one.
+"""The page's own routes: its scripts, and what they ask. A script sends one JSON object to /page/<tab>/<name>, and receives one.
 
 Each tab has one handler class, a subclass of TabRoutes, whose routes are its methods marked by `page_route`. Such a method takes a request,
 a dataclass that says what may be asked, and the caller. It returns a dataclass that says what is answered, or None.
@@ -12,13 +12,15 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from vitdemo.core.errors import UserError
 from vitdemo.ui.errors import NOT_UNDERSTOOD, user_message
 from vitdemo.ui.server.client import client_of
+from vitdemo.ui.templating import STATIC, scripts_version
 
 PREFIX = "/page"
 VISITOR_HEADER = "x-vitdemo-visitor"  # the page's Gradio session, which Gradio names when the page is closed
@@ -95,7 +97,7 @@ class PageRoutes:
     """
 
     def __init__(self, tabs: Iterable[TabRoutes]):
-        self.routes: list[Route] = []
+        self.routes: list[Route] = [Route(f"{PREFIX}/static/{{version}}/{{path:path}}", _script)]
         self.starting: list[str] = []
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="page route")
         for tab in tabs:
@@ -115,6 +117,15 @@ class PageRoutes:
 
         route = Route(path, respond, methods=["POST"])
         return route
+
+
+async def _script(request: Request) -> Response:
+    """A module of the page's scripts. The address changes with the scripts, so that a browser may keep what it has."""
+    path = STATIC / request.path_params["path"]
+    found = request.path_params["version"] == scripts_version() and path.suffix == ".js" and path.resolve().is_relative_to(STATIC)
+    if not found or not path.is_file():
+        raise HTTPException(404)
+    return FileResponse(path, media_type="text/javascript", headers={"cache-control": "public, max-age=31536000, immutable"})
 
 
 def respond_to(handler: Callable[[Any, Caller], Any], body: bytes, caller: Caller) -> tuple[int, bytes]:

@@ -1,358 +1,360 @@
-// Fine-tuning: takes the photos that upload.js sends, shows what is there, starts, follows and draws. Words of visitors become HTML by
-// our templates alone, which escape them.
+// Fine-tuning: sends photos, shows their classes, starts, follows and draws. Words of visitors become HTML by our templates alone, which
+// escape them.
+import { fill, finders, make, say } from "../lib/dom.js";
+import { clock, percent } from "../lib/format.js";
+import { follow, GONE, known, NO_ANSWER, rpc, save } from "../lib/rpc.js";
+import { hearFiles, isZip, Uploads } from "../lib/upload.js";
+
 const KEY = "vitdemo-finetune";
 const AT_WORK = "Training is running on these photos: stop it first, or wait until it is done.";
 const COLOURS = ["var(--bar)", "var(--warn)"];
 
-let session = null;
-let events = [];
-let uploading = null;
-let wantData = true;
-let over = true; // nothing is being learned
-let reportShown = "";
+export default function mount({ element, props, trigger }) {
+  const { $ } = finders(element);
+  let session = null;
+  let events = [];
+  const uploads = new Uploads(props.value.limits);
+  let uploading = null;
+  let wantData = true;
+  let over = true; // nothing is being learned
+  let reportShown = "";
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-function fail(text) {
-  $(".lesson-error").hidden = !text;
-  $(".lesson-error").textContent = text || "";
-  if (text) $(".lesson-error").scrollIntoView({ block: "nearest" });
-}
-
-function fill(bar, share) {
-  bar.setAttribute("aria-valuenow", Math.round(100 * share));
-  bar.firstElementChild.style.width = `${100 * share}%`;
-}
-
-function reading(text, share) {
-  $(".reading").hidden = false;
-  $(".reading-text").textContent = text;
-  fill($(".reading .bar"), share);
-}
-
-// Giving photos
-
-async function give(named) {
-  const files = named.filter(([name]) => isPhoto(name) || isZip(name));
-  fail(over ? "" : AT_WORK);
-  if (!over) return;
-  if (!files.length) return fail("There are no photos in what you gave: give a folder with one sub-folder of photos for each class.");
-  const why = refusal(files);
-  if (why) return fail(why);
-  fail(leftOut(files));
-  uploading?.abort();
-  const mine = (uploading = new AbortController());
-  try {
-    await begin(await send(files, mine.signal, reading));
-  } catch (error) {
-    if (uploading !== mine) return; // other photos are on their way instead
-    $(".reading").hidden = true;
-    fail(`The upload failed: ${error.message}`);
+  function fail(text) {
+    say($(".lesson-error"), text);
+    if (text) $(".lesson-error").scrollIntoView({ block: "nearest" });
   }
-}
 
-async function begin(files) {
-  fail(over ? "" : AT_WORK);
-  if (!over) return;
-  reading("Reading the photos …", 0);
-  const answer = await rpc("finetune/give", { files });
-  if (!answer?.session) {
-    $(".reading").hidden = true;
-    return fail(answer?.error || NO_ANSWER);
+  function reading(text, share) {
+    $(".reading").hidden = false;
+    $(".reading-text").textContent = text;
+    fill($(".reading .bar"), share);
   }
-  show(answer.session);
-}
 
-$(".examples-classes").addEventListener("click", () => begin("examples"));
+  // Giving photos
 
-// Following
-
-function show(id) {
-  session = id;
-  sessionStorage.setItem(KEY, id);
-  events = [];
-  $(".guesses").replaceChildren();
-  [wantData, over, reportShown, unfinished] = [true, true, "", null];
-  nameStart();
-  $(".start").disabled = false;
-  for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
-  poll();
-}
-
-let polling = 0;
-function poll() {
-  const [id, mine] = [session, ++polling];
-  const hear = (answer) => {
-    if (answer.error && !answer.state) {
-      sessionStorage.removeItem(KEY);
-      session = null;
+  async function give(named) {
+    const files = named.filter(([name]) => uploads.isPhoto(name) || isZip(name));
+    fail(over ? "" : AT_WORK);
+    if (!over) return;
+    if (!files.length) return fail("There are no photos in what you gave: give a folder with one sub-folder of photos for each class.");
+    const why = uploads.refusal(files);
+    if (why) return fail(why);
+    fail(uploads.leftOut(files));
+    uploading?.abort();
+    const mine = (uploading = new AbortController());
+    try {
+      await begin(await uploads.send(files, mine.signal, reading));
+    } catch (error) {
+      if (uploading !== mine) return; // other photos are on their way instead
       $(".reading").hidden = true;
-      if (events.length) fail(answer.error);
-      return null;
+      fail(`The upload failed: ${error.message}`);
     }
-    if (answer.state === "failed") {
+  }
+
+  async function begin(files) {
+    fail(over ? "" : AT_WORK);
+    if (!over) return;
+    reading("Reading the photos …", 0);
+    const answer = await rpc("finetune/give", { files });
+    if (!answer?.session) {
       $(".reading").hidden = true;
-      fail(answer.text);
-      return null;
+      return fail(answer?.error || NO_ANSWER);
     }
-    if (answer.state === "reading") reading(`Reading the photos: ${answer.read} of ${answer.photos}`, answer.read / answer.photos);
-    if (answer.data) {
-      wantData = false;
-      $(".reading").hidden = true;
-      $(".data").hidden = false;
-      const controls = () => [...$(".data").querySelectorAll("input, button")];
-      const focused = controls().indexOf(document.activeElement);
-      $(".data").innerHTML = answer.data; // from our own template, which escapes
-      if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus(); // where the keyboard was
-      if (answer.asked) restore(answer.asked);
-      $(".plan").hidden = Boolean($(".data .warning"));
-    }
-    if (answer.job) {
-      events.push(...answer.events);
-      over = ["done", "stopped", "failed"].includes(answer.job);
-      tell(answer);
-    }
-    return answer.state === "ready" && !wantData && (!answer.job || over) ? null : 300;
-  };
-  follow("finetune/poll", () => ({ session: id, start: events.length, data: wantData }), () => session === id && mine === polling, hear, () => fail(GONE));
-}
-
-function tell(answer) {
-  const epochs = events.flatMap((each) => (each.kind === "resumed" ? each.history : each.kind === "epoch" ? [each] : []));
-  const last = events.at(-1);
-  $(".learning").hidden = false;
-  $(".stop").hidden = over;
-  $(".start").disabled = !over;
-  if (over) $(".stop").disabled = false;
-  unfinished = over && answer.job !== "done" && epochs.length ? started : null;
-  nameStart();
-  $(".learning-text").textContent = said(answer, epochs, last);
-  const blocks = last?.stage === "blocks";
-  const part = last?.kind === "step" ? (last.epoch - 1 + last.done / last.total) / last.of : last?.kind === "epoch" ? last.epoch / last.of : 0;
-  const share = answer.job === "done" ? 1 : last?.kind === "photos" ? last.done / last.total : blocks || last?.stage ? part : 0;
-  fill($(".learning .bar"), share);
-  draw(epochs);
-  if (answer.guesses.length) $(".guesses").replaceChildren(...answer.guesses.map(guess));
-  if (answer.job === "failed") fail(answer.error);
-  $(".result").hidden = !answer.report;
-  if (answer.report && answer.report !== reportShown) $(".result").innerHTML = reportShown = answer.report; // from our own template
-}
-
-function said(answer, epochs, last) {
-  if (answer.job === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} jobs are ahead of yours …` : "Waiting for another job …";
-  const newest = epochs.at(-1);
-  const where = newest ? ` ${newest.stage === "head" ? "Head" : "Blocks"}: epoch ${newest.epoch} of ${newest.of}.` : "";
-  const stays = newest ? " What was learned is kept. Resume continues from there." : "";
-  if (answer.job === "done") {
-    const nothing = events.some((each) => each.kind === "resumed") && !events.some((each) => each.kind === "epoch");
-    return `Done.${where}${nothing ? " These settings are already trained to the end: change one, such as the seed, to train again." : ""}`;
+    show(answer.session);
   }
-  if (answer.job === "stopped") return `Stopped.${where}${stays}`;
-  if (answer.job === "failed") return `Ended.${where}${stays}`;
-  if ($(".stop").disabled) return `Stopping …${where}`;
-  if (!last) return "Getting ready …";
-  if (last.kind === "photos") return `Computing features: ${last.done} of ${last.total} photos, ${last.speed.toFixed(1)} a second`;
-  if (last.kind === "note") return last.text;
-  if (last.kind === "step") {
-    const left = newest?.stage === "blocks" ? ` · ${time(newest.seconds_left)} left` : "";
-    return `Blocks, epoch ${last.epoch} of ${last.of}: ${last.done} of ${last.total} photos${left}`;
+
+  $(".examples-classes").addEventListener("click", () => begin("examples"));
+
+  // Following
+
+  function show(id) {
+    session = id;
+    sessionStorage.setItem(KEY, id);
+    events = [];
+    $(".guesses").replaceChildren();
+    [wantData, over, reportShown, unfinished] = [true, true, "", null];
+    nameStart();
+    $(".start").disabled = false;
+    for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
+    poll();
   }
-  if (newest) {
-    const what = newest.stage === "head" ? "Head" : "Blocks";
-    return `${what}, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} accuracy · ${newest.photos_per_second.toFixed(0)} photos a second · ${time(newest.seconds_left)} left for the ${what.toLowerCase()}`;
+
+  let polling = 0;
+  function poll() {
+    const [id, mine] = [session, ++polling];
+    const hear = (answer) => {
+      if (answer.error && !answer.state) {
+        sessionStorage.removeItem(KEY);
+        session = null;
+        $(".reading").hidden = true;
+        if (events.length) fail(answer.error);
+        return null;
+      }
+      if (answer.state === "failed") {
+        $(".reading").hidden = true;
+        fail(answer.text);
+        return null;
+      }
+      if (answer.state === "reading") reading(`Reading the photos: ${answer.read} of ${answer.photos}`, answer.read / answer.photos);
+      if (answer.data) {
+        wantData = false;
+        $(".reading").hidden = true;
+        $(".data").hidden = false;
+        const controls = () => [...$(".data").querySelectorAll("input, button")];
+        const focused = controls().indexOf(document.activeElement);
+        $(".data").innerHTML = answer.data; // from our own template, which escapes
+        if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus(); // where the keyboard was
+        if (answer.asked) restore(answer.asked);
+        $(".plan").hidden = Boolean($(".data .warning"));
+      }
+      if (answer.job) {
+        events.push(...answer.events);
+        over = ["done", "stopped", "failed"].includes(answer.job);
+        tell(answer);
+      }
+      return answer.state === "ready" && !wantData && (!answer.job || over) ? null : 300;
+    };
+    follow("finetune/poll", () => ({ session: id, start: events.length, data: wantData }), () => session === id && mine === polling, hear, () => fail(GONE));
   }
-  return "Getting ready …";
-}
 
-const time = (seconds) => `${Math.floor(Math.round(seconds) / 60)}:${String(Math.round(seconds) % 60).padStart(2, "0")}`;
-
-function guess(each) {
-  const right = each.label === each.taken;
-  const item = make("div", `guess ${right ? "right" : "wrong"}`);
-  const words = make("div");
-  words.append(make("strong", "", each.taken), make("span", "", `${percent(each.probability)} · ${right ? "correct" : `is ${each.label}`}`));
-  item.append(Object.assign(new Image(44, 44), { src: each.uri, alt: "" }), words);
-  return item;
-}
-
-// Curves
-
-const CURVES = [
-  ["Loss", [["train", (each) => each.loss], ["validation", (each) => each.validation_loss]], null],
-  ["Validation accuracy and macro-F1", [["accuracy", (each) => each.accuracy], ["macro-F1", (each) => each.macro_f1]], 1],
-];
-
-function draw(epochs) {
-  $(".curves").replaceChildren(...(epochs.length > 1 ? [...CURVES, rates(epochs)].map((curve) => chart(curve, epochs)) : []));
-}
-
-// A line for each layer that learns, the topmost and the lowest by name.
-function rates(epochs) {
-  const most = epochs.map((each) => Object.keys(each.rates)).reduce((one, other) => (other.length > one.length ? other : one));
-  const peak = (name) => Math.max(...epochs.map((each) => each.rates[name] ?? 0));
-  const layers = [...new Set(["head", ...most])].filter(peak);
-  return ["Learning rate per layer (log scale)", layers.map((name) => [`${name} peak`, (each) => each.rates[name], peak(name)]), null];
-}
-
-// Lines are [name, value of an epoch, what the key tells]; those that tell a number of their own are drawn on a logarithmic scale.
-function chart([title, lines, most], epochs) {
-  const figure = make("figure", "curve");
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 300 110");
-  svg.setAttribute("role", "img");
-  const logarithmic = lines[0].length > 2;
-  const values = lines.map(([, value]) => epochs.map(value).map((each) => (Number.isFinite(each) && (each || !logarithmic) ? each : null)));
-  const told = lines.map(([, , number], which) => number ?? values[which].at(-1));
-  const known = values.flat().filter((each) => each !== null);
-  const top = (most ?? 0) * 1.02 || Math.max(1e-12, ...known);
-  const low = Math.min(top / 10, ...known);
-  const height = (value) => (logarithmic ? Math.log(value / low) / Math.log(top / low) : value / top);
-  const colour = (which) => `color-mix(in srgb, ${COLOURS[0]}, ${COLOURS[1]} ${(100 * which) / Math.max(1, lines.length - 1)}%)`;
-  svg.setAttribute("aria-label", `${title}: ${lines.map(([name], index) => `${name} ${number(told[index])}`).join(", ")}`);
-  const edge = epochs.findIndex((each) => each.stage === "blocks");
-  const x = (index) => (300 * index) / (epochs.length - 1);
-  if (edge > 0) svg.append(path(`M${x(edge - 0.5)} 0V110`, "var(--border-color-primary)"));
-  values.forEach((line, which) => {
-    const points = line.map((value, index) => (value === null ? "" : `${x(index).toFixed(1)} ${(106 - 102 * height(value)).toFixed(1)}`)).filter(Boolean);
-    if (points.length) svg.append(path(`M${points.join("L")}`, colour(which)));
-  });
-  const caption = make("figcaption", "", title);
-  lines.forEach(([name], which) => {
-    if (which && which < lines.length - 1) return; // the others lie between
-    if (which && epochs.every((each, index) => values[0][index] === values[which][index])) return; // one line over the other
-    const key = make("span", "key", `${name} ${number(told[which])}`);
-    key.style.setProperty("--line", colour(which));
-    caption.append(key);
-  });
-  figure.append(caption, plot(svg, most ?? top, logarithmic ? low : 0, epochs.length, edge > 0 ? (100 * (edge - 0.5)) / (epochs.length - 1) : 0));
-  return figure;
-}
-
-// A drawing between its axes: values upwards, epochs to the right, and where the blocks begin to learn, in per cent of the width.
-function plot(svg, top, low, epochs, blocks) {
-  const frame = make("div", "plot");
-  const upwards = make("div", "upwards");
-  const tick = (value) => (value && value < 0.01 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
-  upwards.append(...[top, low].map((value) => make("span", "", tick(value))));
-  const along = make("div", "along");
-  along.append(make("span", "", "epoch 1"), make("span", "", String(epochs)));
-  if (blocks > 15 && blocks < 80) {
-    const name = make("span", "blocks", "blocks");
-    name.style.left = `${blocks}%`;
-    along.append(name);
-  }
-  frame.append(upwards, svg, along);
-  return frame;
-}
-
-function path(d, colour) {
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  line.setAttribute("d", d);
-  line.style.stroke = colour;
-  return line;
-}
-
-const number = (value) => (value === null || value === undefined ? "–" : value === 0 ? "0" : value >= 0.01 ? value.toFixed(3) : value.toExponential(1));
-
-// Choosing
-
-const preset = () => $("[name=preset]:checked").value;
-const switches = [...element.querySelectorAll("[data-name]")];
-
-function take() {
-  for (const each of switches) each.value = JSON.parse(each.dataset.values)[preset()];
-}
-take();
-
-// Only the same settings resume a run that was stopped.
-let [started, unfinished] = [null, null];
-const settings = () => JSON.stringify([preset(), ...switches.map((each) => each.value)]);
-function nameStart() {
-  $(".start").textContent = unfinished === null ? "Start training" : unfinished === settings() ? "Resume" : "Start over";
-}
-$(".plan").addEventListener("input", nameStart);
-
-// The preset and the settings that a run was started with.
-function restore({ preset, recipe }) {
-  const button = element.querySelector(`[name=preset][value="${CSS.escape(preset)}"]`);
-  if (!button) return;
-  button.checked = true;
-  take();
-  for (const each of switches) if (each.dataset.name in recipe) each.value = recipe[each.dataset.name];
-  started = settings();
-}
-for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", take);
-
-$(".start").addEventListener("click", async () => {
-  fail("");
-  const given = switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
-  $(".start").disabled = true;
-  started = settings();
-  const answer = await rpc("finetune/start", { session, model: await known("model"), preset: preset(), recipe: Object.fromEntries(given) });
-  if (!answer || answer.error) {
+  function tell(answer) {
+    const epochs = events.flatMap((each) => (each.kind === "resumed" ? each.history : each.kind === "epoch" ? [each] : []));
+    const last = events.at(-1);
+    $(".learning").hidden = false;
+    $(".stop").hidden = over;
     $(".start").disabled = !over;
-    return fail(answer?.error || NO_ANSWER);
+    if (over) $(".stop").disabled = false;
+    unfinished = over && answer.job !== "done" && epochs.length ? started : null;
+    nameStart();
+    $(".learning-text").textContent = said(answer, epochs, last);
+    const blocks = last?.stage === "blocks";
+    const part = last?.kind === "step" ? (last.epoch - 1 + last.done / last.total) / last.of : last?.kind === "epoch" ? last.epoch / last.of : 0;
+    const share = answer.job === "done" ? 1 : last?.kind === "photos" ? last.done / last.total : blocks || last?.stage ? part : 0;
+    fill($(".learning .bar"), share);
+    draw(epochs);
+    if (answer.guesses.length) $(".guesses").replaceChildren(...answer.guesses.map(guess));
+    if (answer.job === "failed") fail(answer.error);
+    $(".result").hidden = !answer.report;
+    if (answer.report && answer.report !== reportShown) $(".result").innerHTML = reportShown = answer.report; // from our own template
   }
-  events = [];
-  [over, reportShown] = [false, ""];
-  $(".guesses").replaceChildren();
-  $(".result").hidden = true;
-  $(".stop").disabled = false;
-  $(".learning").hidden = false;
-  $(".learning-text").textContent = "Getting ready …";
-  $(".learning").scrollIntoView({ block: "nearest", behavior: "smooth" });
-  poll();
-});
-$(".stop").addEventListener("click", () => {
-  $(".stop").disabled = true;
-  rpc("finetune/stop", { session });
-});
 
-async function rename(names) {
-  fail("");
-  const answer = await rpc("finetune/rename", { session, names });
-  if (!answer || answer.error) fail(answer?.error || NO_ANSWER);
-  wantData = true;
-  unfinished = null;
-  nameStart();
-  poll();
+  function said(answer, epochs, last) {
+    if (answer.job === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} jobs are ahead of yours …` : "Waiting for another job …";
+    const newest = epochs.at(-1);
+    const where = newest ? ` ${newest.stage === "head" ? "Head" : "Blocks"}: epoch ${newest.epoch} of ${newest.of}.` : "";
+    const stays = newest ? " What was learned is kept. Resume continues from there." : "";
+    if (answer.job === "done") {
+      const nothing = events.some((each) => each.kind === "resumed") && !events.some((each) => each.kind === "epoch");
+      return `Done.${where}${nothing ? " These settings are already trained to the end: change one, such as the seed, to train again." : ""}`;
+    }
+    if (answer.job === "stopped") return `Stopped.${where}${stays}`;
+    if (answer.job === "failed") return `Ended.${where}${stays}`;
+    if ($(".stop").disabled) return `Stopping …${where}`;
+    if (!last) return "Getting ready …";
+    if (last.kind === "photos") return `Computing features: ${last.done} of ${last.total} photos, ${last.speed.toFixed(1)} a second`;
+    if (last.kind === "note") return last.text;
+    if (last.kind === "step") {
+      const left = newest?.stage === "blocks" ? ` · ${clock(newest.seconds_left)} left` : "";
+      return `Blocks, epoch ${last.epoch} of ${last.of}: ${last.done} of ${last.total} photos${left}`;
+    }
+    if (newest) {
+      const what = newest.stage === "head" ? "Head" : "Blocks";
+      return `${what}, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} accuracy · ${newest.photos_per_second.toFixed(0)} photos a second · ${clock(newest.seconds_left)} left for the ${what.toLowerCase()}`;
+    }
+    return "Getting ready …";
+  }
+
+  function guess(each) {
+    const right = each.label === each.taken;
+    const item = make("div", `guess ${right ? "right" : "wrong"}`);
+    const words = make("div");
+    words.append(make("strong", "", each.taken), make("span", "", `${percent(each.probability)} · ${right ? "correct" : `is ${each.label}`}`));
+    item.append(Object.assign(new Image(44, 44), { src: each.uri, alt: "" }), words);
+    return item;
+  }
+
+  // Curves
+
+  const CURVES = [
+    ["Loss", [["train", (each) => each.loss], ["validation", (each) => each.validation_loss]], null],
+    ["Validation accuracy and macro-F1", [["accuracy", (each) => each.accuracy], ["macro-F1", (each) => each.macro_f1]], 1],
+  ];
+
+  function draw(epochs) {
+    $(".curves").replaceChildren(...(epochs.length > 1 ? [...CURVES, rates(epochs)].map((curve) => chart(curve, epochs)) : []));
+  }
+
+  // A line for each layer that learns, the topmost and the lowest by name.
+  function rates(epochs) {
+    const most = epochs.map((each) => Object.keys(each.rates)).reduce((one, other) => (other.length > one.length ? other : one));
+    const peak = (name) => Math.max(...epochs.map((each) => each.rates[name] ?? 0));
+    const layers = [...new Set(["head", ...most])].filter(peak);
+    return ["Learning rate per layer (log scale)", layers.map((name) => [`${name} peak`, (each) => each.rates[name], peak(name)]), null];
+  }
+
+  // Lines are [name, value of an epoch, what the key tells]; those that tell a number of their own are drawn on a logarithmic scale.
+  function chart([title, lines, most], epochs) {
+    const figure = make("figure", "curve");
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", "0 0 300 110");
+    svg.setAttribute("role", "img");
+    const logarithmic = lines[0].length > 2;
+    const values = lines.map(([, value]) => epochs.map(value).map((each) => (Number.isFinite(each) && (each || !logarithmic) ? each : null)));
+    const told = lines.map(([, , number], which) => number ?? values[which].at(-1));
+    const known = values.flat().filter((each) => each !== null);
+    const top = (most ?? 0) * 1.02 || Math.max(1e-12, ...known);
+    const low = Math.min(top / 10, ...known);
+    const height = (value) => (logarithmic ? Math.log(value / low) / Math.log(top / low) : value / top);
+    const colour = (which) => `color-mix(in srgb, ${COLOURS[0]}, ${COLOURS[1]} ${(100 * which) / Math.max(1, lines.length - 1)}%)`;
+    svg.setAttribute("aria-label", `${title}: ${lines.map(([name], index) => `${name} ${number(told[index])}`).join(", ")}`);
+    const edge = epochs.findIndex((each) => each.stage === "blocks");
+    const x = (index) => (300 * index) / (epochs.length - 1);
+    if (edge > 0) svg.append(path(`M${x(edge - 0.5)} 0V110`, "var(--border-color-primary)"));
+    values.forEach((line, which) => {
+      const points = line.map((value, index) => (value === null ? "" : `${x(index).toFixed(1)} ${(106 - 102 * height(value)).toFixed(1)}`)).filter(Boolean);
+      if (points.length) svg.append(path(`M${points.join("L")}`, colour(which)));
+    });
+    const caption = make("figcaption", "", title);
+    lines.forEach(([name], which) => {
+      if (which && which < lines.length - 1) return; // the others lie between
+      if (which && epochs.every((each, index) => values[0][index] === values[which][index])) return; // one line over the other
+      const key = make("span", "key", `${name} ${number(told[which])}`);
+      key.style.setProperty("--line", colour(which));
+      caption.append(key);
+    });
+    figure.append(caption, plot(svg, most ?? top, logarithmic ? low : 0, epochs.length, edge > 0 ? (100 * (edge - 0.5)) / (epochs.length - 1) : 0));
+    return figure;
+  }
+
+  // A drawing between its axes: values upwards, epochs to the right, and where the blocks begin to learn, in per cent of the width.
+  function plot(svg, top, low, epochs, blocks) {
+    const frame = make("div", "plot");
+    const upwards = make("div", "upwards");
+    const tick = (value) => (value && value < 0.01 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
+    upwards.append(...[top, low].map((value) => make("span", "", tick(value))));
+    const along = make("div", "along");
+    along.append(make("span", "", "epoch 1"), make("span", "", String(epochs)));
+    if (blocks > 15 && blocks < 80) {
+      const name = make("span", "blocks", "blocks");
+      name.style.left = `${blocks}%`;
+      along.append(name);
+    }
+    frame.append(upwards, svg, along);
+    return frame;
+  }
+
+  function path(d, colour) {
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    line.setAttribute("d", d);
+    line.style.stroke = colour;
+    return line;
+  }
+
+  const number = (value) => (value === null || value === undefined ? "–" : value === 0 ? "0" : value >= 0.01 ? value.toFixed(3) : value.toExponential(1));
+
+  // Choosing
+
+  const preset = () => $("[name=preset]:checked").value;
+  const switches = [...element.querySelectorAll("[data-name]")];
+
+  function take() {
+    for (const each of switches) each.value = JSON.parse(each.dataset.values)[preset()];
+  }
+  take();
+
+  // Only the same settings resume a run that was stopped.
+  let [started, unfinished] = [null, null];
+  const settings = () => JSON.stringify([preset(), ...switches.map((each) => each.value)]);
+  function nameStart() {
+    $(".start").textContent = unfinished === null ? "Start training" : unfinished === settings() ? "Resume" : "Start over";
+  }
+  $(".plan").addEventListener("input", nameStart);
+
+  // The preset and the settings that a run was started with.
+  function restore({ preset, recipe }) {
+    const button = element.querySelector(`[name=preset][value="${CSS.escape(preset)}"]`);
+    if (!button) return;
+    button.checked = true;
+    take();
+    for (const each of switches) if (each.dataset.name in recipe) each.value = recipe[each.dataset.name];
+    started = settings();
+  }
+  for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", take);
+
+  $(".start").addEventListener("click", async () => {
+    fail("");
+    const given = switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
+    $(".start").disabled = true;
+    started = settings();
+    const answer = await rpc("finetune/start", { session, model: await known("model"), preset: preset(), recipe: Object.fromEntries(given) });
+    if (!answer || answer.error) {
+      $(".start").disabled = !over;
+      return fail(answer?.error || NO_ANSWER);
+    }
+    events = [];
+    [over, reportShown] = [false, ""];
+    $(".guesses").replaceChildren();
+    $(".result").hidden = true;
+    $(".stop").disabled = false;
+    $(".learning").hidden = false;
+    $(".learning-text").textContent = "Getting ready …";
+    $(".learning").scrollIntoView({ block: "nearest", behavior: "smooth" });
+    poll();
+  });
+  $(".stop").addEventListener("click", () => {
+    $(".stop").disabled = true;
+    rpc("finetune/stop", { session });
+  });
+
+  async function rename(names) {
+    fail("");
+    const answer = await rpc("finetune/rename", { session, names });
+    if (!answer || answer.error) fail(answer?.error || NO_ANSWER);
+    wantData = true;
+    unfinished = null;
+    nameStart();
+    poll();
+  }
+  $(".data").addEventListener("change", (event) => {
+    const old = event.target.dataset.old;
+    if (old !== undefined && event.target.value.trim() !== old) rename({ [old]: event.target.value.trim() });
+  });
+  $(".data").addEventListener("click", (event) => {
+    if (event.target.closest(".undo")) rename(null);
+    else if (event.target.closest(".leave-out")) rename({ [event.target.closest(".leave-out").dataset.old]: "" });
+  });
+
+  // The result
+
+  $(".result").addEventListener("click", async (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.classList.contains("use")) {
+      const answer = await rpc("finetune/use", { session });
+      if (!answer?.name) return fail(answer?.error || NO_ANSWER);
+      trigger("select", answer);
+      $(".used").textContent = "Every tab now uses this model. It is the first in the model list.";
+    } else if (button.classList.contains("take")) {
+      const answer = await rpc("finetune/download", { session });
+      if (!answer?.path) return fail(answer?.error || "The download failed: try again.");
+      save(answer.path);
+    } else if (button.classList.contains("looks")) {
+      button.disabled = true;
+      const answer = await rpc("finetune/looks", { session });
+      button.disabled = false;
+      if (answer?.html) $(".looked").innerHTML = answer.html; // from our own template, which escapes
+      else fail(answer?.error || NO_ANSWER);
+    } else if (button.dataset.label !== undefined) {
+      const answer = await rpc("finetune/cell", { session, label: button.dataset.label, taken: button.dataset.taken });
+      if (answer?.html) $(".cell").innerHTML = answer.html; // from our own template, which escapes
+    }
+  });
+
+  document.addEventListener(KEY, (event) => element.isConnected && show(event.detail)); // photos sent from Embeddings
+
+  const kept = sessionStorage.getItem(KEY);
+  if (kept) show(kept);
+
+  hearFiles(element, give);
 }
-$(".data").addEventListener("change", (event) => {
-  const old = event.target.dataset.old;
-  if (old !== undefined && event.target.value.trim() !== old) rename({ [old]: event.target.value.trim() });
-});
-$(".data").addEventListener("click", (event) => {
-  if (event.target.closest(".undo")) rename(null);
-  else if (event.target.closest(".leave-out")) rename({ [event.target.closest(".leave-out").dataset.old]: "" });
-});
-
-// The result
-
-$(".result").addEventListener("click", async (event) => {
-  const button = event.target.closest("button");
-  if (!button) return;
-  if (button.classList.contains("use")) {
-    const answer = await rpc("finetune/use", { session });
-    if (!answer?.name) return fail(answer?.error || NO_ANSWER);
-    trigger("select", answer);
-    $(".used").textContent = "Every tab now uses this model. It is the first in the model list.";
-  } else if (button.classList.contains("take")) {
-    const answer = await rpc("finetune/download", { session });
-    if (!answer?.path) return fail(answer?.error || "The download failed: try again.");
-    save(answer.path);
-  } else if (button.classList.contains("looks")) {
-    button.disabled = true;
-    const answer = await rpc("finetune/looks", { session });
-    button.disabled = false;
-    if (answer?.html) $(".looked").innerHTML = answer.html; // from our own template, which escapes
-    else fail(answer?.error || NO_ANSWER);
-  } else if (button.dataset.label !== undefined) {
-    const answer = await rpc("finetune/cell", { session, label: button.dataset.label, taken: button.dataset.taken });
-    if (answer?.html) $(".cell").innerHTML = answer.html; // from our own template, which escapes
-  }
-});
-
-document.addEventListener(KEY, (event) => element.isConnected && show(event.detail)); // photos sent from Embeddings
-
-const kept = sessionStorage.getItem(KEY);
-if (kept) show(kept);

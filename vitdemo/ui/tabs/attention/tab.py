@@ -20,10 +20,9 @@ from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import upload_of
 from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
-from vitdemo.ui.templating import static_text
+from vitdemo.ui.templating import script, static_text
 
 TAB = "attention"  # id of the tab
-SCRIPTS = ("state", "draw", "stage", "controls", "classes", "wall", "erase", "take", "tour", "begin")
 MARKUP = ("stage", "wall", "erase", "tour")
 UNCHANGED = (gr.skip(),) * 2  # leaves the status line and the explorer unchanged
 EMPTY_STATE = {"state": "empty"}
@@ -41,7 +40,7 @@ def build(
     explorer = gr.HTML(
         EMPTY_STATE,
         html_template=static_text(*(f"attention/{part}.html" for part in MARKUP)),
-        js_on_load=static_text("components/channel.js", *(f"attention/{part}.js" for part in SCRIPTS)),
+        js_on_load=script("attention/tab"),
         apply_default_css=False,
         elem_id="attention",
     )

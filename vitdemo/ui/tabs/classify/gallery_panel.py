@@ -17,5 +17,5 @@ def build(store: ModelStore) -> None:
         lead="Folders named like classes give accuracy as well.",
         command="classify",
         markup=static_text("classify/gallery.html"),
-        scripts=["classify/gallery.js"],
+        module="classify/gallery",
     )

@@ -20,9 +20,6 @@ from vitdemo.ui.templating import html, static_text
 
 TAB = "embeddings"  # the tab's id
 LEAD = "Folders become labels, and each layer is scored by them."
-MAP = ("camera", "thumbnails", "colours", "pixels", "paint", "map", "pointer", "panel", "layers", "export")
-VIEWS = ("map_view", "photo", "add_class", "selection", "kept_maps")
-SCRIPTS = (*(f"photo_map/{name}.js" for name in MAP), *(f"embeddings/{name}.js" for name in VIEWS))
 
 
 def build(store: ModelStore, current: CurrentPhoto, jobs: EmbeddingJobs, opened: ActiveTab) -> None:
@@ -39,7 +36,7 @@ def build(store: ModelStore, current: CurrentPhoto, jobs: EmbeddingJobs, opened:
             map=static_text("photo_map/map.html"),
             layers=static_text("photo_map/layers.html"),
         ),
-        scripts=list(SCRIPTS),
+        module="embeddings/tab",
     )
     quiet: dict[str, Any] = {
         "show_progress": "hidden",

@@ -18,7 +18,7 @@ from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.model_picker import ModelPicker
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.tabs.export.comparison import ModelComparison
-from vitdemo.ui.templating import html, static_text
+from vitdemo.ui.templating import html, script
 
 if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
@@ -58,7 +58,7 @@ def build(store: ModelStore, header: ModelPicker, trial: ModelComparison, opened
             kits=[(name, KIT_TEXTS[name], format) for name, format in KITS.items()],
             most=store.settings.compare_photos,
         ),
-        js_on_load=static_text("components/channel.js", "components/upload.js", "export/export.js"),
+        js_on_load=script("export/export"),
         apply_default_css=False,
         elem_id="export",
         elem_classes=["giving"],

@@ -15,7 +15,7 @@ from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload, model_picker
 from vitdemo.ui.components.model_picker import ModelPicker
 from vitdemo.ui.errors import event_payload
-from vitdemo.ui.templating import html, static_text
+from vitdemo.ui.templating import html, script
 
 TAB = "finetune"  # the tab's id
 
@@ -25,7 +25,7 @@ def build(store: ModelStore, header: ModelPicker) -> None:
     panel = gr.HTML(
         {"limits": gallery_upload.limits(store.settings, "finetune")},
         html_template=html("finetune/finetune", presets=PRESETS, switches=_switches()),
-        js_on_load=static_text("components/channel.js", "components/upload.js", "finetune/finetune.js"),
+        js_on_load=script("finetune/finetune"),
         apply_default_css=False,
         elem_id="finetune",
     )

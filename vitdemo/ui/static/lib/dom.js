@@ -1,0 +1,55 @@
+// Small parts that every tab's script needs.
+
+export const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+export const button = (className, text = "") => Object.assign(make("button", className, text), { type: "button" });
+export const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+// The selectors of one component: $ finds the first element, $$ all.
+export const finders = (element) => ({ $: (selector) => element.querySelector(selector), $$: (selector) => [...element.querySelectorAll(selector)] });
+
+// Shows a sentence in a box, and hides the box without one.
+export function say(box, text) {
+  box.hidden = !text;
+  box.textContent = text || "";
+}
+
+// A progress bar's share, from 0 to 1.
+export function fill(bar, share) {
+  bar.setAttribute("aria-valuenow", Math.round(100 * share));
+  bar.firstElementChild.style.width = `${100 * share}%`;
+}
+
+// Opens a tab, as a click on it would.
+export function openTab(name) {
+  const tabs = [...document.querySelectorAll("[role=tab]")].filter((tab) => tab.textContent.trim() === name);
+  (tabs.find((tab) => tab.offsetParent) || tabs[0])?.click();
+}
+
+// Radio buttons in a row: one stop for Tab, arrow keys move, as in a native group. Returns a function that sets the value in silence.
+export function radios(group, choose) {
+  const all = [...group.querySelectorAll("[role=radio]")];
+  const set = (value) => {
+    for (const radio of all) {
+      radio.setAttribute("aria-checked", radio.dataset.value === value);
+      radio.tabIndex = radio.dataset.value === value ? 0 : -1;
+    }
+  };
+  const pick = (radio) => {
+    set(radio.dataset.value);
+    choose(radio.dataset.value);
+  };
+  for (const radio of all) {
+    radio.addEventListener("click", () => pick(radio));
+    radio.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const free = all.filter((other) => !other.disabled && !other.hidden);
+      const next = free[(free.indexOf(radio) + step + free.length) % free.length];
+      next.focus();
+      pick(next);
+    });
+  }
+  set(all.find((radio) => radio.getAttribute("aria-checked") === "true")?.dataset.value);
+  return set;
+}

@@ -1,0 +1,13 @@
+// Numbers for people.
+
+// A probability: one decimal, and never rounded to zero or to certainty, as `percent` in templating.py.
+export const percent = (share) =>
+  share > 0 && share < 0.001 ? "< 0.1 %" : share > 0.999 && share < 1 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
+
+export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+
+// Seconds as minutes and seconds: 1:05.
+export function clock(seconds) {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}

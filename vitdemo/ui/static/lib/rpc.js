@@ -1,0 +1,65 @@
+// Asking the server.
+import { pause } from "./dom.js";
+
+const root = window.gradio_config?.root || "";
+export const api = root + (window.gradio_config?.api_prefix || "/gradio_api");
+export const NO_ANSWER = "The server does not answer: check the connection and try again.";
+export const GONE = "The server does not answer: reload the page when it is back.";
+const MISSES = 20; // questions without an answer, one a second, before a page gives up
+
+// What Gradio says of the page, as soon as it is known: the `visitor`, or the `model` that is selected (components/identity.py).
+export async function known(name) {
+  const said = document.documentElement.dataset;
+  while (said[name] === undefined) await pause(30);
+  return said[name];
+}
+
+// The answer of /page/<route> to one object; {error} has a sentence; null where nothing came back.
+export async function rpc(route, asked = {}) {
+  try {
+    const headers = { "content-type": "application/json", "x-vitdemo-visitor": await known("visitor") };
+    const answer = await fetch(`${root}/page/${route}`, { method: "POST", headers, body: JSON.stringify(asked) });
+    return await answer.json();
+  } catch {
+    return null;
+  }
+}
+
+// Follows long work: asks while `wanted()`, with what `asked()` says. `heard(answer)` gives the milliseconds until the next question, or null
+// when it is over; `lost()` hears that nobody answers.
+export async function follow(route, asked, wanted, heard, lost) {
+  let misses = 0;
+  while (wanted()) {
+    const answer = await rpc(route, asked());
+    if (!wanted()) return;
+    if (!answer && ++misses > MISSES) return lost();
+    if (answer) misses = 0;
+    const next = answer ? await heard(answer) : 1000;
+    if (next === null) return;
+    await pause(next);
+  }
+}
+
+// Files that lie on the server.
+
+export const file = (path) => `${api}/file=${path}`;
+
+export async function fetched(path) {
+  const answer = await fetch(file(path));
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  return answer.arrayBuffer();
+}
+
+export function save(path, name = path.split("/").pop()) {
+  saveAs(file(path), name);
+}
+
+export function saveBlob(blob, name) {
+  const href = URL.createObjectURL(blob);
+  saveAs(href, name);
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}
+
+function saveAs(href, name) {
+  Object.assign(document.createElement("a"), { href, download: name }).click();
+}

@@ -1,0 +1,141 @@
+// Photos on their way to the server: picked or dropped files, with the names of their folders.
+import { count } from "./format.js";
+import { api } from "./rpc.js";
+
+const LARGE = 5e6; // bytes from which on people see them go
+const PART_FILES = 50; // in one request
+const PART_BYTES = 16e6;
+
+export const isZip = (name) => name.toLowerCase().endsWith(".zip");
+
+// What the server takes, and how it gets there. `limits` are those of components/gallery_upload.py.
+export class Uploads {
+  constructor(limits) {
+    this.limits = limits;
+  }
+
+  isPhoto(name) {
+    return !/(^|\/)(\.|__MACOSX)/.test(name) && this.limits.suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
+  }
+
+  most(name) {
+    return isZip(name) ? this.limits.zipMb : this.limits.mb;
+  }
+
+  fits([name, file]) {
+    return file.size <= this.most(name) * 1024 * 1024;
+  }
+
+  tooLarge([name]) {
+    return `“${name}” is larger than ${this.most(name)} MB`;
+  }
+
+  // Why these files, [[name, file], …], can't be taken, in a sentence; nothing where they can.
+  refusal(files) {
+    const most = this.limits.photos;
+    if (files.length > most) {
+      return (
+        `These are ${count(files.length, "photo")}, and the limit here is ${most.toLocaleString("en")}: choose fewer, ` +
+        `or run “python -m vitdemo ${this.limits.command} FOLDER” on the command line, which has no limit.`
+      );
+    }
+    return files.length && !files.some((file) => this.fits(file)) ? `${this.tooLarge(files[0])}: save a smaller copy of it.` : "";
+  }
+
+  // What to say of files that `send` leaves behind; nothing where it takes all.
+  leftOut(files) {
+    const large = files.filter((file) => !this.fits(file));
+    if (!large.length) return "";
+    return large.length === 1 ? `${this.tooLarge(large[0])} and is left out.` : `${this.tooLarge(large[0])}: it and ${large.length - 1} more are left out.`;
+  }
+
+  // Where the files lie on the server, [[name, path], …]; `told` hears in words how far it is, and the share of the bytes.
+  async send(given, signal, told) {
+    const files = given.filter((file) => this.fits(file));
+    const total = files.reduce((sum, [, file]) => sum + file.size, 0);
+    const sent = [];
+    let gone = 0;
+    const tell = (now) => {
+      const megabytes = total < LARGE ? "" : `, ${Math.floor(Math.min(total, gone + now) / 1e6)} of ${Math.ceil(total / 1e6)} MB`;
+      told(`Uploading: ${sent.length} of ${files.length} files${megabytes}`, Math.min(1, (gone + now) / Math.max(1, total)));
+    };
+    while (sent.length < files.length) {
+      tell(0);
+      const form = new FormData();
+      const part = [];
+      let bytes = 0;
+      while (sent.length + part.length < files.length && part.length < PART_FILES && bytes < PART_BYTES) {
+        const named = files[sent.length + part.length];
+        form.append("files", named[1]);
+        part.push(named);
+        bytes += named[1].size;
+      }
+      const paths = await post(form, signal, tell);
+      paths.forEach((path, index) => sent.push([part[index][0], path]));
+      gone += bytes;
+    }
+    return sent;
+  }
+}
+
+// The server's answer to a form; `heard` is told the bytes that have gone. (fetch can't tell.)
+function post(form, signal, heard) {
+  return new Promise((done, no) => {
+    signal.throwIfAborted();
+    const request = new XMLHttpRequest();
+    request.open("POST", `${api}/upload`);
+    request.upload.addEventListener("progress", (event) => heard(event.loaded));
+    request.addEventListener("load", () => (request.status === 200 ? done(JSON.parse(request.responseText)) : no(new Error(refused(request)))));
+    request.addEventListener("error", () => no(new Error("The connection broke off: check it and give the photos again.")));
+    signal.addEventListener("abort", () => no(signal.reason) || request.abort());
+    request.send(form);
+  });
+}
+
+// Why the server takes no files, in its own sentence where it has one.
+function refused(request) {
+  if (request.getResponseHeader("content-type")?.startsWith("text/plain")) return request.responseText;
+  try {
+    return JSON.parse(request.responseText).detail;
+  } catch {
+    return request.status === 413 ? "A file is too large for this server." : `The server answered ${request.status}.`;
+  }
+}
+
+// Hears what is picked with the inputs of class `pick`, or dropped on the box of class `drop`: give([[name, file], …], input).
+export function hearFiles(element, give) {
+  for (const input of element.querySelectorAll(".pick")) {
+    input.addEventListener("change", () => {
+      const files = [...input.files].map((file) => [file.webkitRelativePath || file.name, file]);
+      input.value = "";
+      if (files.length) give(files, input);
+    });
+  }
+  const drop = element.querySelector(".drop");
+  for (const kind of ["dragover", "dragenter"]) {
+    drop.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+  }
+  drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+  drop.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const found = [];
+    for (const entry of entries) found.push(...(await filesBelow(entry)));
+    if (found.length) give(found);
+  });
+}
+
+async function filesBelow(entry, path = "") {
+  if (entry.isFile) return [[path + entry.name, await new Promise((done, no) => entry.file(done, no))]];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const part = await new Promise((done, no) => reader.readEntries(done, no)); // a hundred at a time
+    if (!part.length) return found;
+    for (const below of part) found.push(...(await filesBelow(below, `${path}${entry.name}/`)));
+  }
+}
