@@ -97,6 +97,8 @@ def test_what_gradio_does_not_promise_stays_in_one_file():
             where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr) and ast.unparse(node.value) not in ("self", "cls"):
                 touching.append(f"{where} {ast.unparse(node)}")
+            if isinstance(node, ast.keyword) and re.match("_[^_]", node.arg or ""):
+                touching.append(f"{where} {node.arg}=")
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             touching += [f"{where} {name}" for name in names if re.match(r"(gradio|uvicorn)\.|gradio_client", name)]
