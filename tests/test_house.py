@@ -1,6 +1,7 @@
 """The house keeps its shape: imports run one way and in no circle, the page opens light, the docs tell the truth about settings."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -85,6 +86,23 @@ def test_gradio_stays_in_the_page():
         path for path in MODULES if "ui" not in path.relative_to(PACKAGE).parts and path.relative_to(PACKAGE).as_posix() not in RIVALS
     ]
     assert [str(path) for path in outside if any(name.split(".")[0] == "gradio" for name in imported(path))] == []
+
+
+def test_what_gradio_does_not_promise_stays_in_one_file():
+    touching = []
+    for path in (PACKAGE / "ui").rglob("*.py"):
+        if path.name == "gradio_internals.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr) and ast.unparse(node.value) not in ("self", "cls"):
+                touching.append(f"{where} {ast.unparse(node)}")
+            if isinstance(node, ast.keyword) and re.match("_[^_]", node.arg or ""):
+                touching.append(f"{where} {node.arg}=")
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            touching += [f"{where} {name}" for name in names if re.match(r"(gradio|uvicorn)\.|gradio_client", name)]
+    assert touching == []
 
 
 def test_no_room_holds_more_than_fourteen_modules():

@@ -5,9 +5,6 @@ import re
 import secrets
 import traceback
 from pathlib import Path
-from typing import Any
-
-import gradio as gr
 
 from vitdemo.core.errors import UserError
 
@@ -15,7 +12,7 @@ LEAVING = "The app is being stopped: try again in a minute."
 NOT_UNDERSTOOD = "This request can't be understood: reload the page and try again."
 PACKAGE = Path(__file__).parents[1]
 MIDDLEWARE_MODULES = (
-    "errors",
+    "gradio_internals",
     "gatekeeper",
     "body_limits",
     "security_headers",
@@ -43,19 +40,6 @@ def without_paths(text: str) -> str:
     return PATH_FOLDERS.sub("", text)
 
 
-class Page(gr.Blocks):
-    """The Gradio page. It answers its own errors, and requests that it can't read, with one sentence."""
-
-    async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
-        """Run one event. Raises: gr.Error with a sentence for the visitor."""
-        try:
-            return await super().process_api(*arguments, **named)
-        except Exception as error:
-            if type(error) is gr.Error and not error.print_exception:  # already a sentence of ours
-                raise
-            raise gr.Error(error_message(error), print_exception=False) from None
-
-
 def error_message(error: Exception) -> str:
     """The sentence for an error that came through Gradio. An error outside our own code is Gradio's refusal of the request."""
     files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -63,8 +47,3 @@ def error_message(error: Exception) -> str:
         return user_message(error)
     log.warning("a request was not understood: %s", type(error).__name__, extra={"kind": type(error).__name__})
     return NOT_UNDERSTOOD
-
-
-def event_payload(event: gr.EventData) -> dict:
-    """The object that the page's script sent with an event; an empty one for anything else."""
-    return event._data if isinstance(event._data, dict) else {}

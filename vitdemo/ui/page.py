@@ -6,7 +6,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.ui.components import identity, model_picker
 from vitdemo.ui.components.active_tab import ActiveTab
-from vitdemo.ui.errors import Page
+from vitdemo.ui.server.gradio_internals import Page, set_queue_pace
 from vitdemo.ui.server.page_routes import PageRoutes
 from vitdemo.ui.tabs.attention import api as attention_api
 from vitdemo.ui.tabs.attention import tab as attention_tab
@@ -67,7 +67,7 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
         identity.build(page, header)
         page.unload(leave)
     page.queue(max_size=GRADIO_QUEUE_FACTOR * settings.max_queue, default_concurrency_limit=4)
-    page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = QUEUE_POLL_SECONDS
+    set_queue_pace(page, QUEUE_POLL_SECONDS)
     return page
 
 

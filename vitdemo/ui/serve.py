@@ -15,7 +15,6 @@ from typing import cast
 from urllib.parse import urlsplit
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from vitdemo.core.config import ASSETS, Settings
@@ -24,10 +23,19 @@ from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs import scratch
 from vitdemo.ui.page import GRADIO_QUEUE_FACTOR, build, routes
 from vitdemo.ui.server import connections, gatekeeper, gradio_sessions, served_files
+from vitdemo.ui.server.gradio_internals import (
+    NO_SELF_CHECK,
+    get_upload_folder,
+    hang_up,
+    has_unfetched_answers,
+    is_at_work,
+    keep_other_sites_out,
+    server_of,
+)
 from vitdemo.ui.server.json_log import RequestLog, take_over, use_json
 from vitdemo.ui.server.metrics import Metrics, RequestCounter
 from vitdemo.ui.server.page_routes import PageRoutes
-from vitdemo.ui.server.security_headers import SecurityHeaders, keep_other_sites_out
+from vitdemo.ui.server.security_headers import SecurityHeaders
 from vitdemo.ui.server.upload_route import Uploads
 from vitdemo.ui.templating import STATIC, static_text
 from vitdemo.ui.theme import THEME
@@ -88,8 +96,7 @@ def running(settings: Settings, leaving: threading.Event) -> Iterator[RunningApp
             yield RunningApp(page, store, visitors, address)
         finally:
             visitors.close()
-            page.server.config.timeout_graceful_shutdown = CLOSE_SECONDS
-            connections.hang_up(page.server)
+            hang_up(server_of(page), CLOSE_SECONDS)
             page.close(verbose=False)
 
 
@@ -174,10 +181,10 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, pages: 
         max_threads=GRADIO_QUEUE_FACTOR * settings.max_queue,  # requests that wait for galleries would take all of Gradio's 40
         quiet=True,
         prevent_thread_lock=True,
-        _frontend=False,  # no request to itself, which a proxy's settings or a busy machine can fail
+        **NO_SELF_CHECK,
     )
-    connections.install(page.server)
-    keep_other_sites_out(page.app)
+    connections.install(server_of(page))
+    keep_other_sites_out(launched[0])
     gradio_sessions.install(page)
     return launched
 
@@ -206,13 +213,12 @@ def _drain(page: gr.Blocks, visitors: Visitors, seconds: float) -> None:
 
     Answers that nobody fetches delay the end by FAREWELL_SECONDS at most.
     """
-    queue = page._queue
     deadline = time.monotonic() + seconds
-    while (len(queue) or any(queue.active_jobs) or visitors.busy) and time.monotonic() < deadline:
+    while (is_at_work(page) or visitors.busy) and time.monotonic() < deadline:
         time.sleep(0.05)
     visitors.stop()
     deadline = time.monotonic() + FAREWELL_SECONDS
-    while (len(queue) or any(queue.active_jobs) or any(queue.pending_event_ids_session.values())) and time.monotonic() < deadline:
+    while (is_at_work(page) or has_unfetched_answers(page)) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

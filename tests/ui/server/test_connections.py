@@ -12,6 +12,7 @@ from gradio.http_server import Server
 from tests.support.waiting import until
 from vitdemo.ui.server import connections
 from vitdemo.ui.server.connections import RateLimitFilter, TimedProtocol
+from vitdemo.ui.server.gradio_internals import hang_up
 
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -161,7 +162,7 @@ def test_one_machine_can_not_take_all_connections(server, monkeypatch):
 def test_hanging_up_ends_streams_in_silence(server, caplog):
     streams = [connect(server, b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(3)]
     assert all(each.recv(1) for each in streams)
-    connections.hang_up(server)
+    hang_up(server, 1)
     server.close()
     assert not server.thread.is_alive()
     assert caplog.records == []

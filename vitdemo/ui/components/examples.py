@@ -4,7 +4,7 @@ import gradio as gr
 from PIL import Image
 
 from vitdemo.core.config import ASSETS
-from vitdemo.ui.errors import event_payload
+from vitdemo.ui.server.gradio_internals import event_payload
 from vitdemo.ui.templating import data_uri, html, static_text
 
 FOLDER = ASSETS / "examples"

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder, is_in_or_equal
 
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.photos.photo import SUFFIXES
+from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.page_routes import Caller
+from vitdemo.ui.server.upload import is_file_in
 from vitdemo.ui.sessions.gallery_job import GalleryJob
 from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
 from vitdemo.ui.templating import html, script
@@ -127,7 +128,7 @@ def uploads_of(files: Any) -> list[tuple[str, Path]]:
     folder = get_upload_folder()
     try:
         uploads = [(str(name), Path(path)) for name, path in files]
-        valid = all(isinstance(path, str) and "\0" not in path and is_in_or_equal(path, folder) for _, path in files)
+        valid = all(is_file_in(path, folder) for _, path in files)
     except (TypeError, ValueError):
         valid = False
     if not valid:

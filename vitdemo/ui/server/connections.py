@@ -1,25 +1,21 @@
-"""Limit connections: how many may be open, how long each may take to send a request, and how they end. uvicorn limits none of these."""
+"""Limit connections: how many may be open, and how long each may take to send a request. uvicorn limits none of these."""
 
 import asyncio
 import contextlib
 import logging
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from uvicorn import Server
 
 from vitdemo.ui.server.client import client_of_host
+from vitdemo.ui.server.gradio_internals import Connection, use_connections
 
 try:
     import resource
 except ImportError:  # Windows has no such limit
     resource = None  # type: ignore[assignment]  # a module's name can't be declared as optional
-
-if TYPE_CHECKING:  # AutoHTTPProtocol is one of two classes, which agree in all that is used here; mypy accepts only a class as a base
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as AutoHTTPProtocol
-else:
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 MAX_CONNECTIONS = 1000  # and at most half as many as the files that the process may open
 MAX_OPEN_FILES = 1 << 16  # that the process may open, if the system allows as many
@@ -28,7 +24,7 @@ KEEP_ALIVE_SECONDS = 75  # for which an idle connection stays open: longer than 
 REPEAT_SECONDS = 60.0  # between two log entries that sockets have run out
 
 
-class TimedProtocol(AutoHTTPProtocol):
+class TimedProtocol(Connection):
     """A connection that is closed where a request's head does not arrive in time, or where other connections need its slot.
 
     Attributes:
@@ -40,20 +36,20 @@ class TimedProtocol(AutoHTTPProtocol):
     def connection_made(self, transport) -> None:
         """Start the timeout for the first request's head. Above the limit, abort a connection."""
         super().connection_made(transport)
-        self.machine = client_of_host(self.client[0]) if self.client else ""
-        self._due: asyncio.TimerHandle | None = self.loop.call_later(HEAD_SECONDS, transport.close)
+        self.machine = client_of_host(self.host)
+        self._due: asyncio.TimerHandle | None = self.close_after(HEAD_SECONDS)
         self.idle_since: float | None = time.monotonic()
-        if len(self.connections) > self.most:
+        if len(self.all_open) > self.most:
             evicted = self._choose_evicted()
             evicted.idle_since = None
-            evicted.transport.abort()
+            evicted.abort()
 
     def _choose_evicted(self) -> "TimedProtocol":
         """Choose the connection to abort: the longest idle one of the machine with the most idle connections.
 
         Where no connection is idle, choose one of the machine with the most connections, or this one if its machine has as many.
         """
-        known = [cast(TimedProtocol, connection) for connection in self.connections if hasattr(connection, "machine")]
+        known = [cast(TimedProtocol, connection) for connection in self.all_open if hasattr(connection, "machine")]
         if idle := [connection for connection in known if connection.idle_since and connection is not self]:
             counts = Counter(connection.machine for connection in idle)
             return min(idle, key=lambda connection: (-counts[connection.machine], connection.idle_since))
@@ -63,17 +59,17 @@ class TimedProtocol(AutoHTTPProtocol):
     def data_received(self, data: bytes) -> None:
         """Stop the timeout while a request is answered, and start it with the next request's head."""
         super().data_received(data)
-        if self.cycle and not self.cycle.response_complete:
+        if self.is_answering:
             if self._due:
                 self._due.cancel()
             self._due = self.idle_since = None
         elif not self._due:
-            self._due = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+            self._due = self.close_after(HEAD_SECONDS)
 
     def on_response_complete(self) -> None:
         """Note since when the connection is idle."""
         super().on_response_complete()
-        if self.cycle.response_complete:  # not where the next request has arrived already
+        if not self.is_answering:  # not where the next request has arrived already
             self.idle_since = time.monotonic()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -111,15 +107,4 @@ def install(server: Server) -> None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
                 files = wanted
         TimedProtocol.most = MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)
-    server.config.timeout_keep_alive = KEEP_ALIVE_SECONDS
-    server.config.http_protocol_class = TimedProtocol
-
-
-def hang_up(server: Server) -> None:
-    """Close every connection, as if its client had disconnected: streams then end by themselves."""
-
-    def close() -> None:
-        for connection in list(server.server_state.connections):
-            connection.transport.close()
-
-    server.servers[0].get_loop().call_soon_threadsafe(close)
+    use_connections(server, TimedProtocol, KEEP_ALIVE_SECONDS)

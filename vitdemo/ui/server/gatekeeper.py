@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vitdemo.core.config import Settings
 from vitdemo.core.jobs.fair_queue import CROWDED
 from vitdemo.ui.errors import LEAVING, NOT_UNDERSTOOD, error_message
-from vitdemo.ui.server.auth import is_logged_in
 from vitdemo.ui.server.body_limits import MAX_LARGE_BODIES, STREAMED, BodyLimit, BoundedBody, file_list_limit
 from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.gradio_internals import is_logged_in, page_of, queue_length, requests_under_way, says_queue_is_full
 from vitdemo.ui.server.page_routes import PREFIX
 
 API = "/gradio_api"
@@ -147,11 +147,9 @@ def _host(address: str) -> str:
 
 def _crowds(connection: HTTPConnection) -> bool:
     """Whether this client has so many of Gradio's requests under way that others might find no slot."""
-    queue, client = connection.app.get_blocks()._queue, client_of(connection)
-    most = MAX_CLIENT_SHARE * len(queue.active_jobs)
-    under_way = [event for job in queue.active_jobs if job for event in job]
-    under_way += [event for waiting in queue.event_queue_per_concurrency_id.values() for event in waiting.queue]
-    return len(under_way) >= most and sum(client_of(event.request) == client for event in under_way) >= most
+    requests, slots = requests_under_way(page_of(connection))
+    client, most = client_of(connection), MAX_CLIENT_SHARE * slots
+    return len(requests) >= most and sum(client_of(request) == client for request in requests) >= most
 
 
 def error_response(status: int, text: str | None = None) -> Response:
@@ -166,9 +164,9 @@ async def handle_http_error(request: Request, error: HTTPException | RequestVali
         return error_response(422)
     if request.url.path.rstrip("/").endswith("/login") and error.status_code == 400:
         return error_response(400, "This is not the right name and password: try again.")
-    if error.status_code == 503 and "full" in str(error.detail):
-        queue = request.app.get_blocks()._queue
-        return error_response(429, f"The app is busy: {len(queue)} requests are waiting before yours. Try again in a minute.")
+    if says_queue_is_full(error):
+        waiting = queue_length(page_of(request))
+        return error_response(429, f"The app is busy: {waiting} requests are waiting before yours. Try again in a minute.")
     return error_response(error.status_code)
 
 

@@ -17,6 +17,8 @@ from typing import cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vitdemo.ui.server.gradio_internals import route_of
+
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LOG_FIELDS = ("fault", "kind", "state", "photos", "method", "route", "status", "seconds", "waited", "model", "device", "address", "error")
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -84,8 +86,3 @@ class RequestLog:
             method = scope["method"] if scope["method"] in HTTP_METHODS else "other"  # a client may send any word
             fields = {"method": method, "route": route_of(scope), "status": status, "seconds": round(time.perf_counter() - begin, 3)}
             log.info("request", extra=fields)
-
-
-def route_of(scope: Scope) -> str:
-    """The route that answered, with the names of its parameters in place of their values; “none” where no route answered."""
-    return getattr(scope.get("route"), "path", "none")

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo import __version__
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.ui.server.json_log import route_of
+from vitdemo.ui.server.gradio_internals import queue_length, route_of
 
 BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)  # seconds: upper bounds of the histograms' buckets
 
@@ -44,7 +44,7 @@ class Metrics:
 
     def routes(self, page: gr.Blocks, store: ModelStore) -> list[Route]:
         """The routes `/health` and `/metrics` of this page."""
-        self._queue.set_function(lambda: len(page._queue))  # Gradio publishes it nowhere else
+        self._queue.set_function(lambda: queue_length(page))
         return [Route("/health", partial(self._health, store)), Route("/metrics", self._export)]
 
     def work(self, kind: str, waited: float, ran: float) -> None:

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from vitdemo.core.errors import UserError
 from vitdemo.ui.errors import NOT_UNDERSTOOD, user_message
 from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.gradio_internals import set_route
 from vitdemo.ui.templating import STATIC, scripts_version
 
 PREFIX = "/page"
@@ -109,7 +110,7 @@ class PageRoutes:
 
     def _route(self, path: str, handler: Callable[[Any, Caller], Any]) -> Route:
         async def respond(request: Request) -> Response:
-            request.scope["route"] = route  # for the metrics and the log; Starlette does not set it
+            set_route(request, route)
             caller = Caller(request.headers.get(VISITOR_HEADER, "")[:MAX_VISITOR_CHARACTERS], client_of(request))
             body = await request.body()
             status, answer = await asyncio.get_running_loop().run_in_executor(self._threads, respond_to, handler, body, caller)

@@ -1,7 +1,5 @@
 """Security headers: a browser may run and load only what comes from this server."""
 
-from fastapi import FastAPI
-from gradio.route_utils import CustomCORSMiddleware
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,9 +39,3 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-def keep_other_sites_out(app: FastAPI) -> None:
-    """Remove Gradio's CORS middleware from a running app: it would let the pages of any site use the app as their visitor."""
-    app.user_middleware = [middleware for middleware in app.user_middleware if middleware.cls is not CustomCORSMiddleware]
-    app.middleware_stack = app.build_middleware_stack()

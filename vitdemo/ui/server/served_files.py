@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from gradio.utils import get_upload_folder
-
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.scratch import Scratch
+from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 HIDDEN_FOLDERS = ("lessons", "exports")  # subfolders that are never served, with a folder for each visitor
 RECENT_SECONDS = 60  # longer than the time between two sweeps

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
-from gradio.utils import is_in_or_equal
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.photo import shown_name
+from vitdemo.ui.server.gradio_internals import upload_folder_of
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,15 @@ def upload_of(payload: dict | None, component: gr.Image | gr.File) -> Upload | N
     if payload is None:
         return None
     path = payload.get("path") if isinstance(payload, dict) else None
-    if not isinstance(path, str) or not path or "\0" in path or not is_in_or_equal(path, component.GRADIO_CACHE):
+    if not path or not is_file_in(path, upload_folder_of(component)):
         raise UserError("Send the photo as an uploaded file.")
     with contextlib.suppress(OSError):  # restarts the age of the file: files in use are kept
         os.utime(path)
     return Upload(Path(path), shown_name(str(payload.get("orig_name") or Path(path).name)))
+
+
+def is_file_in(path: object, folder: str) -> bool:
+    """Whether a value that a page or a program sent is the path of something in a folder, or of the folder, with no link that leads out."""
+    if not isinstance(path, str) or "\0" in path:
+        return False
+    return Path(os.path.abspath(path)).resolve().is_relative_to(Path(folder).resolve())

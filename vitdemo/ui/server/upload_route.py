@@ -2,21 +2,15 @@
 
 import asyncio
 import contextlib
-import math
 import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
-from gradio.routes import API_PREFIX
-from gradio.utils import get_upload_folder
-from gradio_client.utils import strip_invalid_filename_characters
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -25,10 +19,19 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.scratch import FILE_OVERHEAD_BYTES, MIN_AGE_SECONDS
 from vitdemo.core.photos.photo import shown_name
-from vitdemo.ui.server.auth import is_logged_in
 from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.gradio_internals import (
+    MALFORMED_FORM_ERRORS,
+    UploadedFile,
+    UploadForm,
+    get_upload_folder,
+    is_logged_in,
+    safe_file_name,
+    set_route,
+)
 from vitdemo.ui.server.served_files import scratch_of
 
+PATH = "/gradio_api/upload"  # Gradio's, which is part of its documented API
 MAX_FILES = 60  # in one request, and as many fields; the page sends 50
 MAX_FIELD_BYTES = 64 << 10  # of a form field that is not a file
 STALL_SECONDS = 60  # within which PROGRESS_BYTES more must arrive
@@ -55,21 +58,21 @@ class Uploads:
         self._most_placed = 1000  # entries, before those of removed files are dropped
         self._arriving: Counter[str] = Counter()  # client → bytes of requests under way
         self._threads = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="upload")  # apart from the threads in which requests wait
-        self.route = Route(f"{API_PREFIX}/upload", self._receive, methods=["POST"])
+        self.route = Route(PATH, self._receive, methods=["POST"])
 
     async def _receive(self, request: Request) -> Response:
         """Store the files of a form. Returns: a response with the list of their paths."""
         if not is_logged_in(request):
             raise HTTPException(401)
-        request.scope["route"] = self.route  # for the metrics and the log; Starlette does not set it
+        set_route(request, self.route)
         parser, client = None, client_of(request)
         request.state.arrived = 0
         try:
             self._check_size(int(request.headers.get("content-length") or 0))
             async with asyncio.timeout(STALL_SECONDS) as limit:
-                parser = _Parser(request, self._counted(request, limit), self._settings)
+                parser = _Form(request, self._counted(request, limit), self._settings)
                 form = await parser.parse()
-            files = [file for file in form.getlist("files") if isinstance(file, _File)]
+            files = [file for file in form.getlist("files") if isinstance(file, UploadedFile)]
             return JSONResponse(await self._in_thread(self._place, files, client))
         except UserError as error:
             return PlainTextResponse(str(error), 413 if isinstance(error, _TooLarge) else 507)
@@ -79,7 +82,7 @@ class Uploads:
             return PlainTextResponse(f"The upload can't be kept on the server's disk ({error.strerror}): try again in a few minutes.", 507)
         except ClientDisconnect:
             return Response(status_code=499)  # the client has gone and reads no answer
-        except (MultiPartException, LookupError, ValueError, AttributeError, AssertionError):
+        except MALFORMED_FORM_ERRORS:
             return PlainTextResponse(UNREADABLE, 400)
         finally:
             self._arriving[client] -= request.state.arrived
@@ -125,12 +128,12 @@ class Uploads:
                 limit.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
             yield chunk
 
-    def _place(self, files: list["_File"], client: str) -> list[str]:
+    def _place(self, files: list[UploadedFile], client: str) -> list[str]:
         """Move each file to a new folder, under its original name. Returns: the paths."""
         scratch_of(self._settings).check(FILE_OVERHEAD_BYTES * len(files))
         paths = []
         for file in files:
-            name = strip_invalid_filename_characters(Path(file.filename or "").name)
+            name = safe_file_name(Path(file.filename or "").name)
             folder = Path(get_upload_folder(), secrets.token_hex(32))
             folder.mkdir()
             path = folder / (name if name not in ("", ".", "..") else "unnamed")
@@ -147,60 +150,22 @@ class _TooLarge(UserError):
     pass
 
 
-class _Parser(GradioMultiPartParser):
-    """Gradio's parser, with a size limit for fields and for each file by its type.
-
-    A file is closed as soon as its part ends. `discard` removes the files that were not placed.
-    """
+class _Form(UploadForm):
+    """A form with a limit for the number of files, for fields, and for each file by its type."""
 
     def __init__(self, request: Request, stream: AsyncGenerator[bytes, None], settings: Settings):
-        super().__init__(
-            request.headers,
-            stream,
-            max_files=math.inf,  # limited below, with our own sentence
-            max_fields=MAX_FILES,
-            upload_dir=get_upload_folder(),
-            max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
-        )
+        super().__init__(request, stream, max_fields=MAX_FILES, max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes))
         self._settings = settings
 
-    def on_headers_finished(self) -> None:
-        """Begin a part. Raises: _TooLarge for too many files."""
-        super().on_headers_finished()
-        if self._current_files > MAX_FILES:
+    def check(self, file: UploadedFile | None, size: int, files: int) -> None:
+        """Check what has arrived. Raises: _TooLarge for too many files, and for a file or a field over its limit."""
+        if files > MAX_FILES:
             raise _TooLarge(f"These are more than the {MAX_FILES} files that may be sent at once: send a zip of them, or a part at a time.")
-        if (file := self._current_part.file) is not None:
-            self._current_part.file = _File(file.file, size=0, filename=file.filename, headers=file.headers)
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        """Take a part's next bytes. Raises: _TooLarge for a part over its limit."""
-        part = self._current_part
-        if part.file is None:
-            part.data += data[start:end]
-            if len(part.data) > MAX_FIELD_BYTES:
+        if file is None:
+            if size > MAX_FIELD_BYTES:
                 raise _TooLarge(UNREADABLE)
             return
-        file = cast(_File, part.file)  # `on_headers_finished` made it
-        file.arrived += end - start
         name = file.filename or ""
         most = self._settings.max_zip_mb if name.lower().endswith(".zip") else self._settings.max_upload_mb
-        if file.arrived > most << 20:
+        if size > most << 20:
             raise _TooLarge(f"“{shown_name(Path(name).name)}” is larger than {most} MB: leave it out, or save a smaller copy of it.")
-        super().on_part_data(data, start, end)
-
-    def discard(self) -> None:
-        """Close every file, and remove the files that were not placed."""
-        for file in self._files_to_close_on_error:
-            file.close()
-            with contextlib.suppress(OSError):
-                Path(file.name).unlink(missing_ok=True)
-
-
-class _File(GradioUploadFile):
-    """An uploaded file that nobody reads: it is closed where Gradio would rewind it, once it is whole."""
-
-    arrived = 0  # bytes received, written or not
-
-    async def seek(self, offset: int) -> None:
-        """Close the file instead of rewinding it."""
-        await self.close()

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradio.utils import get_upload_folder
-
 from vitdemo.core.config import Settings
+from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 if TYPE_CHECKING:
     from vitdemo.core.inference.model_store import Loading

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from vitdemo.core.errors import UserError
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server import served_files
 from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.upload import Upload, upload_of
 from vitdemo.ui.sessions.model_loading import arrived
 from vitdemo.ui.sessions.photo_queue import PhotoQueue

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradio.utils import get_upload_folder
-
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.ui.server import served_files
+from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.upload import Upload
 
 if TYPE_CHECKING:  # the page opens without torch

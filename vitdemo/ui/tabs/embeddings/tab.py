@@ -12,7 +12,8 @@ from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.current_photo import CurrentPhoto
-from vitdemo.ui.errors import event_payload, user_message
+from vitdemo.ui.errors import user_message
+from vitdemo.ui.server.gradio_internals import event_payload
 from vitdemo.ui.tabs.embeddings import routes
 from vitdemo.ui.tabs.embeddings.map_pages import kept_pages
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs

@@ -14,8 +14,9 @@ from vitdemo.core.jobs.jobs import Job
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.current_photo import CurrentPhoto
-from vitdemo.ui.errors import event_payload, user_message
+from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.client import client_of
+from vitdemo.ui.server.gradio_internals import event_payload
 from vitdemo.ui.server.upload import Upload, upload_of
 from vitdemo.ui.sessions.model_loading import progress_text
 from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests, Waiting

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradio.utils import get_upload_folder
-
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.jobs import Job
 from vitdemo.core.jobs.workspace import inside
 from vitdemo.export.plan import Plan
+from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 KINDS = ("photos", "calibration")
 NOTHING_YET = "There is no bundle yet: start, and wait until it is done."

@@ -9,13 +9,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradio.utils import get_upload_folder
-
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
 from vitdemo.core.jobs.workspace import Workspaces, size_of
 from vitdemo.export.plan import Plan
+from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.served_files import RECENT_SECONDS, scratch_of, touch
 from vitdemo.ui.sessions.gallery_job import UNSEEN_SECONDS
 from vitdemo.ui.tabs.export.session import KINDS, ExportSession, GivenPhotos

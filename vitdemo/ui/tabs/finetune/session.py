@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradio.utils import get_upload_folder
-
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.jobs import Job
+from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 if TYPE_CHECKING:
     from vitdemo.core.photos.gallery import Item

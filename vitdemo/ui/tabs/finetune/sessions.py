@@ -7,14 +7,13 @@ import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from gradio.utils import get_upload_folder
-
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
 from vitdemo.core.jobs.workspace import Workspaces
 from vitdemo.core.photos.photo import SUFFIXES, shown_name
 from vitdemo.ui.errors import user_message
+from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.served_files import RECENT_SECONDS, scratch_of, touch
 from vitdemo.ui.sessions.gallery_job import UNSEEN_SECONDS
 from vitdemo.ui.sessions.gallery_jobs import most_rows

@@ -14,7 +14,7 @@ from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload, model_picker
 from vitdemo.ui.components.model_picker import ModelPicker
-from vitdemo.ui.errors import event_payload
+from vitdemo.ui.server.gradio_internals import event_payload
 from vitdemo.ui.templating import html, script
 
 TAB = "finetune"  # the tab's id
