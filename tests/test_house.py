@@ -19,7 +19,7 @@ ORDERS = {  # each may import itself and what stands before it
         "bench ui",
         "cli __main__",
     ),
-    "vitdemo.core": ("errors outputs terminal niceness config memory", "photos", "models", "inference", "training jobs", "bulk"),
+    "vitdemo.core": ("errors outputs terminal niceness values config memory", "photos", "models", "inference", "training jobs", "bulk"),
     "vitdemo.ui": ("errors packing templating theme", "server", "sessions", "components", "tabs", "visitors", "page", "serve"),
     "vitdemo.attention": ("methods", "drawing", "question", "snippet", "command"),
     "vitdemo.embeddings": ("defaults progress", "vectors", "maps", "files collection", "command map_command ray"),

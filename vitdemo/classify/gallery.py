@@ -10,8 +10,9 @@ from vitdemo.classify.photo import Prediction, check_classes, top_classes
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.encode import thumbnail
 from vitdemo.core.photos.gallery import Item
-from vitdemo.core.photos.photo import Photo, thumbnail
+from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
 from vitdemo.core.photos.preprocessing import Preprocessing
 

@@ -16,8 +16,7 @@ MIDDLEWARE_MODULES = (
     "gatekeeper",
     "body_limits",
     "security_headers",
-    "metrics",
-    "json_log",
+    "request_observer",
 )  # modules of ours that Gradio is called through: their frames do not make an error ours
 PATH_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,“”()]+[/\\])+")
 log = logging.getLogger(__name__)

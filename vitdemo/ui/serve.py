@@ -32,9 +32,10 @@ from vitdemo.ui.server.gradio_internals import (
     keep_other_sites_out,
     server_of,
 )
-from vitdemo.ui.server.json_log import RequestLog, take_over, use_json
-from vitdemo.ui.server.metrics import Metrics, RequestCounter
+from vitdemo.ui.server.json_log import log_request, take_over, use_json
+from vitdemo.ui.server.metrics import Metrics
 from vitdemo.ui.server.page_routes import PageRoutes
+from vitdemo.ui.server.request_observer import RequestObserver
 from vitdemo.ui.server.security_headers import SecurityHeaders
 from vitdemo.ui.server.upload_route import Uploads
 from vitdemo.ui.templating import STATIC, static_text
@@ -146,10 +147,10 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, pages: 
     settings = store.settings
     monitoring = metrics.routes(page, store) if metrics else []
     own = [Uploads(settings).route, *pages.routes, *monitoring]
+    observers = [*([metrics.request] if metrics else []), *([log_request] if settings.log_json else [])]
     middleware = [
         Middleware(SecurityHeaders),
-        *([Middleware(RequestCounter, metrics=metrics)] if metrics else []),
-        *([Middleware(RequestLog)] if settings.log_json else []),
+        Middleware(RequestObserver, observers=observers),
         Middleware(
             gatekeeper.Gatekeeper,
             settings=settings,

@@ -5,13 +5,14 @@ Pictures become data URIs, so that no visitor's picture lies in a served folder.
 
 import base64
 import hashlib
-import io
 from functools import cache
 from pathlib import Path
 
 import gradio as gr
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
+
+from vitdemo.core.photos.encode import encode
 
 STATIC = Path(__file__).parent / "static"
 
@@ -54,9 +55,8 @@ def panel(value: str = "", elem_id: str | None = None) -> gr.HTML:
 
 def data_uri(image: Image.Image, kind: str) -> str:
     """Encode an image as a data: URI; `kind` is JPEG or PNG."""
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 88} if kind == "JPEG" else {}))
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    data = encode(image, kind, **({"quality": 88} if kind == "JPEG" else {}))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"
 
 
 def percent(share: float) -> str:

@@ -204,6 +204,16 @@ def test_a_fault_reaches_its_caller_and_the_engine_goes_on(engine, fault):
     assert engine.run(lambda: "going on") == "going on"
 
 
+def test_an_observer_that_fails_stops_nothing(caplog):
+    def observe(kind: str, waited: float, ran: float) -> None:
+        raise ZeroDivisionError(kind)
+
+    engine = Engine(torch.device("cpu"), observe=observe)
+    assert [engine.run(lambda: "short") for _ in range(3)] == ["short"] * 3
+    assert list(engine.map(str, range(3 * engine.lanes))) == [str(number) for number in range(3 * engine.lanes)]
+    assert {str(record.exc_info[1]) for record in caplog.records} == {"short", "long"}
+
+
 def test_a_batch_that_does_not_fit_the_model(engine, vit, batch):
     with pytest.raises(RuntimeError):
         engine.logits(vit, batch[:, :2])

@@ -133,6 +133,27 @@ def test_visitors_may_name_catalogue_entries_only(name):
         store().get(name, "ann")
 
 
+def test_own_models_whose_folders_are_gone_are_forgotten(tmp_path):
+    ours = store()
+    for name in ("loaded", "gone", "failed", "there"):
+        (tmp_path / name).mkdir()
+    for name in ("gone", "failed", "there"):
+        ours.add(f"own:{name}", tmp_path / name)
+    ours.add("own:loaded", loader.bundle_folder("demo"))
+    ours.get("own:loaded").result(60)
+    ours._own["own:loaded"] = tmp_path / "loaded"  # the folder from which the model came, as if
+    with pytest.raises(UserError):
+        ours.get("own:failed").result(60)
+    for name in ("loaded", "gone", "failed"):
+        (tmp_path / name).rmdir()
+    ours.add("own:new", tmp_path)
+    assert set(ours._own) == {"own:loaded", "own:there", "own:new"}
+    assert set(ours._models) == {"own:loaded"}
+    assert ours.get("own:loaded").result(60).name == "demo"
+    with pytest.raises(UserError, match="choose one from the list"):
+        ours.get("own:gone")
+
+
 def test_a_locked_model_is_everyones():
     assert store(lock_model=True).get(SMALL, "ann").result(60).name == TINY
 

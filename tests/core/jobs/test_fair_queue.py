@@ -56,6 +56,15 @@ def test_of_a_full_line_the_last_of_the_one_with_most_gives_way():
     assert all_of(line) == ["a1", "b1", "c1", "a2"]
 
 
+def test_an_empty_line_says_so():
+    line = line_of("a1")
+    line.get()
+    with pytest.raises(LookupError, match="no item waits"):
+        line.get()
+    assert line.put("a2", "a") is None
+    assert all_of(line) == ["a2"]
+
+
 def test_what_is_removed_waits_no_more():
     line = line_of("a1 b1 a2")
     for each in ("b1", "b1", "x"):

@@ -12,7 +12,7 @@ from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.fair_queue import CROWDED
-from vitdemo.core.jobs.jobs import ENTRY, JOB_DIED, Jobs
+from vitdemo.core.jobs.jobs import ENTRY, JOB_DIED, Job, Jobs
 from vitdemo.core.niceness import NICE_STEPS
 
 CHILD = """
@@ -44,6 +44,33 @@ def test_events_arrive_in_order(jobs, tmp_path):
     assert (job.state, job.error) == ("done", "")
     assert job.events() == [{"number": 0}, {"number": 1}, {"number": 2}]
     assert job.events(2) == [{"number": 2}]
+
+
+def test_events_from_any_number_on_while_they_grow(jobs, tmp_path):
+    """As several pages poll: each from the number of events that it has."""
+    job, file = Job(tmp_path, ()), tmp_path / "events.jsonl"
+    assert job.events() == job.events(3) == []
+    for count in (0, 1, 4, 5):
+        file.write_text("".join(f'{{"number": {number}, "text": "é"}}\n' for number in range(count)) + '{"number": ', "utf-8")
+        for start in (7, 2, 0, 4, 1, 5, 0):
+            assert [event["number"] for event in job.events(start)] == list(range(start, count))
+    job.events()[0].clear()
+    assert job.events()[0] == {"number": 0, "text": "é"}
+    file.unlink()
+    assert job.events() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"number": 9{"kind": "note"}', "\ufffd\x00", '{"kind": "error"}', "[]"],
+    ids=["two in one", "no JSON", "an error without its sentence", "no object"],
+)
+def test_a_malformed_event_does_not_keep_a_job_running(jobs, tmp_path, line):
+    job = jobs.start(["1", f"open('events.jsonl', 'a').write({line!r} + '\\n'); sys.exit(1)"], tmp_path / "a")
+    behind = jobs.start(["2"], tmp_path / "b")
+    until(lambda: behind.over)
+    assert (job.state, job.error, behind.state) == ("failed", JOB_DIED, "done")
+    assert job.events(0)[0] == {"number": 0}
 
 
 def test_one_at_a_time_and_each_knows_its_place(jobs, tmp_path):

@@ -1,6 +1,5 @@
 """Pictures to download: a map with its colour bar, all layers on one sheet, and an animation through the layers."""
 
-import io
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from vitdemo.attention.drawing.render import OverlayStyle, Span, lookup_table, overlay, span_of
+from vitdemo.core.photos.encode import encode
 from vitdemo.core.photos.geometry import Geometry
 
 GAP = 12  # pixels between the parts of a picture
@@ -94,10 +94,8 @@ def layer_frames(
 
 def animation(frames: Sequence[Image.Image], kind: Literal["gif", "webp"]) -> bytes:
     """Encode the frames as an endlessly looping GIF or WebP file; the last frame is shown longest."""
-    file = io.BytesIO()
     durations = [FIRST_LAYER] * (len(frames) - 1) + [LAST_LAYER]
-    frames[0].save(file, kind.upper(), save_all=True, append_images=list(frames[1:]), duration=durations, loop=0)
-    return file.getvalue()
+    return encode(frames[0], kind.upper(), save_all=True, append_images=list(frames[1:]), duration=durations, loop=0)
 
 
 def number(value: float) -> str:

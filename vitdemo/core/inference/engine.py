@@ -1,5 +1,6 @@
 """The engine: the only place that runs a model, on one device, short work before long work."""
 
+import logging
 import os
 import threading
 import time
@@ -27,6 +28,7 @@ UNKNOWN_MEMORY = 4e9  # bytes assumed to be free where the system doesn't report
 MAX_LANES = 8  # batches that run at a time on a CPU
 MAX_MERGED_PHOTOS = 8  # single photos that go through the model in one pass
 LAYER_WIDTHS = 24  # numbers in memory per token and unit of width during a pass: 4 in and out of the MLP, 3 for q, k, v, and copies
+log = logging.getLogger(__name__)
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -215,7 +217,10 @@ class Engine:
                 answers = run_items(items)
                 ran = time.perf_counter() - begin
             for item, (result, error) in zip(items, answers, strict=True):
-                self._observe(kind, begin - item.handed_in, ran)
+                try:
+                    self._observe(kind, begin - item.handed_in, ran)
+                except Exception:  # it must neither end this thread nor keep the caller waiting
+                    log.exception("the engine's observer failed")
                 if error:
                     item.future.set_exception(_as_user_error(error))
                 else:

@@ -83,7 +83,7 @@ class ModelStore:
         self.settings = settings
         self._observe = observe
         self._models: dict[str, Loading] = {}
-        self._own: dict[str, str] = {}  # visitors' own models: unguessable name → local-dir:DIR
+        self._own: dict[str, Path] = {}  # visitors' own models: unguessable name → folder
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._engine_lock = threading.Lock()
@@ -131,17 +131,24 @@ class ModelStore:
             return loading
 
     def add(self, name: str, folder: Path) -> None:
-        """Register a visitor's own model. Anybody who knows the name may use the model, so the name must be unguessable.
+        """Register a visitor's own model, and forget those that are neither loaded nor in their folders any more.
+
+        Anybody who knows the name may use the model, so the name must be unguessable.
 
         Raises: UserError where all visitors must use the operator's model.
         """
         if self.settings.lock_model:
             raise UserError("This app keeps everybody to one model: download yours, and use it where you may choose.")
-        self._own[name] = f"local-dir:{folder}"
+        with self._lock:
+            for gone in [own for own, place in self._own.items() if not place.is_dir()]:
+                if (loading := self._models.get(gone)) is None or loading.error:
+                    del self._own[gone]
+                    self._models.pop(gone, None)
+            self._own[name] = folder
 
     def place_of(self, name: str) -> str:
         """Return the name by which a child process finds this model: local-dir:DIR for a visitor's own."""
-        return self._own.get(name, name)
+        return f"local-dir:{folder}" if (folder := self._own.get(name)) else name
 
     def flags_of(self, name: str) -> list[str]:
         """Return the flags by which a child process finds the model that this name stands for here. The model must be loading already.

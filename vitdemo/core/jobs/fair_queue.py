@@ -42,7 +42,9 @@ class FairQueue(Generic[T]):
         return evicted
 
     def get(self) -> T:
-        """Remove and return the next item; all other clients come before its client's next one. Raises: StopIteration where none waits."""
+        """Remove and return the next item; all other clients come before its client's next one. Raises: LookupError where none waits."""
+        if not self._queues:
+            raise LookupError("no item waits in the queue")
         client = next(iter(self._queues))
         queue = self._queues.pop(client)
         item = queue.popleft()

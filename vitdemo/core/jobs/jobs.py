@@ -91,6 +91,10 @@ class Job:
     process: subprocess.Popen | None = None
     tidy: Callable[[], None] | None = None
     check_room: Callable[[], None] = lambda: None
+    _ends: list[int] = field(
+        default_factory=lambda: [0], init=False, repr=False
+    )  # offsets in the file: its start, the end of each event read
+    _reading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -103,12 +107,21 @@ class Job:
         return self.state in FINAL_STATES
 
     def events(self, start: int = 0) -> list[dict]:
-        """Return the child's events from number `start` on."""
-        try:
-            lines = (self.folder / EVENTS).read_text("utf-8").splitlines(keepends=True)
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines[start:] if line.endswith("\n")]
+        """Return the child's events from number `start` ≥ 0 on. A line that is not JSON, as a full disk leaves it, is no event."""
+        events: list[dict] = []
+        with contextlib.suppress(FileNotFoundError), self._reading, (self.folder / EVENTS).open("rb") as file:
+            first = min(start, len(self._ends) - 1)
+            end = file.seek(self._ends[first])
+            for line in file:
+                if not line.endswith(b"\n"):  # the child is still writing it
+                    break
+                end += len(line)
+                with contextlib.suppress(ValueError):
+                    events.append(json.loads(line))
+                    if first + len(events) == len(self._ends):
+                        self._ends.append(end)
+            return events[start - first :]
+        return []
 
 
 class Jobs:
@@ -211,6 +224,9 @@ class Jobs:
             state, error = "failed", str(reason)
         except OSError as reason:
             state, error = "failed", f"The work could not be begun ({reason.strerror}): try again."
+        except Exception:  # a fault of ours must not leave the job running for ever
+            log.exception("job %s", job.command[:1])
+            state, error = "failed", JOB_DIED
         with contextlib.suppress(OSError):  # the job's folder may have been removed
             if job.tidy:
                 job.tidy()

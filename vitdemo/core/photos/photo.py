@@ -103,14 +103,6 @@ def id_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def thumbnail(image: Image.Image, width: int) -> bytes:
-    """Return a small JPEG of the image, `width` pixels wide."""
-    small = image.resize((width, round(width * image.height / image.width)), reducing_gap=2)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
-
-
 def shown_name(name: str, longest: int = 60) -> str:
     """Return a file name as one printable line: control and direction-changing characters are replaced, a long name's middle is omitted."""
     name = name.encode("utf-8", "replace").decode("utf-8")

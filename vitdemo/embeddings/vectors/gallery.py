@@ -19,8 +19,9 @@ from vitdemo.core.inference.engine import Engine
 from vitdemo.core.models.fingerprint import key_of
 from vitdemo.core.models.predictions import Prediction
 from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos.encode import thumbnail
 from vitdemo.core.photos.gallery import Item
-from vitdemo.core.photos.photo import Photo, thumbnail
+from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
 from vitdemo.core.photos.preprocessing import Preprocessing
 from vitdemo.embeddings.progress import Clock, WorkProgress

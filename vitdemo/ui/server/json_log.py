@@ -8,16 +8,11 @@ import json
 import logging
 import sys
 import threading
-import time
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import cast
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from vitdemo.ui.server.gradio_internals import route_of
 
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LOG_FIELDS = ("fault", "kind", "state", "photos", "method", "route", "status", "seconds", "waited", "model", "device", "address", "error")
@@ -63,26 +58,7 @@ def take_over(*names: str) -> None:
         logger.propagate = True
 
 
-class RequestLog:
-    """ASGI middleware that logs every request once it has been answered."""
-
-    def __init__(self, app: ASGIApp):
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        begin, status = time.perf_counter(), 500
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_and_note)
-        finally:
-            method = scope["method"] if scope["method"] in HTTP_METHODS else "other"  # a client may send any word
-            fields = {"method": method, "route": route_of(scope), "status": status, "seconds": round(time.perf_counter() - begin, 3)}
-            log.info("request", extra=fields)
+def log_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Log a request once it has been answered."""
+    method = method if method in HTTP_METHODS else "other"  # a client may send any word
+    log.info("request", extra={"method": method, "route": route, "status": status, "seconds": round(seconds, 3)})

@@ -1,7 +1,6 @@
 """The operator's monitoring, for `--monitor`: `/health`, and `/metrics` for Prometheus. Neither holds a visitor's data."""
 
 import threading
-import time
 from functools import partial
 
 import gradio as gr
@@ -10,11 +9,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo import __version__
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.ui.server.gradio_internals import queue_length, route_of
+from vitdemo.ui.server.gradio_internals import queue_length
 
 BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)  # seconds: upper bounds of the histograms' buckets
 
@@ -26,9 +24,6 @@ class Metrics:
 
     Args:
         leaving: set once the app is being stopped.
-
-    Attributes:
-        requests, seconds: answered requests, and their durations.
     """
 
     def __init__(self, leaving: threading.Event):
@@ -36,8 +31,8 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             registry.register(collector)
-        self.requests = Counter("vitdemo_requests", "Answered requests", ("route", "status"), registry=registry)
-        self.seconds = Histogram("vitdemo_request_seconds", "Time to the end of the answer", ("route",), buckets=BUCKETS, registry=registry)
+        self._requests = Counter("vitdemo_requests", "Answered requests", ("route", "status"), registry=registry)
+        self._times = Histogram("vitdemo_request_seconds", "Time to the end of the answer", ("route",), buckets=BUCKETS, registry=registry)
         self._waited = Histogram("vitdemo_model_wait_seconds", "Time before the model", ("kind",), buckets=BUCKETS, registry=registry)
         self._ran = Histogram("vitdemo_model_seconds", "Time in the model", ("kind",), buckets=BUCKETS, registry=registry)
         self._queue = Gauge("vitdemo_queue_length", "Requests that wait for their turn", registry=registry)
@@ -46,6 +41,11 @@ class Metrics:
         """The routes `/health` and `/metrics` of this page."""
         self._queue.set_function(lambda: queue_length(page))
         return [Route("/health", partial(self._health, store)), Route("/metrics", self._export)]
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Record an answered request."""
+        self._requests.labels(route, status).inc()
+        self._times.labels(route).observe(seconds)
 
     def work(self, kind: str, waited: float, ran: float) -> None:
         """Record one piece of the model's work: its kind, short or long, and its seconds before the model and in the model."""
@@ -61,28 +61,3 @@ class Metrics:
 
     def _export(self, request: Request) -> Response:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
-
-
-class RequestCounter:
-    """ASGI middleware that counts every answer and measures its duration."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics):
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        begin, status = time.perf_counter(), 500
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_and_note)
-        finally:
-            route = route_of(scope)
-            self._metrics.requests.labels(route, status).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - begin)

@@ -1,6 +1,5 @@
 """Make a session from a photo, and the data that the page draws: one forward pass of the model, then numbers in a file."""
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +7,7 @@ from PIL import Image
 
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.models.catalogue import title_of
+from vitdemo.core.photos.encode import encode
 from vitdemo.ui.packing import pack
 from vitdemo.ui.server.upload import Upload
 from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
@@ -54,7 +54,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
         "notes": [note for note in (*photo.notes, unseen_note(geometry), part) if note],
         "maps": session.write("maps.bin", maps),
         "sections": sections,
-        "photo": session.write("photo.jpg", _jpeg(shown)),
+        "photo": session.write("photo.jpg", encode(shown, "JPEG", quality=92)),
         "geometry": placed(geometry, window),
         "layers": trace.layers,
         "heads": trace.heads,
@@ -154,9 +154,3 @@ def _separable(vit: "Vit") -> bool:
 def _shrunk(image: Image.Image) -> Image.Image:
     scale = min(1, MAX_PIXELS / max(image.size))
     return image if scale == 1 else image.resize([max(1, round(side * scale)) for side in image.size], reducing_gap=2)
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=92)
-    return file.getvalue()

@@ -4,7 +4,6 @@ A visitor selects a page by its number in the list of the operator's folder, so 
 """
 
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import ImageOps
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.photos.encode import encode
 from vitdemo.core.photos.gallery import Item
 from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.prefetch import photos_ahead
@@ -90,9 +90,7 @@ def _pictures(paths: Sequence[str], settings: Settings) -> list[bytes]:
     """Small square JPEGs of photos; empty for a photo that can't be read."""
 
     def small(photo: Photo) -> bytes:
-        file = io.BytesIO()
-        ImageOps.fit(photo.image, (PICTURE_PIXELS, PICTURE_PIXELS)).save(file, "JPEG", quality=75)
-        return file.getvalue()
+        return encode(ImageOps.fit(photo.image, (PICTURE_PIXELS, PICTURE_PIXELS)), "JPEG", quality=75)
 
     items = [Item(Path(path), path, url=path if is_url(path) else "") for path in paths]
     jpegs: list[bytes] = []

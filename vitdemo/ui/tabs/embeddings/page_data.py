@@ -1,6 +1,5 @@
 """Data of an embedded gallery for the page and the downloads: photos, maps and thumbnails, as arrays and JSON."""
 
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from vitdemo.ui.tabs.embeddings.maps import FinishedMap, MapKey
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJob
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from vitdemo.embeddings.vectors.gallery import EmbeddingRow
 
 
@@ -109,10 +106,3 @@ def thumbnail_numbers(rows: "list[EmbeddingRow]") -> dict[str, np.ndarray]:
 def write(job: EmbeddingJob, name: str, data: bytes) -> str:
     """Write a file for the page. Returns: the file's path. Raises: UserError where the disk has no room for the file."""
     return served_files.write(job.folder, name, data, job.settings)
-
-
-def jpeg(image: "Image.Image") -> bytes:
-    """Encode a photo as JPEG for the page."""
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=90)
-    return file.getvalue()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.photos.encode import encode
 from vitdemo.core.photos.gallery import clean_name
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.components.gallery_upload import GalleryStatus, OfGallery, StartGallery
@@ -14,7 +15,7 @@ from vitdemo.ui.server.page_routes import Caller, File, TabRoutes, page_route
 from vitdemo.ui.tabs.embeddings.downloads import download
 from vitdemo.ui.tabs.embeddings.map_pages import kept
 from vitdemo.ui.tabs.embeddings.maps import FinishedMap
-from vitdemo.ui.tabs.embeddings.page_data import jpeg, key_of, map_file, photo_rows, photos_file, write
+from vitdemo.ui.tabs.embeddings.page_data import key_of, map_file, photo_rows, photos_file, write
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions, ReplacesSession
 
@@ -263,8 +264,8 @@ class EmbeddingsRoutes(TabRoutes):
             name=row.path,
             folder=row.folder,
             duplicate=row.duplicate_of,
-            photo=write(job, f"photo-{number}.jpg", jpeg(photo.image)),
-            crop=write(job, f"crop-{number}.jpg", jpeg(crop)),
+            photo=write(job, f"photo-{number}.jpg", encode(photo.image, "JPEG", quality=90)),
+            crop=write(job, f"crop-{number}.jpg", encode(crop, "JPEG", quality=90)),
             grid=geometry.grid[::-1],
             notes=photo.notes,
             predictions=[{"name": best.label.name.split(",")[0], "probability": best.probability} for best in row.predictions],

@@ -1,6 +1,5 @@
 """All fine-tuning sessions: read the photos, train in a child process, and find a session by its id after a page reload."""
 
-import io
 import shutil
 import threading
 import time
@@ -11,6 +10,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
 from vitdemo.core.jobs.workspace import Workspaces
+from vitdemo.core.photos.encode import encode
 from vitdemo.core.photos.photo import SUFFIXES, shown_name
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.gradio_internals import get_upload_folder
@@ -217,6 +217,4 @@ class FinetuneSessions:
 def _thumbnail(photo) -> bytes:
     side = min(photo.image.size)
     box = ((photo.image.width - side) / 2, (photo.image.height - side) / 2, (photo.image.width + side) / 2, (photo.image.height + side) / 2)
-    buffer = io.BytesIO()
-    photo.image.resize((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), box=box, reducing_gap=2).save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()
+    return encode(photo.image.resize((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), box=box, reducing_gap=2), "JPEG", quality=82)
