@@ -5,7 +5,7 @@ from PIL import Image
 
 from vitdemo.core.config import ASSETS
 from vitdemo.ui.server.gradio_internals import event_payload
-from vitdemo.ui.templating import data_uri, html, static_text
+from vitdemo.ui.templating import data_uri, html, script
 
 FOLDER = ASSETS / "examples"
 THUMBNAIL_PIXELS = 112  # of the longer side
@@ -19,7 +19,7 @@ def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Or try a draw
         html("components/examples", pictures=pictures, lead=lead),
         elem_id=elem_id,
         apply_default_css=False,
-        js_on_load=static_text("components/examples.js"),
+        js_on_load=script("components/examples"),
     )
 
     def choose(event: gr.EventData) -> str:

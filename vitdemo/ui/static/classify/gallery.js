@@ -5,6 +5,7 @@ import { rpc, save } from "../lib/rpc.js";
 
 const PAGE = 100; // rows on show at first
 const KEY = "vitdemo-gallery";
+/** @type {Record<string, [string, (row: any) => unknown]>} */
 const CHIPS = {
   all: ["All", () => true],
   wrong: ["Wrong", (row) => row.right === false],
@@ -73,7 +74,7 @@ export default function mount({ element, props }) {
     $(".results").hidden = !rows.length;
     if (!rows.length) return;
     const counts = Object.entries(CHIPS).map(([name, [title, test]]) => [name, title, rows.filter(test).length]);
-    const focusedChip = document.activeElement?.closest("#gallery .chip")?.dataset.chip;
+    const focusedChip = /** @type {HTMLElement} */ (document.activeElement?.closest("#gallery .chip"))?.dataset.chip;
     $(".chips").replaceChildren(
       ...counts
         .filter(([name, , count]) => name === "all" || count)

@@ -1,5 +1,7 @@
 // A click on a picture, or Enter on it, tells Python its name.
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-name]");
-  if (button) trigger("select", { name: button.dataset.name });
-});
+export default function mount({ element, trigger }) {
+  element.addEventListener("click", (event) => {
+    const picture = event.target.closest("button[data-name]");
+    if (picture) trigger("select", { name: picture.dataset.name });
+  });
+}

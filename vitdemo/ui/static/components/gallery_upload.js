@@ -5,11 +5,19 @@ import { follow, GONE, known, rpc } from "../lib/rpc.js";
 import { hearFiles, isZip, Uploads } from "../lib/upload.js";
 
 export class Gallery {
-  // element: has the markup of gallery_upload.html. limits: of uploads. tab: whose routes are asked. key: under which the browser remembers the
-  // gallery. heard: show(), which forgets what was on show for another gallery; asked(), what else to ask for progress; progress(answer),
-  // which gives the milliseconds until the next look, or null when it is over.
+  /**
+   * @param {HTMLElement} element has the markup of gallery_upload.html
+   * @param {{limits: import("../lib/upload.js").Limits, tab: string}} value the tab, whose routes are asked
+   * @param {string} key under which the browser remembers the gallery
+   * @param {{show: () => void, asked: () => object, progress: (answer: any) => number | null}} heard show() forgets what was on show, for
+   *   another gallery; asked() says what else to ask for progress; progress(answer) gives the milliseconds until the next look, or null when it
+   *   is over
+   */
   constructor(element, { limits, tab }, key, heard) {
-    Object.assign(this, { tab, key, heard, ...finders(element) });
+    this.tab = tab;
+    this.key = key;
+    this.heard = heard;
+    this.$ = finders(element).$;
     this.uploads = new Uploads(limits);
     this.id = null; // of the gallery on show
     this.uploading = null;

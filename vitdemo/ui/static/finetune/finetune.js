@@ -176,6 +176,7 @@ export default function mount({ element, props, trigger }) {
 
   // Curves
 
+  /** @type {[string, [string, (epoch: any) => number, number?][], number | null][]} */
   const CURVES = [
     ["Loss", [["train", (each) => each.loss], ["validation", (each) => each.validation_loss]], null],
     ["Validation accuracy and macro-F1", [["accuracy", (each) => each.accuracy], ["macro-F1", (each) => each.macro_f1]], 1],
@@ -186,6 +187,7 @@ export default function mount({ element, props, trigger }) {
   }
 
   // A line for each layer that learns, the topmost and the lowest by name.
+  /** @returns {[string, [string, (epoch: any) => number, number?][], number | null]} */
   function rates(epochs) {
     const most = epochs.map((each) => Object.keys(each.rates)).reduce((one, other) => (other.length > one.length ? other : one));
     const peak = (name) => Math.max(...epochs.map((each) => each.rates[name] ?? 0));
@@ -194,6 +196,7 @@ export default function mount({ element, props, trigger }) {
   }
 
   // Lines are [name, value of an epoch, what the key tells]; those that tell a number of their own are drawn on a logarithmic scale.
+  /** @param {[string, [string, (epoch: any) => number, number?][], number | null]} curve */
   function chart([title, lines, most], epochs) {
     const figure = make("figure", "curve");
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -351,7 +354,7 @@ export default function mount({ element, props, trigger }) {
     }
   });
 
-  document.addEventListener(KEY, (event) => element.isConnected && show(event.detail)); // photos sent from Embeddings
+  document.addEventListener(KEY, (event) => element.isConnected && show(/** @type {CustomEvent} */ (event).detail)); // photos sent from Embeddings
 
   const kept = sessionStorage.getItem(KEY);
   if (kept) show(kept);

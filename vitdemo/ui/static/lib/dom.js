@@ -5,6 +5,7 @@ export const button = (className, text = "") => Object.assign(make("button", cla
 export const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
 // The selectors of one component: $ finds the first element, $$ all.
+/** @param {ParentNode} element @returns {{$: (selector: string) => any, $$: (selector: string) => any[]}} */
 export const finders = (element) => ({ $: (selector) => element.querySelector(selector), $$: (selector) => [...element.querySelectorAll(selector)] });
 
 // Shows a sentence in a box, and hides the box without one.
@@ -21,7 +22,8 @@ export function fill(bar, share) {
 
 // Opens a tab, as a click on it would.
 export function openTab(name) {
-  const tabs = [...document.querySelectorAll("[role=tab]")].filter((tab) => tab.textContent.trim() === name);
+  const all = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);
+  const tabs = all.filter((tab) => tab.textContent.trim() === name);
   (tabs.find((tab) => tab.offsetParent) || tabs[0])?.click();
 }
 

@@ -1,8 +1,10 @@
 // Asking the server.
 import { pause } from "./dom.js";
 
-const root = window.gradio_config?.root || "";
-export const api = root + (window.gradio_config?.api_prefix || "/gradio_api");
+/** @type {{root?: string, api_prefix?: string}} */
+const gradio = /** @type {any} */ (window).gradio_config || {};
+const root = gradio.root || "";
+export const api = root + (gradio.api_prefix || "/gradio_api");
 export const NO_ANSWER = "The server does not answer: check the connection and try again.";
 export const GONE = "The server does not answer: reload the page when it is back.";
 const MISSES = 20; // questions without an answer, one a second, before a page gives up

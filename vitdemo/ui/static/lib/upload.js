@@ -8,8 +8,11 @@ const PART_BYTES = 16e6;
 
 export const isZip = (name) => name.toLowerCase().endsWith(".zip");
 
-// What the server takes, and how it gets there. `limits` are those of components/gallery_upload.py.
+/** @typedef {{photos: number, mb: number, zipMb: number, suffixes: string[], command: string}} Limits of components/gallery_upload.py */
+
+// What the server takes, and how it gets there.
 export class Uploads {
+  /** @param {Limits} limits */
   constructor(limits) {
     this.limits = limits;
   }
@@ -87,7 +90,10 @@ function post(form, signal, heard) {
     request.upload.addEventListener("progress", (event) => heard(event.loaded));
     request.addEventListener("load", () => (request.status === 200 ? done(JSON.parse(request.responseText)) : no(new Error(refused(request)))));
     request.addEventListener("error", () => no(new Error("The connection broke off: check it and give the photos again.")));
-    signal.addEventListener("abort", () => no(signal.reason) || request.abort());
+    signal.addEventListener("abort", () => {
+      no(signal.reason);
+      request.abort();
+    });
     request.send(form);
   });
 }

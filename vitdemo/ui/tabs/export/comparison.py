@@ -22,7 +22,7 @@ from vitdemo.ui.sessions.model_loading import progress_text
 from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests, Waiting
 from vitdemo.ui.tabs.export.session import ExportSession
 from vitdemo.ui.tabs.export.sessions import ExportSessions
-from vitdemo.ui.templating import data_uri, html, percent, static_text
+from vitdemo.ui.templating import data_uri, html, percent, script
 
 if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
@@ -42,7 +42,7 @@ class ModelComparison:
 
     def __init__(self, sessions: ExportSessions, requests: PhotoRequests):
         self._sessions, self._requests = sessions, requests
-        self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=static_text("export/comparison.js"))
+        self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=script("export/comparison"))
         self._tried = gr.Textbox("", visible="hidden", label="export that is tried")
         self._photo: gr.Image
         self._tab: int | str | None = ""  # id of the Classify tab

@@ -1,0 +1,18 @@
+// Numbers for people.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { clock, count, percent } from "../../vitdemo/ui/static/lib/format.js";
+
+test("a probability is never rounded to zero or to certainty", () => {
+  const shares = [0, 0.00049, 0.001, 0.5, 0.9994, 0.99951, 1];
+  assert.deepEqual(shares.map(percent), ["0.0 %", "< 0.1 %", "0.1 %", "50.0 %", "> 99.9 %", "> 99.9 %", "100.0 %"]);
+});
+
+test("a count has its noun", () => {
+  assert.deepEqual([0, 1, 2, 5000].map((number) => count(number, "photo")), ["0 photos", "1 photo", "2 photos", "5,000 photos"]);
+});
+
+test("seconds become minutes", () => {
+  assert.deepEqual([0, 9.4, 59.6, 65, 3600].map(clock), ["0:00", "0:09", "1:00", "1:05", "60:00"]);
+});

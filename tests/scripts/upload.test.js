@@ -1,0 +1,30 @@
+// Which files are taken, and what is said of the others.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+globalThis.window = {}; // rpc.js reads Gradio's address there
+const { isZip, Uploads } = await import("../../vitdemo/ui/static/lib/upload.js");
+
+const MB = 1024 * 1024;
+const uploads = new Uploads({ photos: 3, mb: 1, zipMb: 2, suffixes: [".jpg", ".png"], command: "classify" });
+const named = (name, size = 1) => [name, { size }];
+
+test("photos are told by their suffix, and hidden files are none", () => {
+  const names = ["a.jpg", "a/B.PNG", "a.txt", "a/.hidden.png", "__MACOSX/a.png", "a/__MACOSX/b.png"];
+  assert.deepEqual(names.map((name) => uploads.isPhoto(name)), [true, true, false, false, false, false]);
+  assert.deepEqual(["a.zip", "a.ZIP", "zip"].map(isZip), [true, true, false]);
+});
+
+test("too many photos are refused, with the command that takes more", () => {
+  assert.equal(uploads.refusal([1, 2, 3].map((number) => named(`${number}.jpg`))), "");
+  const said = uploads.refusal([1, 2, 3, 4].map((number) => named(`${number}.jpg`)));
+  assert.match(said, /^These are 4 photos, and the limit here is 3: .*“python -m vitdemo classify FOLDER”/);
+});
+
+test("large files are left out and named, each kind by its own limit", () => {
+  const files = [named("a.jpg", MB), named("b.jpg", MB + 1), named("c.zip", 2 * MB), named("d.zip", 2 * MB + 1)];
+  assert.equal(uploads.leftOut(files), "“b.jpg” is larger than 1 MB: it and 1 more are left out.");
+  assert.equal(uploads.leftOut(files.slice(0, 3)), "“b.jpg” is larger than 1 MB and is left out.");
+  assert.equal(uploads.leftOut([files[0], files[2]]), "");
+  assert.equal(uploads.refusal([files[1]]), "“b.jpg” is larger than 1 MB: save a smaller copy of it.");
+});
