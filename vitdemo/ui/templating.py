@@ -30,11 +30,13 @@ def static_text(*names: str) -> str:
 def script(name: str) -> str:
     """The script of a component that loads static/<name>.js, an ES module, and mounts it there.
 
-    The module's default export is called with {element, props, trigger, watch}, as Gradio gives them to a component's script.
+    The module's default export is called with {element, props, trigger, watch}, as Gradio gives them to a component's script. Until then
+    nothing in the component can be pressed, so that no click is lost.
     """
     return (
+        "element.inert = true;"
         f'import(`${{window.gradio_config?.root || ""}}/page/static/{scripts_version()}/{name}.js`)'
-        ".then((module) => module.default({ element, props, trigger, watch }))"
+        ".then((module) => { module.default({ element, props, trigger, watch }); element.inert = false; })"
         '.catch((error) => { console.error(error); element.prepend("This part of the page did not load: reload the page."); })'
     )
 

@@ -111,11 +111,13 @@ function refused(request) {
 // Hears what is picked with the inputs of class `pick`, or dropped on the box of class `drop`: give([[name, file], …], input).
 export function hearFiles(element, give) {
   for (const input of element.querySelectorAll(".pick")) {
-    input.addEventListener("change", () => {
+    const take = () => {
       const files = [...input.files].map((file) => [file.webkitRelativePath || file.name, file]);
       input.value = "";
       if (files.length) give(files, input);
-    });
+    };
+    input.addEventListener("change", take);
+    take(); // what was picked while this script was on its way
   }
   const drop = element.querySelector(".drop");
   for (const kind of ["dragover", "dragenter"]) {
