@@ -57,7 +57,7 @@ function drawClasses() {
     const known = told.top.some((found) => found.index === view[role]);
     const extra = view[role] !== null && !known && classes.has(view[role]) ? [classes.get(view[role])] : [];
     const list = [...told.top, ...extra].filter((found) => role === "target" || found.index !== view.target);
-    const focused = box.contains(document.activeElement) && document.activeElement.dataset.index;
+    const focused = box.querySelector(":focus")?.dataset.index;
     box.querySelector(".att-chips").replaceChildren(...list.map((found) => chip(found, role)));
     if (focused) box.querySelector(`.att-chips [data-index="${focused}"]`)?.focus();
   }
@@ -70,7 +70,7 @@ export function drawThree() {
   $(".att-three").hidden = view.other === null;
   if (view.other === null || !a?.heats || !b?.heats) return $(".att-three").replaceChildren();
   const parts = [["a", a.name], ["b", b.name], ["difference", "difference"]];
-  const focused = $(".att-three").contains(document.activeElement) && document.activeElement.dataset.part;
+  const focused = $(".att-three :focus")?.dataset.part;
   $(".att-three").replaceChildren(
     ...parts.map(([part, name]) => {
       const made = button("att-third");

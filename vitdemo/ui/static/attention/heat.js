@@ -58,6 +58,7 @@ export function drawable(values) {
 }
 
 // The values at the ends of the colours; for a difference as far below nought as above it.
+/** @returns {[number, number]} */
 export function span(values, even = signed()) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) {

@@ -88,6 +88,7 @@ export const placed = ([row, column]) => `row ${row + 1}, column ${column + 1}`;
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // What the server is asked about the map on show; a patch counts when it is held.
+/** @returns {Record<string, any>} */
 export function question() {
   const look = { colours: view.colours, opacity: view.opacity, smooth: view.smooth, even: view.even, layer: view.layer };
   if (view.held) return { ...look, method: view.direction, patch: view.held, head: view.head };
