@@ -1,7 +1,17 @@
 // Relevance: which class, and which other one it is held against.
-const THUMB = 96; // pixels
+import { bytesOf } from "../lib/arrays.js";
+import { button, make } from "../lib/dom.js";
+import { percent } from "../lib/format.js";
+import { redraw } from "./draw.js";
+import { classHeat, colours, span, tableOf } from "./heat.js";
+import { drawTile } from "./overlay.js";
+import { $, $$, ask, classes, columns, rows, told, view, working } from "./state.js";
 
-function startClasses() {
+export function listen() {
+  $$(".att-picker").forEach(buildPicker);
+}
+
+export function startClasses() {
   if (!told.top.length) return;
   if (view.target === null) setClass("target", told.top[0].index);
   else wantClass(view.target);
@@ -14,8 +24,7 @@ async function wantClass(target) {
   const answer = await ask("relevance", { target });
   working("");
   if (!answer) return;
-  const bytes = Uint8Array.from(atob(answer.heats), (letter) => letter.charCodeAt(0));
-  classes.set(target, { ...answer, heats: new Float32Array(bytes.buffer) });
+  classes.set(target, { ...answer, heats: new Float32Array(bytesOf(answer.heats)) });
   drawClasses();
   redraw();
 }
@@ -32,39 +41,39 @@ function setClass(role, target) {
   redraw();
 }
 
-function chip(each, role) {
-  const chosen = view[role] === each.index;
-  const made = button("att-chip", "");
-  made.dataset.index = each.index;
+function chip(found, role) {
+  const chosen = view[role] === found.index;
+  const made = button("att-chip");
+  made.dataset.index = found.index;
   made.setAttribute("aria-pressed", chosen);
-  made.append(make("span", "", each.name), make("small", "", percent(each.probability)));
-  made.addEventListener("click", () => setClass(role, role === "other" && chosen ? null : each.index));
+  made.append(make("span", "", found.name), make("small", "", percent(found.probability)));
+  made.addEventListener("click", () => setClass(role, role === "other" && chosen ? null : found.index));
   return made;
 }
 
 function drawClasses() {
   for (const box of $$(".att-picker")) {
     const { role } = box.dataset;
-    const known = told.top.some((each) => each.index === view[role]);
+    const known = told.top.some((found) => found.index === view[role]);
     const extra = view[role] !== null && !known && classes.has(view[role]) ? [classes.get(view[role])] : [];
-    const list = [...told.top, ...extra].filter((each) => role === "target" || each.index !== view.target);
-    const focused = box.contains(document.activeElement) && document.activeElement.dataset.index;
-    box.querySelector(".att-chips").replaceChildren(...list.map((each) => chip(each, role)));
+    const list = [...told.top, ...extra].filter((found) => role === "target" || found.index !== view.target);
+    const focused = box.querySelector(":focus")?.dataset.index;
+    box.querySelector(".att-chips").replaceChildren(...list.map((found) => chip(found, role)));
     if (focused) box.querySelector(`.att-chips [data-index="${focused}"]`)?.focus();
   }
   drawThree();
 }
 
 // The two maps and their difference, small; a click lays one over the photo.
-function drawThree() {
+export function drawThree() {
   const [a, b] = [classes.get(view.target), classes.get(view.other)];
   $(".att-three").hidden = view.other === null;
   if (view.other === null || !a?.heats || !b?.heats) return $(".att-three").replaceChildren();
   const parts = [["a", a.name], ["b", b.name], ["difference", "difference"]];
-  const focused = $(".att-three").contains(document.activeElement) && document.activeElement.dataset.part;
+  const focused = $(".att-three :focus")?.dataset.part;
   $(".att-three").replaceChildren(
     ...parts.map(([part, name]) => {
-      const made = button("att-third", "");
+      const made = button("att-third");
       const small = Object.assign(make("canvas"), { width: columns(), height: rows() });
       const [values, even] = [classHeat(part), part === "difference"];
       drawTile(small, values, tableOf(colours(even)), span(values, even));
@@ -82,67 +91,56 @@ function drawThree() {
   if (focused) $(`.att-three [data-part="${focused}"]`)?.focus();
 }
 
-// A small map, a pixel for each patch.
-function drawTile(small, values, table, [low, high]) {
-  const context = small.getContext("2d");
-  const image = context.createImageData(small.width, small.height);
-  const scale = high > low ? 255 / (high - low) : 0;
-  values.forEach((value, index) => {
-    const entry = 3 * Math.min(255, Math.max(0, Math.round((value - low) * scale)));
-    image.data.set([table[entry], table[entry + 1], table[entry + 2], 255], 4 * index);
-  });
-  context.putImageData(image, 0, 0);
-}
-
 // Each picker: the top five as buttons, and a search for any other.
-for (const box of $$(".att-picker")) {
+function buildPicker(box) {
   const { role } = box.dataset;
   const search = Object.assign(make("input", "att-search"), { type: "search", placeholder: "or search any class", maxLength: 100 });
   search.setAttribute("aria-label", role === "target" ? "Search a class" : "Search the other class");
-  const found = make("div", "att-found");
-  found.setAttribute("role", "group");
-  found.setAttribute("aria-label", "Classes found");
+  const list = make("div", "att-found");
+  list.setAttribute("role", "group");
+  list.setAttribute("aria-label", "Classes found");
   const said = make("p", "att-why");
   said.setAttribute("role", "status");
   const chips = make("div", "att-chips");
   chips.setAttribute("role", "group");
   chips.setAttribute("aria-label", role === "target" ? "Top classes" : "Top other classes");
-  box.append(chips, search, said, found);
+  box.append(chips, search, said, list);
   let waiting = 0;
   const close = () => {
     clearTimeout(waiting);
     search.value = said.textContent = "";
-    found.replaceChildren();
+    list.replaceChildren();
   };
   const show = async () => {
     const words = search.value.trim();
     const answer = words ? await ask("classes", { words }) : null;
     if (words !== search.value.trim()) return;
-    found.replaceChildren(
-      ...(answer?.classes || []).map((each) => {
-        const made = button("", "");
-        made.title = each.whole;
-        made.append(make("span", "", each.name), make("small", "", percent(each.probability)));
+    list.replaceChildren(
+      ...(answer?.classes || []).map((found) => {
+        const made = button("");
+        made.title = found.whole;
+        made.append(make("span", "", found.name), make("small", "", percent(found.probability)));
         made.addEventListener("click", () => {
-          classes.set(each.index, { ...each, ...classes.get(each.index) });
+          classes.set(found.index, { ...found, ...classes.get(found.index) });
           close();
-          setClass(role, each.index);
+          setClass(role, found.index);
         });
         return made;
       })
     );
     const more = answer?.more ? `, and ${answer.more} more: type on` : "";
-    said.textContent = !words || !answer ? "" : answer.classes.length ? `${answer.classes.length} found${more}` : "No class has these words in its name.";
+    const result = answer?.classes.length ? `${answer.classes.length} found${more}` : "No class has these words in its name.";
+    said.textContent = words && answer ? result : "";
   };
   search.addEventListener("input", () => {
     clearTimeout(waiting);
     waiting = setTimeout(show, 150);
   });
   search.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") found.querySelector("button")?.click();
+    if (event.key === "Enter") list.querySelector("button")?.click();
   });
   box.addEventListener("keydown", (event) => {
-    const stops = [search, ...found.children];
+    const stops = [search, ...list.children];
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key] || 0;
     const next = event.key === "Escape" ? search : stops[stops.indexOf(event.target) + step];
     if (!stops.includes(event.target) || !next || next === event.target) return;

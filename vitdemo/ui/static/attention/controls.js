@@ -1,6 +1,14 @@
 // The side: method, head, direction and how the picture is drawn. All of it happens in the page.
+import { make, radios } from "../lib/dom.js";
+import { drawThree, startClasses } from "./classes.js";
+import { redraw } from "./draw.js";
+import { setLayer } from "./layers.js";
+import { tell, wantLinks } from "./stage.js";
+import { $, calm, patch, told, view } from "./state.js";
+import { drawLarge, markWall, wall } from "./wall.js";
+
 const METHODS = {
-  cls: () => (told?.cls ?? true ? "What the CLS token, which the classifier reads, looks at in this layer." : "What the pooled patches look at in this layer."),
+  cls: () => `What ${told?.cls ?? true ? "the CLS token, which the classifier reads, looks" : "the pooled patches look"} at in this layer.`,
   rollout: () => "Attention followed back through all layers, up to this one.",
   relevance: () => "What supports a class: attention weighted by its influence on that class.",
 };
@@ -8,34 +16,29 @@ const DIRECTIONS = {
   "looks-at": "Its query: where it takes information from.",
   "looked-at-by": "Its key: which patches take information from it.",
 };
+const COLOURS = ["inferno", "viridis", "magma", "cividis"];
+const PICTURE = [".att-opacity", ".att-split", ".att-colours", ".att-smooth", ".att-even", ".att-gridded", ".att-framed"];
+let markMethod, markDirection; // of the radio buttons
 
-// Radio buttons in a row: one stop for Tab, arrow keys move, as in a native group.
-function segments(selector, attribute, choose) {
-  const all = $$(`${selector} button`);
-  const pick = (chosen) => {
-    all.forEach((each) => {
-      each.setAttribute("aria-checked", each === chosen);
-      each.tabIndex = each === chosen ? 0 : -1;
-    });
-    choose(chosen.dataset[attribute]);
-  };
-  all.forEach((each, index) => {
-    each.tabIndex = each.getAttribute("aria-checked") === "true" ? 0 : -1;
-    each.addEventListener("click", () => pick(each));
-    each.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-      if (!step) return;
-      event.preventDefault();
-      const free = all.filter((other) => !other.disabled);
-      const next = free[(free.indexOf(each) + step + free.length) % free.length];
-      next.focus();
-      pick(next);
-    });
+export function listen() {
+  markMethod = radios($(".att-method"), setMethod, "method");
+  markDirection = radios($(".att-direction"), setDirection, "direction");
+  $(".att-head").addEventListener("change", (event) => setHead(event.target.value));
+  for (const name of PICTURE) $(name).addEventListener("input", picture);
+  $(".att-divider").addEventListener("pointerdown", slide);
+  $(".att-on-photo").addEventListener("click", () => {
+    setMethod("cls");
+    setHead(String(wall.open[1]));
+    setLayer(wall.open[0] + 1);
+    $(".att-stage").scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "start" });
   });
-  return (value) => pick(all.find((each) => each.dataset[attribute] === value));
+  $(".att-colours").append(...COLOURS.map((name) => Object.assign(make("option", "", name), { value: name })));
+  setMethod("relevance");
+  setDirection("looks-at");
 }
 
-const setMethod = segments(".att-method", "method", (method) => {
+export function setMethod(method) {
+  markMethod(method);
   view.method = method;
   view.held = null;
   $(".att-method-why").textContent = METHODS[method]();
@@ -43,17 +46,17 @@ const setMethod = segments(".att-method", "method", (method) => {
   if (method === "relevance" && told) startClasses();
   fitHead();
   redraw();
-});
-const setDirection = segments(".att-direction", "direction", (direction) => {
+}
+
+export function setDirection(direction) {
+  markDirection(direction);
   view.direction = direction;
   $(".att-direction-why").textContent = DIRECTIONS[direction];
   if (told) tell();
   redraw();
-});
+}
 
-$(".att-head").addEventListener("change", (event) => setHead(event.target.value));
-
-function setHead(value) {
+export function setHead(value) {
   view.head = /^\d+$/.test(value) ? Number(value) : value;
   $(".att-head").value = String(value);
   if (patch()) wantLinks();
@@ -63,16 +66,18 @@ function setHead(value) {
 
 function fitHead() {
   $(".att-head-why").textContent =
-    view.method === "cls" ? "One head of the layer, or all of them combined." : "This method uses all heads. The selection applies to the patch you point at.";
+    view.method === "cls"
+      ? "One head of the layer, or all of them combined."
+      : "This method uses all heads. The selection applies to the patch you point at.";
 }
 
-function drawHeads() {
+export function drawHeads() {
   const fused = [["mean", `mean of all ${told.heads}`], ["max", "max of all"], ["min", "min of all"]];
-  const each = Array.from({ length: told.heads }, (_, head) => [String(head), `head ${head}`]);
-  $(".att-head").replaceChildren(...[...fused, ...each].map(([value, text]) => Object.assign(make("option", "", text), { value })));
+  const heads = Array.from({ length: told.heads }, (_, head) => [String(head), `head ${head}`]);
+  $(".att-head").replaceChildren(...[...fused, ...heads].map(([value, text]) => Object.assign(make("option", "", text), { value })));
 }
 
-function picture() {
+export function picture() {
   view.opacity = Number($(".att-opacity").value) / 100;
   view.split = Number($(".att-split").value) / 100;
   view.colours = $(".att-colours").value || "inferno";
@@ -84,11 +89,10 @@ function picture() {
   drawThree();
   redraw();
 }
-for (const name of [".att-opacity", ".att-split", ".att-colours", ".att-smooth", ".att-even", ".att-gridded", ".att-framed"]) $(name).addEventListener("input", picture);
 
 // The divider follows the mouse, too.
-$(".att-divider").addEventListener("pointerdown", (event) => {
-  const box = canvas.getBoundingClientRect();
+function slide(event) {
+  const box = $(".att-heat").getBoundingClientRect();
   const move = (moved) => {
     $(".att-split").value = Math.round((100 * (moved.clientX - box.left)) / box.width);
     picture();
@@ -100,4 +104,4 @@ $(".att-divider").addEventListener("pointerdown", (event) => {
   addEventListener("pointermove", move);
   addEventListener("pointerup", done);
   event.preventDefault();
-});
+}

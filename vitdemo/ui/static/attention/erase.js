@@ -1,12 +1,33 @@
 // The erase test: the curves come once from the server, one after the other; the slider then works in the page.
-const test = { curves: {}, order: [], random: [], target: null, running: 0, title: "" };
-const KINDS = { map: ["this map", "var(--bar)", "solid"], random: ["random", "var(--neutral-500)", "dashed"], centre: ["centre first", "var(--warn)", "dotted"] };
+import { make, pause } from "../lib/dom.js";
+import { percent } from "../lib/format.js";
+import { boxOf } from "./overlay.js";
+import { $, ask, base, classes, columns, element, patches, problem, question, titled, told, view } from "./state.js";
+
+export const test = { curves: {}, order: [], random: [], target: null, running: 0, title: "" };
+const KINDS = {
+  map: ["this map", "var(--bar)", "solid"],
+  random: ["random", "var(--neutral-500)", "dashed"],
+  centre: ["centre first", "var(--warn)", "dotted"],
+};
+const STAGES = ["following the map …", "erasing at random …", "erasing from the centre …"];
 const GREY = "rgb(128 128 128)";
 
-$(".att-erase-start").addEventListener("click", startErase);
-$(".att-stop").addEventListener("click", () => ask("erased", { stop: true }));
+export function listen() {
+  $(".att-erase-start").addEventListener("click", startErase);
+  $(".att-stop").addEventListener("click", () => ask("erased", { stop: true }));
+  $(".att-k").addEventListener("input", drawErased);
+}
 
-async function startErase() {
+// For a new photo.
+export function startAnew() {
+  Object.assign(test, { curves: {}, target: null });
+  $(".att-erase-row").hidden = $(".att-erase-line").hidden = true;
+  $(".att-k").dataset.fresh = "yes";
+  erasing(null);
+}
+
+export async function startErase() {
   if (!told) return;
   const mine = ++test.running;
   const title = titled();
@@ -25,7 +46,7 @@ async function startErase() {
     if (done) drawErase();
     if (answer.error) problem(answer.error);
     if (answer.over) return;
-    await new Promise((wait) => setTimeout(wait, 200));
+    await pause(200);
   }
   if (mine === test.running) erasing(null);
 }
@@ -37,11 +58,12 @@ function erasing(share) {
   $(".att-erase-bar").hidden = !on;
   $(".att-erase-bar").setAttribute("aria-valuenow", Math.round(100 * (share || 0)));
   $(".att-erase-bar").firstElementChild.style.width = `${Math.max(4, 100 * (share || 0))}%`;
-  const three = ["following the map …", "erasing at random …", "erasing from the centre …"];
-  $(".att-erase-text").textContent = on ? `Erasing patches and asking the model again: ${three[Math.min(2, Math.round(3 * share))]}` : test.curves.map ? `Tested: ${test.title}` : "";
+  const tested = test.curves.map ? `Tested: ${test.title}` : "";
+  const stage = STAGES[Math.min(2, Math.round(3 * share))];
+  $(".att-erase-text").textContent = on ? `Erasing patches and asking the model again: ${stage}` : tested;
 }
 
-const className = (target) => [...told.top, ...classes.values()].find((each) => each.index === target)?.name ?? `class ${target}`;
+const className = (target) => [...told.top, ...classes.values()].find((found) => found.index === target)?.name ?? `class ${target}`;
 
 function drawErase() {
   const range = $(".att-k");
@@ -53,7 +75,6 @@ function drawErase() {
     delete range.dataset.fresh;
   }
   drawErased();
-  drawChart();
 }
 
 function drawErased() {
@@ -99,22 +120,27 @@ const svg = (tag, attributes, text = "") => {
 function drawChart() {
   const [left, top, wide, high] = [40, 12, 308, 178];
   const total = test.curves.map.erased.at(-1);
-  const most = Math.max(...Object.values(test.curves).flatMap((curve) => curve.deletion)) > 0.5 ? 1 : Math.max(0.02, ...Object.values(test.curves).flatMap((curve) => curve.deletion));
+  const highest = Math.max(0.02, ...Object.values(test.curves).flatMap((curve) => curve.deletion));
+  const most = highest > 0.5 ? 1 : highest;
   const x = (count) => left + (wide * count) / total;
   const y = (share) => top + high * (1 - share / most);
   const parts = [];
   for (const share of [0, 0.5, 1]) {
     parts.push(svg("line", { class: "rule", x1: left, x2: left + wide, y1: y(share * most), y2: y(share * most) }));
-    parts.push(svg("text", { x: left - 6, y: y(share * most) + 4, "text-anchor": "end" }, `${(100 * share * most).toFixed(most < 0.1 ? 1 : 0)} %`));
+    const text = `${(100 * share * most).toFixed(most < 0.1 ? 1 : 0)} %`;
+    parts.push(svg("text", { x: left - 6, y: y(share * most) + 4, "text-anchor": "end" }, text));
   }
-  for (const count of [0, Math.round(total / 2), total]) parts.push(svg("text", { x: x(count), y: top + high + 18, "text-anchor": count === total ? "end" : count ? "middle" : "start" }, String(count)));
+  for (const count of [0, Math.round(total / 2), total]) {
+    const anchor = count === total ? "end" : count ? "middle" : "start";
+    parts.push(svg("text", { x: x(count), y: top + high + 18, "text-anchor": anchor }, String(count)));
+  }
   parts.push(svg("text", { x: left + wide / 2, y: top + high + 36, "text-anchor": "middle" }, "patches erased"));
   const words = [];
   for (const [kind, [name, colour, line]] of Object.entries(KINDS)) {
     const curve = test.curves[kind];
     if (!curve) continue;
-    const path = curve.erased.map((count, index) => `${index ? "L" : "M"}${x(count).toFixed(1)} ${y(curve.deletion[index]).toFixed(1)}`).join("");
-    parts.push(svg("path", { class: `curve ${kind}`, d: path, stroke: colour }));
+    const points = curve.erased.map((count, index) => `${x(count).toFixed(1)} ${y(curve.deletion[index]).toFixed(1)}`);
+    parts.push(svg("path", { class: `curve ${kind}`, d: `M${points.join("L")}`, stroke: colour }));
     words.push([name, colour, line, curve.area]);
   }
   const step = Number($(".att-k").value);
@@ -122,15 +148,16 @@ function drawChart() {
   parts.push(svg("line", { class: "now", x1: x(at), x2: x(at), y1: top, y2: top + high }));
   parts.push(svg("circle", { class: "dot", cx: x(at), cy: y(test.curves.map.deletion[step]), r: 5 }));
   $(".att-chart").replaceChildren(...parts);
-  const said = words.map(([name, , , area]) => `${name} ${area.toFixed(2)}`).join(", ");
-  $(".att-chart").setAttribute("aria-label", `Probability of ${className(test.target)} while patches are erased; area under each curve, lower is better: ${said}`);
-  $(".att-chart-text").replaceChildren("Area under each curve, lower is better: ", ...words.flatMap(([name, colour, drawn, area], index) => {
+  const areas = words.map(([name, , , area]) => `${name} ${area.toFixed(2)}`).join(", ");
+  const label = `Probability of ${className(test.target)} while patches are erased; area under each curve, lower is better: ${areas}`;
+  $(".att-chart").setAttribute("aria-label", label);
+  const keys = words.map(([name, colour, drawn, area]) => {
     const key = make("span", "att-key");
     const line = make("i");
     Object.assign(line.style, { borderColor: colour, borderTopStyle: drawn });
     key.append(line, `${name} ${area.toFixed(2)}`);
-    return index ? [" ", key] : [key];
-  }));
+    return key;
+  });
+  const spaced = keys.flatMap((key, index) => (index ? [" ", key] : [key]));
+  $(".att-chart-text").replaceChildren("Area under each curve, lower is better: ", ...spaced);
 }
-
-$(".att-k").addEventListener("input", drawErased);

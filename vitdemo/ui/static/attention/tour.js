@@ -1,6 +1,12 @@
 // A short tour for a room of people: each step sets the stage and says one thing.
-const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+import { picture, setDirection, setHead, setMethod } from "./controls.js";
+import { startErase, test } from "./erase.js";
+import { play, setLayer } from "./layers.js";
+import { $, $$, calm, classes, columns, explorer, patches, rows, told, view } from "./state.js";
+import { openHead } from "./wall.js";
+
 const tour = { step: -1 };
+
 // The patch that speaks most for the answer, where that is known; else one in the middle.
 const telling = () => {
   const values = classes.get(told.top[0]?.index)?.heats?.subarray(-patches());
@@ -11,7 +17,9 @@ const telling = () => {
 const STEPS = [
   {
     title: "The photo becomes patches",
-    text: () => `The model sees what lies inside the frame, cut into ${rows()} × ${columns()} patches. Each becomes a token; one more, CLS, gathers the answer.`,
+    text: () =>
+      `The model sees what lies inside the frame, cut into ${rows()} × ${columns()} patches. ` +
+      "Each becomes a token; one more, CLS, gathers the answer.",
     show: () => {
       setMethod("cls");
       setHead("mean");
@@ -23,7 +31,9 @@ const STEPS = [
   },
   {
     title: "It looks again in every layer",
-    text: () => `Bright is where CLS looks. Watch it go from everywhere to what matters, through ${told.layers} layers; the columns below say what the model would answer so far.`,
+    text: () =>
+      `Bright is where CLS looks. Watch it go from everywhere to what matters, through ${told.layers} layers; ` +
+      "the columns below say what the model would answer so far.",
     show: () => {
       setMethod("cls");
       $(".att-even").checked = true;
@@ -45,13 +55,17 @@ const STEPS = [
   },
   {
     title: "Many heads, many habits",
-    text: () => "Each layer looks through several heads at once. Some look next door, some across the photo. Switch one off and see whether the answer needs it.",
+    text: () =>
+      "Each layer looks through several heads at once. Some look next door, some across the photo. " +
+      "Switch one off and see whether the answer needs it.",
     show: () => openHead(told.layers - 1, 0),
     at: ".att-wall",
   },
   {
     title: "Does the map tell the truth?",
-    text: () => "Turn the hottest patches grey and ask again. If the answer falls faster than with random patches, the map shows what the model goes by.",
+    text: () =>
+      "Turn the hottest patches grey and ask again. " +
+      "If the answer falls faster than with random patches, the map shows what the model goes by.",
     show: () => {
       if (!told.top.length) return;
       setMethod("relevance");
@@ -62,11 +76,24 @@ const STEPS = [
   },
 ];
 
+export function listen() {
+  $(".att-tour-start").addEventListener("click", () => told && toStep(0));
+  $(".att-tour-back").addEventListener("click", () => toStep(Math.max(0, tour.step - 1)));
+  $(".att-tour-next").addEventListener("click", () => toStep(tour.step + 1 < STEPS.length ? tour.step + 1 : -1));
+  $(".att-tour-end").addEventListener("click", () => toStep(-1));
+  $(".att-tour").addEventListener("keydown", (event) => event.key === "Escape" && toStep(-1));
+}
+
+// Ends the tour, where one runs, and gives back what was on show.
+export function endTour() {
+  if (tour.step >= 0) toStep(-1);
+}
+
 const picked = () => [$(".att-opacity").value, $(".att-even").checked, $(".att-gridded").checked];
 
 function toStep(step) {
   play(false);
-  $$(".att-lit").forEach((each) => each.classList.remove("att-lit"));
+  $$(".att-lit").forEach((part) => part.classList.remove("att-lit"));
   if (tour.step < 0) tour.kept = { ...view, picture: picked() }; // given back at the end
   view.hover = view.held = null;
   [$(".att-opacity").value, $(".att-even").checked, $(".att-gridded").checked] = step < 0 ? tour.kept.picture : [50, false, false];
@@ -94,9 +121,3 @@ function toStep(step) {
   }
   picture();
 }
-
-$(".att-tour-start").addEventListener("click", () => told && toStep(0));
-$(".att-tour-back").addEventListener("click", () => toStep(Math.max(0, tour.step - 1)));
-$(".att-tour-next").addEventListener("click", () => toStep(tour.step + 1 < STEPS.length ? tour.step + 1 : -1));
-$(".att-tour-end").addEventListener("click", () => toStep(-1));
-$(".att-tour").addEventListener("keydown", (event) => event.key === "Escape" && toStep(-1));

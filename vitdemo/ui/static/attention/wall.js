@@ -1,15 +1,53 @@
 // The wall of heads: a small map for each, tinted by what the head is like; one is open beside it and can be switched off.
+import { button, make, radios } from "../lib/dom.js";
+import { percent } from "../lib/format.js";
+import { clsHeat, digits, tableOf } from "./heat.js";
+import { drawBar, overlay, prepare } from "./overlay.js";
+import { $, $$, ask, base, calm, columns, numbers, off, reader, rows, told, view } from "./state.js";
+
 const DARKEST = 70; // of the tint's table: lower ones would drown in the ground
 const TINTS = {
   entropy: "Entropy, in nats, averaged over all tokens: low heads stare at a few places, high ones look everywhere at once.",
   distance: "Mean distance, in pixels of the model's input, averaged over all patches: low heads look near by, high ones across the photo.",
 };
-const wall = { tint: "entropy", open: null, cursor: [0, 0] };
+export const wall = { tint: "entropy", open: null, cursor: [0, 0] };
 
-segments(".att-tint", "tint", (tint) => {
-  wall.tint = tint;
-  if (told) drawWall();
-});
+export function listen() {
+  const choose = (tint) => {
+    wall.tint = tint;
+    if (told) drawWall();
+  };
+  radios($(".att-tint"), choose, "tint");
+  $(".att-tiles").addEventListener("click", (event) => {
+    const tile = event.target.closest(".att-tile");
+    if (!tile) return;
+    openHead(tile.dataset.layer - 1, Number(tile.dataset.head));
+    $(".att-open").scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "nearest" }); // on a phone it stands below the wall
+  });
+  $(".att-tiles").addEventListener("focusin", (event) => {
+    wall.cursor = [event.target.dataset.layer - 1, Number(event.target.dataset.head)];
+    markWall();
+  });
+  $(".att-tiles").addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const [place, head] = wall.cursor;
+    tileOf(Math.min(told.layers - 1, Math.max(0, place + step[0])), Math.min(told.heads - 1, Math.max(0, head + step[1]))).focus();
+  });
+  $(".att-off").addEventListener("click", () => {
+    const [place, head] = wall.open;
+    const name = `${place + 1},${head}`;
+    off.has(name) ? off.delete(name) : off.add(name);
+    openHead(place, head);
+    answerWithout();
+  });
+  $(".att-all-on").addEventListener("click", () => {
+    off.clear();
+    openHead(...wall.open);
+    answerWithout();
+  });
+}
 
 function shade() {
   const values = numbers[wall.tint];
@@ -19,7 +57,7 @@ function shade() {
   return { values, low, high, table, entryOf };
 }
 
-function drawWall() {
+export function drawWall() {
   const { values, low, high, table, entryOf } = shade();
   const box = $(".att-tiles");
   box.style.setProperty("--heads", told.heads);
@@ -35,7 +73,7 @@ function drawWall() {
     line.append(title);
     for (let head = 0; head < told.heads; head++) {
       const value = values[place * told.heads + head];
-      const tile = button("att-tile", "");
+      const tile = button("att-tile");
       tile.setAttribute("role", "gridcell");
       tile.setAttribute("aria-label", `Layer ${place + 1}, head ${head}: ${value.toFixed(wall.tint === "entropy" ? 2 : 0)} ${unit}`);
       tile.title = tile.getAttribute("aria-label");
@@ -46,7 +84,10 @@ function drawWall() {
       const entry = entryOf(value);
       const image = small.getContext("2d").createImageData(small.width, small.height);
       // the square root brings out what a few hot patches would drown
-      heats.forEach((each, index) => image.data.set([0, 1, 2].map((channel) => table[entry + channel] * Math.sqrt(each / most)).concat(255), 4 * index));
+      heats.forEach((heat, index) => {
+        const share = Math.sqrt(heat / most);
+        image.data.set([...[0, 1, 2].map((channel) => table[entry + channel] * share), 255], 4 * index);
+      });
       small.getContext("2d").putImageData(image, 0, 0);
       tile.append(small);
       line.append(tile);
@@ -64,7 +105,7 @@ function drawWall() {
 
 const tileOf = (place, head) => $(`.att-tile[data-layer="${place + 1}"][data-head="${head}"]`);
 
-function markWall() {
+export function markWall() {
   if (!told) return;
   for (const tile of $$(".att-tile")) {
     const { layer, head } = tile.dataset;
@@ -76,7 +117,7 @@ function markWall() {
   $$(".att-tile-row").forEach((row, place) => row.classList.toggle("current", place + 1 === view.layer));
 }
 
-function openHead(place, head) {
+export function openHead(place, head) {
   wall.open = [place, head];
   wall.cursor = [place, head];
   const entropy = numbers.entropy[place * told.heads + head];
@@ -93,83 +134,47 @@ function openHead(place, head) {
 }
 
 // The opened head over the crop.
-function drawLarge() {
+export function drawLarge() {
   if (!wall.open || !base) return;
   const large = $(".att-large");
   const heats = clsHeat(...wall.open);
   const scale = Math.min(2, 640 / Math.max(base.seen.right - base.seen.left, base.seen.bottom - base.seen.top));
   const prepared = (base.large ??= prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale), false));
   const [low, high] = [Math.min(...heats), Math.max(...heats)];
-  const drawn = overlay(prepared, heats, [low, high], { colours: view.colours, opacity: Math.max(0.5, view.opacity), smooth: view.smooth });
+  const look = { colours: view.colours, opacity: Math.max(0.5, view.opacity), smooth: view.smooth };
+  const drawn = overlay(prepared, heats, [low, high], look);
   const { left, top, right, bottom } = prepared.seen;
   [large.width, large.height] = [right - left, bottom - top];
   large.getContext("2d").putImageData(drawn, -left, -top);
   large.setAttribute("aria-label", `${$(".att-open-title").textContent}: what ${reader()} looks at, from ${digits(low)} to ${digits(high)}`);
 }
 
-$(".att-tiles").addEventListener("click", (event) => {
-  const tile = event.target.closest(".att-tile");
-  if (!tile) return;
-  openHead(tile.dataset.layer - 1, Number(tile.dataset.head));
-  $(".att-open").scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "nearest" }); // on a phone it stands below the wall
-});
-$(".att-tiles").addEventListener("focusin", (event) => {
-  wall.cursor = [event.target.dataset.layer - 1, Number(event.target.dataset.head)];
-  markWall();
-});
-$(".att-tiles").addEventListener("keydown", (event) => {
-  const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-  if (!step) return;
-  event.preventDefault();
-  const [place, head] = wall.cursor;
-  tileOf(Math.min(told.layers - 1, Math.max(0, place + step[0])), Math.min(told.heads - 1, Math.max(0, head + step[1]))).focus();
-});
-
-$(".att-off").addEventListener("click", () => {
-  const [place, head] = wall.open;
-  const name = `${place + 1},${head}`;
-  off.has(name) ? off.delete(name) : off.add(name);
-  openHead(place, head);
-  answerWithout();
-});
-$(".att-all-on").addEventListener("click", () => {
-  off.clear();
-  openHead(...wall.open);
-  answerWithout();
-});
-$(".att-on-photo").addEventListener("click", () => {
-  setMethod("cls");
-  setHead(String(wall.open[1]));
-  setLayer(wall.open[0] + 1);
-  $(".att-stage").scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "start" });
-});
-
 // The leading classes with all heads, and without those that are off.
 let lastAblation = 0;
 async function answerWithout() {
   const mine = ++lastAblation;
   const box = $(".att-moves");
-  if (!off.size) return drawMoves(told.top.map((each) => ({ ...each, after: each.probability })));
+  if (!off.size) return drawMoves(told.top);
   box.setAttribute("aria-busy", "true");
-  const answer = await ask("ablate", { heads: [...off].map((each) => each.split(",").map(Number)) });
+  const answer = await ask("ablate", { heads: [...off].map((name) => name.split(",").map(Number)) });
   if (mine !== lastAblation) return;
   box.removeAttribute("aria-busy");
   if (answer) drawMoves(answer.moves);
 }
 
-function drawMoves(moves) {
+export function drawMoves(moves) {
   const count = off.size === 1 ? "one head" : `${off.size} heads`;
   const lead = off.size ? `With ${count} off, the answer moves:` : "The answer with all heads:";
-  const lines = moves.map((each) => {
+  const lines = moves.map((move) => {
     const line = make("div", "att-move");
-    const name = make("span", "att-move-name", each.name);
+    const name = make("span", "att-move-name", move.name);
     const bars = make("div", "att-move-bars");
-    for (const [kind, share] of [["before", each.probability], ...(off.size ? [["after", each.after]] : [])]) {
+    for (const [kind, share] of [["before", move.probability], ...(off.size ? [["after", move.after]] : [])]) {
       const bar = make("i", kind);
       bar.style.width = `${100 * share}%`;
       bars.append(bar);
     }
-    const text = off.size ? `${percent(each.probability)} → ${percent(each.after)}` : percent(each.probability);
+    const text = off.size ? `${percent(move.probability)} → ${percent(move.after)}` : percent(move.probability);
     line.append(name, make("span", "att-move-text", text), bars);
     return line;
   });

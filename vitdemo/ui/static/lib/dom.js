@@ -27,18 +27,19 @@ export function openTab(name) {
   (tabs.find((tab) => tab.offsetParent) || tabs[0])?.click();
 }
 
-// Radio buttons in a row: one stop for Tab, arrow keys move, as in a native group. Returns a function that sets the value in silence.
-export function radios(group, choose) {
+// Radio buttons in a row, their values in data-<attribute>: one stop for Tab, arrow keys move, as in a native group. Returns a function that
+// sets the value in silence.
+export function radios(group, choose, attribute = "value") {
   const all = [...group.querySelectorAll("[role=radio]")];
   const set = (value) => {
     for (const radio of all) {
-      radio.setAttribute("aria-checked", radio.dataset.value === value);
-      radio.tabIndex = radio.dataset.value === value ? 0 : -1;
+      radio.setAttribute("aria-checked", radio.dataset[attribute] === value);
+      radio.tabIndex = radio.dataset[attribute] === value ? 0 : -1;
     }
   };
   const pick = (radio) => {
-    set(radio.dataset.value);
-    choose(radio.dataset.value);
+    set(radio.dataset[attribute]);
+    choose(radio.dataset[attribute]);
   };
   for (const radio of all) {
     radio.addEventListener("click", () => pick(radio));
@@ -52,6 +53,6 @@ export function radios(group, choose) {
       pick(next);
     });
   }
-  set(all.find((radio) => radio.getAttribute("aria-checked") === "true")?.dataset.value);
+  set(all.find((radio) => radio.getAttribute("aria-checked") === "true")?.dataset[attribute]);
   return set;
 }

@@ -1,14 +1,21 @@
-// Taking away: files made by the server from the same numbers, and Python on the clipboard.
-$(".att-downloads").addEventListener("click", async (event) => {
-  const kind = event.target.closest("[data-kind]")?.dataset.kind;
-  if (!kind || !told) return;
+// Downloads: files made by the server from the same numbers, and Python on the clipboard.
+import { make } from "../lib/dom.js";
+import { fetched, saveBlob } from "../lib/rpc.js";
+import { $, ask, explorer, question, told } from "./state.js";
+
+export function listen() {
+  $(".att-downloads").addEventListener("click", (event) => {
+    const kind = event.target.closest("[data-kind]")?.dataset.kind;
+    if (kind && told) download(kind);
+  });
+}
+
+async function download(kind) {
   const said = $(".att-took");
   said.textContent = kind === "python" ? "Writing it …" : "Drawing it …";
   const answer = await ask("download", { question: question(), kind });
   if (!answer) return (said.textContent = "");
-  if (kind !== "python") {
-    return saveBlob(answer);
-  }
+  if (kind !== "python") return saveFile(answer);
   explorer.dataset.python = answer.text;
   try {
     await navigator.clipboard.writeText(answer.text);
@@ -17,16 +24,13 @@ $(".att-downloads").addEventListener("click", async (event) => {
     showText(answer.text); // the clipboard needs https or this machine
     said.textContent = "Mark the lines and copy them: the browser keeps the clipboard closed here.";
   }
-});
+}
 
 // As a blob, since the server's own link comes with a name that leaves out the photo's.
-async function saveBlob({ path, name }) {
+async function saveFile({ path, name }) {
   const data = await fetched(path).catch(() => null);
-  if (!data) return ($(".att-took").textContent = "The file did not come: check the connection and try again.");
-  const href = URL.createObjectURL(new Blob([data]));
-  Object.assign(make("a"), { href, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(href), 60_000);
-  $(".att-took").textContent = `Saved as ${name}.`;
+  if (data) saveBlob(new Blob([data]), name);
+  $(".att-took").textContent = data ? `Saved as ${name}.` : "The file did not come: check the connection and try again.";
 }
 
 function showText(text) {

@@ -1,0 +1,77 @@
+// The numbers of a map, one a patch, and the colours they are drawn in.
+import { classes, columns, links, numbers, patch, patches, signed, told, view } from "./state.js";
+
+// The map on show; null while its numbers are on their way.
+export function heat(layer = view.layer) {
+  const place = layer - 1;
+  if (patch()) return linked(place, patch());
+  if (view.method === "rollout") return numbers.rollout.subarray(place * patches(), layer * patches());
+  if (view.method === "cls") return clsHeat(place, view.head);
+  return classHeat(view.other === null ? "a" : view.part, layer);
+}
+
+// The relevance for the class, for the other one, or their difference.
+export function classHeat(part, layer = view.layer) {
+  const heats = (target) => classes.get(target)?.heats?.subarray((layer - 1) * patches(), layer * patches());
+  const [a, b] = [heats(view.target), heats(view.other)];
+  if (part === "a") return a || null;
+  if (part === "b") return b || null;
+  return a && b ? a.map((value, index) => value - b[index]) : null;
+}
+
+export function clsHeat(place, head) {
+  const start = place * told.heads * patches();
+  const all = numbers.heads.subarray(start, start + told.heads * patches());
+  if (head !== "mean" && head !== "max" && head !== "min") return all.subarray(head * patches(), (head + 1) * patches());
+  const fused = new Float32Array(patches());
+  for (let index = 0; index < fused.length; index++) {
+    let value = all[index];
+    for (let number = 1; number < told.heads; number++) {
+      const next = all[number * patches() + index];
+      value = head === "mean" ? value + next : head === "max" ? Math.max(value, next) : Math.min(value, next);
+    }
+    fused[index] = head === "mean" ? value / told.heads : value;
+  }
+  return fused;
+}
+
+// What a patch looks at, or is looked at by: a row, or a column, of the attention.
+function linked(place, [row, column]) {
+  const found = view.head === "mean" ? numbers : links.get(view.head);
+  if (!found?.links) return null;
+  const count = told.tokens;
+  const token = told.prefix + row * columns() + column;
+  const start = place * count;
+  const answer = new Float32Array(patches());
+  for (let index = 0; index < answer.length; index++) {
+    const [from, to] = view.direction === "looks-at" ? [token, told.prefix + index] : [told.prefix + index, token];
+    answer[index] = found.low[start + from] + found.links[(start + from) * count + to] * found.scale[start + from];
+  }
+  return answer;
+}
+
+// As it is drawn: where peaks are evened out, nothing is hotter than the 95th percentile.
+export function drawable(values) {
+  if (!view.even || signed() || !values) return values;
+  const most = Float32Array.from(values).sort()[Math.floor(0.95 * (values.length - 1))];
+  return values.map((value) => Math.min(value, most));
+}
+
+// The values at the ends of the colours; for a difference as far below nought as above it.
+/** @returns {[number, number]} */
+export function span(values, even = signed()) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  if (!even) return [low, high];
+  const reach = Math.max(-low, high);
+  return [-reach, reach];
+}
+
+export const tableOf = (name) => numbers[`colours-${name}`];
+export const colours = (even = signed()) => (even ? "coolwarm" : view.colours);
+
+export const digits = (value) =>
+  (value === 0 ? "0" : Math.abs(value) < 0.001 ? value.toExponential(1) : value.toPrecision(3)).replace("-", "−");

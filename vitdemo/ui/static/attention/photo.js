@@ -1,0 +1,129 @@
+// A new photo: given here or in another tab, announced by Python, fetched, shown.
+import { unpack } from "../lib/arrays.js";
+import { fill, say } from "../lib/dom.js";
+import { api, fetched, file } from "../lib/rpc.js";
+import { drawHeads, setHead, setMethod } from "./controls.js";
+import { fit } from "./draw.js";
+import { startAnew, test } from "./erase.js";
+import { drawLens, play, setLayer } from "./layers.js";
+import { $, $$, clearPhoto, element, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
+import { endTour } from "./tour.js";
+import { drawMoves, drawWall, openHead } from "./wall.js";
+
+const EMPTY =
+  "Drop a photo here, paste one, or choose one above. " +
+  "You will see where the model looks in it: layer by layer, head by head, patch by patch.";
+
+export function listen() {
+  $(".att-pick").addEventListener("change", pick);
+  const frame = $(".att-frame");
+  for (const kind of ["dragenter", "dragover"]) {
+    frame.addEventListener(kind, (event) => {
+      event.preventDefault();
+      frame.classList.add("over");
+    });
+  }
+  frame.addEventListener("dragleave", () => frame.classList.remove("over"));
+  frame.addEventListener("drop", (event) => {
+    event.preventDefault();
+    frame.classList.remove("over");
+    give(event.dataTransfer.files[0]);
+  });
+  document.addEventListener("paste", paste);
+}
+
+export function pick() {
+  give($(".att-pick").files[0]);
+  $(".att-pick").value = "";
+}
+
+function paste(event) {
+  if (!element.isConnected) return document.removeEventListener("paste", paste);
+  const photo = [...(event.clipboardData?.files || [])].find((pasted) => pasted.type.startsWith("image/"));
+  if (photo && element.offsetParent) give(photo);
+}
+
+async function give(photo) {
+  if (!photo) return;
+  problem("");
+  showState("busy", "Uploading the photo …");
+  const form = new FormData();
+  form.append("files", photo);
+  try {
+    const answer = await fetch(`${api}/upload`, { method: "POST", body: form });
+    if (!answer.ok) throw new Error(answer.status === 413 ? "it is too large for this server." : `the server answered ${answer.status}.`);
+    trigger("upload", { path: (await answer.json())[0] });
+  } catch (error) {
+    announce();
+    problem(`The photo could not be uploaded: ${error.message} Try another one, or check the connection.`);
+  }
+}
+
+export async function announce() {
+  const value = props.value || {};
+  if (value.state === "ready") return show(value);
+  if (value.state === "error" || value.state === "empty") forget();
+  if (value.state === "error") showState("error", value.text);
+  else if (value.state === "busy") showState("busy", value.text, value.share);
+  else showState("empty", EMPTY);
+}
+
+function showState(name, text = "", share = null) {
+  working(name === "busy" && told ? text : "");
+  if (name === "busy" && told) return;
+  explorer.dataset.state = name;
+  $(".att-text").textContent = text;
+  $(".att-text").setAttribute("role", name === "error" ? "alert" : "status");
+  $(".att-message .bar").hidden = share === null;
+  fill($(".att-message .bar"), share || 0);
+  $(".att-tour-start").hidden = name !== "ready";
+}
+
+function forget() {
+  play(false);
+  endTour();
+  test.running++;
+  clearPhoto();
+  $(".att-name").textContent = "";
+  $(".att-notes").hidden = true;
+}
+
+async function show(value) {
+  if (value.session === told?.session) return;
+  const image = $(".att-photo");
+  let maps;
+  try {
+    const loaded = new Image();
+    loaded.src = file(value.photo);
+    [maps] = await Promise.all([fetched(value.maps), loaded.decode()]);
+    if (props.value !== value && props.value?.session !== value.session) return;
+    image.src = loaded.src;
+    await image.decode();
+  } catch {
+    forget();
+    return showState("error", "The numbers could not be fetched: check the connection and give the photo again.");
+  }
+  endTour(); // gives back the method and the layer, which stay with the next photo
+  const layer = told ? Math.round((view.layer * value.layers) / told.layers) : value.layers;
+  const method = value.top.length ? view.method : view.method === "rollout" ? "rollout" : "cls";
+  forget();
+  setPhoto(value, unpack(maps, value.sections));
+  $(".att-name").textContent = `${value.name} · ${value.model}`;
+  $(".att-title").textContent = "Looking …";
+  say($(".att-notes"), value.notes.join(" "));
+  showState("ready");
+  fit();
+  $(".att-layer").max = told.layers;
+  drawHeads();
+  drawLens();
+  $$(".att-method button").forEach((radio) => (radio.disabled = radio.dataset.method === "relevance" && !told.top.length));
+  setMethod(method);
+  setHead(String(view.head));
+  setLayer(layer);
+  startAnew();
+  drawWall();
+  openHead(told.layers - 1, 0);
+  $(".att-moves").replaceChildren();
+  if (told.headsOff) drawMoves(told.top);
+  problem("");
+}
