@@ -154,7 +154,10 @@ let lastAblation = 0;
 async function answerWithout() {
   const mine = ++lastAblation;
   const box = $(".att-moves");
-  if (!off.size) return drawMoves(told.top);
+  if (!off.size) {
+    box.removeAttribute("aria-busy"); // of an answer without some, which is not waited for any more
+    return drawMoves(told.top);
+  }
   box.setAttribute("aria-busy", "true");
   const answer = await ask("ablate", { heads: [...off].map((name) => name.split(",").map(Number)) });
   if (mine !== lastAblation) return;
