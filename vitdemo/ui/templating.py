@@ -49,8 +49,8 @@ def script(name: str) -> str:
 def bundled(name: str) -> str:
     """static/<name>.js with all that it imports, as one script for a page that can fetch nothing.
 
-    Each module comes once, after those that it imports. Only the forms that our modules use are understood: `export` before a declaration, and
-    `import { name, … } from "./file.js";` on a line of its own.
+    Each module comes once, after those that it imports. Only the forms that our modules use are understood: `export` before a
+    declaration, and `import { name, … } from "./file.js";` on a line of its own.
 
     Raises: ValueError for another form, for modules that import each other, and for a name that two modules declare: they would be one.
     """
