@@ -21,6 +21,7 @@ from vitdemo.core.photos.gallery import find_items
 from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 from vitdemo.ui.packing import pack
 from vitdemo.ui.tabs.embeddings.downloads import page_of
+from vitdemo.ui.templating import bundled
 
 pytestmark = pytest.mark.browser
 
@@ -404,6 +405,12 @@ def test_take_it_away(done, known, browser):
     assert [each for each in requests if not each.startswith(("file:", "data:", "blob:"))] == []
     assert faults == []
     context.close()
+
+
+def test_the_script_of_the_map_alone_declares_each_name_once(browser):
+    page = browser.new_page()
+    page.evaluate("script => { new Function(script); }", bundled("photo_map/page"))
+    page.close()
 
 
 def test_two_visitors_at_once_have_each_their_own(app, open_page, folder, tmp_path):

@@ -5,6 +5,7 @@ Pictures become data URIs, so that no visitor's picture lies in a served folder.
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from vitdemo.core.photos.encode import encode
 
 STATIC = Path(__file__).parent / "static"
 
+IMPORT = re.compile(r'import \{ [\w$]+(?:, [\w$]+)* \} from "(\.[\w./-]+\.js)";')
+DECLARATION = re.compile(r"(?:export )?((?:const|let|class|(?:async )?function) ([\w$]+)\b.*)")
+NOT_UNDERSTOOD = re.compile(r"\s*(?:import|export)\b|.*\bimport\s*[(.]")
+
 
 def html(template: str, **values) -> str:
     """Render static/<template>.html with these values."""
@@ -23,7 +28,7 @@ def html(template: str, **values) -> str:
 
 
 def static_text(*names: str) -> str:
-    """Concatenate text files of static/, such as `static_text("components/upload.js")`."""
+    """Concatenate text files of static/, such as `static_text("photo_map/map.css")`."""
     return "\n".join((STATIC / name).read_text("utf-8") for name in names)
 
 
@@ -39,6 +44,41 @@ def script(name: str) -> str:
         ".then((module) => { module.default({ element, props, trigger, watch }); element.inert = false; })"
         '.catch((error) => { console.error(error); element.prepend("This part of the page did not load: reload the page."); })'
     )
+
+
+def bundled(name: str) -> str:
+    """static/<name>.js with all that it imports, as one script for a page that can fetch nothing.
+
+    Each module comes once, after those that it imports. Only the forms that our modules use are understood: `export` before a
+    declaration, and `import { name, … } from "./file.js";` on a line of its own.
+
+    Raises: ValueError for another form, for modules that import each other, and for a name that two modules declare: they would be one.
+    """
+    texts: dict[Path, str] = {}
+    declared: dict[str, Path] = {}
+    _bundle((STATIC / f"{name}.js").resolve(), texts, declared, ())
+    return "\n".join(texts.values())
+
+
+def _bundle(path: Path, texts: dict[Path, str], declared: dict[str, Path], importers: tuple[Path, ...]) -> None:
+    if path in importers:
+        raise ValueError(f"{path.name} imports itself, by way of other modules")
+    if path in texts:
+        return
+    lines = []
+    for line in path.read_text("utf-8").splitlines():
+        if found := IMPORT.fullmatch(line):
+            _bundle((path.parent / found[1]).resolve(), texts, declared, (*importers, path))
+            continue
+        if found := DECLARATION.fullmatch(line):
+            line = found[1]
+            if found[2] in declared:
+                raise ValueError(f"{path.name} and {declared[found[2]].name} both declare {found[2]}")
+            declared[found[2]] = path
+        if NOT_UNDERSTOOD.match(line):
+            raise ValueError(f"{path.name}: a bundle can't have “{line.strip()}”")
+        lines.append(line)
+    texts[path] = "\n".join(lines) + "\n"
 
 
 @cache

@@ -1,58 +1,56 @@
-// The Embeddings tab: a gallery as a map. Fetches what the server computed, and asks for other layers. Nothing a visitor named becomes HTML here.
-const KEY = "vitdemo-embeddings";
+// The gallery's map: fetches what the server computed, and asks for other layers. Nothing a visitor named becomes HTML here.
+import { unpack } from "../lib/arrays.js";
+import { make, pause, radios } from "../lib/dom.js";
+import { clock } from "../lib/format.js";
+import { fetched, GONE, rpc } from "../lib/rpc.js";
+import { LayerStrip } from "../photo_map/layers.js";
+import { MapPanel } from "../photo_map/panel.js";
+import { Thumbnails } from "../photo_map/thumbnails.js";
+import { closePhoto, openPhoto, refreshPhoto } from "./photo.js";
+import { followScores } from "./scores.js";
+import { choose } from "./selection.js";
+import { problem, tab } from "./shared.js";
+
 const CACHED = 40; // maps kept in the browser
 
 const asks = { layer: "final", pool: "cls", dimensions: 2, neighbours: 15, min_dist: 0.1, metric: "cosine", seed: 0 };
-let shown = null; // what the map on show was asked by
 let wish = 0; // number of the newest one asked for
 let first = true; // no map of this gallery has been shown yet
 let fetchedMaps = new Map();
+let badging = 0; // the timer of a badge that is late
+let setPool, setDimensions; // in silence
 
-const panel = new MapPanel($(".emb-main"), { open: (row) => openPhoto(row.id), close: () => closePhoto(), select: (rows) => choose(rows) });
-const strip = new LayerStrip($(".emb-main"), (layer) => want({ layer }));
-strip.ready = () => shown?.layer === strip.layer && !panel.map.moving;
-
-function problem(text) {
-  $(".emb-problem").hidden = !text;
-  $(".emb-problem").textContent = text || "";
-}
-
-async function fetched(path) {
-  const answer = await fetch(file(path));
-  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-  return answer.arrayBuffer();
-}
-
-function show(id) {
-  run = id;
-  [asking, told, shown, first] = [false, null, null, true];
-  wish++;
-  fetchedMaps = new Map();
-  strip.play(false);
-  $(".emb").hidden = true;
-  $(".drop").classList.add("given");
-  $(".emb-errors").hidden = true;
-  $(".emb-empty").hidden = true;
-  problem("");
-  badge(null);
-  poll(id);
-}
-
-const asked = () => ({});
-
-function heard(answer) {
-  if (!["done", "stopped", "failed"].includes(answer.state)) return 300;
-  errors(answer.errors || []);
-  if (answer.photos) begin(answer);
-  else if (answer.state !== "failed") {
-    $(".emb-empty").hidden = false;
-    if (answer.done) fail("None of these photos can be read: give others.");
-  }
-  return null;
-}
+// What the gallery tells (gallery_upload.js).
+export const heardGallery = {
+  show() {
+    const { $ } = tab;
+    tab.shown = null;
+    first = true;
+    wish++;
+    fetchedMaps = new Map();
+    tab.strip.play(false);
+    $(".emb").hidden = true;
+    $(".drop").classList.add("given");
+    $(".emb-errors").hidden = true;
+    $(".emb-empty").hidden = true;
+    problem("");
+    badge(null);
+  },
+  asked: () => ({}),
+  progress(answer) {
+    if (!["done", "stopped", "failed"].includes(answer.state)) return 300;
+    errors(answer.errors || []);
+    if (answer.photos) begin(answer);
+    else if (answer.state !== "failed") {
+      tab.$(".emb-empty").hidden = false;
+      if (answer.done) tab.gallery.fail("None of these photos can be read: give others.");
+    }
+    return null;
+  },
+};
 
 function errors(all) {
-  const box = $(".emb-errors");
+  const box = tab.$(".emb-errors");
   box.hidden = !all.length;
   box.querySelector("summary").textContent = all.length === 1 ? "1 photo was left out" : `${all.length} photos were left out`;
   box.querySelector("ul").replaceChildren(...all.map(({ error }) => make("li", "", error)));
@@ -60,25 +58,26 @@ function errors(all) {
 
 // All photos are through: fetch what is known of them, then the map.
 async function begin(answer) {
-  const id = run;
-  progress("Fetching the photos …", 1, false);
+  const { gallery, panel } = tab;
+  const { id } = gallery;
+  gallery.progress("Fetching the photos …", 1, false);
   let rows, numbers;
   try {
     const [text, pictures] = await Promise.all([fetched(answer.photos.rows), fetched(answer.photos.thumbnails)]);
     rows = JSON.parse(new TextDecoder().decode(text));
-    numbers = unpacked(pictures, answer.photos.sections);
+    numbers = unpack(pictures, answer.photos.sections);
   } catch (error) {
-    return fail(`The photos could not be fetched: ${error.message}. Reload the page.`);
+    return gallery.fail(`The photos could not be fetched: ${error.message}. Reload the page.`);
   }
-  if (id !== run) return;
-  tell(answer);
-  for (const each of $$(".emb-pool [role=radio]")) each.disabled = !answer.pools.includes(each.dataset.value);
+  if (id !== gallery.id) return;
+  gallery.tell(answer);
+  for (const radio of tab.$$(".emb-pool [role=radio]")) radio.disabled = !answer.pools.includes(radio.dataset.value);
   if (!answer.pools.includes(asks.pool)) asks.pool = answer.pools[0];
   setPool(asks.pool);
   closePhoto();
   panel.setPhotos(rows, new Thumbnails(numbers.bytes, numbers.starts, () => {}));
   choose([]);
-  strip.setLayers(answer.layers, (asks.layer = "final"));
+  tab.strip.setLayers(answer.layers, (asks.layer = "final"));
   want({});
 }
 
@@ -87,7 +86,7 @@ async function want(change) {
   Object.assign(asks, change);
   const key = { ...asks };
   const mine = ++wish;
-  const id = run;
+  const { id } = tab.gallery;
   const name = JSON.stringify(key);
   let fails = 0;
   while (!fetchedMaps.has(name)) {
@@ -96,7 +95,7 @@ async function want(change) {
     if (answer?.map) {
       try {
         const data = await fetched(answer.map.path);
-        fetchedMaps.set(name, { ...answer.map, numbers: unpacked(data, answer.map.sections) });
+        fetchedMaps.set(name, { ...answer.map, numbers: unpack(data, answer.map.sections) });
         if (fetchedMaps.size > CACHED) fetchedMaps.delete(fetchedMaps.keys().next().value);
         continue;
       } catch {
@@ -115,16 +114,14 @@ async function want(change) {
 }
 
 function giveUp(text) {
+  const { $, gallery, shown, strip } = tab;
   badge(null);
   strip.play(false);
   problem(text);
-  if (first) tell(told);
+  if (first) gallery.tell(gallery.told);
   $(".emb").hidden = false; // without a map another one can be asked for
-  if (shown) back();
-}
-
-// The controls say what is on show again.
-function back() {
+  if (!shown) return;
+  // The controls say what is on show again.
   Object.assign(asks, shown);
   strip.set(shown.layer);
   setPool(shown.pool);
@@ -132,101 +129,62 @@ function back() {
 }
 
 function showMap(key, map) {
+  const { $, gallery, panel, strip } = tab;
   badge(null);
   problem("");
   $(".emb").hidden = false;
-  if (first) tell(told);
+  if (first) gallery.tell(gallery.told);
   first = false;
-  const before = shown;
-  shown = key;
+  const before = tab.shown;
+  tab.shown = key;
   strip.set(key.layer);
   panel.map.resize();
   panel.setMap(map.numbers, map.names, map.dimensions);
   const vector = key.pool === "cls" ? "CLS token" : "mean of patches";
-  $(".emb-title").textContent = `${panel.rows.length.toLocaleString("en")} photos ${key.layer === "final" ? "in the final layer" : `in layer ${key.layer}`}`;
+  const where = key.layer === "final" ? "in the final layer" : `in layer ${key.layer}`;
+  $(".emb-title").textContent = `${panel.rows.length.toLocaleString("en")} photos ${where}`;
   const clusters = map.names.length === 1 ? "1 cluster" : `${map.names.length} clusters`;
   const trust = map.trust === null ? "" : ` · trustworthiness ${map.trust.toFixed(3)}`;
   $(".emb-facts").textContent = `Embedding: ${vector} · ${clusters}${trust}`;
   $(".emb-facts").title = "Trustworthiness: how far neighbours on the map are also neighbours in the embedding, 0 to 1";
   if (!before || before.pool !== key.pool || before.layer !== key.layer) refreshPhoto();
-  followScores();
+  const [mine, { id }] = [wish, gallery];
+  followScores(() => mine === wish && id === gallery.id);
 }
 
+// Says how far a map is: in the gallery's progress before the first one, on the map later.
 function badge(answer) {
+  const { $, gallery } = tab;
   const working = Boolean(answer);
   if (working && first) {
-    const left = answer.left ? ` · ${timeLeft(answer.left)}` : "";
-    return progress(`${answer.text} …${left}`, answer.share ?? null);
+    const left = answer.left ? ` · ${clock(answer.left)} left` : "";
+    return gallery.progress(`${answer.text} …${left}`, answer.share ?? null);
   }
-  clearTimeout(badge.late);
+  clearTimeout(badging);
   if (!working) return ($(".emb-badge").hidden = true);
   const say = () => {
     $(".emb-badge").hidden = false;
     $(".emb-badge-text").textContent = `${answer.text} …${answer.share ? ` ${Math.round(100 * answer.share)} %` : ""}`;
   };
-  if ($(".emb-badge").hidden) badge.late = setTimeout(say, 300);
+  if ($(".emb-badge").hidden) badging = setTimeout(say, 300);
   else say();
 }
 
-$(".emb-map-stop").addEventListener("click", () => rpc("embeddings/stop", { gallery: run }));
-
-const setPool = radios($(".emb-pool"), (pool) => want({ pool }));
-const setDimensions = radios($(".emb-dimensions"), (dimensions) => want({ dimensions: Number(dimensions) }));
-
-$(".emb-draw").addEventListener("click", () => {
-  const settings = {};
-  for (const each of $$("[data-setting]")) {
-    const value = each.tagName === "SELECT" ? each.value : each.valueAsNumber;
-    settings[each.dataset.setting] = Number.isNaN(value) ? null : value;
-  }
-  want(settings);
-});
-
-// The layers' scores
-
-const MEASURES = {
-  accuracy: ["k-NN accuracy", 0, "k-NN accuracy (k = 5), folders as classes", (value) => chance(value)],
-  silhouette: ["Silhouette", null, "how well the folders are separated, −1 to 1", (value) => value.toFixed(3)],
-  trust: ["Trustworthiness", null, "how far neighbours on the map are also neighbours in the embedding, 0 to 1", (value) => value.toFixed(3)],
-};
-let measure = "accuracy";
-let scores = [];
-
-async function followScores() {
-  const mine = wish;
-  const id = run;
-  for (;;) {
-    const answer = await rpc("embeddings/scores", { gallery: id, ...shown });
-    if (mine !== wish || id !== run || !answer?.scores) return;
-    const before = JSON.stringify(scores);
-    scores = answer.scores;
-    if (JSON.stringify(scores) !== before || !$(".lay-bars i")) drawScores();
-    if (answer.complete) return drawScores();
-    await pause(500);
-  }
+export function mountMapView() {
+  const { $, $$ } = tab;
+  const root = $(".emb-main");
+  tab.panel = new MapPanel(root, { open: (row) => openPhoto(row.id), close: () => closePhoto(), select: (rows) => choose(rows) });
+  tab.strip = new LayerStrip(root, (layer) => want({ layer }));
+  tab.strip.ready = () => tab.shown?.layer === tab.strip.layer && !tab.panel.map.moving;
+  $(".emb-map-stop").addEventListener("click", () => rpc("embeddings/stop", { gallery: tab.gallery.id }));
+  setPool = radios($(".emb-pool"), (pool) => want({ pool }));
+  setDimensions = radios($(".emb-dimensions"), (dimensions) => want({ dimensions: Number(dimensions) }));
+  $(".emb-draw").addEventListener("click", () => {
+    const settings = {};
+    for (const input of $$("[data-setting]")) {
+      const value = input.tagName === "SELECT" ? input.value : input.valueAsNumber;
+      settings[input.dataset.setting] = Number.isNaN(value) ? null : value;
+    }
+    want(settings);
+  });
 }
-
-function drawScores() {
-  const there = Object.keys(MEASURES).filter((name) => scores.some((each) => each[name] !== null));
-  const select = $(".emb-measure");
-  if (select.dataset.there !== there.join()) {
-    select.dataset.there = there.join();
-    select.replaceChildren(...there.map((value) => Object.assign(make("option", "", MEASURES[value][0]), { value })));
-  }
-  $(".emb-score").style.visibility = there.length ? "visible" : "hidden";
-  const current = there.includes(measure) ? measure : there[0];
-  if (!current) return strip.bars(strip.layers.map(() => null), "");
-  select.value = current;
-  const [name, floor, words, text] = MEASURES[current];
-  const values = scores.map((each) => each[current]);
-  const known = values.filter((each) => each !== null);
-  const [low, high] = [Math.min(...known), Math.max(...known)];
-  const best = strip.bars(values, name.toLowerCase(), floor ?? low - 0.25 * (high - low || 1));
-  const where = strip.layers[best] === "final" ? "Final layer" : `Layer ${strip.layers[best]}`;
-  $(".emb-best").textContent = `★ ${where}: ${text(values[best])}, ${current === "accuracy" ? "" : "the best: "}${words}.`;
-}
-
-$(".emb-measure").addEventListener("change", (event) => {
-  measure = event.target.value;
-  drawScores();
-});

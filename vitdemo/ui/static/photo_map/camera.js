@@ -1,7 +1,10 @@
 // Where points lie on the canvas: a flat map that is panned and zoomed, or one in space that is turned as well.
-class Camera {
+
+const MARGIN = 36; // pixels around a map that is shown whole
+
+export class Camera {
   constructor() {
-    Object.assign(this, { width: 1, height: 1, flat: true, centre: [0, 0, 0], scale: 1, fitted: 1, pan: [0, 0], yaw: 0.5, pitch: 0.35, reach: 1 });
+    Object.assign(this, { width: 1, height: 1, centre: [0, 0, 0], scale: 1, fitted: 1, pan: [0, 0], yaw: 0.5, pitch: 0.35, reach: 1 });
     this.touched = false; // somebody has moved it: a new layer leaves it alone
   }
 
@@ -13,15 +16,17 @@ class Camera {
       if (positions[at] < low[axis]) low[axis] = positions[at];
       if (positions[at] > high[axis]) high[axis] = positions[at];
     }
-    const sides = low.map((each, axis) => (axis < dimensions && high[axis] >= each ? high[axis] - each : 0));
-    const centre = low.map((each, axis) => (sides[axis] || Number.isFinite(each) ? (each + high[axis]) / 2 : 0));
+    const sides = low.map((least, axis) => (axis < dimensions && high[axis] >= least ? high[axis] - least : 0));
+    const centre = low.map((least, axis) => (sides[axis] || Number.isFinite(least) ? (least + high[axis]) / 2 : 0));
     let reach = 0; // of the farthest point from the centre
     for (let at = 0; at < positions.length; at += dimensions) {
-      reach = Math.max(reach, Math.hypot(positions[at] - centre[0], positions[at + 1] - centre[1], dimensions === 3 ? positions[at + 2] - centre[2] : 0));
+      const depth = dimensions === 3 ? positions[at + 2] - centre[2] : 0;
+      reach = Math.max(reach, Math.hypot(positions[at] - centre[0], positions[at + 1] - centre[1], depth));
     }
     reach ||= 1;
     const [across, down] = [Math.max(60, this.width - 2 * MARGIN), Math.max(60, this.height - 2 * MARGIN)];
-    const scale = dimensions === 3 ? Math.min(across, down) / (2 * reach) : Math.min(across / (sides[0] || 1e-9), down / (sides[1] || 1e-9));
+    const flat = Math.min(across / (sides[0] || 1e-9), down / (sides[1] || 1e-9));
+    const scale = dimensions === 3 ? Math.min(across, down) / (2 * reach) : flat;
     return { centre, reach, scale: Number.isFinite(scale) && scale < 1e8 ? scale : 1 };
   }
 
@@ -82,4 +87,3 @@ class Camera {
     }
   }
 }
-const MARGIN = 36; // pixels around a map that is shown whole

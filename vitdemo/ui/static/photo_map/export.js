@@ -1,14 +1,18 @@
 // A map as a picture: what is on show, with its legend; PNG as drawn, SVG made of circles.
+import { NAMED } from "./colours.js";
+import { LIFT, QUIET } from "./paint.js";
+
 const WIDE = 250; // pixels for the legend
-const escaped = (text) => text.replace(/[<>&"']/g, (each) => `&#${each.charCodeAt(0)};`);
+const escaped = (text) => text.replace(/[<>&"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
 function legendOf(panel) {
   const { entries, range, palette } = panel.shown;
   if (range) return [{ colour: palette[1], text: range.low }, { colour: palette.at(-1), text: range.high }];
-  return entries.slice(0, NAMED.length + 1).map(({ colour, text, count }) => ({ colour, text: `${text.length > 26 ? `${text.slice(0, 25)}…` : text}  ${count}` }));
+  const short = (text) => (text.length > 26 ? `${text.slice(0, 25)}…` : text);
+  return entries.slice(0, NAMED.length + 1).map(({ colour, text, count }) => ({ colour, text: `${short(text)}  ${count}` }));
 }
 
-function pngOf(panel) {
+export function pngOf(panel) {
   const { canvas, painter, camera } = panel.map;
   const { ratio, edge, ink, font } = painter;
   const copy = Object.assign(document.createElement("canvas"), { width: Math.round((camera.width + WIDE) * ratio), height: canvas.height });
@@ -33,7 +37,7 @@ function pngOf(panel) {
   return new Promise((done) => copy.toBlob(done, "image/png"));
 }
 
-function svgOf(panel) {
+export function svgOf(panel) {
   const { map } = panel;
   const { camera, painter } = map;
   const radius = painter.radius(map);
@@ -45,26 +49,24 @@ function svgOf(panel) {
       const colour = map.palette[map.codes[point]];
       const paint = hollow ? `fill="none" stroke="${colour}"` : `fill="${colour}"`;
       const quiet = map.selecting && !map.mask[point] ? ` opacity="${QUIET}"` : "";
-      const title = escaped(panel.rows[point].name);
-      return `<circle cx="${number(map.x[point])}" cy="${number(map.y[point])}" r="${number(radius * map.near[point])}" ${paint}${quiet}><title>${title}</title></circle>`;
+      const place = `cx="${number(map.x[point])}" cy="${number(map.y[point])}" r="${number(radius * map.near[point])}"`;
+      return `<circle ${place} ${paint}${quiet}><title>${escaped(panel.rows[point].name)}</title></circle>`;
     });
-  const names = map.labelled ? map.groups.map(({ text }, group) => {
-    const { x, y } = map.anchors();
-    return `<text x="${number(x[group])}" y="${number(y[group] - LIFT)}" text-anchor="middle" font-weight="600" stroke="${painter.edge}" stroke-width="3" paint-order="stroke">${escaped(text)}</text>`;
-  }) : [];
+  const outlined = `text-anchor="middle" font-weight="600" stroke="${painter.edge}" stroke-width="3" paint-order="stroke"`;
+  const { x, y } = map.labelled ? map.anchors() : {};
+  const names = (map.labelled ? map.groups : []).map(
+    ({ text }, group) => `<text x="${number(x[group])}" y="${number(y[group] - LIFT)}" ${outlined}>${escaped(text)}</text>`
+  );
   const legend = legendOf(panel).map(
     ({ colour, text }, line) =>
-      `<circle cx="${camera.width + 14}" cy="${24 + 22 * line}" r="5.5" fill="${colour}"/><text x="${camera.width + 28}" y="${28 + 22 * line}">${escaped(text)}</text>`
+      `<circle cx="${camera.width + 14}" cy="${24 + 22 * line}" r="5.5" fill="${colour}"/>` +
+      `<text x="${camera.width + 28}" y="${28 + 22 * line}">${escaped(text)}</text>`
   );
   const [width, height] = [camera.width + WIDE, Math.max(camera.height, 30 + 22 * legend.length)];
   return (
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="13" fill="${painter.ink}">` +
-    `<rect width="100%" height="100%" fill="${painter.edge}"/><svg width="${camera.width}" height="${height}">${points.join("")}${names.join("")}</svg>${legend.join("")}</svg>`
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"` +
+    ` font-family="system-ui, sans-serif" font-size="13" fill="${painter.ink}">` +
+    `<rect width="100%" height="100%" fill="${painter.edge}"/>` +
+    `<svg width="${camera.width}" height="${height}">${points.join("")}${names.join("")}</svg>${legend.join("")}</svg>`
   );
-}
-
-function saveBlob(blob, name) {
-  const url = URL.createObjectURL(blob);
-  Object.assign(document.createElement("a"), { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

@@ -1,8 +1,9 @@
 // The layers of a model as a strip: a bar for each one's score, a slider, and play.
+
 const STEP = 1400; // milliseconds that play stays with a layer
 
-class LayerStrip {
-  // root: has the markup of map_layers.html. choose(layer): somebody wants that layer, a number or "final".
+export class LayerStrip {
+  // root: has the markup of layers.html. choose(layer): somebody wants that layer, a number or "final".
   constructor(root, choose) {
     this.find = (selector) => root.querySelector(selector);
     Object.assign(this, { choose, layers: [], layer: null, playing: 0, ready: () => true });
@@ -34,7 +35,7 @@ class LayerStrip {
     range.value = place;
     range.setAttribute("aria-valuetext", this.name(layer));
     this.find(".lay-text").textContent = this.name(layer);
-    this.find(".lay-bars").querySelectorAll("button").forEach((each, index) => each.setAttribute("aria-pressed", index === place));
+    this.find(".lay-bars").querySelectorAll("button").forEach((bar, index) => bar.setAttribute("aria-pressed", index === place));
   }
 
   take(place) {
@@ -45,7 +46,7 @@ class LayerStrip {
 
   // values: one a layer, null for none; low: the value of an empty bar.
   bars(values, measure, low = 0) {
-    const known = values.filter((each) => each !== null);
+    const known = values.filter((value) => value !== null);
     const high = Math.max(low + 1e-9, ...known);
     const best = known.length ? values.indexOf(Math.max(...known)) : -1;
     this.find(".lay-bars").replaceChildren(
@@ -59,7 +60,8 @@ class LayerStrip {
         if (place === best) button.className = "best";
         const bar = document.createElement("i");
         bar.style.height = value === null ? "3px" : `${Math.max(4, (100 * (value - low)) / (high - low))}%`;
-        const number = Object.assign(document.createElement("span"), { textContent: this.layers[place] === "final" ? "fin" : this.layers[place] });
+        const number = document.createElement("span");
+        number.textContent = this.layers[place] === "final" ? "fin" : this.layers[place];
         const box = document.createElement("b");
         box.append(bar);
         button.append(box, number);

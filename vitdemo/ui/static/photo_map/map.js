@@ -1,10 +1,16 @@
 // A map of photos on a canvas. It knows where points lie, how they are coloured and which are chosen; what it is told by hand it passes on.
+import { Camera } from "./camera.js";
+import { GREY } from "./colours.js";
+import { Painter } from "./paint.js";
+import { MapHand } from "./pointer.js";
+
 const MOVING = 750; // milliseconds from one layer's map to the next
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const ease = (share) => (share < 0.5 ? 4 * share ** 3 : 1 - (2 - 2 * share) ** 3 / 2);
 
-class PhotoMap {
-  // box: the element around .map-canvas, .map-card and .map-said. heard: open(id), close(), select(ids), describe(point) → {title, lines}.
+export class PhotoMap {
+  // box: the element around .map-canvas, .map-card and .map-said.
+  // heard: open(id), close(), select(ids), describe(point) → {title, lines}.
   constructor(box, heard) {
     this.box = box;
     this.heard = heard;
@@ -33,8 +39,10 @@ class PhotoMap {
     this.order = Uint32Array.from(ids, (_, point) => point);
     this.mask = new Uint8Array(this.count);
     this.codes = new Uint16Array(this.count);
-    Object.assign(this, { palette: [GREY], hollow: false, labelled: false, groups: [], positions: null, dimensions: 2, flat: true, moving: null });
-    Object.assign(this, { selecting: false, opened: -1, linked: [], current: -1, hovered: -1, drawing: null, asPhotos: this.asPhotos || false });
+    Object.assign(this, { palette: [GREY], hollow: false, labelled: false, groups: [] });
+    Object.assign(this, { positions: null, dimensions: 2, flat: true, moving: null });
+    Object.assign(this, { selecting: false, opened: -1, linked: [], current: -1, hovered: -1, drawing: null });
+    this.asPhotos ??= false;
     this.camera.touched = false;
     this.redraw();
   }
@@ -51,12 +59,18 @@ class PhotoMap {
       return this.placed();
     }
     const wide = Math.max(dimensions, this.dimensions);
-    const padded = (all, has) => (has === wide ? all : Float32Array.from({ length: this.count * 3 }, (_, at) => (at % 3 < has ? all[Math.floor(at / 3) * has + (at % 3)] : 0)));
-    const from = { scale: camera.scale, pan: camera.pan, centre: camera.centre, reach: camera.reach, yaw: this.flat ? 0 : camera.yaw, pitch: this.flat ? 0 : camera.pitch };
+    const padded = (all, has) => {
+      if (has === wide) return all;
+      return Float32Array.from({ length: this.count * 3 }, (_, at) => (at % 3 < has ? all[Math.floor(at / 3) * has + (at % 3)] : 0));
+    };
+    const { scale, pan, centre, reach } = camera;
+    const from = { scale, pan, centre, reach, yaw: this.flat ? 0 : camera.yaw, pitch: this.flat ? 0 : camera.pitch };
     const target = camera.touched ? from : { ...camera.fitting(positions, dimensions), pan: [0, 0] };
-    Object.assign(target, dimensions === 2 ? { yaw: 0, pitch: 0 } : turned ? { yaw: 0.5, pitch: 0.35 } : { yaw: from.yaw, pitch: from.pitch });
+    if (dimensions === 2) Object.assign(target, { yaw: 0, pitch: 0 });
+    else Object.assign(target, turned ? { yaw: 0.5, pitch: 0.35 } : { yaw: from.yaw, pitch: from.pitch });
     if (!camera.touched) camera.fitted = target.scale;
-    this.moving = { from: padded(before, this.dimensions), to: padded(positions, dimensions), camera: from, target, began: performance.now(), positions, dimensions };
+    const [start, to] = [padded(before, this.dimensions), padded(positions, dimensions)];
+    this.moving = { from: start, to, camera: from, target, began: performance.now(), positions, dimensions };
     Object.assign(this, { positions: Float32Array.from(this.moving.from), dimensions: wide, flat: wide === 2 });
     this.redraw();
   }
@@ -65,14 +79,15 @@ class PhotoMap {
     const { from, to, camera, target, began, positions, dimensions } = this.moving;
     const share = Math.min(1, (now - began) / MOVING);
     const part = ease(share);
-    const between = (a, b) => (Array.isArray(a) ? a.map((each, index) => each + (b[index] - each) * part) : a + (b - a) * part);
+    const between = (a, b) => (Array.isArray(a) ? a.map((value, index) => value + (b[index] - value) * part) : a + (b - a) * part);
     if (share === 1) {
       Object.assign(this, { positions, dimensions, flat: dimensions === 2, moving: null });
       return this.placed();
     }
     for (let at = 0; at < to.length; at++) this.positions[at] = from[at] + (to[at] - from[at]) * part;
-    if (!this.camera.touched) for (const name of ["scale", "pan", "centre", "reach"]) this.camera[name] = between(camera[name], target[name]);
-    if (!this.camera.touched || dimensions === 2) for (const name of ["yaw", "pitch"]) this.camera[name] = between(camera[name], target[name]);
+    const blend = (...names) => names.forEach((name) => (this.camera[name] = between(camera[name], target[name])));
+    if (!this.camera.touched) blend("scale", "pan", "centre", "reach");
+    if (!this.camera.touched || dimensions === 2) blend("yaw", "pitch");
     this.anchored = null;
     this.redraw();
   }
@@ -92,9 +107,10 @@ class PhotoMap {
   // As colourByName or colourByValue give it. hollow: points of the first colour are rings; labelled: groups have their names on the map.
   setColours({ codes, palette, names = [], entries = [] }, { hollow = false, labelled = false } = {}) {
     Object.assign(this, { codes, palette, hollow, labelled });
-    const points = new Map(entries.filter((each) => each.name).map((each) => [each.name, []]));
+    const points = new Map(entries.filter((entry) => entry.name).map((entry) => [entry.name, []]));
     if (labelled) names.forEach((name, point) => points.get(name)?.push(point));
-    this.groups = labelled ? [...points].map(([text, points]) => ({ text: text.length > 28 ? `${text.slice(0, 27)}…` : text, points })) : [];
+    const short = (text) => (text.length > 28 ? `${text.slice(0, 27)}…` : text);
+    this.groups = labelled ? [...points].map(([text, points]) => ({ text: short(text), points })) : [];
     this.anchored = null;
     this.redraw();
   }
@@ -130,7 +146,7 @@ class PhotoMap {
   setOpened(id, others = []) {
     this.opened = id === null ? -1 : this.place.get(id) ?? -1;
     if (this.opened >= 0) this.current = this.opened;
-    this.linked = others.map((each) => this.place.get(each)).filter((each) => each !== undefined);
+    this.linked = others.map((other) => this.place.get(other)).filter((point) => point !== undefined);
     this.redraw();
   }
 

@@ -1,6 +1,10 @@
 // The map on a page of its own, with all it needs inside.
+import { bytesOf, unpack } from "../lib/arrays.js";
+import { LayerStrip } from "./layers.js";
+import { MapPanel } from "./panel.js";
+import { Thumbnails } from "./thumbnails.js";
+
 const told = JSON.parse(document.getElementById("told").textContent);
-const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
 const root = document.querySelector(".page-main");
 
 const panel = new MapPanel(root, {
@@ -22,17 +26,20 @@ const panel = new MapPanel(root, {
   },
   select: () => {},
 });
-const pictures = unpacked(bytesOf(told.thumbnails.data), told.thumbnails.sections);
+const pictures = unpack(bytesOf(told.thumbnails.data), told.thumbnails.sections);
 panel.setPhotos(told.rows, new Thumbnails(pictures.bytes, pictures.starts, () => {}));
 
 function show(layer) {
-  const map = told.maps.find((each) => each.layer === layer);
-  panel.setMap(unpacked(bytesOf(map.data), map.sections), map.names, map.dimensions);
+  const map = told.maps.find((drawn) => drawn.layer === layer);
+  panel.setMap(unpack(bytesOf(map.data), map.sections), map.names, map.dimensions);
   const trust = map.trust === null ? "" : ` · trustworthiness ${map.trust.toFixed(3)}`;
-  document.querySelector(".page-facts").textContent = `${told.model} · ${layer === "final" ? "final layer" : `layer ${layer}`} · ${told.pool === "cls" ? "CLS token" : "mean of patches"}${trust}${told.note ? ` · ${told.note}` : ""}`;
+  const name = layer === "final" ? "final layer" : `layer ${layer}`;
+  const vector = told.pool === "cls" ? "CLS token" : "mean of patches";
+  const note = told.note ? ` · ${told.note}` : "";
+  document.querySelector(".page-facts").textContent = `${told.model} · ${name} · ${vector}${trust}${note}`;
 }
 
 const strip = new LayerStrip(root, show);
-strip.setLayers(told.maps.map((each) => each.layer), told.layer);
+strip.setLayers(told.maps.map((drawn) => drawn.layer), told.layer);
 root.querySelector(".lay").hidden = told.maps.length < 2;
 show(told.layer);

@@ -1,11 +1,13 @@
 // How a map is drawn: points as dots or as photos, the chosen ones above the others, names on their groups, the hand's ring and lasso.
-const LIFT = 15; // pixels of a group's name above its middle
-const QUIET = 0.14; // of the points that are not chosen
+import { Pixels } from "./pixels.js";
+
+export const LIFT = 15; // pixels of a group's name above its middle
+export const QUIET = 0.14; // of the points that are not chosen
 
 // A photo's size in whole pixels, in steps of 8 %: while the map zooms, few sizes are made.
 const stepped = (side) => Math.round(1.08 ** Math.round(Math.log(side) / Math.log(1.08)));
 
-class Painter {
+export class Painter {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
@@ -28,7 +30,7 @@ class Painter {
     if (!this.channels.has(colour)) {
       this.context.fillStyle = colour;
       const text = this.context.fillStyle; // #rrggbb, or rgba(…) where it is translucent
-      const hex = text[0] === "#" ? text.slice(1).match(/../g).map((each) => parseInt(each, 16)) : null;
+      const hex = text[0] === "#" ? text.slice(1).match(/../g).map((digits) => parseInt(digits, 16)) : null;
       this.channels.set(colour, hex || text.match(/[\d.]+/g).slice(0, 3).map(Number));
     }
     return this.channels.get(colour);
@@ -65,7 +67,9 @@ class Painter {
     if (!map.count) return;
     this.links(map);
     if (map.labelled) this.labels(map);
-    for (const point of [map.opened, map.current, map.hovered]) if (point >= 0) this.ring(map, point, point === map.opened, radius, side);
+    for (const point of [map.opened, map.current, map.hovered]) {
+      if (point >= 0) this.ring(map, point, point === map.opened, radius, side);
+    }
     this.hand(map);
   }
 

@@ -1,5 +1,9 @@
 // The map with its tools and its legend: what is coloured by what, and which photos are chosen.
-const chance = (share) => (share > 0 && share < 0.001 ? "< 0.1 %" : share > 0.999 && share < 1 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`);
+import { button, make, radios } from "../lib/dom.js";
+import { percent } from "../lib/format.js";
+import { colourByName, colourByValue, STEPS } from "./colours.js";
+import { PhotoMap } from "./map.js";
+
 const NO_CLUSTER = "unclustered";
 const COLOURS = {
   cluster: ["Cluster", () => true],
@@ -9,41 +13,7 @@ const COLOURS = {
   remote: ["Outlier score", (rows) => rows.length > 2],
 };
 
-// Radio buttons in a row: one stop for Tab, arrow keys move, as in a native group. Returns a function that sets the value in silence.
-function radios(group, choose) {
-  const all = [...group.querySelectorAll("[role=radio]")];
-  const set = (value) => {
-    for (const each of all) {
-      each.setAttribute("aria-checked", each.dataset.value === value);
-      each.tabIndex = each.dataset.value === value ? 0 : -1;
-    }
-  };
-  const pick = (button) => {
-    set(button.dataset.value);
-    choose(button.dataset.value);
-  };
-  for (const each of all) {
-    each.addEventListener("click", () => pick(each));
-    each.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-      if (!step) return;
-      event.preventDefault();
-      const free = all.filter((other) => !other.disabled && !other.hidden);
-      const next = free[(free.indexOf(each) + step + free.length) % free.length];
-      next.focus();
-      pick(next);
-    });
-  }
-  set(all.find((each) => each.getAttribute("aria-checked") === "true")?.dataset.value);
-  return set;
-}
-
-function unpacked(buffer, sections) {
-  const types = { uint8: Uint8Array, uint32: Uint32Array, int32: Int32Array, float32: Float32Array };
-  return Object.fromEntries(Object.entries(sections).map(([name, [type, start, count]]) => [name, new types[type](buffer, start, count)]));
-}
-
-class MapPanel {
+export class MapPanel {
   // root: has the markup of map.html and a .map-legend. heard: open(row), close(), select(rows).
   constructor(root, heard) {
     this.find = (selector) => root.querySelector(selector);
@@ -90,7 +60,7 @@ class MapPanel {
     this.map.setPhotos(rows.map((row) => row.id), thumbnails);
     const options = Object.entries(COLOURS).filter(([, [, fits]]) => fits(rows));
     if (!options.some(([name]) => name === this.by)) this.by = "cluster";
-    this.find(".map-colour").replaceChildren(...options.map(([value, [text]]) => Object.assign(document.createElement("option"), { value, textContent: text })));
+    this.find(".map-colour").replaceChildren(...options.map(([value, [text]]) => Object.assign(make("option", "", text), { value })));
     this.find(".map-colour").value = this.by;
   }
 
@@ -114,7 +84,7 @@ class MapPanel {
     if (by === "cluster") this.shown = colourByName(rows.map((_, point) => this.cluster(point)), NO_CLUSTER, this.kept);
     else if (by === "folder") this.shown = colourByName(rows.map((row) => row.folder), "in no folder", this.kept);
     else if (by === "label") this.shown = colourByName(rows.map((row) => row.label), "nothing", this.kept);
-    else if (by === "probability") this.shown = colourByValue(Float32Array.from(rows, (row) => row.probability ?? NaN), chance);
+    else if (by === "probability") this.shown = colourByValue(Float32Array.from(rows, (row) => row.probability ?? NaN), percent);
     else this.shown = colourByValue(numbers.remote, (value) => value.toFixed(3));
     map.setColours(this.shown, { hollow: by === "cluster", labelled: Boolean(this.shown.entries) });
     this.legend();
@@ -122,10 +92,10 @@ class MapPanel {
 
   legend() {
     const legend = this.find(".map-legend");
-    const make = (tag, className, text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
     if (this.shown.range) {
       const bar = make("i", "map-ramp");
-      bar.style.background = `linear-gradient(to right, ${this.shown.palette.slice(1).filter((_, step) => step % 8 === 0 || step === STEPS - 1).join(", ")})`;
+      const steps = this.shown.palette.slice(1).filter((_, step) => step % 8 === 0 || step === STEPS - 1);
+      bar.style.background = `linear-gradient(to right, ${steps.join(", ")})`;
       const line = make("div", "map-range");
       line.append(make("span", "", this.shown.range.low), bar, make("span", "", this.shown.range.high));
       legend.replaceChildren(line);
@@ -136,18 +106,19 @@ class MapPanel {
       } else legend.append(make("p", "map-why", "The probability of the top class."));
       return;
     }
-    legend.replaceChildren(...(this.shown.entries || []).map((each, index) => this.entry(index, each.text, each.count, each.colour, !each.name)));
+    const entries = this.shown.entries || [];
+    legend.replaceChildren(...entries.map(({ text, count, colour, name }, index) => this.entry(index, text, count, colour, !name)));
     this.mark();
   }
 
   entry(index, text, count, colour, none = false) {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: none ? "map-entry none" : "map-entry" });
-    button.dataset.entry = index;
-    button.setAttribute("aria-pressed", "false");
-    const swatch = document.createElement("i");
+    const made = button(none ? "map-entry none" : "map-entry");
+    made.dataset.entry = index;
+    made.setAttribute("aria-pressed", "false");
+    const swatch = make("i");
     swatch.style.setProperty("--swatch", colour);
-    button.append(swatch, ...[text, count.toLocaleString("en")].map((each) => Object.assign(document.createElement("span"), { textContent: each })));
-    return button;
+    made.append(swatch, make("span", "", text), make("span", "", count.toLocaleString("en")));
+    return made;
   }
 
   points(entry) {
@@ -163,16 +134,21 @@ class MapPanel {
 
   // Which of the legend's entries is just what is chosen.
   mark() {
-    const chosen = this.map.selecting ? this.map.mask.reduce((sum, each) => sum + each, 0) : 0;
-    for (const button of this.find(".map-legend").querySelectorAll("[data-entry]")) {
-      const points = chosen ? this.points(Number(button.dataset.entry)) : [];
-      button.setAttribute("aria-pressed", chosen > 0 && points.length === chosen && points.every((point) => this.map.mask[point]));
+    const chosen = this.map.selecting ? this.map.mask.reduce((sum, one) => sum + one, 0) : 0;
+    for (const entry of this.find(".map-legend").querySelectorAll("[data-entry]")) {
+      const points = chosen ? this.points(Number(entry.dataset.entry)) : [];
+      entry.setAttribute("aria-pressed", chosen > 0 && points.length === chosen && points.every((point) => this.map.mask[point]));
     }
   }
 
   describe(row, point) {
-    const said = row.label ? `${row.label}, ${chance(row.probability)}` : "";
-    const lines = [row.duplicate ? "the same file twice" : "", said, row.folder ? `folder ${row.folder}` : "", this.numbers ? `${this.cluster(point) ? `cluster ${this.cluster(point)}` : NO_CLUSTER}` : ""];
+    const cluster = this.cluster(point);
+    const lines = [
+      row.duplicate ? "the same file twice" : "",
+      row.label ? `${row.label}, ${percent(row.probability)}` : "",
+      row.folder ? `folder ${row.folder}` : "",
+      this.numbers ? (cluster ? `cluster ${cluster}` : NO_CLUSTER) : "",
+    ];
     return { title: row.name.split("/").at(-1), lines: lines.filter(Boolean) };
   }
 }

@@ -1,6 +1,7 @@
 // Dots and photos written straight into the canvas's pixels: thousands take a few milliseconds, where the canvas's own circles or pictures
 // take fifty and more.
-class Pixels {
+
+export class Pixels {
   constructor() {
     this.masks = new Map();
   }
@@ -77,7 +78,10 @@ class Pixels {
     return mask;
   }
 }
+
+// A colour, [red, green, blue], as a word of the canvas's pixels.
 const word = ([red, green, blue]) => (255 << 24) | (blue << 16) | (green << 8) | red;
+
 const mixed = (under, over, share) => {
   let found = 255 << 24;
   for (let shift = 0; shift < 24; shift += 8) {

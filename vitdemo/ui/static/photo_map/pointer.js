@@ -1,5 +1,6 @@
 // What a person does on the map: drag, wheel, pinch, lasso, box, arrow keys.
-class MapHand {
+
+export class MapHand {
   constructor(map) {
     Object.assign(this, { map, pointers: new Map(), began: null, pinched: 0 });
     const { canvas } = map;
@@ -137,7 +138,8 @@ class MapHand {
     map.current = found;
     const edge = 40;
     const [toX, toY] = [map.x[found], map.y[found]];
-    camera.move(Math.max(0, edge - toX) - Math.max(0, toX - camera.width + edge), Math.max(0, edge - toY) - Math.max(0, toY - camera.height + edge));
+    const back = (to, size) => Math.max(0, edge - to) - Math.max(0, to - size + edge); // into the canvas
+    camera.move(back(toX, camera.width), back(toY, camera.height));
     map.draw();
     map.card(found);
     map.say(found);

@@ -1,8 +1,15 @@
 // The photos' small pictures, all in one file: as addresses for <img>, and on sheets for the canvas, decoded and scaled as they are wanted.
-class Thumbnails {
+
+const CELL = 56; // pixels a side on a sheet
+const ROW = 24; // pictures in a sheet's row
+const AT_ONCE = 400; // pictures brought to a new size in one frame
+const KEPT = 16e6; // pixels of scaled pictures that are kept
+
+export class Thumbnails {
   // bytes: the JPEGs one after the other; starts: where each begins, and where the last one ends. An empty one is no picture.
   constructor(bytes, starts, arrived) {
-    Object.assign(this, { bytes, starts, arrived, urls: new Map(), sheets: [], drawn: new Uint8Array(starts.length - 1), wanted: [], busy: 0 });
+    Object.assign(this, { bytes, starts, arrived, urls: new Map(), sheets: [], wanted: [], busy: 0 });
+    this.drawn = new Uint8Array(starts.length - 1); // 1 for pictures that are being decoded, 2 for those on a sheet
     Object.assign(this, { scaled: new Map(), held: 0, left: 0, late: false });
     this.pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   }
@@ -20,7 +27,8 @@ class Thumbnails {
     return this.urls.get(point);
   }
 
-  // One as a square of words, `side` pixels wide: as it was last where this frame has made enough new ones; null where it is not decoded yet.
+  // One as a square of words, `side` pixels wide: as it was last where this frame has made enough new ones; null where it is not decoded
+  // yet.
   words(point, side) {
     if (this.drawn[point] !== 2) {
       if (!this.drawn[point]) this.want(point);
@@ -87,7 +95,3 @@ class Thumbnails {
     this.arrived = () => {};
   }
 }
-const CELL = 56; // pixels a side on a sheet
-const ROW = 24; // pictures in a sheet's row
-const AT_ONCE = 400; // pictures brought to a new size in one frame
-const KEPT = 16e6; // pixels of scaled pictures that are kept

@@ -13,11 +13,10 @@ from vitdemo.ui.packing import pack
 from vitdemo.ui.tabs.embeddings.maps import FinishedMap, GalleryMaps, MapKey
 from vitdemo.ui.tabs.embeddings.page_data import map_numbers, photo_rows, thumbnail_numbers
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJob, EmbeddingJobs
-from vitdemo.ui.templating import html, static_text
+from vitdemo.ui.templating import bundled, html, static_text
 
 KINDS = ("npz", "csv", "parquet", "html")
 NEAREST = 10  # neighbours per photo in the files
-SCRIPTS = ("camera", "thumbnails", "colours", "pixels", "paint", "map", "pointer", "panel", "layers", "page")
 
 
 def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids: Any = None) -> Path:
@@ -95,7 +94,7 @@ def page_of(title: str, told: dict) -> str:
         title=title,
         style=static_text("photo_map/map.css"),
         markup=static_text("photo_map/map.html", "photo_map/layers.html"),
-        script=static_text(*(f"photo_map/{name}.js" for name in SCRIPTS)),
+        script=bundled("photo_map/page"),
         told=as_script(told),
     )
 
