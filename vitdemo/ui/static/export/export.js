@@ -63,7 +63,7 @@ export default function mount({ element, props, trigger, watch }) {
   function expected(precision) {
     if (model?.error) return "Select another model.";
     if (!model?.parameters) return "Waiting for the model …";
-    const replaced = state === "done" ? " It takes the place of the bundle below." : "";
+    const replaced = state === "done" ? " It replaces the bundle below." : "";
     return `The model's file will have ${megabytes(model.parameters * precision.dataset.bytes)}.${replaced}`;
   }
 

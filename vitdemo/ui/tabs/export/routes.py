@@ -25,7 +25,7 @@ FILE_TEXTS = {  # descriptions of the bundle's files
     "preprocess.py": "from a photo to the input: code without torch",
     "config.json": "architecture, preprocessing and classes, in timm's layout",
     "known_answer/photo.png": "a photo to try a new machine with",
-    "known_answer/answer.json": "what the model takes it for",
+    "known_answer/answer.json": "the prediction for it",
     "known_answer/input.npy": "its input",
     "known_answer/output.npy": "its output",
     "server.py": "the FastAPI server",

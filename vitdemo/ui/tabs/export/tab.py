@@ -34,7 +34,7 @@ FORMAT_TEXTS = {
 PRECISION_TEXTS = {
     "fp32": ("fp32", "The same answers, to rounding."),
     "fp16": ("fp16", "Half the size, nearly the same answers. Faster on GPUs, not on CPUs."),
-    "int8": ("int8", "Smallest, and fast on CPUs. Several recipes are made and measured, and one that agrees is shipped. For ONNX."),
+    "int8": ("int8", "Smallest, and fast on CPUs. Several recipes are made and measured, and one that agrees is exported. For ONNX."),
 }
 KIT_TEXTS = {
     "fastapi": "FastAPI server, with a Dockerfile",
