@@ -205,7 +205,7 @@ def test_two_at_once_and_a_reload_after_the_end(app, open_page, folder):
     first.reload()
     first.get_by_role("tab", name="Export").click()
     expect(result(first)).to_contain_text("model.safetensors")
-    expect(first.locator("#export .exp-expected")).to_contain_text("takes the place of the bundle below")
+    expect(first.locator("#export .exp-expected")).to_contain_text("replaces the bundle below")
 
 
 def test_what_is_wrong_is_said(app, open_page, folder, tmp_path):

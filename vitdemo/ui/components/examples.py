@@ -11,7 +11,7 @@ FOLDER = ASSETS / "examples"
 THUMBNAIL_PIXELS = 112  # of the longer side
 
 
-def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Or try a drawing:") -> None:
+def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Sample images") -> None:
     """Lay out the row. gr.Examples would do, but its buttons have no names for a screen reader."""
     files = {path.stem: path for path in sorted(FOLDER.glob("*.jpg"))}
     pictures = [(name, data_uri(_thumbnail(path), "JPEG")) for name, path in files.items()]
