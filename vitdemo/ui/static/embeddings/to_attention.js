@@ -1,5 +1,6 @@
 // Open the Attention tab, as a click on it would.
 () => {
-  const tabs = [...document.querySelectorAll("[role=tab]")].filter((each) => each.textContent.trim() === "Attention");
+  const all = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);
+  const tabs = all.filter((each) => each.textContent.trim() === "Attention");
   (tabs.find((each) => each.offsetParent) || tabs[0])?.click();
 }

@@ -4,11 +4,20 @@ const MARGIN = 36; // pixels around a map that is shown whole
 
 export class Camera {
   constructor() {
-    Object.assign(this, { width: 1, height: 1, centre: [0, 0, 0], scale: 1, fitted: 1, pan: [0, 0], yaw: 0.5, pitch: 0.35, reach: 1 });
+    this.width = 1; // of the canvas, in pixels of the page
+    this.height = 1;
+    this.centre = [0, 0, 0]; // of the points
+    this.scale = 1; // pixels for a step of 1 among the points
+    this.fitted = 1; // the scale that shows all points
+    this.pan = [0, 0]; // pixels from the middle of the canvas to the centre
+    this.yaw = 0.5; // radians
+    this.pitch = 0.35;
+    this.reach = 1; // of the farthest point from the centre
     this.touched = false; // somebody has moved it: a new layer leaves it alone
   }
 
   // What shows all of some points: {centre, scale, reach}, for (n, dimensions) positions.
+  /** @param {ArrayLike<number>} positions @param {number} dimensions */
   fitting(positions, dimensions) {
     const [low, high] = [[Infinity, Infinity, Infinity], [-Infinity, -Infinity, -Infinity]];
     for (let at = 0; at < positions.length; at++) {
@@ -31,7 +40,10 @@ export class Camera {
   }
 
   use({ centre, reach, scale }) {
-    Object.assign(this, { centre, reach, scale, fitted: scale });
+    this.centre = centre;
+    this.reach = reach;
+    this.scale = scale;
+    this.fitted = scale;
   }
 
   get zoom() {
@@ -61,6 +73,13 @@ export class Camera {
   }
 
   // (n, dimensions) positions → x, y in pixels of the page, and nearness, about 1, larger in front.
+  /**
+   * @param {ArrayLike<number>} positions
+   * @param {number} dimensions
+   * @param {Float32Array} x one a point, written to, as are y and near
+   * @param {Float32Array} y
+   * @param {Float32Array} near
+   */
   project(positions, dimensions, x, y, near) {
     const [cx, cy, cz] = this.centre;
     const [left, top] = [this.width / 2 + this.pan[0], this.height / 2 + this.pan[1]];

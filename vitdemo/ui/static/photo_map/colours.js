@@ -19,9 +19,19 @@ export const scaleColour = (share) => {
   return `rgb(${low.map((from, channel) => Math.round(from + (high[channel] - from) * part)).join(" ")})`;
 };
 
+/**
+ * @typedef {object} Colours
+ * @property {Uint16Array} codes one a point, its colour's place in the palette
+ * @property {string[]} palette
+ * @property {string[]} [names] of names: one a point
+ * @property {{text: string, count: number, colour: string, name: string}[]} [entries] of names: the legend
+ * @property {{low: string, high: string} | null} [range] of numbers: the ends of the scale, in words
+ */
+
 // names: one a point, "" for none → a colour for each point, and what the legend says: the commonest first, names beyond the colours as
 // one.
 // kept: the numbers of the names' colours so far: a name that comes again, on another layer's map, has the colour that it had.
+/** @param {string[]} names @param {string} nothing @param {Map<string, number>} kept @returns {Colours} */
 export function colourByName(names, nothing, kept) {
   const counts = new Map();
   for (const name of names) if (name) counts.set(name, (counts.get(name) || 0) + 1);
@@ -49,6 +59,7 @@ function coloured(names, kept) {
 }
 
 // values: one a point; NaN for none.
+/** @param {Float32Array} values @param {(value: number) => string} text @returns {Colours} */
 export function colourByValue(values, text) {
   let [low, high] = [Infinity, -Infinity];
   for (const value of values) {

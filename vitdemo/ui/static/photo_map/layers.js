@@ -1,12 +1,22 @@
 // The layers of a model as a strip: a bar for each one's score, a slider, and play.
+import { finders } from "../lib/dom.js";
 
 const STEP = 1400; // milliseconds that play stays with a layer
 
 export class LayerStrip {
-  // root: has the markup of layers.html. choose(layer): somebody wants that layer, a number or "final".
+  /**
+   * @param {Element} root has the markup of layers.html
+   * @param {(layer: number | "final") => void} choose somebody wants that layer
+   */
   constructor(root, choose) {
-    this.find = (selector) => root.querySelector(selector);
-    Object.assign(this, { choose, layers: [], layer: null, playing: 0, ready: () => true });
+    this.find = finders(root).$;
+    this.choose = choose;
+    /** @type {(number | "final")[]} */
+    this.layers = [];
+    /** @type {number | "final" | null} */
+    this.layer = null; // on show
+    this.playing = 0; // the timer of the next step; 0 while it stands still
+    this.ready = () => true; // the layer's map is there
     this.find(".lay-range").addEventListener("input", (event) => this.take(Number(event.target.value)));
     this.find(".lay-bars").addEventListener("click", (event) => {
       const bar = event.target.closest("[data-place]");
@@ -61,7 +71,7 @@ export class LayerStrip {
         const bar = document.createElement("i");
         bar.style.height = value === null ? "3px" : `${Math.max(4, (100 * (value - low)) / (high - low))}%`;
         const number = document.createElement("span");
-        number.textContent = this.layers[place] === "final" ? "fin" : this.layers[place];
+        number.textContent = this.layers[place] === "final" ? "fin" : String(this.layers[place]);
         const box = document.createElement("b");
         box.append(bar);
         button.append(box, number);

@@ -1,4 +1,5 @@
 // A map of photos on a canvas. It knows where points lie, how they are coloured and which are chosen; what it is told by hand it passes on.
+import { finders } from "../lib/dom.js";
 import { Camera } from "./camera.js";
 import { GREY } from "./colours.js";
 import { Painter } from "./paint.js";
@@ -8,17 +9,38 @@ const MOVING = 750; // milliseconds from one layer's map to the next
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const ease = (share) => (share < 0.5 ? 4 * share ** 3 : 1 - (2 - 2 * share) ** 3 / 2);
 
+/**
+ * @import { Colours } from "./colours.js"
+ * @import { Thumbnails } from "./thumbnails.js"
+ */
+
 export class PhotoMap {
-  // box: the element around .map-canvas, .map-card and .map-said.
-  // heard: open(id), close(), select(ids), describe(point) → {title, lines}.
+  /**
+   * @param {HTMLElement} box the element around .map-canvas, .map-card and .map-said
+   * @param {object} heard
+   * @param {(id: number) => void} heard.open
+   * @param {() => void} heard.close
+   * @param {(ids: number[]) => void} heard.select
+   * @param {(point: number) => {title: string, lines: string[]}} heard.describe
+   */
   constructor(box, heard) {
     this.box = box;
+    this.find = finders(box).$;
     this.heard = heard;
-    this.canvas = box.querySelector(".map-canvas");
+    /** @type {HTMLCanvasElement & {photoMap?: PhotoMap}} */
+    this.canvas = this.find(".map-canvas");
     this.canvas.photoMap = this;
     this.camera = new Camera();
     this.painter = new Painter(this.canvas);
-    this.tool = "pan";
+    this.tool = "pan"; // or "lasso", or "box"
+    this.asPhotos = false; // points are drawn as photos, not as dots
+    /** @type {number | null} */
+    this.frame = null; // the one in which it is drawn again
+    this.carding = 0; // the timer of a card that shows soon
+    /** @type {{middle: Float32Array, x: Float32Array, y: Float32Array, near: Float32Array} | null} */
+    this.anchored = null; // where the groups' names stand, once they were asked for
+    /** @type {Thumbnails | null} */
+    this.thumbnails = null;
     this.setPhotos([], null);
     new ResizeObserver(() => this.resize()).observe(box);
     this.painter.theme(box);
@@ -27,6 +49,7 @@ export class PhotoMap {
   }
 
   // ids: one a point, in order. Whatever was on the map goes.
+  /** @param {number[]} ids @param {Thumbnails | null} thumbnails */
   setPhotos(ids, thumbnails) {
     this.thumbnails?.forget();
     this.thumbnails = thumbnails;
@@ -34,27 +57,49 @@ export class PhotoMap {
     this.count = ids.length;
     this.ids = ids;
     this.place = new Map(ids.map((id, point) => [id, point]));
-    for (const name of ["x", "y"]) this[name] = new Float32Array(this.count);
+    this.x = new Float32Array(this.count); // on the canvas
+    this.y = new Float32Array(this.count);
     this.near = new Float32Array(this.count).fill(1);
-    this.order = Uint32Array.from(ids, (_, point) => point);
-    this.mask = new Uint8Array(this.count);
+    this.order = Uint32Array.from(ids, (_, point) => point); // in which they are drawn
+    this.mask = new Uint8Array(this.count); // 1 for the chosen ones
     this.codes = new Uint16Array(this.count);
-    Object.assign(this, { palette: [GREY], hollow: false, labelled: false, groups: [] });
-    Object.assign(this, { positions: null, dimensions: 2, flat: true, moving: null });
-    Object.assign(this, { selecting: false, opened: -1, linked: [], current: -1, hovered: -1, drawing: null });
-    this.asPhotos ??= false;
+    this.palette = [GREY];
+    this.hollow = false;
+    this.labelled = false;
+    /** @type {{text: string, points: number[]}[]} */
+    this.groups = [];
+    this.put(null, 2);
+    this.selecting = false; // some are chosen
+    // Points, -1 for none.
+    this.opened = -1; // on show elsewhere
+    this.current = -1; // where the arrow keys are
+    this.hovered = -1; // under the mouse
+    /** @type {number[]} */
+    this.linked = []; // points that belong to the open one
+    /** @type {[number, number][] | null} */
+    this.drawing = null; // the corners of a lasso or a box
     this.camera.touched = false;
     this.redraw();
   }
 
+  // Where the points lie, at once: (points, dimensions).
+  /** @param {Float32Array | null} positions @param {number} dimensions 2 or 3 */
+  put(positions, dimensions) {
+    this.positions = positions;
+    this.dimensions = dimensions;
+    this.flat = dimensions === 2;
+    this.moving = null;
+  }
+
   // (points, dimensions): the points move there from where they are.
+  /** @param {Float32Array} positions @param {number} dimensions 2 or 3 */
   setPositions(positions, dimensions) {
     const camera = this.camera;
     const before = this.positions;
     const turned = before && dimensions !== this.dimensions;
     if (!before || turned) camera.touched = false;
     if (!before || still.matches || !this.box.offsetWidth) {
-      Object.assign(this, { positions, dimensions, flat: dimensions === 2, moving: null });
+      this.put(positions, dimensions);
       if (!camera.touched) this.fit();
       return this.placed();
     }
@@ -70,8 +115,8 @@ export class PhotoMap {
     else Object.assign(target, turned ? { yaw: 0.5, pitch: 0.35 } : { yaw: from.yaw, pitch: from.pitch });
     if (!camera.touched) camera.fitted = target.scale;
     const [start, to] = [padded(before, this.dimensions), padded(positions, dimensions)];
+    this.put(Float32Array.from(start), wide);
     this.moving = { from: start, to, camera: from, target, began: performance.now(), positions, dimensions };
-    Object.assign(this, { positions: Float32Array.from(this.moving.from), dimensions: wide, flat: wide === 2 });
     this.redraw();
   }
 
@@ -81,7 +126,7 @@ export class PhotoMap {
     const part = ease(share);
     const between = (a, b) => (Array.isArray(a) ? a.map((value, index) => value + (b[index] - value) * part) : a + (b - a) * part);
     if (share === 1) {
-      Object.assign(this, { positions, dimensions, flat: dimensions === 2, moving: null });
+      this.put(positions, dimensions);
       return this.placed();
     }
     for (let at = 0; at < to.length; at++) this.positions[at] = from[at] + (to[at] - from[at]) * part;
@@ -100,13 +145,18 @@ export class PhotoMap {
 
   fit() {
     this.camera.use(this.camera.fitting(this.positions || [], this.dimensions));
-    Object.assign(this.camera, { pan: [0, 0], touched: false });
+    this.camera.pan = [0, 0];
+    this.camera.touched = false;
     this.redraw();
   }
 
   // As colourByName or colourByValue give it. hollow: points of the first colour are rings; labelled: groups have their names on the map.
+  /** @param {Colours} colours @param {{hollow?: boolean, labelled?: boolean}} how */
   setColours({ codes, palette, names = [], entries = [] }, { hollow = false, labelled = false } = {}) {
-    Object.assign(this, { codes, palette, hollow, labelled });
+    this.codes = codes;
+    this.palette = palette;
+    this.hollow = hollow;
+    this.labelled = labelled;
     const points = new Map(entries.filter((entry) => entry.name).map((entry) => [entry.name, []]));
     if (labelled) names.forEach((name, point) => points.get(name)?.push(point));
     const short = (text) => (text.length > 28 ? `${text.slice(0, 27)}…` : text);
@@ -181,7 +231,7 @@ export class PhotoMap {
   }
 
   card(point) {
-    const card = this.box.querySelector(".map-card");
+    const card = this.find(".map-card");
     card.hidden = point < 0;
     if (point < 0) return;
     const { title, lines } = this.heard.describe(point);
@@ -200,7 +250,7 @@ export class PhotoMap {
   // For a screen reader.
   say(point) {
     const { title, lines } = point < 0 ? { title: "", lines: [] } : this.heard.describe(point);
-    this.box.querySelector(".map-said").textContent = [title, ...lines].filter(Boolean).join(", ");
+    this.find(".map-said").textContent = [title, ...lines].filter(Boolean).join(", ");
   }
 
   setTool(tool) {
@@ -218,7 +268,8 @@ export class PhotoMap {
     if (!width || !height || (width === this.camera.width && height === this.camera.height)) return;
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     [this.canvas.width, this.canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
-    Object.assign(this.camera, { width, height });
+    this.camera.width = width;
+    this.camera.height = height;
     this.painter.ratio = ratio;
     if (this.positions && !this.camera.touched && !this.moving) this.fit();
     this.draw(); // at once: a canvas that was resized is empty

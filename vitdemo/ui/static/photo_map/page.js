@@ -6,22 +6,23 @@ import { Thumbnails } from "./thumbnails.js";
 
 const told = JSON.parse(document.getElementById("told").textContent);
 const root = document.querySelector(".page-main");
+const photo = /** @type {HTMLElement} */ (root.querySelector(".page-photo"));
+const layers = /** @type {HTMLElement} */ (root.querySelector(".lay"));
 
 const panel = new MapPanel(root, {
   open: (row) => {
-    const box = root.querySelector(".page-photo");
     const point = panel.map.place.get(row.id);
     const { title, lines } = panel.describe(row, point);
-    box.hidden = false;
+    photo.hidden = false;
     const picture = panel.map.thumbnails.url(point);
-    box.querySelector("img").hidden = !picture;
-    if (picture) box.querySelector("img").src = picture;
-    box.querySelector("img").alt = title;
-    box.querySelector(".page-said").textContent = [row.name, ...lines].join(" · ");
+    photo.querySelector("img").hidden = !picture;
+    if (picture) photo.querySelector("img").src = picture;
+    photo.querySelector("img").alt = title;
+    photo.querySelector(".page-said").textContent = [row.name, ...lines].join(" · ");
     panel.map.setOpened(row.id);
   },
   close: () => {
-    root.querySelector(".page-photo").hidden = true;
+    photo.hidden = true;
     panel.map.setOpened(null);
   },
   select: () => {},
@@ -41,5 +42,5 @@ function show(layer) {
 
 const strip = new LayerStrip(root, show);
 strip.setLayers(told.maps.map((drawn) => drawn.layer), told.layer);
-root.querySelector(".lay").hidden = told.maps.length < 2;
+layers.hidden = told.maps.length < 2;
 show(told.layer);

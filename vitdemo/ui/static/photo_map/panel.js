@@ -1,10 +1,13 @@
 // The map with its tools and its legend: what is coloured by what, and which photos are chosen.
-import { button, make, radios } from "../lib/dom.js";
+import { button, finders, make, radios } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { colourByName, colourByValue, STEPS } from "./colours.js";
 import { PhotoMap } from "./map.js";
 
+/** @import { Colours } from "./colours.js" */
+
 const NO_CLUSTER = "unclustered";
+/** @type {Record<string, [string, (rows: any[]) => unknown]>} */
 const COLOURS = {
   cluster: ["Cluster", () => true],
   folder: ["Folder", (rows) => new Set(rows.map((row) => row.folder)).size > 1],
@@ -14,14 +17,24 @@ const COLOURS = {
 };
 
 export class MapPanel {
-  // root: has the markup of map.html and a .map-legend. heard: open(row), close(), select(rows).
+  /**
+   * @param {Element} root has the markup of map.html and a .map-legend
+   * @param {{open: (row: any) => void, close: () => void, select: (rows: any[]) => void}} heard
+   */
   constructor(root, heard) {
-    this.find = (selector) => root.querySelector(selector);
+    this.find = finders(root).$;
     this.heard = heard;
-    this.rows = [];
-    this.by = "cluster";
+    /** @type {any[]} */
+    this.rows = []; // one a point, as setPhotos is given them
+    this.by = "cluster"; // what the colours say: a name of COLOURS
+    /** @type {Map<string, number>} */
     this.kept = new Map(); // name → the number of its colour
-    this.numbers = null;
+    /** @type {Record<string, any> | null} */
+    this.numbers = null; // of the map on show, as setMap is given them
+    /** @type {string[]} */
+    this.names = []; // of the clusters
+    /** @type {Colours | null} */
+    this.shown = null; // the colours on show
     this.map = new PhotoMap(this.find(".map-box"), {
       open: (id) => heard.open(this.row(id)),
       close: () => {
@@ -66,7 +79,8 @@ export class MapPanel {
 
   // numbers: positions, clusters, membership, remote, outlying; names: of the clusters.
   setMap(numbers, names, dimensions) {
-    Object.assign(this, { numbers, names });
+    this.numbers = numbers;
+    this.names = names;
     this.map.setPositions(numbers.positions, dimensions);
     this.colour(this.by);
   }

@@ -1,8 +1,18 @@
 // What a person does on the map: drag, wheel, pinch, lasso, box, arrow keys.
 
+/** @import { PhotoMap } from "./map.js" */
+
 export class MapHand {
+  /** @param {PhotoMap} map */
   constructor(map) {
-    Object.assign(this, { map, pointers: new Map(), began: null, pinched: 0 });
+    this.map = map;
+    /** @type {Map<number, [number, number]>} */
+    this.pointers = new Map(); // where each finger or mouse is
+    /** @type {{spot: [number, number], moved: boolean, tool: string} | null} */
+    this.began = null; // where one of them went down, and what it does
+    this.pinched = 0; // pixels between two fingers
+    /** @type {[number, number]} */
+    this.middle = [0, 0]; // between them
     const { canvas } = map;
     const on = (kind, act, options) => canvas.addEventListener(kind, (event) => map.count && act.call(this, event), options);
     on("pointerdown", this.down);
@@ -19,6 +29,7 @@ export class MapHand {
     });
   }
 
+  /** @returns {[number, number]} */
   spot(event) {
     const box = this.map.canvas.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];

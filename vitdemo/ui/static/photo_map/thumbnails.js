@@ -6,11 +6,28 @@ const AT_ONCE = 400; // pictures brought to a new size in one frame
 const KEPT = 16e6; // pixels of scaled pictures that are kept
 
 export class Thumbnails {
-  // bytes: the JPEGs one after the other; starts: where each begins, and where the last one ends. An empty one is no picture.
+  /**
+   * @param {Uint8Array<ArrayBuffer>} bytes the JPEGs one after the other
+   * @param {ArrayLike<number>} starts where each begins, and where the last one ends. An empty one is no picture.
+   * @param {() => void} arrived another picture can be drawn
+   */
   constructor(bytes, starts, arrived) {
-    Object.assign(this, { bytes, starts, arrived, urls: new Map(), sheets: [], wanted: [], busy: 0 });
+    this.bytes = bytes;
+    this.starts = starts;
+    this.arrived = arrived;
+    /** @type {Map<number, string>} */
+    this.urls = new Map(); // by point
+    /** @type {HTMLCanvasElement[]} */
+    this.sheets = [];
+    /** @type {number[]} */
+    this.wanted = []; // points whose pictures wait for their turn
+    this.busy = 0; // how many are being decoded
     this.drawn = new Uint8Array(starts.length - 1); // 1 for pictures that are being decoded, 2 for those on a sheet
-    Object.assign(this, { scaled: new Map(), held: 0, left: 0, late: false });
+    /** @type {Map<number, {side: number, data: Uint32Array}>} */
+    this.scaled = new Map(); // by point
+    this.held = 0; // pixels in them
+    this.left = 0; // new sizes that this frame may still make
+    this.late = false; // this frame drew some in a size of before
     this.pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   }
 
