@@ -427,7 +427,7 @@ def test_two_visitors_at_once_have_each_their_own(app, open_page, folder, tmp_pa
         page.locator("#embeddings .lay-range").focus()
         page.keyboard.press("Home")
     for page in (ann, bob):
-        expect(page.locator("#embeddings .emb-title")).to_contain_text("after layer 1", timeout=WAIT)
+        expect(page.locator("#embeddings .emb-title")).to_contain_text("in layer 1", timeout=WAIT)
 
 
 def test_a_reload_finds_the_map_again(done):

@@ -36,10 +36,10 @@ def test_classes_are_sent_one_by_one_and_learned(app, open_page, folder):
     expect(page.locator("#embeddings .emb")).to_be_visible(timeout=WAIT)
     page.wait_for_function("document.querySelector('#embeddings .map-canvas').photoMap.positions", timeout=WAIT)
     send(page, "red")
-    expect(page.locator("#embeddings .emb-taught")).to_contain_text("6 photos are “red” in Fine-tune. Now choose other photos")
+    expect(page.locator("#embeddings .emb-taught")).to_contain_text("6 photos are “red” in Fine-tune. Now select other photos")
     page.get_by_role("button", name="Open Fine-tune").click()
     expect(page.locator("#finetune .data .warning")).to_have_text(
-        "“red” is the only class so far: choose other photos in Embeddings and send them as another class.", timeout=WAIT
+        "“red” is the only class so far: select other photos in Embeddings and send them as another class.", timeout=WAIT
     )
     page.get_by_role("tab", name="Embeddings").click()
     page.get_by_label("Class name").fill(" ")

@@ -56,7 +56,7 @@ def test_photos_chosen_one_by_one():
     photos = items("x/a.jpg", "train/b.jpg", "c.jpg")
     assert [each.label for each in chosen(photos, ["train", "Cat", "cat"])] == ["train", "Cat", "Cat"]
     assert [each.label for each in chosen(photos, ["train", "cat", "dog"], {"dog": "", "cat": "hen"})] == ["train", "hen"]
-    with pytest.raises(UserError, match="“cat” is the only class so far: choose other photos in Embeddings"):
+    with pytest.raises(UserError, match="“cat” is the only class so far: select other photos in Embeddings"):
         chosen(photos[1:], ["Cat", "cat"], {"Cat": "cat"})
     with pytest.raises(UserError, match="There is no class left"):
         chosen(photos[:1], ["cat"], {"cat": ""})

@@ -122,7 +122,7 @@ def chosen(items: Sequence[Item], labels: Sequence[str], changes: Mapping[str, s
     samples = [Sample(item, spelling.setdefault(label.casefold(), label)) for item, label in named if label]
     if len(spelling) < 2:
         problem = f"“{next(iter(spelling.values()))}” is the only class so far" if spelling else "There is no class left"
-        raise UserError(f"{problem}: choose other photos in Embeddings and send them as another class.")
+        raise UserError(f"{problem}: select other photos in Embeddings and send them as another class.")
     return samples
 
 
