@@ -52,7 +52,7 @@ def test_only_the_whole_identifier_opens(ada, eve, tab, route, name):
     for each in tries:
         told = eve.ask(f"{tab}/{route}", **{name: each})
         assert list(told) == ["error"], (each, told)
-        assert "not here any more" in told["error"] if isinstance(each, str) else told["error"] == NOT_UNDERSTOOD
+        assert "not here any more" in told["error"] if isinstance(each, str | None) else told["error"] == NOT_UNDERSTOOD
 
 
 def test_nothing_is_served_but_by_its_whole_path(ada, eve, place):

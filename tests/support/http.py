@@ -117,7 +117,7 @@ def things_of(visitor, picture) -> dict[str, str]:
     values = {each["id"]: each["props"].get("value") for each in visitor.config["components"]}
     recipe = [values[each] for each in look["inputs"][3:]]
     said = visitor.join(look["id"], [photo, "", "attention", *recipe], None)
-    found["attention"] = re.search(r'"session": ?"([^"]+)"', said)[1]
+    found["attention"] = re.search(r'"session"\],"([^"]+)"', said)[1]
     return found
 
 
@@ -158,7 +158,7 @@ def routes_of_the_page() -> list[str]:
     from vitdemo.ui import page
     from vitdemo.ui.visitors import Visitors
 
-    return [route.path for route in page.routes(Visitors(ModelStore(Settings()))).routes]
+    return [route.path for route in page.routes(Visitors(ModelStore(Settings()))).routes if "POST" in route.methods]
 
 
 def routes_of_gradio() -> list[tuple[str, str]]:

@@ -80,5 +80,6 @@ def routes(visitors: Visitors) -> PageRoutes:
             EmbeddingsRoutes(visitors.embedding_jobs, visitors.finetune_sessions),
             FinetuneRoutes(visitors.finetune_sessions),
             ExportRoutes(visitors.export_sessions),
-        ]
+        ],
+        GRADIO_QUEUE_FACTOR * visitors.settings.max_queue,
     )

@@ -38,7 +38,7 @@ from vitdemo.ui.server.page_routes import PageRoutes
 from vitdemo.ui.server.request_observer import RequestObserver
 from vitdemo.ui.server.security_headers import SecurityHeaders
 from vitdemo.ui.server.upload_route import Uploads
-from vitdemo.ui.templating import STATIC, static_text
+from vitdemo.ui.templating import STATIC, preloads, static_text
 from vitdemo.ui.theme import THEME
 from vitdemo.ui.visitors import Visitors
 
@@ -169,6 +169,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, pages: 
         css_paths=[STATIC / f"{name}.css" for name in STYLES],
         js=static_text("page/load.js"),
         app_kwargs={"routes": own, "middleware": middleware, "exception_handlers": gatekeeper.HANDLERS},
+        head=preloads(settings.root_path),
         favicon_path=ASSETS / "icon.svg",
         allowed_paths=[str(ASSETS)],
         blocked_paths=[os.path.join(get_upload_folder(), hidden) for hidden in (scratch.LOCK_FILE, *served_files.HIDDEN_FOLDERS)],

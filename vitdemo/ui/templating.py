@@ -15,7 +15,7 @@ from PIL import Image
 
 from vitdemo.core.photos.encode import encode
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).resolve().parent / "static"
 
 IMPORT = re.compile(r'import \{ [\w$]+(?:, [\w$]+)* \} from "(\.[\w./-]+\.js)";')
 DECLARATION = re.compile(r"(?:export )?((?:const|let|class|(?:async )?function) ([\w$]+)\b.*)")
@@ -42,7 +42,7 @@ def script(name: str) -> str:
         "element.inert = true;"
         f'import(`${{window.gradio_config?.root || ""}}/page/static/{scripts_version()}/{name}.js`)'
         ".then((module) => { module.default({ element, props, trigger, watch }); element.inert = false; })"
-        '.catch((error) => { console.error(error); element.prepend("This part of the page did not load: reload the page."); })'
+        '.catch((error) => { console.error(error); element.before("This part of the page did not load: reload the page."); })'
     )
 
 
@@ -79,6 +79,13 @@ def _bundle(path: Path, texts: dict[Path, str], declared: dict[str, Path], impor
             raise ValueError(f"{path.name}: a bundle can't have “{line.strip()}”")
         lines.append(line)
     texts[path] = "\n".join(lines) + "\n"
+
+
+def preloads(root: str) -> str:
+    """Links for the page's <head> by which a browser fetches all modules at once, not one after the other as they import each other."""
+    names = (path.relative_to(STATIC).as_posix() for path in sorted(STATIC.rglob("*.js")))
+    modules = (name for name in names if "export" in (STATIC / name).read_text("utf-8"))  # the others are Gradio's own events' functions
+    return "".join(f'<link rel="modulepreload" href="{root.rstrip("/")}/page/static/{scripts_version()}/{name}">' for name in modules)
 
 
 @cache

@@ -227,10 +227,13 @@ class Jobs:
         except Exception:  # a fault of ours must not leave the job running for ever
             log.exception("job %s", job.command[:1])
             state, error = "failed", JOB_DIED
-        with contextlib.suppress(OSError):  # the job's folder may have been removed
-            if job.tidy:
-                job.tidy()
-            self._save_state(job, state, error)
+        try:
+            with contextlib.suppress(OSError):  # the job's folder may have been removed
+                if job.tidy:
+                    job.tidy()
+                self._save_state(job, state, error)
+        except Exception:
+            log.exception("after job %s", job.command[:1])
         job.error, job.state = error, state
         log.info("job", extra={"kind": job.command[0], "state": state, "seconds": round(time.monotonic() - begin, 3)})
         with self._changed:
@@ -259,8 +262,9 @@ class Jobs:
                 start_new_session=True,  # Ctrl-C in the app's terminal must reach only the app
             )
         job.state = "running"
-        self._save_state(job, "running")
         with job.process as process:
+            with contextlib.suppress(OSError):  # a full disk: a restarted app then knows no more than that the job was waiting
+                self._save_state(job, "running")
             checked = time.monotonic()
             while process.poll() is None:
                 if job.stopping.wait(0.1):

@@ -17,5 +17,5 @@ def build(page: gr.Blocks, header: ModelPicker) -> None:
         ("visitor", visitor, [visitor.change]),
         ("model", header.picker, [header.picker.change, page.load]),
     ):
-        script = f"(value) => {{ document.documentElement.dataset.{attribute} = value; }}"
+        script = f"(value) => {{ document.documentElement.dataset.{attribute} = value ?? ''; }}"
         gr.on(events, None, component, None, js=script, api_visibility="private")

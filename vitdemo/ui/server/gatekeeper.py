@@ -37,7 +37,7 @@ PRIVATE_PATHS = (  # file= takes a path, never a URL: Gradio would fetch the URL
 )
 UPLOAD_PATH = re.compile(f"{API}/upload/?")
 FORM_PATHS = re.compile(f"({API}/upload|/login)/?")  # take a form; all other routes take JSON
-FILE_LIST_PATHS = re.compile(f"({PREFIX}/[^/]+/[^/]+|{API}/({CALL_PATHS}))/?")  # requests that may list files
+FILE_LIST_PATHS = re.compile(f"({PREFIX}/[^/]+/(start|give|add|add_class|download)|{API}/({CALL_PATHS}))/?")  # requests that may list files
 STARTING_PATHS = re.compile(f"{API}/(upload|{CALL_PATHS})/?")  # Gradio's requests that start new work
 MAX_CLIENT_SHARE = 0.75  # of the slots for requests under way, for one client
 NOTHING_HERE = "There is nothing here, or not any more: reload the page."

@@ -6,6 +6,7 @@ a dataclass that says what may be asked, and the caller. It returns a dataclass 
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -13,11 +14,12 @@ from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.jobs.fair_queue import CROWDED
 from vitdemo.ui.errors import NOT_UNDERSTOOD, user_message
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.gradio_internals import set_route
@@ -26,7 +28,7 @@ from vitdemo.ui.templating import STATIC, scripts_version
 PREFIX = "/page"
 VISITOR_HEADER = "x-vitdemo-visitor"  # the page's Gradio session, which Gradio names when the page is closed
 MAX_VISITOR_CHARACTERS = 100
-THREADS = 40  # handlers at work at the same time
+MAX_CLIENT_SHARE = 0.75  # of the requests that may wait or be at work, for one client
 
 H = TypeVar("H", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -92,15 +94,20 @@ def page_route(*, starts_work: bool = False) -> Callable[[H], H]:
 class PageRoutes:
     """All tabs' routes.
 
+    Args:
+        threads: requests at work at the same time. As many may wait for a thread.
+
     Attributes:
         routes: for the server.
         starting: the addresses of those that begin new work.
     """
 
-    def __init__(self, tabs: Iterable[TabRoutes]):
+    def __init__(self, tabs: Iterable[TabRoutes], threads: int):
         self.routes: list[Route] = [Route(f"{PREFIX}/static/{{version}}/{{path:path}}", _script)]
         self.starting: list[str] = []
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="page route")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="page route")
+        self._most = 2 * threads
+        self._pending: Counter[str] = Counter()  # client → its requests that wait or are at work
         for tab in tabs:
             for name, handler in tab.handlers().items():
                 path = f"{PREFIX}/{tab.name}/{name}"
@@ -112,17 +119,32 @@ class PageRoutes:
         async def respond(request: Request) -> Response:
             set_route(request, route)
             caller = Caller(request.headers.get(VISITOR_HEADER, "")[:MAX_VISITOR_CHARACTERS], client_of(request))
-            body = await request.body()
-            status, answer = await asyncio.get_running_loop().run_in_executor(self._threads, respond_to, handler, body, caller)
+            if self._is_crowded(caller.client):
+                return Response(_encode({"error": CROWDED}), 429, media_type="application/json")
+            self._pending[caller.client] += 1
+            try:
+                body = await request.body()
+                status, answer = await asyncio.get_running_loop().run_in_executor(self._threads, respond_to, handler, body, caller)
+            except ClientDisconnect:
+                return Response(status_code=499)
+            finally:
+                self._pending[caller.client] -= 1
+                self._pending += Counter()  # forgets clients without any
             return Response(answer, status, media_type="application/json")
 
         route = Route(path, respond, methods=["POST"])
         return route
 
+    def _is_crowded(self, client: str) -> bool:
+        """Whether no more may wait, or one client has so many requests that others would find no room."""
+        pending = self._pending.total()
+        return pending >= self._most or (pending >= MAX_CLIENT_SHARE * self._most and 2 * self._pending[client] >= pending)
+
 
 async def _script(request: Request) -> Response:
     """A module of the page's scripts. The address changes with the scripts, so that a browser may keep what it has."""
-    path = STATIC / request.path_params["path"]
+    name = request.path_params["path"]
+    path = STATIC / name.replace("\0", "")
     found = request.path_params["version"] == scripts_version() and path.suffix == ".js" and path.resolve().is_relative_to(STATIC)
     if not found or not path.is_file():
         raise HTTPException(404)
@@ -145,14 +167,14 @@ def respond_to(handler: Callable[[Any, Caller], Any], body: bytes, caller: Calle
 
 
 def parse(payload: Any, kind: type[T]) -> T:
-    """Read a request's JSON object into a dataclass. Other keys are left out; a missing one has the field's default.
+    """Read a request's JSON object into a dataclass. Other keys are left out; one that is missing or null has the field's default.
 
     Raises: UserError where it is no object, or a value has another type than its field.
     """
     if not isinstance(payload, dict):
         raise UserError(NOT_UNDERSTOOD)
     hints = get_type_hints(kind)
-    values = {field.name: payload[field.name] for field in fields(kind) if field.name in payload}  # type: ignore[arg-type]
+    values = {field.name: payload[field.name] for field in fields(kind) if payload.get(field.name) is not None}  # type: ignore[arg-type]
     for name, value in values.items():
         hint = hints[name]
         if hint is not Any and not (isinstance(value, hint) and (not isinstance(value, bool) or hint is bool)):

@@ -1,5 +1,6 @@
 """Observe every request once it has been answered, for the log and the metrics."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -7,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.ui.server.gradio_internals import route_of
 
+log = logging.getLogger(__name__)
 Observer = Callable[[str, str, int, float], None]
 """Called for every answered request with its method, its route, the answer's status, and the seconds to the end of the answer."""
 
@@ -36,4 +38,7 @@ class RequestObserver:
         finally:
             route, seconds = route_of(scope), time.perf_counter() - begin
             for observe in self._observers:
-                observe(scope["method"], route, status, seconds)
+                try:
+                    observe(scope["method"], route, status, seconds)
+                except Exception:  # the other observers are told all the same
+                    log.exception("a request could not be noted")

@@ -108,7 +108,7 @@ def test_what_the_page_asks_later(sessions, upload, engine):
     }.items():
         assert list(ask(name, session=told["session"], **asked)) == ["error"]
         assert ask(name, session="unknown", **asked)["error"].startswith("This photo is not here any more")
-        assert ask(name, session=None)["error"] == NOT_UNDERSTOOD
+        assert ask(name, session=[])["error"] == NOT_UNDERSTOOD
 
 
 def test_what_runs_no_model_takes_the_server_no_time(sessions, upload, monkeypatch):

@@ -140,7 +140,7 @@ def test_a_photo_with_its_neighbours(jobs, job, ask):
     near = ask("photo", id=3)["almost"]
     assert near == [number for number, each in sorted(alike.items()) if each >= NEAR_DUPLICATE]
     for number in (2, 6, -1, "3", None, True, 1.0):
-        with pytest.raises(UserError, match="no such photo" if type(number) is int else "can't be understood"):
+        with pytest.raises(UserError, match="no such photo" if number is None or type(number) is int else "can't be understood"):
             ask("photo", id=number)
     path = original(jobs, job.id, 5)
     assert Path(path).read_bytes() == job.items[5].path.read_bytes()
@@ -166,7 +166,7 @@ def test_patches_of_several_photos(jobs, job, ask, vit, engine, files):
         with pytest.raises(UserError, match="no such patch"):
             ask("alike", ids=[5], layer=2, **wrong)
     for ids in ([], None, list(range(13)), "5"):
-        with pytest.raises(UserError, match="from 1 to 12 photos" if isinstance(ids, list) else "can't be understood"):
+        with pytest.raises(UserError, match="from 1 to 12 photos" if isinstance(ids, list | None) else "can't be understood"):
             ask("colours", ids=ids, layer=2)
     with pytest.raises(UserError, match="no such photo"):
         ask("colours", ids=[[5]], layer=2)
@@ -231,7 +231,7 @@ def test_the_page_to_take_away_holds_all_and_no_markup_of_names(job, ask):
 def test_only_who_knows_the_id_is_answered(jobs, job, ask):
     for name in ("poll", "stop", "map", "scores", "photo", "colours", "alike", "download"):
         for unknown in ("", None, 7, job.id[:-1], [job.id]):
-            with pytest.raises(UserError, match="not here any more" if isinstance(unknown, str) else "can't be understood"):
+            with pytest.raises(UserError, match="not here any more" if isinstance(unknown, str | None) else "can't be understood"):
                 ask(name, gallery=unknown)
 
 

@@ -4,6 +4,8 @@ import { clock, count } from "../lib/format.js";
 import { follow, GONE, known, rpc } from "../lib/rpc.js";
 import { hearFiles, isZip, Uploads } from "../lib/upload.js";
 
+const START_PATIENCE = 60_000; // milliseconds for the server to take up what was sent
+
 export class Gallery {
   /**
    * @param {HTMLElement} element has the markup of gallery_upload.html
@@ -66,6 +68,7 @@ export class Gallery {
     if (why) return this.fail(why);
     this.fail(this.uploads.leftOut(files));
     this.uploading?.abort();
+    this.starting++; // what an earlier start brings is not wanted any more
     const mine = (this.uploading = new AbortController());
     this.asking = true;
     try {
@@ -83,7 +86,7 @@ export class Gallery {
     const mine = ++this.starting;
     this.asking = true;
     this.progress("Starting …", 1, false);
-    const answer = await rpc(`${this.tab}/start`, { files, model: await known("model") });
+    const answer = await rpc(`${this.tab}/start`, { files, model: await known("model") }, START_PATIENCE);
     if (mine !== this.starting) return; // other photos were given meanwhile
     if (answer?.gallery) return this.show(answer.gallery);
     this.showAgain();

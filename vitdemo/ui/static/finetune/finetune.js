@@ -1,12 +1,13 @@
 // Fine-tuning: sends photos, shows their classes, starts, follows and draws. Words of visitors become HTML by our templates alone, which
 // escape them.
-import { fill, finders, make, say } from "../lib/dom.js";
+import { fill, finders, make, pause, say } from "../lib/dom.js";
 import { clock, percent } from "../lib/format.js";
 import { follow, GONE, known, NO_ANSWER, rpc, save } from "../lib/rpc.js";
 import { hearFiles, isZip, Uploads } from "../lib/upload.js";
 
 const KEY = "vitdemo-finetune";
 const AT_WORK = "Training is running on these photos: stop it first, or wait until it is done.";
+const USE_PATIENCE = 30_000; // milliseconds for the model list to select a new model
 const COLOURS = ["var(--bar)", "var(--warn)"];
 
 export default function mount({ element, props, trigger }) {
@@ -73,7 +74,7 @@ export default function mount({ element, props, trigger }) {
     sessionStorage.setItem(KEY, id);
     events = [];
     $(".guesses").replaceChildren();
-    [wantData, over, reportShown, unfinished] = [true, true, "", null];
+    [wantData, over, reportShown, unfinished, renamed] = [true, true, "", null, false];
     nameStart();
     $(".start").disabled = false;
     for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
@@ -87,7 +88,7 @@ export default function mount({ element, props, trigger }) {
       if (answer.error && !answer.state) {
         sessionStorage.removeItem(KEY);
         session = null;
-        $(".reading").hidden = true;
+        for (const part of [".reading", ".data", ".plan"]) $(part).hidden = true;
         if (events.length) fail(answer.error);
         return null;
       }
@@ -125,7 +126,7 @@ export default function mount({ element, props, trigger }) {
     $(".stop").hidden = over;
     $(".start").disabled = !over;
     if (over) $(".stop").disabled = false;
-    unfinished = over && answer.job !== "done" && epochs.length ? started : null;
+    unfinished = over && answer.job !== "done" && epochs.length && !renamed ? started : null;
     nameStart();
     $(".learning-text").textContent = said(answer, epochs, last);
     const blocks = last?.stage === "blocks";
@@ -267,12 +268,13 @@ export default function mount({ element, props, trigger }) {
   take();
 
   // Only the same settings resume a run that was stopped.
-  let [started, unfinished] = [null, null];
-  const settings = () => JSON.stringify([preset(), ...switches.map((each) => each.value)]);
+  let [started, unfinished, renamed] = [null, null, false];
+  const settings = () => JSON.stringify([document.documentElement.dataset.model, preset(), ...switches.map((each) => each.value)]);
   function nameStart() {
     $(".start").textContent = unfinished === null ? "Start training" : unfinished === settings() ? "Resume" : "Start over";
   }
   $(".plan").addEventListener("input", nameStart);
+  new MutationObserver(nameStart).observe(document.documentElement, { attributeFilter: ["data-model"] });
 
   // The preset and the settings that a run was started with.
   function restore({ preset, recipe }) {
@@ -289,7 +291,7 @@ export default function mount({ element, props, trigger }) {
     fail("");
     const given = switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
     $(".start").disabled = true;
-    started = settings();
+    [started, renamed] = [settings(), false];
     const answer = await rpc("finetune/start", { session, model: await known("model"), preset: preset(), recipe: Object.fromEntries(given) });
     if (!answer || answer.error) {
       $(".start").disabled = !over;
@@ -315,7 +317,7 @@ export default function mount({ element, props, trigger }) {
     const answer = await rpc("finetune/rename", { session, names });
     if (!answer || answer.error) fail(answer?.error || NO_ANSWER);
     wantData = true;
-    unfinished = null;
+    [unfinished, renamed] = [null, true];
     nameStart();
     poll();
   }
@@ -337,6 +339,14 @@ export default function mount({ element, props, trigger }) {
       const answer = await rpc("finetune/use", { session });
       if (!answer?.name) return fail(answer?.error || NO_ANSWER);
       trigger("select", answer);
+      $(".used").textContent = "Loading it …";
+      for (let waited = 0; document.documentElement.dataset.model !== answer.name; waited += 100) {
+        if (waited > USE_PATIENCE) {
+          $(".used").textContent = "";
+          return fail(NO_ANSWER);
+        }
+        await pause(100);
+      }
       $(".used").textContent = "Every tab now uses this model. It is the first in the model list.";
     } else if (button.classList.contains("take")) {
       const answer = await rpc("finetune/download", { session });

@@ -8,20 +8,24 @@ export const api = root + (gradio.api_prefix || "/gradio_api");
 export const NO_ANSWER = "The server does not answer: check the connection and try again.";
 export const GONE = "The server does not answer: reload the page when it is back.";
 const MISSES = 20; // questions without an answer, one a second, before a page gives up
+const PATIENCE = 5_000; // milliseconds until what Gradio does not say is taken for empty
 
 // What Gradio says of the page, as soon as it is known: the `visitor`, or the `model` that is selected (components/identity.py).
 export async function known(name) {
   const said = document.documentElement.dataset;
-  while (said[name] === undefined) await pause(30);
-  return said[name];
+  for (const until = Date.now() + PATIENCE; said[name] === undefined && Date.now() < until; ) await pause(30);
+  return said[name] ?? "";
 }
 
-// The answer of /page/<route> to one object; {error} has a sentence; null where nothing came back.
-export async function rpc(route, asked = {}) {
+// The answer of /page/<route> to one object. {error} has a sentence, and `refused` where another part of the server said it than the route;
+// null where nothing came back, in so many milliseconds where they are given.
+export async function rpc(route, asked = {}, patience = 0) {
   try {
     const headers = { "content-type": "application/json", "x-vitdemo-visitor": await known("visitor") };
-    const answer = await fetch(`${root}/page/${route}`, { method: "POST", headers, body: JSON.stringify(asked) });
-    return await answer.json();
+    const signal = patience ? AbortSignal.timeout(patience) : undefined;
+    const answer = await fetch(`${root}/page/${route}`, { method: "POST", headers, body: JSON.stringify(asked), signal });
+    const told = await answer.json();
+    return answer.ok || answer.status === 400 ? told : { ...told, refused: true };
   } catch {
     return null;
   }
@@ -34,9 +38,10 @@ export async function follow(route, asked, wanted, heard, lost) {
   while (wanted()) {
     const answer = await rpc(route, asked());
     if (!wanted()) return;
-    if (!answer && ++misses > MISSES) return lost();
-    if (answer) misses = 0;
-    const next = answer ? await heard(answer) : 1000;
+    const missed = !answer || answer.refused || (answer.error === undefined && answer.state === undefined);
+    if (missed && ++misses > MISSES) return lost();
+    if (!missed) misses = 0;
+    const next = missed ? 1000 : await heard(answer);
     if (next === null) return;
     await pause(next);
   }

@@ -8,6 +8,9 @@
   const shown = (event) => event.target.closest?.("#photo img") && event.target.classList.toggle("torn", event.type === "error");
   for (const kind of ["error", "load"]) document.addEventListener(kind, shown, true);
 
+  // A photo that misses its place, or comes before the place's script, must not take the page's place.
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
+
   const WORDS = [
     [/^Connection errored out/, () => "The server does not answer: see that this device is online, then try again."],
     [/^Connection to the server was lost/, () => "The connection is lost. This page goes on as soon as it is back."],

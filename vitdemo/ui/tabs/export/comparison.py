@@ -80,7 +80,7 @@ class ModelComparison:
             holder = f"trial of {tried}"  # keeps the original loaded if the visitor selects another model
             try:
                 session, upload = self._session(tried), upload_of(payload, self._photo)
-                watching, work = self._original(session, holder), lambda: self._compare(session, upload, holder)
+                watching, work = self._original(session, upload, holder), lambda: self._compare(session, upload, holder)
                 async for step in self._requests.answer(visitor, client_of(request), asked, watching, work):
                     yield gr.update(value=step.value if isinstance(step, Answer) else BUSY, visible=True)
             except UserError as error:
@@ -97,8 +97,10 @@ class ModelComparison:
             raise UserError("Another export has taken the place of this one: try that one.")
         return session
 
-    async def _original(self, session: ExportSession, holder: str) -> AsyncIterator[Waiting]:
-        """Wait for the original model."""
+    async def _original(self, session: ExportSession, upload: Upload | None, holder: str) -> AsyncIterator[Waiting]:
+        """Wait for the original model, where there is a photo to ask it about."""
+        if upload is None:
+            return
         loading = self._sessions.store.get(session.model, holder)
         yield Waiting(progress_text(loading)[0])
         while not loading.done.is_set():
@@ -112,7 +114,7 @@ class ModelComparison:
         try:
             return Answer(self._answers(session, upload, self._sessions.store.get(session.model, holder).result(1)))
         except Exception as error:
-            return Answer(html("export/comparison", text=user_message(error), sides=[]))
+            return Answer(html("export/comparison", text=user_message(error), sides=[]), complete=False)
 
     def _answers(self, session: ExportSession, upload: Upload, original: "Vit") -> str:
         store, exported = self._sessions.store, self._model(session)
