@@ -132,7 +132,7 @@ def test_from_start_to_the_model_in_classify(demo_app, open_page, tmp_path):
 def test_ones_own_photos_and_what_is_put_in(app, open_page, folder, tmp_path):
     page = open_tab(open_page(app))
     expect(page.locator("#export .exp-strange")).to_be_visible()
-    expect(page.locator("#export .exp-strange")).to_contain_text("not what this model was made for")
+    expect(page.locator("#export .exp-strange")).to_contain_text("This model was not made for drawings")
     page.set_input_files("#export .folder", folder)
     expect(page.locator("#export .exp-compared")).to_have_text("It is compared on your 7 photos, in 2 folders.", timeout=WAIT)
     expect(page.locator("#export .exp-strange")).to_be_hidden()

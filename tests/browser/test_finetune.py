@@ -145,7 +145,7 @@ def test_a_bad_setting_is_told(setting, value, words, app, open_page, folder):
     page.locator("#finetune [data-name=warmup]").fill("0")
     page.get_by_role("button", name="Start training", exact=True).click()
     expect(page.locator("#finetune .lesson-error")).to_contain_text(words, timeout=WAIT)
-    expect(page.get_by_role("button", name="Start training", exact=True)).to_be_enabled()
+    expect(page.locator("#finetune .start")).to_be_enabled()
 
 
 def test_one_class_is_refused_with_the_remedy(app, open_page, folder):
