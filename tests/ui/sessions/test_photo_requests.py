@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from tests.support.waiting import finished
 from vitdemo.core.errors import UserError
 from vitdemo.ui.sessions import photo_requests
 from vitdemo.ui.sessions.photo_queue import WORKERS, PhotoQueue
@@ -33,7 +34,7 @@ def test_a_request_is_answered_after_its_model_and_not_twice():
         assert await steps(requests, "photo", work) == [Answer("cat")]
         assert len(calls) == 5
 
-    asyncio.run(ask())
+    finished(ask())
 
 
 def test_an_answer_that_is_not_complete_is_asked_again():
@@ -42,7 +43,7 @@ def test_an_answer_that_is_not_complete_is_asked_again():
         answers = iter((Answer("broken", complete=False), Answer("cat")))
         assert [await steps(requests, "photo", lambda: next(answers)) for _ in range(3)] == [[Answer("broken", False)], [Answer("cat")], []]
 
-    asyncio.run(ask())
+    finished(ask())
 
 
 def test_a_newer_request_supersedes_one_that_waits(monkeypatch):
@@ -62,7 +63,7 @@ def test_a_newer_request_supersedes_one_that_waits(monkeypatch):
         assert ran == ["new"]
         await asyncio.gather(*blocking)
 
-    asyncio.run(ask())
+    finished(ask())
 
 
 def test_a_full_queue_is_said():
@@ -75,4 +76,4 @@ def test_a_full_queue_is_said():
             await steps(requests, "photo", lambda: Answer("cat"))
         go.set()
 
-    asyncio.run(ask())
+    finished(ask())
