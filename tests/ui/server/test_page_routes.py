@@ -1,16 +1,24 @@
 """The page's own routes: what they take, what they answer, and who may ask."""
 
 import json
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from tests.support.apps import app_in_process
 from tests.support.http import routes_of_the_page
+from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.jobs.fair_queue import CROWDED
 from vitdemo.ui.errors import NOT_UNDERSTOOD
 from vitdemo.ui.server.page_routes import Caller, PageRoutes, TabRoutes, page_route, parse, respond_to
+from vitdemo.ui.templating import STATIC, scripts_version
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,60 @@ def test_routes_are_the_marked_methods():
     routes = PageRoutes([Routes()], 4)
     assert [route.path for route in routes.routes][1:] == ["/page/tab/begin", "/page/tab/tell"]
     assert routes.starting == ["/page/tab/begin"]
+
+
+class SlowRoutes(TabRoutes):
+    name = "slow"
+
+    def __init__(self, go: threading.Event):
+        self._go = go
+
+    @page_route()
+    def wait(self, asked: Asked, caller: Caller) -> None:
+        assert self._go.wait(60)
+
+
+def test_one_client_leaves_room_for_the_others():
+    go = threading.Event()
+    routes = PageRoutes([SlowRoutes(go)], threads=2)
+    clients = {host: TestClient(Starlette(routes=routes.routes), client=(host, 5000)) for host in ("10.0.0.1", "10.0.0.2")}
+
+    def ask(host: str) -> tuple[int, dict]:
+        answer = clients[host].post("/page/slow/wait", json={})
+        return answer.status_code, answer.json()
+
+    with ThreadPoolExecutor(8) as pool:
+        greedy = [pool.submit(ask, "10.0.0.1") for _ in range(3)]
+        until(lambda: routes.pending == 3)
+        assert ask("10.0.0.1") == (429, {"error": CROWDED})
+        other = pool.submit(ask, "10.0.0.2")
+        until(lambda: routes.pending == 4)
+        assert ask("10.0.0.2") == (429, {"error": CROWDED})  # all places are taken
+        go.set()
+        assert [each.result() for each in (*greedy, other)] == [(200, {})] * 4
+    assert routes.pending == 0
+    assert ask("10.0.0.1") == (200, {})
+
+
+def test_scripts_are_served_by_their_version_alone(bundle):
+    with app_in_process(Settings(model=f"local-dir:{bundle}", port=0)) as client:
+        version = scripts_version()
+        answer = client.get(f"/page/static/{version}/lib/rpc.js")
+        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/javascript")
+        assert "immutable" in answer.headers["cache-control"]
+        assert answer.text == (STATIC / "lib" / "rpc.js").read_text("utf-8")
+        links = re.findall(r'modulepreload" href="([^"]+)"', client.get("/config").json()["head"])
+        assert len(links) > 30
+        assert all(client.get(link).status_code == 200 for link in links)
+        for path in (
+            f"{version}/lib/nothing.js",
+            f"{version}/../templating.py",
+            f"{version}/%2e%2e/templating.py",
+            f"{version}/page/style.css",
+        ):
+            assert client.get(f"/page/static/{path}").status_code == 404, path
+        for path in ("000000000000/lib/rpc.js", f"{version}/lib/rpc.js%00", f"{version}/lib"):
+            assert client.get(f"/page/static/{path}").status_code == 404, path
 
 
 def test_each_of_the_pages_routes_passes_the_gate(bundle):

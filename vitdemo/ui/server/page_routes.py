@@ -135,9 +135,14 @@ class PageRoutes:
         route = Route(path, respond, methods=["POST"])
         return route
 
+    @property
+    def pending(self) -> int:
+        """Requests that wait for a thread or are at work."""
+        return self._pending.total()
+
     def _is_crowded(self, client: str) -> bool:
         """Whether no more may wait, or one client has so many requests that others would find no room."""
-        pending = self._pending.total()
+        pending = self.pending
         return pending >= self._most or (pending >= MAX_CLIENT_SHARE * self._most and 2 * self._pending[client] >= pending)
 
 
