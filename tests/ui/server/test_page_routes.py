@@ -158,14 +158,8 @@ def test_scripts_are_served_by_their_version_alone(bundle):
         links = re.findall(r'modulepreload" href="([^"]+)"', client.get("/config").json()["head"])
         assert len(links) > 30
         assert all(client.get(link).status_code == 200 for link in links)
-        for path in (
-            f"{version}/lib/nothing.js",
-            f"{version}/../templating.py",
-            f"{version}/%2e%2e/templating.py",
-            f"{version}/page/style.css",
-        ):
-            assert client.get(f"/page/static/{path}").status_code == 404, path
-        for path in ("000000000000/lib/rpc.js", f"{version}/lib/rpc.js%00", f"{version}/lib"):
+        odd = ("lib/nothing.js", "page/style.css", "lib/rpc.js%00", "lib")  # a client of its own makes of “..” another address
+        for path in ("000000000000/lib/rpc.js", *(f"{version}/{name}" for name in odd)):
             assert client.get(f"/page/static/{path}").status_code == 404, path
 
 
