@@ -149,9 +149,9 @@ class PageRoutes:
 async def _script(request: Request) -> Response:
     """A module of the page's scripts. The address changes with the scripts, so that a browser may keep what it has."""
     name = request.path_params["path"]
-    path = STATIC / name.replace("\0", "")
-    found = request.path_params["version"] == scripts_version() and path.suffix == ".js" and path.resolve().is_relative_to(STATIC)
-    if not found or not path.is_file():
+    path = STATIC / name
+    wanted = request.path_params["version"] == scripts_version() and name.endswith(".js") and "\0" not in name
+    if not (wanted and path.resolve().is_relative_to(STATIC) and path.is_file()):
         raise HTTPException(404)
     return FileResponse(path, media_type="text/javascript", headers={"cache-control": "public, max-age=31536000, immutable"})
 
