@@ -132,6 +132,10 @@ def test_stop_keeps_what_is_there_and_start_goes_on(app, open_page, folder):
     expect(start).to_have_text("Start over")
     page.locator("#finetune [data-name=batch_size]").fill("4")
     expect(start).to_have_text("Resume")
+    page.get_by_role("textbox", name="Name of blue").fill("navy")
+    page.get_by_role("textbox", name="Name of blue").press("Enter")
+    expect(page.get_by_role("textbox", name="Name of navy")).to_be_visible(timeout=WAIT)
+    expect(start).to_have_text("Start training")  # other classes are another training
 
 
 @pytest.mark.parametrize(
