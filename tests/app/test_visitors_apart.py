@@ -84,5 +84,5 @@ def test_what_was_dropped_stays_dropped(ada, eve, place):
     first = ada.things["classify"]
     second = ada.ask("classify/start", files="examples")["gallery"]
     assert second != first
-    until(lambda: ada.ask("classify/poll", gallery=second, start=1000)["state"] in ("done", "stopped"))
+    until(lambda: ada.ask("classify/poll", gallery=second)["state"] in ("done", "stopped"))
     assert eve.ask("classify/download", gallery=first + second, kind="csv")["error"]
