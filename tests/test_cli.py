@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,23 @@ def test_classify_a_folder_to_json(gallery, model, vit, tmp_path, capsys):
 def test_classify_to_other_formats(gallery, model, tmp_path, suffix):
     assert main(["classify", str(gallery), *model, "--output", str(tmp_path / f"out.{suffix}")]) == 0
     assert (tmp_path / f"out.{suffix}").stat().st_size > 100
+
+
+@pytest.mark.parametrize(("fault", "status"), [(KeyboardInterrupt, 130), (UserError("Too little memory is free."), 1)])
+def test_classify_keeps_what_is_done_where_it_ends_early(gallery, model, tmp_path, monkeypatch, capsys, fault, status):
+    from vitdemo.classify import gallery as module
+
+    whole = module.classify_gallery
+
+    def early(*arguments, **named):
+        yield from islice(whole(*arguments, **named), 2)
+        raise fault
+
+    monkeypatch.setattr(module, "classify_gallery", early)
+    output = tmp_path / "out.json"
+    assert main(["classify", str(gallery), *model, "--output", str(output)]) == status
+    assert [Path(row["path"]).name for row in json.loads(output.read_text("utf-8"))] == ["a.png", "b.jpg"]
+    assert "after 2 of 3 photos" in capsys.readouterr().err
 
 
 def test_classify_to_the_terminal(gallery, model, vit, capsys):
