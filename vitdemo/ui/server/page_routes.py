@@ -103,7 +103,7 @@ class PageRoutes:
     """
 
     def __init__(self, tabs: Iterable[TabRoutes], threads: int):
-        self.routes: list[Route] = [Route(f"{PREFIX}/static/{{version}}/{{path:path}}", _script)]
+        self.routes: list[Route] = [SCRIPTS]
         self.starting: list[str] = []
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="page route")
         self._most = 2 * threads
@@ -148,12 +148,16 @@ class PageRoutes:
 
 async def _script(request: Request) -> Response:
     """A module of the page's scripts. The address changes with the scripts, so that a browser may keep what it has."""
+    set_route(request, SCRIPTS)
     name = request.path_params["path"]
     path = STATIC / name
     wanted = request.path_params["version"] == scripts_version() and name.endswith(".js") and "\0" not in name
     if not (wanted and path.resolve().is_relative_to(STATIC) and path.is_file()):
         raise HTTPException(404)
     return FileResponse(path, media_type="text/javascript", headers={"cache-control": "public, max-age=31536000, immutable"})
+
+
+SCRIPTS = Route(f"{PREFIX}/static/{{version}}/{{path:path}}", _script)
 
 
 def respond_to(handler: Callable[[Any, Caller], Any], body: bytes, caller: Caller) -> tuple[int, bytes]:
