@@ -1,9 +1,11 @@
 """The bench of a demo day: what it takes for known, what it counts, and a small one in full."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import finished
 from vitdemo.bench import load
 from vitdemo.bench.load_known import GALLERY, known
 from vitdemo.bench.load_visitors import Tally
@@ -31,6 +33,27 @@ def test_what_is_known_is_what_this_project_answers(truth):
         rows = [{"label": each.label.name, "probability": each.probability} for each in classify(image, vit, store.engine).predictions]
         assert truth.classified(name, rows)
         assert truth.looked(name, rollout(trace(vit, vit.preprocessing(image))).tolist())
+
+
+def test_requests_take_the_photos_in_turn(truth, monkeypatch):
+    """Each kind of request, without a server: which photo it sends, and that another photo's answer is wrong for it."""
+
+    async def sent(client, name: str, data: bytes) -> dict:
+        return {"path": name, "bytes": len(data)}
+
+    monkeypatch.setattr(load, "upload", sent)
+    kinds = {kind.name: kind for kind in load._kinds(truth, 8, {})}
+    assert list(kinds) == ["classify", "attention", "gallery of 100"]
+    names = list(truth.heats)
+    for number in range(len(names) + 2):
+        endpoint, data, right = finished(kinds["attention"].ask(None, number))
+        name = names[number % len(names)]
+        assert (endpoint, data[0]) == ("attention", {"path": Path(name).name, "bytes": len(truth.photos[name])})
+        assert right([{"heat": truth.heats[name]}])
+        assert not right([{"heat": truth.heats[names[(number + 1) % len(names)]]}])
+    endpoint, data, right = finished(kinds["gallery of 100"].ask(None, 0))
+    assert (endpoint, data[3][0]["path"]) == ("classify", "many.zip")
+    assert not right([{"rows": []}])
 
 
 def test_another_answer_is_wrong(truth):

@@ -105,6 +105,10 @@ def test_centre_prior(grid):
     assert torch.equal(prior, prior.flip(1))
     assert prior.max() == prior[grid[0] // 2, grid[1] // 2]
     assert prior.min() == prior[0, 0]
+    if min(grid) > 1:
+        assert prior[0, 0] == pytest.approx(0, abs=1e-6)
+    if all(side % 2 for side in grid):
+        assert prior.max() == pytest.approx(2**0.5)
 
 
 def test_random_heats_repeat():

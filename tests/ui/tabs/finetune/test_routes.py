@@ -1,0 +1,79 @@
+"""A training as the page asks for it: photos, names, start, the report and its parts, and the model in use."""
+
+import base64
+import io
+import json
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.http import answer_of
+from tests.support.pictures import paint
+from tests.support.waiting import until
+from vitdemo.core.config import Settings
+from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.jobs.jobs import Jobs
+from vitdemo.ui.tabs.finetune.routes import FinetuneRoutes
+from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
+
+
+@pytest.fixture
+def ask(bundle, tmp_path, monkeypatch):
+    """ask("poll") → what the page is answered of one session, whose classes are red, green and blue."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    folder = paint(tmp_path / "uploads" / "colours", 4, 0)
+    settings = Settings(model=f"local-dir:{bundle}", device="cpu")
+    store, jobs = ModelStore(settings), Jobs(settings)
+    routes = FinetuneRoutes(FinetuneSessions(store, jobs))
+    files = [[path.relative_to(folder.parent).as_posix(), str(path)] for path in sorted(folder.rglob("*.png"))]
+    session = answer_of(routes, "give", files=files)["session"]
+
+    def ask(name: str, **asked) -> dict:
+        return answer_of(routes, name, session=session, **asked)
+
+    ask.store = store
+    yield ask
+    jobs.close()
+
+
+def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
+    until(lambda: ask("poll")["state"] == "ready", 60)
+    told = ask("poll", data=True)
+    assert "9 photos for training, 3 for validation" in told["data"]
+    assert (told["job"], told["report"], told["asked"]) == ("", "", None)
+    assert ask("rename", names={"blue": "navy"}) == {}
+    assert 'value="navy"' in ask("poll", data=True)["data"]
+    assert ask("use")["error"].startswith("There is no model yet")
+    assert "“lr” is “ten”" in ask("start", recipe={"lr": "ten"})["error"]
+    model = f"local-dir:{bundle}"
+    assert ask("start", model=model, preset="quick", recipe={"head_epochs": "6", "head_lr": "0.05"}) == {}
+    assert "stop it first" in ask("rename", names={"navy": "sky"})["error"]
+    until(lambda: ask("poll", start=10_000)["job"] == "done", 120)
+    told = ask("poll", data=True)
+    assert told["asked"] == {"preset": "quick", "recipe": {"head_epochs": "6", "head_lr": "0.05"}}
+    epochs = [event for event in told["events"] if event["kind"] == "epoch"]
+    assert [event["epoch"] for event in epochs] == [1, 2, 3, 4, 5, 6]
+    assert ask("poll", start=len(told["events"]) - 1)["events"] == told["events"][-1:]
+    assert {row["label"] for row in told["guesses"]} == {"green", "navy", "red"}
+    report = told["report"]
+    for words in ("Baselines", "majority class", "Confusion matrix", "95 % confidence interval", "Per class"):
+        assert words in report
+    label, taken = re.search(r'data-label="(\w+)" data-taken="(\w+)"', report).groups()
+    cell = ask("cell", label=label, taken=taken)["html"]
+    assert f"of <strong>{label}</strong> predicted as <strong>{taken}</strong>" in cell
+    assert cell.count("<img") == int(re.search(r"<p>(\d+) photo", cell)[1])
+    looked = ask("looks")["html"]
+    assert "Only the head was trained" in looked
+    before, after = (np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]+)", looked))
+    np.testing.assert_array_equal(before, after)  # the same blocks look at the same places
+    assert before.shape[:2] == (24, 24)
+    own = ask("use")
+    assert own["title"].startswith("Your model · 3 classes · ")
+    vit = ask.store.get(own["name"]).result(60)
+    assert [label.name for label in vit.labels] == ["green", "navy", "red"]
+    with zipfile.ZipFile(ask("download")["path"]) as packed:
+        (config,) = (name for name in packed.namelist() if name.endswith("config.json"))
+        assert json.loads(packed.read(config))["label_names"] == ["green", "navy", "red"]
