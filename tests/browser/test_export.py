@@ -79,7 +79,7 @@ def test_from_start_to_the_model_in_classify(demo_app, open_page, tmp_path):
     facts = card.locator(".exp-facts b").all_inner_texts()
     assert float(facts[0].rstrip(" %")) >= 95
     assert card.locator(".exp-group").count() == 5
-    expect(card.locator("tr.shipped .badge")).to_have_text("shipped")
+    expect(card.locator("tr.shipped .badge")).to_have_text("exported")
     rows = card.locator(".exp-table tbody th").all_inner_texts()
     assert rows[0] == "fp32"
     assert len(rows) >= 5
@@ -91,7 +91,7 @@ def test_from_start_to_the_model_in_classify(demo_app, open_page, tmp_path):
     report = json.loads((bundle / "report.json").read_text("utf-8"))
     shipped = next(row for row in report["rows"] if row["shipped"])
     assert facts[3] == f"{shipped['bytes'] / 1e6:.1f} MB"
-    assert rows == [f"{row['name']} shipped" if row["shipped"] else row["name"] for row in report["rows"]]
+    assert rows == [f"{row['name']} exported" if row["shipped"] else row["name"] for row in report["rows"]]
     answer = json.loads((bundle / "known_answer" / "answer.json").read_text("utf-8"))
     session = onnxruntime.InferenceSession(bundle / "model.onnx")
     found = session.run(None, {"image": np.load(bundle / "known_answer" / "input.npy")})[0]

@@ -11,9 +11,9 @@ export class Gallery {
    * @param {HTMLElement} element has the markup of gallery_upload.html
    * @param {{limits: import("../lib/upload.js").Limits, tab: string}} value the tab, whose routes are asked
    * @param {string} key under which the browser remembers the gallery
-   * @param {{show: () => void, asked: () => object, progress: (answer: any) => number | null}} heard show() forgets what was on show, for
+   * @param {{show: () => void, asked: () => object, progress: (answer: any) => number | null, gone?: () => void}} heard show() forgets what was on show, for
    *   another gallery; asked() says what else to ask for progress; progress(answer) gives the milliseconds until the next look, or null when it
-   *   is over
+   *   is over; gone() hears that the gallery of before a reload is not there any more
    */
   constructor(element, { limits, tab }, key, heard) {
     this.tab = tab;
@@ -112,7 +112,8 @@ export class Gallery {
       sessionStorage.removeItem(this.key);
       this.id = this.told = null;
       if (!this.asking) this.$(".run").hidden = true;
-      this.fail(shown ? answer.error : "");
+      this.fail(answer.error);
+      if (!shown) this.heard.gone?.();
       return null;
     }
     this.told = answer;

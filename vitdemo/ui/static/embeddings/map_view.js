@@ -36,6 +36,10 @@ export const heardGallery = {
     problem("");
     badge(null);
   },
+  gone() {
+    tab.$(".drop").classList.remove("given");
+    tab.$(".emb-empty").hidden = false;
+  },
   asked: () => ({}),
   progress(answer) {
     if (!["done", "stopped", "failed"].includes(answer.state)) return 300;

@@ -144,7 +144,7 @@ export default function mount({ element, props, trigger }) {
     if (answer.job === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} jobs are ahead of yours …` : "Waiting for another job …";
     const newest = epochs.at(-1);
     const where = newest ? ` ${newest.stage === "head" ? "Head" : "Blocks"}: epoch ${newest.epoch} of ${newest.of}.` : "";
-    const stays = newest ? " What was learned is kept. Resume continues from there." : "";
+    const stays = newest ? " What was learned is kept: with the same model, classes and settings, training resumes from there." : "";
     if (answer.job === "done") {
       const nothing = events.some((each) => each.kind === "resumed") && !events.some((each) => each.kind === "epoch");
       return `Done.${where}${nothing ? " These settings are already trained to the end: change one, such as the seed, to train again." : ""}`;
