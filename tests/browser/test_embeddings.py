@@ -451,6 +451,17 @@ def test_stop_keeps_what_is_through(start_app, bundle, open_page, tmp_path):
     slow.stop()
 
 
+def test_a_gallery_that_is_gone_is_said(app, open_page):
+    page = open_page(app)
+    page.evaluate("sessionStorage.setItem('vitdemo-embeddings', 'removed')")
+    page.get_by_role("tab", name="Embeddings").click()
+    expect(page.locator("#embeddings .gallery-error")).to_have_text(
+        "This gallery is not here any more: give the photos again.", timeout=WAIT
+    )
+    expect(page.locator("#embeddings .emb-empty")).to_be_visible()
+    assert page.evaluate("sessionStorage.getItem('vitdemo-embeddings')") is None
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_few_photos(app, open_page, folder, count):
     page = visit(open_page, app)
