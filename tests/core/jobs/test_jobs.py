@@ -1,6 +1,7 @@
 """Long work in child processes: events, the line, Stop, a death in the middle, a new start of the app."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +59,16 @@ def test_events_from_any_number_on_while_they_grow(jobs, tmp_path):
     assert job.events()[0] == {"number": 0, "text": "é"}
     file.unlink()
     assert job.events() == []
+
+
+def test_an_ended_job_is_the_same_as_long_as_its_folder_is_there(jobs, tmp_path):
+    kept, removed = (jobs.start(["1"], tmp_path / name) for name in ("kept", "removed"))
+    until(lambda: kept.over and removed.over)
+    shutil.rmtree(removed.folder)
+    other = jobs.start(["1"], tmp_path / "other")
+    until(lambda: other.over)
+    assert jobs.find(kept.folder) is kept
+    assert jobs.find(removed.folder) is None
 
 
 @pytest.mark.parametrize(
