@@ -54,6 +54,7 @@ STYLES = (
     "export/export",
 )
 FAREWELL_SECONDS = 3.0  # for stopped work to report its end, and for clients to fetch their answers
+SIGNAL_SECONDS = 1.0  # between two looks for a signal
 CLOSE_SECONDS = 1  # for connections to end
 
 
@@ -115,7 +116,8 @@ def serve(settings: Settings) -> None:
         _announce(app.address, settings)
         threading.Thread(target=_report_model, args=(app.store,), name="report model", daemon=True).start()
         app.visitors.keep_sweeping()
-        terminated.wait()
+        while not terminated.wait(SIGNAL_SECONDS):  # a signal that reaches another thread is heard by this one only when it wakes
+            pass
         leaving.set()
         log.info("leaving")
         _drain(app.page, app.visitors, settings.drain_seconds)
