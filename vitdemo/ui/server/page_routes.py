@@ -47,6 +47,13 @@ class Caller:
     client: str = ""
 
 
+@dataclass(frozen=True)
+class OfSession:
+    """A request about what is kept of a visitor in one tab, by its id; empty for what is not there yet."""
+
+    session: str = ""
+
+
 @dataclass
 class Html:
     """An answer: a part of the page, from our own templates."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from vitdemo.core.errors import UserError
 from vitdemo.ui.packing import pack
-from vitdemo.ui.server.page_routes import Caller, TabRoutes, page_route
+from vitdemo.ui.server.page_routes import Caller, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.attention import erase
 from vitdemo.ui.tabs.attention.downloads import Made, download
 from vitdemo.ui.tabs.attention.erase import EraseStatus
@@ -18,49 +18,42 @@ MAX_HEADS = 4096  # switched off at the same time
 
 
 @dataclass(frozen=True)
-class OfPhoto:
-    """The photo on show, by its session's id."""
-
-    session: str = ""
-
-
-@dataclass(frozen=True)
-class SearchClasses(OfPhoto):
+class SearchClasses(OfSession):
     """A part of a class's name, a synset or an index."""
 
     words: str = ""
 
 
 @dataclass(frozen=True)
-class OfClass(OfPhoto):
+class OfClass(OfSession):
     """A class, by its index in the logits."""
 
     target: int = -1
 
 
 @dataclass(frozen=True)
-class OfHead(OfPhoto):
+class OfHead(OfSession):
     """A head, or the fusion of all, as `Question.head`."""
 
     head: Any = "mean"
 
 
 @dataclass(frozen=True)
-class WithoutHeads(OfPhoto):
+class WithoutHeads(OfSession):
     """Heads to switch off, as [layer, head] pairs."""
 
     heads: list = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class OfMap(OfPhoto):
+class OfMap(OfSession):
     """A map, as `Question.parse` reads it."""
 
     question: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class FollowErase(OfPhoto):
+class FollowErase(OfSession):
     """Ask how far the erase test is, or stop it."""
 
     stop: bool = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components import gallery_upload
-from vitdemo.ui.server.page_routes import Caller, File, TabRoutes, page_route
+from vitdemo.ui.server.page_routes import Caller, File, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.export.session import KINDS, NOTHING_YET, ExportSession, read_plan
 from vitdemo.ui.tabs.export.sessions import ExportSessions
 from vitdemo.ui.templating import html, percent
@@ -35,14 +35,7 @@ FILE_TEXTS = {  # descriptions of the bundle's files
 
 
 @dataclass(frozen=True)
-class OfExport:
-    """An export, by its id; empty for a new one, where the route can begin one."""
-
-    session: str = ""
-
-
-@dataclass(frozen=True)
-class AddPhotos(OfExport):
+class AddPhotos(OfSession):
     """Photos for one purpose of KINDS, as (name, uploaded path) pairs."""
 
     kind: str = ""
@@ -50,14 +43,14 @@ class AddPhotos(OfExport):
 
 
 @dataclass(frozen=True)
-class RemovePhotos(OfExport):
+class RemovePhotos(OfSession):
     """The purpose of KINDS whose photos are removed."""
 
     kind: str = ""
 
 
 @dataclass(frozen=True)
-class StartExport(OfExport):
+class StartExport(OfSession):
     """A model, and the export's options."""
 
     model: str = ""
@@ -65,14 +58,14 @@ class StartExport(OfExport):
 
 
 @dataclass(frozen=True)
-class PollExport(OfExport):
+class PollExport(OfSession):
     """Ask for an export's status, with the job's events from number `start` on."""
 
     start: int = 0
 
 
 @dataclass(frozen=True)
-class Download(OfExport):
+class Download(OfSession):
     """A file of the bundle; None for a zip of the whole bundle."""
 
     file: str | None = None
@@ -143,11 +136,11 @@ class ExportRoutes(TabRoutes):
         return Given(session.id, _photo_counts(session))
 
     @page_route(starts_work=True)
-    def start(self, asked: StartExport, caller: Caller) -> OfExport:
+    def start(self, asked: StartExport, caller: Caller) -> OfSession:
         """Export a model with the selected options."""
         plan, session = read_plan(asked.plan), self._session(asked)
         self._sessions.start(session, asked.model, plan, caller.client)
-        return OfExport(session.id)
+        return OfSession(session.id)
 
     @page_route()
     def poll(self, asked: PollExport, caller: Caller) -> ExportStatus:
@@ -162,13 +155,13 @@ class ExportRoutes(TabRoutes):
         return status
 
     @page_route()
-    def stop(self, asked: OfExport, caller: Caller) -> None:
+    def stop(self, asked: OfSession, caller: Caller) -> None:
         """Stop the job; no files are kept."""
         if job := self._sessions.get(asked.session).job:
             self._sessions.jobs.stop(job)
 
     @page_route()
-    def compare(self, asked: OfExport, caller: Caller) -> Tried:
+    def compare(self, asked: OfSession, caller: Caller) -> Tried:
         """Name the finished bundle, for the comparison in Classify."""
         if not (session := self._sessions.get(asked.session)).done:
             raise UserError(NOTHING_YET)
@@ -180,7 +173,7 @@ class ExportRoutes(TabRoutes):
         session = self._sessions.get(asked.session)
         return File(str(self._sessions.pack(session) if asked.file is None else self._sessions.take(session, asked.file)))
 
-    def _session(self, asked: OfExport) -> ExportSession:
+    def _session(self, asked: OfSession) -> ExportSession:
         return self._sessions.get(asked.session) if asked.session else self._sessions.begin()
 
 

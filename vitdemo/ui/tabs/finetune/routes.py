@@ -10,7 +10,7 @@ from vitdemo.finetune.launch_commands import CONFIG_NAME, LaunchCommands, launch
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.errors import without_paths
-from vitdemo.ui.server.page_routes import Caller, File, Html, TabRoutes, page_route
+from vitdemo.ui.server.page_routes import Caller, File, Html, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.finetune.downloads import NOTHING_YET, pack, report_of
 from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
@@ -26,13 +26,6 @@ class GiveClasses:
     """Photos in folders: (name, uploaded path) pairs, or `examples` for the sample images."""
 
     files: list | str = ""
-
-
-@dataclass(frozen=True)
-class OfSession:
-    """A session, by its id."""
-
-    session: str = ""
 
 
 @dataclass(frozen=True)
