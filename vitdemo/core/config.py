@@ -10,12 +10,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from vitdemo.core.errors import UsageError
-from vitdemo.core.values import matching, number, one_of, setting, switch, whole
+from vitdemo.core.values import encoding, matching, number, one_of, setting, switch, whole
 
 DEFAULT_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 DEMO_MODEL = "demo"
 ASSETS = Path(__file__).parents[2] / "assets"
 MODEL_FLAGS = ("model", "checkpoint", "device", "precision")
+PHOTO_FLAGS = ("max_upload_mb", "max_megapixels", "zip_encoding")
 SHARED = Path(os.environ.get("VITDEMO_SHARED", "../shared"))  # real weights and photos, only for tests and benchmarks
 
 _device = matching(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", "auto, cpu, cuda, cuda:1 or mps")
@@ -41,6 +42,7 @@ class Settings:
     max_megapixels: int = setting(64, whole(1, 1000), "largest photo decoded, in millions of pixels")
     max_gallery: int = setting(5000, whole(1, 100_000), "most photos a visitor may give at once; the command line has no limit")
     max_zip_mb: int = setting(500, whole(1, 10_000), "largest zip accepted, in megabytes")
+    zip_encoding: str = setting("", encoding, "of names in zips that don't say theirs, such as `gbk`; by default it is guessed")
     batch_size: int = setting(
         0,
         whole(0, 1024),

@@ -57,6 +57,17 @@ def matching(pattern: str, wanted: str) -> Parser:
     return Parser(_checked(str, re.compile(pattern).fullmatch), wanted)
 
 
+def _codec(text: str) -> str:
+    try:
+        if b"a/1".decode(text) == "a/1":
+            return text
+    except (LookupError, UnicodeError):
+        pass
+    raise ValueError
+
+
+encoding = Parser(_codec, "the name of an encoding, such as gbk, shift_jis, cp1251 or cp437")
+
 _switch_word = one_of(*TRUE, *FALSE)
 switch = Parser(lambda text: _switch_word(text.lower()) in TRUE, "1 or 0")
 

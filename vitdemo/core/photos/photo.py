@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import io
 import math
-import unicodedata
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.memory import Budget
+from vitdemo.core.names import shown_name
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # MPO is opened as JPEG
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".mpo", ".ppm", ".pgm")
-UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's control, format, surrogate, private, unassigned, line-end characters
 ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
 _decoding = Budget(128_000_000)  # pixels decoded at the same time: decoding a large photo takes a few hundred megabytes
@@ -101,13 +100,6 @@ def decode(data: bytes, shown: str, settings: Settings, *, id: str | None = None
 def id_of(data: bytes) -> str:
     """Return a photo's id: the sha256 of its file's bytes, hexadecimal."""
     return hashlib.sha256(data).hexdigest()
-
-
-def shown_name(name: str, longest: int = 60) -> str:
-    """Return a file name as one printable line: control and direction-changing characters are replaced, a long name's middle is omitted."""
-    name = name.encode("utf-8", "replace").decode("utf-8")
-    name = "".join("�" if unicodedata.category(character) in UNPRINTABLE else character for character in name).strip() or "unnamed"
-    return name if len(name) <= longest else f"{name[: longest - 21]}…{name[-20:]}"
 
 
 def _decode(data: bytes, shown: str, settings: Settings) -> tuple[Image.Image, list[str]]:
