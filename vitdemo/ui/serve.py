@@ -36,7 +36,7 @@ from vitdemo.ui.server.json_log import log_request, take_over, use_json
 from vitdemo.ui.server.metrics import Metrics
 from vitdemo.ui.server.page_routes import PageRoutes
 from vitdemo.ui.server.request_observer import RequestObserver
-from vitdemo.ui.server.security_headers import SecurityHeaders
+from vitdemo.ui.server.response_headers import ResponseHeaders
 from vitdemo.ui.server.upload_route import Uploads
 from vitdemo.ui.templating import STATIC, preloads, static_text
 from vitdemo.ui.theme import THEME
@@ -151,7 +151,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, pages: 
     own = [Uploads(settings).route, *pages.routes, *monitoring]
     observers = [*([metrics.request] if metrics else []), *([log_request] if settings.log_json else [])]
     middleware = [
-        Middleware(SecurityHeaders),
+        Middleware(ResponseHeaders),
         Middleware(RequestObserver, observers=observers),
         Middleware(
             gatekeeper.Gatekeeper,
