@@ -160,7 +160,8 @@ def _print_scores(layer, vectors, rows) -> None:
 
 def _draw_map(mapper, vectors, options, rows):
     from vitdemo.embeddings.files import Mapped
-    from vitdemo.embeddings.maps.atlas import Atlas, name_clusters
+    from vitdemo.embeddings.maps.atlas import Atlas
+    from vitdemo.embeddings.maps.clusters import name_clusters
     from vitdemo.embeddings.maps.nearest import nearest
 
     show_progress = sys.stderr.isatty()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitdemo.embeddings.maps.atlas import Atlas, MapOptions, name_clusters
+from vitdemo.embeddings.maps.atlas import Atlas, MapOptions
+from vitdemo.embeddings.maps.clusters import name_clusters
 from vitdemo.embeddings.maps.mapper import Mapper
 from vitdemo.embeddings.maps.nearest import outliers, remoteness
 from vitdemo.embeddings.maps.scores import LayerScore
