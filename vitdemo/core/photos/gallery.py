@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos import remote
-from vitdemo.core.photos.photo import SUFFIXES, read, read_from, shown_name
+from vitdemo.core.photos.decoding.formats import SUFFIXES
+from vitdemo.core.photos.photo import read, read_from, shown_name
 
 MAX_ZIP_RATIO = 100  # unpacked size over zip size; photos hardly shrink in a zip, so a higher ratio means a zip bomb
 MAX_FOLDER_DEPTH = 8  # folders that are kept in a name

@@ -10,8 +10,9 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
 from vitdemo.core.jobs.workspace import Workspaces
+from vitdemo.core.photos.decoding.formats import SUFFIXES
 from vitdemo.core.photos.encode import encode
-from vitdemo.core.photos.photo import SUFFIXES, shown_name
+from vitdemo.core.photos.photo import shown_name
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.served_files import RECENT_SECONDS, scratch_of, touch
