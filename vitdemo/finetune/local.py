@@ -13,7 +13,7 @@ from vitdemo.core.jobs.jobs import emit_event
 from vitdemo.core.terminal import CLEAR, printable
 from vitdemo.finetune.recipe import PRESETS, Recipe
 
-SETTINGS = ("model", "checkpoint", "device", "max_upload_mb", "max_megapixels")
+SETTINGS = ("model", "checkpoint", "device", "icc", "max_upload_mb", "max_megapixels")
 
 
 def learn(flags: argparse.Namespace) -> int:
