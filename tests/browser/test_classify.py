@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import drop
 from tests.support.apps import TINY
+from tests.support.heic import TURNED
 from tests.support.pictures import noise
 from tests.support.profiles import ADOBE_RGB, of_screen
 
@@ -147,6 +148,14 @@ def test_other_preprocessing_warns_and_goes_back(app, open_page, picture):
     expect(warning).to_have_count(0, timeout=WAIT)
     expect(page.locator("#view")).to_contain_text("14×14 patches", timeout=WAIT)
     assert (labels(page), page.locator("#answer .percent").all_inner_texts()) == before
+
+
+def test_a_phones_heic_picked_or_dropped(app, open_page):
+    for way in (give, drop):
+        page = open_page(app)
+        way(page, TURNED)
+        labels(page)
+        expect(page.locator("#view")).to_contain_text("96×64 pixels")
 
 
 def test_a_photo_in_other_colours_is_named_and_converted(app, open_page, tmp_path):
