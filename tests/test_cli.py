@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm.data
 import torch
@@ -13,10 +15,13 @@ from PIL import Image
 
 from tests.support.apps import ROOT
 from tests.support.pictures import noise
+from tests.support.profiles import ADOBE_RGB, of_screen
 from vitdemo import __version__
 from vitdemo.classify.gallery import PredictionRow
 from vitdemo.cli import main
+from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.photos.photo import open_photo
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +100,30 @@ def test_classify_to_the_terminal(gallery, model, vit, capsys):
     assert lines[1].split() == [f"{probability:.1%}", vit.labels[index].name]
     assert "vitdemo: “b.jpg” is not a photo" in printed.err
     assert f"{vit.name} on cpu, weights from a local folder" in printed.err
+
+
+@pytest.mark.parametrize("icc", ["auto", "ignore", "convert"])
+def test_colours_as_asked(gallery, model, vit, tmp_path, icc):
+    path = gallery / "c.png"
+    noise(50, 60).save(path, icc_profile=of_screen("Adobe", ADOBE_RGB, 2.2))
+    image = open_photo(path, Settings()).image
+    tensor = replace(vit.preprocessing, icc="convert" if icc == "convert" else "ignore")(image)
+    with torch.inference_mode():
+        expected, features = vit.module(tensor[None])[0].softmax(-1), vit.module.forward_features(tensor[None])[0, 0]
+    flags = [*model, "--icc", icc] if icc != "auto" else model
+    assert main(["classify", str(path), *flags, "--top", "8", "--output", str(tmp_path / "out.json")]) == 0
+    (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert {each["index"]: each["probability"] for each in row["predictions"]} == pytest.approx(
+        dict(enumerate(expected.tolist())), abs=1e-4
+    )
+    npz = tmp_path / "out.npz"
+    for _ in range(2):  # the second time from the cache
+        assert main(["embed", str(path), *flags, "--output", str(npz), "--cache-dir", str(tmp_path / "cache")]) == 0
+        np.testing.assert_allclose(np.load(npz)["embeddings"][0], features, atol=1e-4)
+    assert main(["embed", str(path), *model, "--output", str(npz), "--cache-dir", str(tmp_path / "cache")]) == 0
+    assert np.allclose(np.load(npz)["embeddings"][0], features, atol=1e-4) == (icc != "convert")  # another question for the cache
+    assert main(["attention", str(path), *flags, "--method", "rollout", "--npz", str(npz)]) == 0
+    np.testing.assert_allclose(np.load(npz)["logits"], expected.log() - expected.log()[0] + np.load(npz)["logits"][0], atol=1e-3)
 
 
 def test_real_weights_from_a_checkpoint(shared, tiny_checkpoint, capsys):

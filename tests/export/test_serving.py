@@ -186,8 +186,10 @@ class TestServer:
 
 
 def test_the_server_needs_what_its_requirements_say_and_no_torch(served):
-    wanted = {"PIL": "pillow", "prometheus_client": "prometheus-client"}
-    files = {name: (served / name).read_text("utf-8") for name in ("server.py", "preprocess.py")}
+    wanted = {"PIL": "pillow", "prometheus_client": "prometheus-client", "pi_heif": "pi-heif"}
+    files = {
+        path.name: path.read_text("utf-8") for path in (served / "server.py", served / "preprocess.py", *(served / "decoding").glob("*.py"))
+    }
     imported = set()
     for text in files.values():
         for node in ast.walk(ast.parse(text)):
@@ -195,7 +197,7 @@ def test_the_server_needs_what_its_requirements_say_and_no_torch(served):
                 imported |= {each.name.split(".")[0] for each in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split(".")[0])
-    needed = {wanted.get(name, name) for name in imported - sys.stdlib_module_names - {"preprocess"}}
+    needed = {wanted.get(name, name) for name in imported - sys.stdlib_module_names - {"preprocess", "decoding"}}
     pinned = dict(line.split("==") for line in (served / "requirements.txt").read_text("utf-8").split())
     assert needed | {"uvicorn", "python-multipart"} == pinned.keys()
     assert {name: importlib.metadata.version(name) for name in pinned} == pinned
@@ -282,7 +284,7 @@ class TestTorchServe:
         with zipfile.ZipFile(archive / "torchserve" / "vit.mar") as file:
             names = set(file.namelist())
             manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))
-        assert {"model.pt", "handler.py", "labels.json", "preprocessing.json", "preprocess.py"} <= names
+        assert {"model.pt", "handler.py", "labels.json", "preprocessing.json", "preprocess.py", "decoding/decode.py"} <= names
         assert manifest["model"]["serializedFile"] == "model.pt"
         assert "no security patches" in (archive / "README.md").read_text("utf-8")
 

@@ -70,6 +70,7 @@ def _codec(text: str) -> str:
 
 encoding = Parser(_codec, "the name of an encoding, such as gbk, shift_jis, cp1251 or cp437")
 
+
 def served_at(taken: Collection[str]) -> Parser:
     """Where a proxy serves the app: a path, perhaps with its site. The value is “/path” or “https://site/path”, without a slash at its end.
 

@@ -15,7 +15,7 @@ from vitdemo.core.names import one_spelling
 from vitdemo.core.terminal import CLEAR, printable
 from vitdemo.finetune.recipe import PRESETS, Recipe
 
-SETTINGS = ("model", "checkpoint", "device", *PHOTO_FLAGS)
+SETTINGS = ("model", "checkpoint", "device", "icc", *PHOTO_FLAGS)
 
 
 def learn(flags: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from typing import IO
 from PIL import Image
 
 from vitdemo.core.names import shown_name
-from vitdemo.core.photos.photo import FORMATS, SUFFIXES
+from vitdemo.core.photos.decoding.formats import FORMATS, SUFFIXES
 
 MAX_SUFFIXES_NAMED = 6  # of the files that are left out
 MAX_FOLDERS_NAMED = 3

@@ -13,7 +13,7 @@ import gradio as gr
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.core.photos.photo import SUFFIXES
+from vitdemo.core.photos.decoding.formats import SUFFIXES
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.page_routes import Caller
 from vitdemo.ui.server.upload import is_file_in

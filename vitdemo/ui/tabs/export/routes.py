@@ -23,6 +23,7 @@ FILE_TEXTS = {  # descriptions of the bundle's files
     "labels.json": "the classes, in the order of the logits",
     "preprocessing.json": "from a photo to the input: the numbers",
     "preprocess.py": "from a photo to the input: code without torch",
+    "decoding/decode.py": "how a photo is decoded, safely",
     "config.json": "architecture, preprocessing and classes, in timm's layout",
     "known_answer/photo.png": "a photo to try a new machine with",
     "known_answer/answer.json": "the prediction for it",

@@ -267,7 +267,8 @@ def _launch_commands(session: FinetuneSession, report: dict) -> LaunchCommands:
     """The commands that repeat the fine-tuning elsewhere. A model in a server folder is given by its name, to hide the folder's path."""
     is_folder = session.model.startswith(("own:", "local-dir:"))
     recipe = Recipe.read(report["recipe"])
-    return launch_commands(recipe, f"local-dir:{report['model']}" if is_folder else report["model"], session.changes, session.taken_as)
+    model = f"local-dir:{report['model']}" if is_folder else report["model"]
+    return launch_commands(recipe, model, session.changes, session.taken_as, icc=report.get("icc", "ignore"))
 
 
 def _thumbnail(session: FinetuneSession, row: dict) -> str:
