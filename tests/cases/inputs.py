@@ -81,10 +81,11 @@ def write_files(folder: Path, files: Mapping[str, bytes | Link | Zip]) -> None:
 def write_zip(path: Path, files: Mapping[str, bytes | Link | Zip], encoding: str = "utf-8") -> Path:
     """Write a zip as many programs do: with the names' bytes as they are, and without the flag that tells their encoding."""
     raw = {name: name.encode(encoding) for name in files}
-    stand_ins = {name: f"{number:~>{len(raw[name])}}" for number, name in enumerate(files)}
+    stand_ins = {name: f"<{number:~>{len(raw[name]) - 2}}>" for number, name in enumerate(files)}
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             assert isinstance(content, bytes)
+            assert len(stand_ins[name]) == len(raw[name]), "a longer name is needed"
             archive.writestr(stand_ins[name], content)
     data = path.read_bytes()
     for name, stand_in in stand_ins.items():

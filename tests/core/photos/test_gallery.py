@@ -128,6 +128,13 @@ def test_names_in_a_zip_lead_nowhere(tmp_path):
     ]
 
 
+def test_an_empty_zip_has_no_photos(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {})
+    assert find_items([path]) == []
+    with pytest.raises(UserError, match="There are no photos in what you gave"):
+        uploaded_items([("a.zip", path)], Settings())
+
+
 def test_zips_that_can_not_be_read(tmp_path):
     (tmp_path / "no.zip").write_bytes(b"no zip")
     whole = make_zip(tmp_path / "whole.zip", {"a.png": png()}).read_bytes()

@@ -280,7 +280,7 @@ class _Search:
                     yield from self._at_file(path)
                 elif is_hidden(name):
                     self.left_out.file(str(path), "hidden folder")
-                elif (real := os.path.realpath(path)) in above:
+                elif _leads_back(real := os.path.realpath(path), above):
                     self._notes.append(f"“{shown_name(name)}” is a link back to a folder that it lies in: left out.")
                 else:
                     below.append((path, (*above, real)))
@@ -294,3 +294,8 @@ class _Search:
             return self.in_zip(path, str(path))
         except UserError:  # a damaged zip becomes one item, whose row reports the error
             return alone
+
+
+def _leads_back(folder: str, above: tuple[str, ...]) -> bool:
+    """Whether a folder is one of those above it, or holds one of them."""
+    return any(each == folder or each.startswith(folder.rstrip(os.sep) + os.sep) for each in above)

@@ -1,5 +1,6 @@
 """Zips of photos, read in place: one member at a time, and never unpacked to disk."""
 
+import errno
 import math
 import os
 import stat
@@ -87,7 +88,7 @@ class _LazyFile:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         if self._at < 0:
-            raise ValueError("a place before the file's beginning")
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # as a file does; zipfile looks there in an empty zip
         return self._at
 
     def read(self, size: int = -1) -> bytes:
