@@ -70,8 +70,10 @@ def test_many_photos_at_once(app, bundle, vit, engine, tmp_path):
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.write(tmp_path / "0.png", "sub/again.png")
         archive.writestr("sub/bad.jpg", b"no photo")
+        archive.writestr("sub/notes.txt", b"Hello")
     answer = call_many(app, tmp_path / "2.png", tmp_path / "1.png", tmp_path / "more.zip")["answer"]
     assert answer["model"] == bundle.name
+    assert answer["notes"] == ["1 file that is no photo is left out (1 .txt)."]
     assert [row["photo"] for row in answer["rows"]] == ["1.png", "2.png", "more.zip/sub/again.png", "more.zip/sub/bad.jpg"]
     assert answer["rows"][3]["error"].startswith("“bad.jpg” is not a photo")
     for row, name in zip(answer["rows"], ("1.png", "2.png", "0.png"), strict=False):

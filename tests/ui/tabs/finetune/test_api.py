@@ -36,7 +36,10 @@ def archive(tmp_path_factory):
     """A zip of three classes, and one of a single class."""
     folder = tmp_path_factory.mktemp("zips")
     paint(folder / "colours", 4, 0)
-    for name, pattern in (("three", "*/*.png"), ("one", "red/*.png")):
+    (folder / "colours" / "red" / "same.png").write_bytes((folder / "colours" / "red" / "0.png").read_bytes())
+    (folder / "colours" / "red" / "bad.png").write_bytes(b"no photo")
+    (folder / "colours" / "notes.txt").write_text("Hello")
+    for name, pattern in (("three", "**/*.*"), ("one", "red/*.png")):
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as file:
             for path in sorted((folder / "colours").glob(pattern)):
                 file.write(path, path.relative_to(folder))
@@ -60,6 +63,11 @@ def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
     assert report["classes"] == ["blue", "green", "red"]
     assert {row["photo"].split("/", 1)[1][:8] for row in report["photos"]} <= {"colours/"}
     assert report["recipe"]["head_epochs"] == 6
+    assert report["notes"] == [
+        "1 file that is no photo is left out (1 .txt).",
+        "1 photo that can’t be read (“bad.png”): left out.",
+        "1 photo equal to another in its class (“same.png”): left out.",
+    ]
     with zipfile.ZipFile(file) as packed:
         packed.extractall(tmp_path)
     (folder,) = tmp_path.iterdir()

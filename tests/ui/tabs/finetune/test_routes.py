@@ -29,7 +29,7 @@ def ask(bundle, tmp_path, monkeypatch):
     store, jobs = ModelStore(settings), Jobs(settings)
     routes = FinetuneRoutes(FinetuneSessions(store, jobs))
     files = [[path.relative_to(folder.parent).as_posix(), str(path)] for path in sorted(folder.rglob("*.png"))]
-    session = answer_of(routes, "give", files=files)["session"]
+    session = answer_of(routes, "give", files=files, others=["colours/notes.txt", "colours/.DS_Store"])["session"]
 
     def ask(name: str, **asked) -> dict:
         return answer_of(routes, name, session=session, **asked)
@@ -59,7 +59,14 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     assert ask("poll", start=len(told["events"]) - 1)["events"] == told["events"][-1:]
     assert {row["label"] for row in told["guesses"]} == {"green", "navy", "red"}
     report = told["report"]
-    for words in ("Baselines", "majority class", "Confusion matrix", "95 % confidence interval", "Per class"):
+    for words in (
+        "2 files that are no photos are left out (1 .txt, 1 hidden).",
+        "Baselines",
+        "majority class",
+        "Confusion matrix",
+        "95 % confidence interval",
+        "Per class",
+    ):
         assert words in report
     label, taken = re.search(r'data-label="(\w+)" data-taken="(\w+)"', report).groups()
     cell = ask("cell", label=label, taken=taken)["html"]
