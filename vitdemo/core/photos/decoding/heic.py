@@ -38,7 +38,7 @@ def decode(data: bytes, admit: Callable[[int], AbstractContextManager[None]]) ->
     Returns: the image, with its `icc_profile` in `info` if it has one; and whether the file has several pictures.
     Raises: UnidentifiedImageError for a file that can't be opened; OSError where its pixels can't be decoded.
     """
-    command = [sys.executable, "-P", _PROGRAM]  # -P: the modules of this folder must hide no others
+    command = [sys.executable, "-P", str(_PROGRAM)]  # -P: the modules of this folder must hide no others
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
         assert program.stdin is not None
         assert program.stdout is not None

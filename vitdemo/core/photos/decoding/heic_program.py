@@ -22,7 +22,7 @@ def main() -> None:
     data = source.read(int.from_bytes(source.read(8)))
     limit_memory(LEAST_MEMORY)
     with Image.open(io.BytesIO(data), formats=("HEIF",)) as image:
-        say({"width": image.width, "height": image.height, "several": image.is_animated})
+        say({"width": image.width, "height": image.height, "several": getattr(image, "is_animated", False)})
         if not source.read(1):
             return
         limit_memory(LEAST_MEMORY + MEMORY_EACH * image.width * image.height)
