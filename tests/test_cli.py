@@ -144,8 +144,21 @@ def test_only_bad_files(gallery, model, tmp_path, capsys):
 
 
 def test_no_photos_at_all(tmp_path, model, capsys):
-    assert main(["classify", str(tmp_path), *model]) == 1
-    assert capsys.readouterr().err == "vitdemo: There are no photos in what you gave: give photos, or a folder or zip that holds some.\n"
+    (tmp_path / "empty").mkdir()
+    assert main(["classify", str(tmp_path / "empty"), *model]) == 1
+    assert capsys.readouterr().err == (
+        "vitdemo: There are no photos in what you gave: give photos, or a folder or zip that holds some. No photo was found in “empty”.\n"
+    )
+
+
+def test_what_is_left_out_is_told(tmp_path, gallery, model, capsys):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "a").write_bytes((gallery / "a.png").read_bytes())
+    (tmp_path / "given" / "notes.txt").write_text("Hello")
+    assert main(["classify", str(tmp_path / "given"), *model]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{tmp_path}/given/a\n")
+    assert "vitdemo: 1 file that is no photo is left out (1 .txt).\n" in told.err
 
 
 def test_a_name_longer_than_names_can_be(tmp_path, gallery, model, capsys):

@@ -14,11 +14,12 @@ SETTINGS = {
     "model": ("auto", ("demo", "demo"), ("local-dir:x", "local-dir:x")),
     "checkpoint": (None, ("a.safetensors", Path("a.safetensors")), ("b c.safetensors", Path("b c.safetensors"))),
     "device": ("auto", ("cpu", "cpu"), ("cuda:1", "cuda:1")),
+    "zip_encoding": ("", ("gbk", "gbk"), ("shift_jis", "shift_jis")),
     "precision": ("fp32", ("bf16", "bf16"), ("fp16", "fp16")),
     "host": ("127.0.0.1", ("0.0.0.0", "0.0.0.0"), ("::1", "::1")),
     "port": (7860, ("0", 0), ("65535", 65535)),
     "auth": (None, ("ann:s3cret", "ann:s3cret"), ("bob:a:b", "bob:a:b")),
-    "root_path": ("", ("/vitdemo", "/vitdemo"), ("/x", "/x")),
+    "root_path": ("", ("vitdemo", "/vitdemo"), ("https://example.org/x/", "https://example.org/x")),
     "max_upload_mb": (50, ("1", 1), ("2000", 2000)),
     "max_megapixels": (64, ("1", 1), ("1000", 1000)),
     "max_gallery": (5000, ("1", 1), ("100000", 100_000)),
@@ -67,7 +68,30 @@ BAD = [
     *(("map_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5m")),
     *(("compare_photos", text, WHOLE.format(8, 100_000)) for text in ("7", "100001", "all")),
     *(("hub_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5s")),
+    *(
+        ("zip_encoding", text, "the name of an encoding, such as gbk, shift_jis, cp1251 or cp437")
+        for text in ("klingon", "utf-16", "base64", "rot13")
+    ),
     *(("precision", text, "one of fp32, bf16, fp16") for text in ("fp8", "FP16", "float32")),
+    *(
+        (
+            "root_path",
+            text,
+            "a path such as /vitdemo, or an address such as https://example.org/vitdemo, and not one of the app's own paths",
+        )
+        for text in (
+            *(
+                "demo.example.org/vitdemo",
+                "ftp://example.org/x",
+                "https:///x",
+                "https://",
+                "https://a b/x",
+                "https://ann:secret@example.org/x",
+            ),
+            *("//vitdemo", "/a//b", "/a/../b", "/.", "/a b", "/a?b", "/a#b", "/%41", "/vít", "C:/vitdemo", "\\vitdemo"),
+            *("page", "/gradio_api/", "/static/x", "https://example.org/assets", "https://example.org//x", "https://example.org:port/x"),
+        )
+    ),
     *(("auth", text, "USER:PASSWORD") for text in ("ann", "ann:", ":secret", ":")),
     *(
         ("device", text, "auto, cpu, cuda, cuda:1 or mps")
@@ -141,7 +165,7 @@ def test_bad_value_is_named_with_what_is_wanted(subtests):
 
 
 def test_every_setting_with_a_limit_has_bad_values():
-    anything_goes = {"model", "checkpoint", "host", "root_path", "temp_dir", "cache_dir", "maps_dir"}
+    anything_goes = {"model", "checkpoint", "host", "temp_dir", "cache_dir", "maps_dir"}
     assert {name for name, *_ in BAD} == set(SETTINGS) - anything_goes
 
 
@@ -155,6 +179,28 @@ def test_checkpoint_without_a_model_means_the_default_model():
     assert read("--checkpoint", "w.safetensors", "--model", "auto").model == DEFAULT_MODEL
     assert read("--checkpoint", "w.safetensors", "--model", "vit_tiny_patch16_224").model == "vit_tiny_patch16_224"
     assert read("--checkpoint", "w.safetensors", environ={"VITDEMO_MODEL": "vit_tiny_patch16_224"}).model == "vit_tiny_patch16_224"
+
+
+@pytest.mark.parametrize(
+    ("text", "root_path", "prefix"),
+    [
+        *((text, "/vitdemo", "/vitdemo") for text in ("vitdemo", "/vitdemo", "vitdemo/", "/vitdemo/", "/vitdemo//")),
+        ("/a/b.c/~d-e_1", "/a/b.c/~d-e_1", "/a/b.c/~d-e_1"),
+        ("/v1.2", "/v1.2", "/v1.2"),
+        ("/pages", "/pages", "/pages"),
+        ("/x/page", "/x/page", "/x/page"),
+        ("/", "", ""),
+        ("https://demo.example.org/vitdemo", "https://demo.example.org/vitdemo", "/vitdemo"),
+        ("https://demo.example.org/vitdemo/", "https://demo.example.org/vitdemo", "/vitdemo"),
+        ("HTTP://Demo.Example:8080/A/b", "http://demo.example:8080/A/b", "/A/b"),
+        ("http://[::1]:7860/x", "http://[::1]:7860/x", "/x"),
+        ("https://demo.example.org", "https://demo.example.org", ""),
+        ("https://demo.example.org/", "https://demo.example.org", ""),
+    ],
+)
+def test_where_a_proxy_serves_the_app_is_normalised(text, root_path, prefix):
+    for settings in (read("--root-path", text), read(environ={"VITDEMO_ROOT_PATH": text})):
+        assert (settings.root_path, settings.path_prefix) == (root_path, prefix)
 
 
 def test_a_command_takes_only_the_flags_it_names():

@@ -15,6 +15,7 @@ from tests.support.apps import ROOT, TINY
 from tests.support.pictures import noise
 from vitdemo.cli import main
 from vitdemo.core.errors import UserError
+from vitdemo.embeddings.maps.atlas import draw
 from vitdemo.embeddings.maps.mapper import Mapper
 from vitdemo.embeddings.vectors import gallery as gallery_module
 
@@ -94,6 +95,19 @@ def test_a_map(folder, model, tmp_path, capsys, mapper, dimensions):
             maps.append(file["map"])
     assert np.array_equal(*maps)
     assert f"map in {dimensions} dimensions, trustworthiness " in capsys.readouterr().err
+
+
+def test_copies_count_in_clusters(model, tmp_path, monkeypatch, capsys):
+    for number in range(4):
+        noise(40, 30, number).save(tmp_path / f"{number}.png")
+    for number in range(29):
+        (tmp_path / f"0-{number}.png").write_bytes((tmp_path / "0.png").read_bytes())
+    monkeypatch.setattr(Mapper, "map", lambda self, vectors, options: iter([draw(vectors, options)]))  # so few need no UMAP
+    monkeypatch.setattr(Mapper, "warm", lambda self: None)
+    assert main(["embed", str(tmp_path), *model, "--map", "2", "--output", str(tmp_path / "out.npz")]) == 0
+    assert ": 1 clusters, 3 photos in none\n" in capsys.readouterr().err
+    with np.load(tmp_path / "out.npz") as file:
+        assert file["cluster"].tolist() == [0] * 30 + [-1] * 3
 
 
 def test_patches(folder, model, vit, tmp_path):

@@ -12,8 +12,6 @@ import pytest
 from tests.support.pictures import noise
 from vitdemo.cli import main
 from vitdemo.core.bulk.parquet import ParquetDataset
-from vitdemo.core.config import Settings
-from vitdemo.core.errors import UserError
 from vitdemo.ui.tabs.embeddings import map_pages
 
 pytestmark = pytest.mark.slow
@@ -136,27 +134,3 @@ def test_folders_that_hold_no_vectors(embedded, classified, tmp_path, capsys, ca
     ParquetDataset(str(tmp_path / "empty")).begin({"command": "embed", "pooling": "cls"})
     assert main(["map", str(tmp_path / "empty"), *output]) == 1
     assert "has no photos with vectors yet" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("number", [-1, 2, "0", True, None, 1.0, "../secret.html", [0], {"path": "/etc/passwd"}])
-def test_a_visitor_names_no_file(tmp_path, number):
-    for name in ("a.html", "b.html", "secret.txt"):
-        (tmp_path / name).write_text(name)
-    assert map_pages.kept(tmp_path, {"number": 1}) == {"page": "b.html"}
-    with pytest.raises(UserError, match="There is no such map here"):
-        map_pages.kept(tmp_path, {"number": number})
-    with pytest.raises(UserError, match="There is no such map here"):
-        map_pages.kept(None, {"number": 0})
-
-
-def test_a_page_that_is_gone_or_too_large(tmp_path, monkeypatch):
-    (tmp_path / "a.html").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="can't be read any more"):
-        map_pages.kept(tmp_path, {"number": 0})
-    monkeypatch.setattr(map_pages, "MAX_PAGE_BYTES", 1)
-    with pytest.raises(UserError, match="has more than 0 MB"):
-        map_pages.kept(tmp_path, {"number": 0})
-
-
-def test_the_setting():
-    assert Settings().maps_dir is None

@@ -8,14 +8,20 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from vitdemo.core.errors import UsageError
-from vitdemo.core.values import matching, number, one_of, setting, switch, whole
+from vitdemo.core.values import encoding, matching, number, one_of, served_at, setting, switch, whole
 
 DEFAULT_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 DEMO_MODEL = "demo"
 ASSETS = Path(__file__).parents[2] / "assets"
 MODEL_FLAGS = ("model", "checkpoint", "device", "precision", "icc")
+PHOTO_FLAGS = ("max_upload_mb", "max_megapixels", "zip_encoding")
+OWN_PATHS = (  # where our routes' and Gradio's begin: below one of them, a stripped path would look like a whole one
+    *("assets", "config", "favicon.ico", "gradio_api", "health", "login", "logout", "manifest.json", "metrics", "page", "robots.txt"),
+    *("static", "svelte", "theme.css"),
+)
 SHARED = Path(os.environ.get("VITDEMO_SHARED", "../shared"))  # real weights and photos, only for tests and benchmarks
 
 _device = matching(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", "auto, cpu, cuda, cuda:1 or mps")
@@ -40,12 +46,15 @@ class Settings:
     port: int = setting(7860, whole(0, 65535), "port to listen on; 0 takes a free one")
     auth: str | None = setting(None, _login, "`USER:PASSWORD` that visitors must give")
     lock_model: bool = setting(False, switch, "every visitor uses the operator's model; the picker is off")
-    root_path: str = setting("", str, "the path under which a reverse proxy serves the app, such as `/vitdemo`")
+    root_path: str = setting(
+        "", served_at(OWN_PATHS), "where a reverse proxy serves the app: a path such as `/vitdemo`, or the address, with its `https://`"
+    )
     monitor: bool = setting(False, switch, "serve `/health`, and `/metrics` for Prometheus, to everyone who reaches the app")
     max_upload_mb: int = setting(50, whole(1, 2000), "largest file accepted, in megabytes")
     max_megapixels: int = setting(64, whole(1, 1000), "largest photo decoded, in millions of pixels")
     max_gallery: int = setting(5000, whole(1, 100_000), "most photos a visitor may give at once; the command line has no limit")
     max_zip_mb: int = setting(500, whole(1, 10_000), "largest zip accepted, in megabytes")
+    zip_encoding: str = setting("", encoding, "of names in zips that don't say theirs, such as `gbk`; by default it is guessed")
     batch_size: int = setting(
         0,
         whole(0, 1024),
@@ -78,6 +87,11 @@ class Settings:
     results_mb: int = setting(768, whole(16, 1_000_000), "memory for the results of visitors' galleries, in megabytes")
     drain_seconds: float = setting(20.0, _seconds, "how long requests may take to end once the app is told to stop")
     log_json: bool = setting(False, switch, "log requests, work and faults as JSON, one object a line, with nothing that a visitor gave")
+
+    @property
+    def path_prefix(self) -> str:
+        """The path of `root_path`, such as “/vitdemo”; empty where the app has a site for itself."""
+        return urlsplit(self.root_path).path
 
     @property
     def max_upload_bytes(self) -> int:

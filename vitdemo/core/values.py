@@ -1,11 +1,13 @@
 """Parsers of a setting's text, and the field of a dataclass that holds a setting: for Settings and for fine-tuning's Recipe."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_SITE = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(?=/|$)", re.ASCII | re.IGNORECASE)
+_PATH = re.compile(r"(/[\w~-][\w.~-]*)*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,41 @@ def one_of(*words: str) -> Parser:
 def matching(pattern: str, wanted: str) -> Parser:
     """A text that a regular expression matches as a whole."""
     return Parser(_checked(str, re.compile(pattern).fullmatch), wanted)
+
+
+def _codec(text: str) -> str:
+    try:
+        if b"a/1".decode(text) == "a/1":
+            return text
+    except (LookupError, UnicodeError):
+        pass
+    raise ValueError
+
+
+encoding = Parser(_codec, "the name of an encoding, such as gbk, shift_jis, cp1251 or cp437")
+
+
+def served_at(taken: Collection[str]) -> Parser:
+    """Where a proxy serves the app: a path, perhaps with its site. The value is “/path” or “https://site/path”, without a slash at its end.
+
+    Args:
+        taken: names with which the path can't begin.
+    """
+
+    def parse(text: str) -> str:
+        found = _SITE.match(text)
+        site = found[0].lower() if found else ""
+        path = text[len(site) :].rstrip("/")
+        first = path.lstrip("/").split("/")[0]
+        if path and path[0] != "/":
+            if "." in first:  # a site without its https://
+                raise ValueError
+            path = f"/{path}"
+        if first in taken or not _PATH.fullmatch(path):
+            raise ValueError
+        return site + path
+
+    return Parser(parse, "a path such as /vitdemo, or an address such as https://example.org/vitdemo, and not one of the app's own paths")
 
 
 _switch_word = one_of(*TRUE, *FALSE)

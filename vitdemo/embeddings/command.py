@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitdemo.core.bulk import command as bulk
-from vitdemo.core.config import MODEL_FLAGS, Settings
+from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.terminal import CLEAR, printable, progress_line
 
@@ -32,9 +32,7 @@ def add(commands) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="S", help="the map's: the same seed draws the same map (default: 0)")
     command.add_argument("--output", metavar="F", help="a .npz, .csv or .parquet file; a folder for ray")
     bulk.add_flags(command)
-    Settings.add_flags(
-        command, (*MODEL_FLAGS, "batch_size", "max_upload_mb", "max_megapixels", "vector_cache_mb", "cache_dir", "map_timeout")
-    )
+    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", *PHOTO_FLAGS, "vector_cache_mb", "cache_dir", "map_timeout"))
     command.set_defaults(run=_embed)
 
 
@@ -60,12 +58,10 @@ def _embed(flags: argparse.Namespace) -> int:
         if flags.output:
             files.check_suffix(flags.output, flags.pool)
     from vitdemo.core.inference.model_store import ModelStore
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.given import photos_given
     from vitdemo.embeddings.vectors import extract
 
-    items = find_items(flags.paths)
-    if not items:
-        raise UserError("There are no photos in what you gave: give photos, or a folder or zip that holds some.")
+    items = photos_given(flags.paths, settings)
     if flags.output:
         files.check_output(flags.output, flags.pool)
     store = ModelStore(settings)
@@ -164,7 +160,8 @@ def _print_scores(layer, vectors, rows) -> None:
 
 def _draw_map(mapper, vectors, options, rows):
     from vitdemo.embeddings.files import Mapped
-    from vitdemo.embeddings.maps.atlas import Atlas, name_clusters
+    from vitdemo.embeddings.maps.atlas import Atlas
+    from vitdemo.embeddings.maps.clusters import name_clusters
     from vitdemo.embeddings.maps.nearest import nearest
 
     show_progress = sys.stderr.isatty()

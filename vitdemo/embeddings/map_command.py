@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitdemo.core.config import Settings
+from vitdemo.core.config import PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.terminal import CLEAR, printable
 from vitdemo.embeddings.defaults import DEFAULT_SAMPLE_ROWS
@@ -69,7 +69,7 @@ def add(commands, page: Callable[[LargeMap, int, Settings], str]) -> None:
     )
     command.add_argument("--pictures", type=int, default=1000, metavar="N", help="small pictures in the page (default: 1000)")
     command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same map (default: 0)")
-    Settings.add_flags(command, ("cache_dir", "max_upload_mb", "max_megapixels"))
+    Settings.add_flags(command, ("cache_dir", *PHOTO_FLAGS))
     command.set_defaults(run=lambda flags: _map(flags, page))
 
 
@@ -106,8 +106,9 @@ def _map(flags: argparse.Namespace, page: Callable[[LargeMap, int, Settings], st
     else:
         write_map(flags.output, collection, large_map.drawn, large_map.names, large_map.neighbours)
     trust = large_map.drawn.atlas.trust
+    trusted = "" if trust is None else f" trustworthiness {trust:.3f}, judged by {large_map.drawn.judged:,} of them;"
     print(
-        f"{large_map.said}; trustworthiness {trust:.3f}, judged by {large_map.drawn.judged:,} of them; {len(large_map.names)} clusters; "
+        f"{large_map.said};{trusted} {len(large_map.names)} clusters; "
         f"{collection.left_out} photos without a vector left out; {time.monotonic() - begin:.0f} s",
         file=sys.stderr,
     )
@@ -117,7 +118,7 @@ def _map(flags: argparse.Namespace, page: Callable[[LargeMap, int, Settings], st
 
 
 def _draw_map(collection: "Collection", options, sample: int) -> LargeMap:
-    from vitdemo.embeddings.maps.atlas import name_clusters
+    from vitdemo.embeddings.maps.clusters import name_clusters
     from vitdemo.embeddings.maps.large import Neighbours, draw_sampled
 
     show_progress = sys.stderr.isatty()
@@ -126,7 +127,7 @@ def _draw_map(collection: "Collection", options, sample: int) -> LargeMap:
         if show_progress:
             print(f"{CLEAR}{step.phase} {step.done}/{step.total} ", end="", file=sys.stderr, flush=True)
 
-    drawn = draw_sampled(collection.vectors, options, sample, print_step)
+    drawn = draw_sampled(collection.vectors, options, sample, print_step, ids=collection.ids)
     count = min(NEIGHBOURS, len(collection.paths) - 1)
     neighbours, distances = Neighbours(collection.vectors, options.metric).of_itself(collection.vectors, count)
     if show_progress:

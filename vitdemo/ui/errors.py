@@ -15,7 +15,7 @@ MIDDLEWARE_MODULES = (
     "gradio_internals",
     "gatekeeper",
     "body_limits",
-    "security_headers",
+    "response_headers",
     "request_observer",
 )  # modules of ours that Gradio is called through: their frames do not make an error ours
 PATH_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:;,“”()]+[/\\])+")

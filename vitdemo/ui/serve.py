@@ -36,7 +36,7 @@ from vitdemo.ui.server.json_log import log_request, take_over, use_json
 from vitdemo.ui.server.metrics import Metrics
 from vitdemo.ui.server.page_routes import PageRoutes
 from vitdemo.ui.server.request_observer import RequestObserver
-from vitdemo.ui.server.security_headers import SecurityHeaders
+from vitdemo.ui.server.response_headers import ResponseHeaders
 from vitdemo.ui.server.upload_route import Uploads
 from vitdemo.ui.templating import STATIC, preloads, static_text
 from vitdemo.ui.theme import THEME
@@ -151,7 +151,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, pages: 
     own = [Uploads(settings).route, *pages.routes, *monitoring]
     observers = [*([metrics.request] if metrics else []), *([log_request] if settings.log_json else [])]
     middleware = [
-        Middleware(SecurityHeaders),
+        Middleware(ResponseHeaders),
         Middleware(RequestObserver, observers=observers),
         Middleware(
             gatekeeper.Gatekeeper,
@@ -165,13 +165,13 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, pages: 
         server_name=settings.host,
         server_port=settings.port or None,
         auth=cast("tuple[str, str]", tuple(settings.auth.split(":", 1))) if settings.auth else None,
-        root_path=settings.root_path or None,
+        root_path=settings.root_path,
         max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),
         theme=THEME,
         css_paths=[STATIC / f"{name}.css" for name in STYLES],
         js=static_text("page/load.js"),
         app_kwargs={"routes": own, "middleware": middleware, "exception_handlers": gatekeeper.HANDLERS},
-        head=preloads(settings.root_path),
+        head=preloads(settings.path_prefix),
         favicon_path=ASSETS / "icon.svg",
         allowed_paths=[str(ASSETS)],
         blocked_paths=[os.path.join(get_upload_folder(), hidden) for hidden in (scratch.LOCK_FILE, *served_files.HIDDEN_FOLDERS)],

@@ -13,6 +13,7 @@ import gradio as gr
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from vitdemo.core.names import shown_name
 from vitdemo.core.photos.encode import encode
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -40,7 +41,7 @@ def script(name: str) -> str:
     """
     return (
         "element.inert = true;"
-        f'import(`${{window.gradio_config?.root || ""}}/page/static/{scripts_version()}/{name}.js`)'
+        f'import(new URL("page/static/{scripts_version()}/{name}.js", document.baseURI))'
         ".then((module) => { module.default({ element, props, trigger, watch }); element.inert = false; })"
         '.catch((error) => { console.error(error); element.before("This part of the page did not load: reload the page."); })'
     )
@@ -81,11 +82,15 @@ def _bundle(path: Path, texts: dict[Path, str], declared: dict[str, Path], impor
     texts[path] = "\n".join(lines) + "\n"
 
 
-def preloads(root: str) -> str:
-    """Links for the page's <head> by which a browser fetches all modules at once, not one after the other as they import each other."""
+def preloads(prefix: str) -> str:
+    """Links for the page's <head> by which a browser fetches all modules at once, not one after the other as they import each other.
+
+    Args:
+        prefix: the path under which the app is served, such as “/vitdemo”; empty for none.
+    """
     names = (path.relative_to(STATIC).as_posix() for path in sorted(STATIC.rglob("*.js")))
     modules = (name for name in names if "export" in (STATIC / name).read_text("utf-8"))  # the others are Gradio's own events' functions
-    return "".join(f'<link rel="modulepreload" href="{root.rstrip("/")}/page/static/{scripts_version()}/{name}">' for name in modules)
+    return "".join(f'<link rel="modulepreload" href="{prefix}/page/static/{scripts_version()}/{name}">' for name in modules)
 
 
 @cache
@@ -119,4 +124,6 @@ def percent(share: float) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(STATIC), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=FileSystemLoader(STATIC), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["shown"] = shown_name
+    return made

@@ -19,7 +19,8 @@ from tests.support.apps import ROOT
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.photo import Photo, open_photo, shown_name
+from vitdemo.core.names import shown_name
+from vitdemo.core.photos.photo import Photo, open_photo
 
 WHITE = "Transparent parts are shown on white."
 FRAMES = "This file has several frames or pages: the first one is used."

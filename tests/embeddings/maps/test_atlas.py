@@ -1,4 +1,4 @@
-"""Maps right for any number of photos; clusters found, named and ordered. UMAP itself runs in the mapper's tests."""
+"""Maps right for any number of photos. UMAP itself runs in the mapper's tests."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from scipy.spatial.distance import pdist
 
 from vitdemo.core.errors import UserError
 from vitdemo.embeddings.maps import atlas
-from vitdemo.embeddings.maps.atlas import MapOptions, draw, find_clusters, name_clusters
+from vitdemo.embeddings.maps.atlas import MapOptions, draw
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -28,7 +28,9 @@ def test_few_photos_lie_as_far_apart_as_they_are(rows, dimensions):
 def test_all_photos_the_same():
     found = draw(np.ones((30, 8), np.float32), MapOptions())
     assert found.positions.tolist() == [[0, 0]] * 30
-    assert set(found.clusters.tolist()) == {-1}
+    assert found.clusters.tolist() == [0] * 30
+    assert found.membership.tolist() == [1] * 30
+    assert draw(np.ones((4, 8), np.float32), MapOptions()).clusters.tolist() == [-1] * 4  # too few for a cluster
 
 
 def test_equal_rows_share_a_place():
@@ -52,28 +54,6 @@ def test_new_photos_begin_among_their_neighbours():
     assert atlas._filled(start, indices).tolist()[:3] == [[0, 0], [2, 2], [2, 2]]
     assert atlas._filled(start, indices)[3].tolist() in ([2, 2], [1, 1])  # by its neighbour that has a place by now, or the middle
     assert atlas._filled(np.full((2, 2), np.nan), np.array([[0, 1], [1, 0]])).tolist() == [[0, 0], [0, 0]]
-
-
-def test_clusters_are_found_and_ordered_by_size():
-    random = np.random.default_rng(0)
-    sizes = (10, 40, 20)
-    positions = np.concatenate([random.normal(10 * number, 0.3, (size, 2)) for number, size in enumerate(sizes)])
-    positions = np.concatenate([positions, [[100.0, -100.0]]])
-    clusters, membership = find_clusters(positions)
-    assert clusters[-1] == -1
-    assert membership[-1] == 0
-    groups = (clusters[:10], clusters[10:50], clusters[50:70])
-    assert [np.bincount(group[group >= 0]).argmax() for group in groups] == [2, 0, 1]
-    assert (membership[clusters >= 0] > 0).all()
-    assert membership.max() <= 1
-
-
-def test_clusters_are_named_by_what_is_predicted_most_often():
-    clusters = np.array([0, 0, 0, 1, 1, -1, 2, 3])
-    predictions = ["cat", "dog", "cat", "cat", "cat", "dog", "", "<b>"]
-    assert name_clusters(clusters, predictions) == ["cat", "cat (2)", "cluster 3", "<b>"]
-    assert name_clusters(np.array([-1, -1]), ["a", "b"]) == []
-    assert name_clusters(np.zeros(0, int), []) == []
 
 
 @pytest.mark.parametrize(

@@ -88,3 +88,21 @@ def test_without_faiss(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UserError, match=r"needs FAISS, which is not installed: pip install -r requirements-scale.txt"):
         Neighbours(np.zeros((3, 2), np.float32))
+
+
+def test_copies_count_in_clusters_and_share_a_place():
+    from vitdemo.embeddings.maps.large import draw_sampled
+
+    random = np.random.default_rng(0)
+    one, others = random.normal(size=(1, WIDTH)).astype(np.float32), random.normal(size=(6, WIDTH)).astype(np.float32)
+    equal = np.concatenate([np.repeat(one, 30, 0), others])
+    found = draw_sampled(equal, MapOptions())
+    assert found.atlas.clusters.tolist() == [0] * 30 + [-1] * 6
+    assert len(np.unique(found.atlas.positions, axis=0)) == 7
+    assert found.judged == 7
+    rounded = equal + random.normal(scale=1e-6, size=equal.shape).astype(np.float32)  # the same photos, computed in several batches
+    ids = ["a"] * 30 + list("bcdefg")
+    assert draw_sampled(rounded, MapOptions(), ids=ids).atlas.clusters.tolist() == [0] * 30 + [-1] * 6
+    few = draw_sampled(equal[:33], MapOptions())  # too few photos for UMAP
+    assert few.atlas.clusters.tolist() == [0] * 30 + [-1] * 3
+    assert few.sampled.all()

@@ -88,6 +88,15 @@ def test_equal_rows_share_a_place(mapper):
     assert np.array_equal(positions[100:120], np.tile(positions[3], (20, 1)))
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_thirty_equal_photos_among_others_are_a_cluster(mapper, dimensions):
+    vectors = np.random.default_rng(0).normal(size=(7, 24)).astype(np.float32)
+    found = last(mapper.map(vectors[[0] * 30 + [1, 2, 3, 4, 5, 6]], MapOptions(dimensions)))
+    assert found.clusters.tolist() == [0] * 30 + [-1] * 6
+    assert found.membership.tolist() == [1] * 30 + [0] * 6
+    assert len(np.unique(found.positions, axis=0)) == 7
+
+
 def test_another_layer_goes_on_from_the_map(mapper):
     vectors, _ = grouped()
     other = vectors + 0.5 * np.random.default_rng(1).normal(size=vectors.shape).astype(np.float32)

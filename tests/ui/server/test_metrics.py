@@ -9,7 +9,7 @@ from tests.support.apps import app_in_process
 from tests.support.http import Visitor
 from tests.support.waiting import until
 from vitdemo.core.config import Settings
-from vitdemo.ui.server.security_headers import HEADERS
+from vitdemo.ui.server.response_headers import HEADERS
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ animation the first frame is used. Notes record what was changed, so that the pa
 
 import hashlib
 import math
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +18,10 @@ from PIL import Image, UnidentifiedImageError
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.memory import Budget
+from vitdemo.core.names import shown_name
 from vitdemo.core.photos.decoding import decode as decoding
+from vitdemo.core.photos.decoding import heic
 from vitdemo.core.photos.decoding.formats import ACCEPTED
-
-UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's control, format, surrogate, private, unassigned, line-end characters
 
 _decoding = Budget(128_000_000)  # pixels decoded at the same time: decoding a large photo takes a few hundred megabytes
 
@@ -101,13 +100,6 @@ def id_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def shown_name(name: str, longest: int = 60) -> str:
-    """Return a file name as one printable line: control and direction-changing characters are replaced, a long name's middle is omitted."""
-    name = name.encode("utf-8", "replace").decode("utf-8")
-    name = "".join("�" if unicodedata.category(character) in UNPRINTABLE else character for character in name).strip() or "unnamed"
-    return name if len(name) <= longest else f"{name[: longest - 21]}…{name[-20:]}"
-
-
 def _decode(data: bytes, shown: str, settings: Settings) -> tuple[Image.Image, list[str]]:
     @contextmanager
     def admit(pixels: int) -> Iterator[None]:
@@ -143,7 +135,7 @@ def _too_many_pixels(shown: str, settings: Settings, pixels: int | None = None) 
 def _unsupported_kind(data: bytes) -> str:
     """Return the rest of the error message about a file that Pillow can't identify."""
     start = data[:512].lstrip().lower()
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis"):
+    if heic.is_heic(data):
         return "is a HEIC photo that is damaged, or of a kind that can't be read here: save it as JPEG."
     if b"<svg" in start or (start.startswith(b"<?xml") and b"<svg" in data[:4096].lower()):
         return "is an SVG drawing, not a photo: save it as PNG."

@@ -1,4 +1,4 @@
-"""A gallery's map: points in two or three dimensions by UMAP (McInnes, Healy & Melville, 2018, arXiv:1802.03426), and their clusters.
+"""A gallery's map: points in two or three dimensions by UMAP (McInnes, Healy & Melville, 2018, arXiv:1802.03426), with their clusters.
 
 UMAP gets exact neighbours, computed with matrix products: its own search takes several times as long below 4,096 rows, and compiles for a
 minute above. UMAP's imports are slow, and two fits at once can abort the process, so the app fits maps in a child process (mapper.py).
@@ -7,14 +7,14 @@ minute above. UMAP's imports are slow, and two fits at once can abort the proces
 import contextlib
 import io
 import warnings
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vitdemo.core.errors import UserError
+from vitdemo.embeddings.maps.clusters import find_clusters
 from vitdemo.embeddings.maps.nearest import METRICS, nearest, prepared
 from vitdemo.embeddings.maps.scores import trustworthiness
 from vitdemo.embeddings.progress import Clock, WorkProgress
@@ -22,10 +22,9 @@ from vitdemo.embeddings.progress import Clock, WorkProgress
 if TYPE_CHECKING:
     import umap
 
-MIN_ROWS = 5  # fewest distinct rows that UMAP and HDBSCAN can work with
+MIN_ROWS = 5  # fewest distinct rows that UMAP can work with
 EPOCHS = 300  # for a new map; UMAP's default of 500 takes longer without more trustworthiness
 CHAINED_EPOCHS, CHAINED_RATE = 50, 0.25  # for a map started from another map; at UMAP's rate of 1 points move more and are trusted less
-NOISE = -1  # cluster number of unclustered rows
 
 OnProgress = Callable[[WorkProgress], None]
 
@@ -91,7 +90,8 @@ def draw(vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = No
             smoothly instead of jumping; NaN marks rows without a position.
         on_progress: called with each step of progress.
     """
-    distinct, first, back = _distinct(vectors)
+    first, back = find_distinct(row.tobytes() for row in np.ascontiguousarray(vectors))
+    distinct = vectors[first]
     if start is not None and start.shape != (len(vectors), options.dimensions):
         start = None
     start = None if start is None else start[first]
@@ -102,51 +102,21 @@ def draw(vectors: np.ndarray, options: MapOptions, start: np.ndarray | None = No
     if start is not None:
         positions = _align(start, positions)
     on_progress(WorkProgress("clusters", 0, 1))
-    clusters, membership = find_clusters(positions)
+    clusters, membership = find_clusters(positions, back)
     trust = trustworthiness(distinct, positions, options.metric)
-    return Atlas(positions[back], clusters[back], membership[back], trust, options)
+    return Atlas(positions[back], clusters, membership, trust, options)
 
 
-def find_clusters(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find clusters on a map by HDBSCAN (Campello, Moulavi & Sander, 2013).
-
-    Returns: cluster numbers, (n,) int32, −1 for unclustered, 0 for the largest cluster; membership, (n,) float32, 0 … 1.
-    """
-    if len(positions) < MIN_ROWS:
-        return np.full(len(positions), NOISE, np.int32), np.zeros(len(positions), np.float32)
-    from sklearn.cluster import HDBSCAN
-
-    smallest = max(MIN_ROWS, round(len(positions) ** 0.5 / 3))
-    fit = HDBSCAN(min_cluster_size=smallest, copy=True).fit(positions)
-    sizes = np.bincount(fit.labels_[fit.labels_ != NOISE], minlength=1)
-    rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
-    clusters = np.where(fit.labels_ == NOISE, NOISE, rank[fit.labels_])
-    return clusters.astype(np.int32), fit.probabilities_.astype(np.float32)
-
-
-def name_clusters(clusters: np.ndarray, predictions: Sequence[str]) -> list[str]:
-    """Name each cluster after its most frequent prediction, cluster 0 first. Clusters with the same name are numbered.
+def find_distinct(keys: Iterable[Hashable]) -> tuple[np.ndarray, np.ndarray]:
+    """Find the distinct rows, of which all others are copies. Returns: their indices, in order, and for every row its place among them.
 
     Args:
-        clusters: (n,) cluster numbers, −1 for unclustered.
-        predictions: the predicted class of each row; empty where unknown.
+        keys: one a row, equal for copies.
     """
-    names: list[str] = []
-    uses: Counter[str] = Counter()
-    for cluster in range(int(clusters.max(initial=NOISE)) + 1):
-        counts = Counter(predictions[row] for row in np.flatnonzero(clusters == cluster).tolist() if predictions[row])
-        name = counts.most_common(1)[0][0] if counts else f"cluster {cluster + 1}"
-        uses[name] += 1
-        names.append(name if uses[name] == 1 else f"{name} ({uses[name]})")
-    return names
-
-
-def _distinct(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find distinct rows. Returns: the distinct rows in order, the index of each one's first occurrence, and every row's distinct row."""
-    seen: dict[bytes, int] = {}
-    back = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in np.ascontiguousarray(vectors)], int)
+    seen: dict[Hashable, int] = {}
+    back = np.array([seen.setdefault(key, len(seen)) for key in keys], int)
     _, first = np.unique(back, return_index=True)
-    return vectors[first], first, back
+    return first, back
 
 
 def _principal_components(rows: np.ndarray, dimensions: int) -> np.ndarray:

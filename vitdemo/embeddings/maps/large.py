@@ -7,13 +7,15 @@ many inverted lists.
 import contextlib
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vitdemo.core.errors import UserError
 from vitdemo.embeddings.defaults import DEFAULT_SAMPLE_ROWS
-from vitdemo.embeddings.maps.atlas import Atlas, MapOptions, OnProgress, find_clusters, fitted
+from vitdemo.embeddings.maps.atlas import MIN_ROWS, Atlas, MapOptions, OnProgress, draw, find_distinct, fitted
+from vitdemo.embeddings.maps.clusters import find_clusters
 from vitdemo.embeddings.maps.nearest import prepared
 from vitdemo.embeddings.maps.scores import trustworthiness
 from vitdemo.embeddings.progress import Clock, WorkProgress
@@ -87,18 +89,29 @@ class Neighbours:
 
 
 def draw_sampled(
-    vectors: np.ndarray, options: MapOptions, sample: int = DEFAULT_SAMPLE_ROWS, on_progress: OnProgress = lambda _: None
+    vectors: np.ndarray,
+    options: MapOptions,
+    sample: int = DEFAULT_SAMPLE_ROWS,
+    on_progress: OnProgress = lambda _: None,
+    *,
+    ids: Sequence[str] | None = None,
 ) -> LargeAtlas:
-    """Draw the map of any number of vectors.
+    """Draw the map of any number of vectors. Copies of a photo get the same position.
 
     Args:
         vectors: (n, width) float32, finite.
-        sample: number of rows that UMAP is fitted to, drawn at random with the options' seed; all rows if there are no more.
+        sample: number of distinct rows that UMAP is fitted to, drawn at random with the options' seed; all if there are no more.
         on_progress: called with each step of progress.
+        ids: one a row, equal for copies, whose vectors may differ by rounding; by default, copies have equal vectors.
 
     Raises: UserError where FAISS is not installed.
     """
+    first, back = find_distinct(ids if ids is not None else (row.tobytes() for row in np.ascontiguousarray(vectors)))
+    if len(first) < len(vectors):
+        vectors = vectors[first]
     count = len(vectors)
+    if count < MIN_ROWS:
+        return LargeAtlas(draw(vectors[back], options, on_progress=on_progress), np.ones(len(back), bool), count)
     sampled = np.zeros(count, bool)
     sampled[np.random.default_rng(options.seed).permutation(count)[:sample]] = True
     rows = np.ascontiguousarray(vectors[sampled], np.float32)
@@ -114,10 +127,10 @@ def draw_sampled(
     positions[sampled] = fit.embedding_
     _place(fit, index, vectors, np.flatnonzero(~sampled), positions, on_progress)
     on_progress(WorkProgress("clusters", 0, 1))
-    clusters, membership = _clusters(positions, sampled)
+    clusters, membership = find_clusters(positions, back, sampled)
     judged = np.sort(np.random.default_rng(options.seed).permutation(count)[:JUDGED])
     trust = trustworthiness(vectors[judged], positions[judged], options.metric)
-    return LargeAtlas(Atlas(positions, clusters, membership, trust, options), sampled, len(judged))
+    return LargeAtlas(Atlas(positions[back], clusters, membership, trust, options), sampled[back], len(judged))
 
 
 def _place(fit, index: Neighbours, vectors: np.ndarray, others: np.ndarray, positions: np.ndarray, on_progress: OnProgress) -> None:
@@ -133,15 +146,3 @@ def _place(fit, index: Neighbours, vectors: np.ndarray, others: np.ndarray, posi
             warnings.simplefilter("ignore")
             positions[part] = fit.transform(np.ascontiguousarray(vectors[part], np.float32))
     on_progress(clock.at(len(others)))
-
-
-def _clusters(positions: np.ndarray, sampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster the sample by HDBSCAN; every other row joins the cluster of the nearest sampled row on the map."""
-    from scipy.spatial import cKDTree
-
-    sampled_clusters, sampled_membership = find_clusters(positions[sampled])
-    _, nearest_sampled = cKDTree(positions[sampled]).query(positions, workers=-1)
-    clusters, membership = sampled_clusters[nearest_sampled], sampled_membership[nearest_sampled]
-    sizes = np.bincount(clusters[clusters >= 0], minlength=sampled_clusters.max(initial=-1) + 1)
-    rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")  # renumber by size, now that all rows are counted
-    return np.where(clusters < 0, clusters, rank[clusters]).astype(np.int32), membership

@@ -45,7 +45,7 @@ def finetune(
     """Fine-tune, or resume the run in `folder`. The result is a bundle with its report in that folder.
 
     Args:
-        samples: from `dataset.place`.
+        samples: from `folders.place`.
         notes: sentences about the samples, for the report.
 
     Yields: events, dicts with a `kind`: `photos` (done, total, speed), `data` (classes, counts, notes), `step` and `epoch` (stage, epoch,

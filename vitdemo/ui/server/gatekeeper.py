@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.core.config import Settings
@@ -72,6 +72,7 @@ class Gatekeeper:
         self._private = re.compile(f"/({PRIVATE_PATHS})/?")
         self._list_limit = file_list_limit(settings.max_gallery)
         self._large_bodies = asyncio.Semaphore(MAX_LARGE_BODIES)
+        self._prefix = settings.path_prefix
         self._host = _host(settings.root_path)  # empty where root_path is only a path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +80,10 @@ class Gatekeeper:
             return await self._app(scope, receive, send)
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1000})  # this app uses no websockets
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if scope["path"] == self._prefix:  # the page's own addresses are relative to the slash
+            query = scope["query_string"].decode("latin-1")
+            return await RedirectResponse(f"{self._prefix}/{query and '?'}{query}")(scope, receive, send)
+        path = self._enter(scope)
         if refusal := self._refusal(scope, path):
             return await refusal(scope, receive, send)
         begun, body = False, BoundedBody(receive, self._limit_of(path), self._large_bodies)
@@ -102,6 +106,13 @@ class Gatekeeper:
             body.close()
         if body.refused and not begun:
             await error_response(body.refused)(scope, receive, send)
+
+    def _enter(self, scope: Scope) -> str:
+        """Put the prefix before a request's path if a proxy has stripped it: routes expect it, as ASGI says. Returns: the path after it."""
+        path, begin = scope["path"], f"{self._prefix}/"
+        path = path[len(self._prefix) :] if path.startswith(begin) else path
+        scope.update(root_path=self._prefix, path=self._prefix + path)
+        return path
 
     def _refusal(self, scope: Scope, path: str) -> Response | None:
         """The response to a request that is refused; None for a request that is let through."""

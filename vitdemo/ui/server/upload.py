@@ -12,7 +12,7 @@ from pathlib import Path
 import gradio as gr
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.photo import shown_name
+from vitdemo.core.names import shown_name
 from vitdemo.ui.server.gradio_internals import upload_folder_of
 
 

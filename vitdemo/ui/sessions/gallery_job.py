@@ -13,7 +13,7 @@ from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 if TYPE_CHECKING:
     from vitdemo.core.inference.model_store import Loading
-    from vitdemo.core.photos.gallery import Item
+    from vitdemo.core.photos.gallery import Gallery
 
 UNSEEN_SECONDS = 600  # for which a gallery that nobody looks at may go on while others wait in the queue
 CLOSED_SECONDS = 60  # the same for a gallery whose page was closed and not opened again
@@ -41,7 +41,7 @@ class GalleryJob:
         stopping: set to stop the job.
     """
 
-    items: list["Item"]
+    items: "Gallery"
     model: str
     visitor: str
     settings: Settings
@@ -58,6 +58,11 @@ class GalleryJob:
     page_closed: float = field(default=0.0, kw_only=True)
     crowded_out: bool = field(default=False, kw_only=True)
     stopping: threading.Event = field(default_factory=threading.Event, kw_only=True)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out or guessed when the photos were found, one sentence each."""
+        return self.items.notes
 
     @property
     def done(self) -> int:

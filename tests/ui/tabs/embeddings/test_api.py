@@ -32,6 +32,8 @@ def photos(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("photos")
     for number in range(4):
         noise(12, 9, number).resize((120, 90)).save(folder / f"{number}.png")
+    for name in "abcd":
+        (folder / f"0{name}.png").write_bytes((folder / "0.png").read_bytes())
     (folder / "broken.png").write_bytes(b"no photo")
     return [str(path) for path in sorted(folder.iterdir())]
 
@@ -47,17 +49,17 @@ def test_rows_maps_and_files(app, vit, engine, photos, tmp_path):
         answer, vectors = told["answer"], embedding.vectors(layer, pool)
         assert (answer["model"], answer["layer"], answer["pool"]) == (vit.name, layer, pool)
         *good, bad = answer["rows"]
-        assert [row["photo"] for row in good] == ["0.png", "1.png", "2.png", "3.png"]
+        assert [row["photo"] for row in good] == ["0.png", "0a.png", "0b.png", "0c.png", "0d.png", "1.png", "2.png", "3.png"]
         assert bad["photo"] == "broken.png"
         assert bad["error"].startswith("“broken.png” is not a photo")
         expected = draw(vectors, MapOptions(dimensions))
         np.testing.assert_allclose([row["position"] for row in good], expected.positions, atol=1e-4)
-        assert [row["cluster"] for row in good] == [-1] * 4
+        assert [row["cluster"] for row in good] == [0] * 5 + [-1] * 3  # five equal photos are a cluster
         assert [row["probability"] for row in good] == pytest.approx([row.predictions[0].probability for row in embedding.done], abs=1e-5)
     assert plain["file"] is None
     with np.load(mean["file"]) as arrays:
         np.testing.assert_allclose(arrays["embeddings"], embedding.vectors(2, "mean"), atol=1e-4)
-        assert arrays["map"].shape == (4, 3)
+        assert arrays["map"].shape == (8, 3)
 
 
 def test_what_is_refused_is_said(app, photos):

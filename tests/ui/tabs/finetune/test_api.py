@@ -119,7 +119,7 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
         sessions.add_class(session.id, "cold", of["blue"])
     session.job = None
     session.changes = {"cold": "", "red": "warm"}
-    teach(session.id, "Cold", of["blue"])  # left out before, and wanted again
+    teach(session.id, "cold", of["blue"])  # left out before, and wanted again
     assert session.classes == {"cold", "warm"}
     teach(session.id, "cool", of["blue"])  # the same photos under another name move there
     assert (session.data().classes, len(session.items)) == (("cool", "warm"), 6)
@@ -134,6 +134,7 @@ def test_new_names_for_classes_add_up():
     assert changes_of({"pet": "animal"}, first) == {"cat": "animal", "pet": "animal"}
     assert changes_of({"pet": ""}, first) == {"cat": "", "pet": ""}
     assert changes_of({"dog": "pet"}, first) == {"cat": "pet", "dog": "pet"}
-    for odd in (3, [], {"a": 1}):
+    assert changes_of({"cafe\u0301": "tea"}, {"x": "caf\u00e9"}) == {"caf\u00e9": "tea", "x": "tea"}
+    for odd in ({"a": 1}, {"a": "b\0c"}, {"a": "b\nc"}, {"a": "b" * 201}):
         with pytest.raises(UserError):
             changes_of(odd, {})

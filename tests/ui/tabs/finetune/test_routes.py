@@ -44,13 +44,13 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     told = ask("poll", data=True)
     assert "9 photos for training, 3 for validation" in told["data"]
     assert (told["job"], told["report"], told["asked"]) == ("", "", None)
-    assert ask("rename", names={"blue": "navy"}) == {}
+    assert ask("change", names={"blue": "navy"}) == {}
     assert 'value="navy"' in ask("poll", data=True)["data"]
     assert ask("use")["error"].startswith("There is no model yet")
     assert "“lr” is “ten”" in ask("start", recipe={"lr": "ten"})["error"]
     model = f"local-dir:{bundle}"
     assert ask("start", model=model, preset="quick", recipe={"head_epochs": "6", "head_lr": "0.05"}) == {}
-    assert "stop it first" in ask("rename", names={"navy": "sky"})["error"]
+    assert "stop it first" in ask("change", names={"navy": "sky"})["error"]
     until(lambda: ask("poll", start=10_000)["job"] == "done", 120)
     told = ask("poll", data=True)
     assert told["asked"] == {"preset": "quick", "recipe": {"head_epochs": "6", "head_lr": "0.05"}}

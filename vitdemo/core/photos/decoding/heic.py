@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}  # of HEVC; a file may name several
 ANY_CODEC, AVIF = {b"mif1", b"msf1"}, {b"avif", b"avis"}
 MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}  # mode of an image → bytes of a pixel
+HEAD = 256  # bytes of a file that tell what it is
 SECONDS = 60  # that one photo may take
 _PROGRAM = Path(__file__).with_name("heic_program.py")
 
@@ -25,7 +26,7 @@ _PROGRAM = Path(__file__).with_name("heic_program.py")
 def is_heic(data: bytes) -> bool:
     """Whether a file says that it is HEIC."""
     length = int.from_bytes(data[:4])
-    brands = {data[place : place + 4] for place in range(8, min(length, 256), 4)}
+    brands = {data[place : place + 4] for place in range(8, min(length, HEAD), 4)}
     return data[4:8] == b"ftyp" and bool(brands & BRANDS or (brands & ANY_CODEC and not brands & AVIF))
 
 

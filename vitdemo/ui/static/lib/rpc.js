@@ -3,7 +3,8 @@ import { pause } from "./dom.js";
 
 /** @type {{root?: string, api_prefix?: string}} */
 const gradio = /** @type {any} */ (window).gradio_config || {};
-const root = gradio.root || "";
+// Of the page's own site, whatever Gradio takes its name and protocol for behind a proxy.
+const root = gradio.root ? new URL(gradio.root, location.href).pathname.replace(/\/$/, "") : "";
 export const api = root + (gradio.api_prefix || "/gradio_api");
 export const NO_ANSWER = "The server does not answer: check the connection and try again.";
 export const GONE = "The server does not answer: reload the page when it is back.";

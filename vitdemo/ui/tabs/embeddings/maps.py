@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitdemo.embeddings.maps.atlas import Atlas, MapOptions, name_clusters
+from vitdemo.embeddings.maps.atlas import Atlas, MapOptions
+from vitdemo.embeddings.maps.clusters import name_clusters
 from vitdemo.embeddings.maps.mapper import Mapper
 from vitdemo.embeddings.maps.nearest import outliers, remoteness
 from vitdemo.embeddings.maps.scores import LayerScore
@@ -204,4 +205,4 @@ class GalleryMaps:
 
 
 def _top_class(row: "EmbeddingRow") -> str:
-    return row.predictions[0].label.name.split(",")[0] if row.predictions else ""
+    return row.predictions[0].label.short if row.predictions else ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vitdemo.core.models.vit import Vit
-    from vitdemo.core.photos.gallery import Item
+    from vitdemo.core.photos.gallery import Gallery, Item
     from vitdemo.core.photos.photo import Photo
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery, EmbeddingRow
 
@@ -85,7 +85,7 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
         super().__init__(store)
         self.mapper = Mapper(store.settings)
 
-    def start(self, items: list["Item"], model: str, visitor: str, client: str = "", *, ahead: bool = True) -> EmbeddingJob:
+    def start(self, items: "Gallery", model: str, visitor: str, client: str = "", *, ahead: bool = True) -> EmbeddingJob:
         """Start a gallery, or put it in the queue. Raises: UserError where the queue is full."""
         self.mapper.warm()  # the mapper starts while the photos are processed
         return self._begin(EmbeddingJob(items, model, visitor, self.settings, ahead=ahead, client=client))

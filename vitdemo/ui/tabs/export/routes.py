@@ -41,6 +41,7 @@ class AddPhotos(OfSession):
 
     kind: str = ""
     files: list = field(default_factory=list)
+    others: list = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class ExportRoutes(TabRoutes):
         from vitdemo.core.photos.gallery import uploaded_items
 
         kind = _kind(asked.kind)
-        items = uploaded_items(gallery_upload.uploads_of(asked.files), self._sessions.settings, command="export")
+        files, others = gallery_upload.uploads_of(asked.files), gallery_upload.names_of(asked.others)
+        items = uploaded_items(files, self._sessions.settings, command="export", others=others)
         session = self._session(asked)
         self._sessions.add_photos(session, kind, items)
         return Given(session.id, _photo_counts(session))

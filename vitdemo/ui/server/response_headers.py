@@ -1,4 +1,4 @@
-"""Security headers: a browser may run and load only what comes from this server."""
+"""Headers of every response: a browser may run and load only what comes from this server, and a proxy passes on events as they come."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,10 +22,11 @@ HEADERS = {
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
     "cross-origin-opener-policy": "same-origin",
 }
+STREAM_HEADERS = {"x-accel-buffering": "no"}  # nginx would hold events back until a buffer is full
 
 
-class SecurityHeaders:
-    """ASGI middleware that adds HEADERS to every response that does not set them."""
+class ResponseHeaders:
+    """ASGI middleware that adds HEADERS to every response that does not set them, and STREAM_HEADERS to every stream of events."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -34,7 +35,8 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                stream = headers.get("content-type", "").startswith("text/event-stream")
+                for name, value in (HEADERS | (STREAM_HEADERS if stream else {})).items():
                     headers.setdefault(name, value)
             await send(message)
 
