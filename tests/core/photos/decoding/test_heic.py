@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.heic import DRAWN, TURNED, drawn
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.decoding import heic
+from vitdemo.core.photos.decoding.decode import decode
 from vitdemo.core.photos.photo import open_photo
 
 DAMAGED = r"^“a.heic” is a HEIC photo that is damaged, or of a kind that can't be read here: save it as JPEG\.$"
@@ -38,6 +40,15 @@ def test_size_of_a_heic_is_checked_before_it_is_decoded(tmp_path):
     (tmp_path / "a.heic").write_bytes(data[:place] + (9000).to_bytes(4) + (8000).to_bytes(4) + data[place + 8 :])
     with pytest.raises(UserError, match=r"^“a.heic” has 72 megapixels, and the limit is 64"):
         open_photo(tmp_path / "a.heic", Settings())
+
+
+def test_pillows_own_limit_counts_too(monkeypatch):
+    """It is the limit of an exported bundle's server."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 96 * 64 // 2)
+    decode(DRAWN.read_bytes())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 96 * 64 // 2 - 1)
+    with pytest.raises(Image.DecompressionBombError):
+        decode(DRAWN.read_bytes())
 
 
 def test_damaged_heic_in_a_sentence(tmp_path):

@@ -37,7 +37,8 @@ def decode(data: bytes, admit: Callable[[int], AbstractContextManager[None]]) ->
         admit: as in `decode.decode`.
 
     Returns: the image, with its `icc_profile` in `info` if it has one; and whether the file has several pictures.
-    Raises: UnidentifiedImageError for a file that can't be opened; OSError where its pixels can't be decoded.
+    Raises: UnidentifiedImageError for a file that can't be opened; OSError where its pixels can't be decoded; DecompressionBombError for too
+        many pixels.
     """
     command = [sys.executable, "-P", str(_PROGRAM)]  # -P: the modules of this folder must hide no others
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
@@ -53,6 +54,8 @@ def decode(data: bytes, admit: Callable[[int], AbstractContextManager[None]]) ->
             if header is None:
                 raise UnidentifiedImageError("libheif can't open this file")
             pixels = header["width"] * header["height"]
+            if Image.MAX_IMAGE_PIXELS and pixels > 2 * Image.MAX_IMAGE_PIXELS:  # as Pillow does with every other format
+                raise Image.DecompressionBombError(f"{pixels} pixels are too many")
             with admit(pixels):
                 program.stdin.write(b"\n")
                 program.stdin.flush()

@@ -18,6 +18,7 @@ LEAST_MEMORY, MEMORY_EACH = 1_000_000_000, 40  # bytes of addresses that the pro
 def main() -> None:
     """Answer for one file, or end without an answer."""
     pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    Image.MAX_IMAGE_PIXELS = None  # who has started this process checks the size
     source = sys.stdin.buffer
     data = source.read(int.from_bytes(source.read(8)))
     limit_memory(LEAST_MEMORY)
