@@ -37,7 +37,7 @@ def decode(data: bytes, admit: Callable[[int], AbstractContextManager[None]]) ->
         admit: as in `decode.decode`.
 
     Returns: the image, with its `icc_profile` in `info` if it has one; and whether the file has several pictures.
-    Raises: UnidentifiedImageError for a file that can't be opened; OSError where its pixels can't be decoded; DecompressionBombError for too
+    Raises: UnidentifiedImageError for a file that can't be opened; OSError for pixels that can't be decoded; DecompressionBombError for too
         many pixels.
     """
     command = [sys.executable, "-P", str(_PROGRAM)]  # -P: the modules of this folder must hide no others
