@@ -88,18 +88,8 @@ def test_every_kind_of_photo_as_the_app_opens_it(tmp_path, settings, icc):
     (tmp_path / "phone.heic").write_bytes(TURNED.read_bytes())
     noise(90, 60).save(tmp_path / "adobe.jpg", icc_profile=of_screen("Adobe", ADOBE_RGB, 2.2))
     noise(90, 60).convert("CMYK").save(tmp_path / "press.tif", icc_profile=of_press("Newspaper", (127, 128, 128)))
-    opened_by_pillow = (
-        "turned.jpg",
-        "transparent.png",
-        "grey.png",
-        "palette.gif",
-        "float.tif",
-        "negative.tif",
-        "12.tif",
-        "adobe.jpg",
-        "phone.heic",
-    )
-    for name in (*opened_by_pillow, "endless.jpg", "text.png", "press.tif"):
+    opened_by_pillow = ("turned.jpg", "transparent.png", "grey.png", "palette.gif", "float.tif", "negative.tif", "12.tif", "adobe.jpg")
+    for name in (*opened_by_pillow, "endless.jpg", "text.png", "press.tif", "phone.heic"):
         expected = recipe(open_photo(tmp_path / name, settings).image).numpy()
         np.testing.assert_array_equal(ours.preprocess((tmp_path / name).read_bytes()), expected, err_msg=name)
         if name in opened_by_pillow:

@@ -24,9 +24,13 @@ import numpy as np
 import pytest
 
 from tests.support.apps import ROOT, free_port
+from tests.support.heic import TURNED
 from tests.support.pictures import noise
 from tests.support.small_vits import small_vit
+from tests.support.tiffs import write_grey
+from vitdemo.core.config import Settings
 from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.photo import open_photo
 from vitdemo.export import serving
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan
@@ -135,6 +139,23 @@ class TestServer:
         assert (status, [row["file"] for row in rows]) == (200, [photos[0].name, "bad.jpg", photos[1].name])
         assert "no photo that can be read" in rows[1]["error"]
         assert rows[0]["predictions"] == ask(port, "/predict", files[:1])[1][0]["predictions"]
+
+    def test_what_the_app_reads(self, port, vit, photos, tmp_path):
+        """As the app decodes it: a phone's photo, one that lacks its end mark, a scan in which zero is white, broken metadata."""
+        (tmp_path / "endless.jpg").write_bytes(photos[0].read_bytes()[:-2])
+        noise(90, 60).save(tmp_path / "text.png")
+        png = (tmp_path / "text.png").read_bytes()
+        (tmp_path / "text.png").write_bytes(png[:33] + b"\0\0\0\3tEXta\0b" + bytes(4) + png[33:])
+        scan = write_grey(tmp_path / "scan.tif", np.linspace(0, 65535, 5400).reshape(60, 90).astype(np.uint16), white_is_zero=True)
+        for path in (TURNED, tmp_path / "endless.jpg", tmp_path / "text.png", scan):
+            status, rows = ask(port, "/predict?top=8", [(path.name, path.read_bytes())])
+            assert status == 200, rows
+            wanted = vit.logits(vit.preprocessing(open_photo(path, Settings()).image)[None])[0].softmax(-1).tolist()
+            assert {each["index"]: each["probability"] for each in rows[0]["predictions"]} == pytest.approx(
+                dict(enumerate(wanted)), abs=1e-5
+            )
+        status, rows = ask(port, "/predict", [("cut.jpg", photos[0].read_bytes()[:-300])])
+        assert (status, "damaged" in rows["detail"][0]["error"]) == (422, True)
 
     def test_what_it_refuses(self, port, photos):
         photo = (photos[0].name, photos[0].read_bytes())

@@ -5,6 +5,7 @@ import io
 import pytest
 from PIL import Image
 
+from tests.support.heic import DRAWN
 from vitdemo.core.photos.kinds import LeftOut, holds_photo, named_as_photo
 
 
@@ -24,6 +25,11 @@ def test_content_of_photos(kind):
     Image.new("RGB", (16, 16)).save(buffer, kind)
     buffer.seek(0)
     assert holds_photo(buffer)
+
+
+def test_content_of_a_phones_photo(tmp_path):
+    assert holds_photo(DRAWN)
+    assert holds_photo(io.BytesIO(DRAWN.read_bytes()))
 
 
 @pytest.mark.parametrize(

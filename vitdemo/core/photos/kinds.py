@@ -5,12 +5,14 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import PurePosixPath
 from typing import IO
 
 from PIL import Image
 
 from vitdemo.core.names import shown_name
+from vitdemo.core.photos.decoding import heic
 from vitdemo.core.photos.decoding.formats import FORMATS, SUFFIXES
 
 MAX_SUFFIXES_NAMED = 6  # of the files that are left out
@@ -32,10 +34,14 @@ def is_hidden(name: str) -> bool:
 def holds_photo(file: str | os.PathLike | IO[bytes]) -> bool:
     """Whether a file begins as a photo of an accepted format does. Never raises."""
     try:
-        if not hasattr(file, "read") and not stat.S_ISREG(os.stat(file).st_mode):
+        if isinstance(file, str | os.PathLike) and not stat.S_ISREG(os.stat(file).st_mode):
             return False  # opening a pipe would wait for its other end
-        with Image.open(file, formats=FORMATS):
-            return True
+        with open(file, "rb") if isinstance(file, str | os.PathLike) else nullcontext(file) as opened:
+            if heic.is_heic(opened.read(heic.HEAD)):
+                return True
+            opened.seek(0)
+            with Image.open(opened, formats=FORMATS):
+                return True
     except Exception:  # Pillow's plugins raise many kinds of errors on files that are no photos
         return False
 

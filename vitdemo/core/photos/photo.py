@@ -20,6 +20,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.memory import Budget
 from vitdemo.core.names import shown_name
 from vitdemo.core.photos.decoding import decode as decoding
+from vitdemo.core.photos.decoding import heic
 from vitdemo.core.photos.decoding.formats import ACCEPTED
 
 _decoding = Budget(128_000_000)  # pixels decoded at the same time: decoding a large photo takes a few hundred megabytes
@@ -134,7 +135,7 @@ def _too_many_pixels(shown: str, settings: Settings, pixels: int | None = None) 
 def _unsupported_kind(data: bytes) -> str:
     """Return the rest of the error message about a file that Pillow can't identify."""
     start = data[:512].lstrip().lower()
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis"):
+    if heic.is_heic(data):
         return "is a HEIC photo that is damaged, or of a kind that can't be read here: save it as JPEG."
     if b"<svg" in start or (start.startswith(b"<?xml") and b"<svg" in data[:4096].lower()):
         return "is an SVG drawing, not a photo: save it as PNG."

@@ -114,6 +114,8 @@ def test_grey_with_a_profile_of_colours(tmp_path, settings):
     [
         ("RGB", b"no profile at all"),
         ("RGB", ADOBE[:200]),
+        ("RGB", ADOBE.replace(b"RGB XYZ ", b"Lab XYZ ")),
+        ("RGB", ADOBE.replace(b"RGB XYZ ", b"\xff\xfe\0 XYZ ")),
         ("RGB", TestPress.PROFILE),
         ("CMYK", ADOBE),
         ("RGB", profiles.of_grey("Linear", 1)),

@@ -5,11 +5,14 @@ import urllib.error
 import urllib.request
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.support.apps import ask_by_client
+from tests.support.heic import TURNED, drawn
 from tests.support.pictures import noise
+from tests.support.tiffs import write_grey
 from vitdemo.classify.photo import classify
 from vitdemo.core.photos.photo import open_photo
 
@@ -37,6 +40,18 @@ def test_classify_answers_as_the_model_does(app, bundle, vit, engine, picture, s
         [each.probability for each in expected.predictions], abs=1e-6
     )
     assert answer["seconds"] > 0
+
+
+def test_a_phones_heic_and_a_scan_in_which_zero_is_white(app, vit, engine, settings, tmp_path):
+    scan = write_grey(tmp_path / "scan.tif", np.linspace(0, 4095, 60 * 40).reshape(40, 60).astype(np.uint16), white_is_zero=True)
+    for path, image in ((TURNED, drawn()), (scan, Image.fromarray(255 - np.asarray(open_photo(scan, settings).image)))):
+        answer = call(app, path, top=8)["answer"]
+        found = {each["label"]: each["probability"] for each in answer["predictions"]}
+        expected = classify(open_photo(path, settings).image, vit, engine, top=8).predictions
+        assert found == pytest.approx({each.label.name: each.probability for each in expected}, abs=1e-6)
+        turned = classify(image, vit, engine, top=8).predictions
+        near = max(abs(found[each.label.name] - each.probability) for each in turned)
+        assert (near < 0.02) == (path == TURNED)  # the drawing itself; the negative is another picture
 
 
 def test_bad_requests_get_one_sentence(app, picture, tmp_path):

@@ -46,7 +46,7 @@ def keep_profile(rgb: Image.Image, original: Image.Image, profile: bytes | None)
         return None
     try:
         mode, _, name, is_srgb = _transform(profile) if len(profile) <= LARGEST else (None, None, "", False)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, KeyError):
         mode = None
     if mode is None or (original.mode == "CMYK") != (mode == "CMYK") or (mode == "L" and original.mode not in ("1", "L", "LA", "La")):
         return UNUSABLE
