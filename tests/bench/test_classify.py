@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.bench.conftest import Sides, words
 from tests.support.apps import TINY
 from tests.support.pictures import noise
 from vitdemo.bench import classify
@@ -30,3 +31,70 @@ def test_without_photos(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(config, "SHARED", tmp_path)
     assert main(["bench", "classify"]) == 1
     assert "set VITDEMO_SHARED, or give --photos DIR" in capsys.readouterr().err
+
+
+@pytest.fixture
+def five(tmp_path) -> list[str]:
+    """The paths of five photos, in order."""
+    for number in range(5):
+        noise(40, 30, number).save(tmp_path / f"{number}.png")
+    return [str(tmp_path / f"{number}.png") for number in range(5)]
+
+
+def test_what_is_made_of_the_sides_seconds(five, tmp_path, monkeypatch, capsys):
+    seconds = {"ours": [2.0, 1.0, 4.0], "timm loop": [3.0] * 3, "transformers pipeline": [9.0] * 3, "model alone": [0.5, 1.0, 0.1]}
+    sides = Sides(seconds)
+    monkeypatch.setattr(classify, "Side", sides)
+    monkeypatch.setattr(classify, "PHOTOS", {TINY: 4, classify.BASE: 9})
+    found = classify.run(runs=3, photos=tmp_path)
+    names = [f"{model} batch {batch}" for model in (TINY, classify.BASE) for batch in (1, 32)]
+    assert list(found) == names
+    assert all({side: figures["seconds"] for side, figures in measured.items()} == seconds for measured in found.values())
+    assert sides.turns == list(classify.SIDES) * 3 * 4
+    counts = {(model, batch): count for _, _, model, batch, folder, count in sides.tasks if folder == str(tmp_path)}
+    assert counts == {(TINY, 1): 4, (TINY, 32): 4, (classify.BASE, 1): 5, (classify.BASE, 32): 5}  # there are no nine
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 * 5
+    assert lines[0].endswith("4 photos, batch 1")
+    assert words(lines[1]) == "ours 2.0 photos/s 4.00 × the model alone 400 MB at most (1.00 to 4.00 s)"
+    assert words(lines[4]) == "model alone 8.0 photos/s 1.00 × the model alone 1100 MB at most (0.10 to 1.00 s)"
+
+
+@pytest.mark.parametrize("batch", [1, 2, 32])
+@pytest.mark.parametrize("side", ["ours", "timm loop", "model alone"])
+def test_a_side_answers_every_photo(side, batch, five, network, monkeypatch):
+    monkeypatch.setattr(classify, "_network", lambda model: network)
+    answer = classify._SIDES[side](TINY, batch, five)
+    assert [answer(five[:count]) for count in (5, 2, 1)] == [5, 2, 1]
+
+
+def test_a_side_warms_with_two_photos_and_fails_where_one_is_missing(five, tmp_path, monkeypatch):
+    asked = []
+
+    def side(model: str, batch: int, paths: list[str]):
+        return lambda wanted: asked.append((model, batch, paths, wanted)) or len(wanted) - (batch == 7)
+
+    monkeypatch.setattr(classify, "_SIDES", {"one": side})
+    monkeypatch.setattr(classify, "serve", lambda warm, work: (warm(), work()))
+    classify._serve("one", TINY, 2, str(tmp_path), 4)
+    assert asked == [(TINY, 2, five[:4], five[:2]), (TINY, 2, five[:4], five[:4])]
+    with pytest.raises(AssertionError, match=r"^1"):
+        classify._serve("one", TINY, 7, str(tmp_path), 4)
+
+
+def test_weights_are_real_where_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "SHARED", tmp_path)
+    assert (classify._weights(TINY), classify._weights_note(TINY)) == (None, " with random weights")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / f"{TINY}.safetensors").touch()
+    assert (classify._weights(TINY), classify._weights_note(TINY)) == (tmp_path / "weights" / f"{TINY}.safetensors", "")
+
+
+def test_both_models_are_the_same_one(monkeypatch, tmp_path):
+    import torch
+
+    monkeypatch.setattr(config, "SHARED", tmp_path)  # without weights: random ones
+    network, vit = classify._network(TINY), classify._vit(TINY)
+    image = torch.randn(1, 3, 224, 224)
+    assert torch.equal(network(image), vit.module(image))
+    assert (vit.name, len(vit.labels), vit.parameters) == (TINY, 1000, sum(each.numel() for each in network.parameters()))

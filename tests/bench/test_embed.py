@@ -1,9 +1,13 @@
 """The benches of vectors, maps and layers run all their sides for real; how fast they are is for them to say."""
 
+import copy
 import json
 
+import numpy as np
 import pytest
+import torch
 
+from tests.bench.conftest import Sides, words
 from tests.support.pictures import noise
 from vitdemo.bench import embed
 from vitdemo.cli import main
@@ -45,3 +49,104 @@ def test_without_photos(bench, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(config, "SHARED", tmp_path)
     assert main(["bench", bench]) == 1
     assert "set VITDEMO_SHARED, or give --photos" in capsys.readouterr().err
+
+
+@pytest.fixture
+def five(tmp_path) -> list[str]:
+    """The paths of five photos, in order."""
+    for number in range(5):
+        noise(40, 30, number).save(tmp_path / f"{number}.png")
+    return [str(tmp_path / f"{number}.png") for number in range(5)]
+
+
+def test_what_is_made_of_the_sides_seconds(five, tmp_path, monkeypatch, capsys):
+    passes = {"ours": [2.0, 8.0], "hooks": [3.0, 3.0], "transformers": [4.0, 4.0], "model alone": [1.0, 2.0]}
+    sides = Sides(passes | {"our map": [1.0, 3.0], "umap.UMAP": [4.0, 6.0]}, {"our map": 0.98765, "umap.UMAP": 0.9})
+    monkeypatch.setattr(embed, "Side", sides)
+    monkeypatch.setattr(embed, "PHOTOS", 4)
+    monkeypatch.setattr(embed, "_resident", lambda runs, cache: {"ready": [runs]})
+    found = embed.run(runs=2, photos=tmp_path)
+    assert list(found) == ["vectors", "map", "ready"]
+    assert found["ready"] == [2]
+    assert {name: figures["seconds"] for name, figures in found["vectors"].items()} == passes
+    assert {name: figures["found"] for name, figures in found["map"].items()} == {"our map": 0.98765, "umap.UMAP": 0.9}
+    first, second = list(embed.PASSES), [*embed.PASSES[1:], embed.PASSES[0]]  # no side always comes first
+    assert sides.turns == [*first, *second, "our map", "umap.UMAP", "umap.UMAP", "our map"]
+    assert {task[2:] for task in sides.tasks} == {(str(tmp_path), 4), (embed.POINTS,)}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"all layers' vectors of 4 photos, {embed.MODEL}, batch 16"
+    alone = "× model alone, photos decoded"
+    assert words(lines[1]) == f"ours, decoding and all 5.00 s 3.00 {alone} 400 MB at most (2.00 to 8.00 s)"
+    assert words(lines[7]) == 'umap.UMAP(metric="cosine") 5.00 s 3.00 × ours 900 MB at most (4.00 to 6.00 s) trustworthiness 0.9000'
+
+
+@pytest.mark.parametrize("side", ["ours", "hooks", "model alone"])
+def test_a_side_embeds_every_photo(side, five, tmp_path, network, monkeypatch):
+    monkeypatch.setattr(embed, "_network", lambda: copy.deepcopy(network))  # it may get hooks
+    monkeypatch.setattr(embed, "BATCH", 2)
+    answer = embed._PASSES[side](five)
+    assert [answer(five), answer(five[:2])] == [5, 2]
+
+
+def test_a_side_warms_with_one_batch_and_fails_where_a_photo_is_missing(five, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(embed, "BATCH", 2)
+    monkeypatch.setattr(embed, "_PASSES", {"one": lambda paths: lambda wanted: asked.append((paths, wanted)) or min(len(wanted), 3)})
+    monkeypatch.setattr(embed, "serve", lambda warm, work: (warm(), work()))
+    embed._serve("one", str(tmp_path), 3)
+    assert asked == [(five[:3], five[:2]), (five[:3], five[:3])]
+    with pytest.raises(AssertionError):
+        embed._serve("one", str(tmp_path), 4)
+
+
+def test_cls_and_mean_are_taken_of_every_layer():
+    layers = [torch.arange(24.0).reshape(2, 3, 4), torch.ones(2, 3, 4)]  # (images, tokens, width)
+    pooled = embed._pooled(layers)
+    assert pooled.shape == (2, 2, 2, 4)  # (images, layers, pooling, width)
+    assert pooled[0, 0].tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
+    assert pooled[1, 0, 0].tolist() == [12, 13, 14, 15]
+    assert pooled[:, 1].tolist() == [[[1] * 4] * 2] * 2
+
+
+def test_the_points_are_in_as_many_groups():
+    points = embed._points(300)
+    assert (points.shape, points.dtype) == ((300, embed.WIDTH), np.float32)
+    assert np.array_equal(points, embed._points(300))
+    squares = np.square(points).sum(1)
+    distances = squares[:, None] + squares - 2 * points @ points.T
+    near = distances < 1.2**2 * 2 * embed.WIDTH  # of the distance inside a group
+    assert len(np.unique(near, axis=0)) == embed.GROUPS
+    assert np.std(embed._points(300, blur=2.0)) == pytest.approx(5**0.5, rel=0.05)
+
+
+def test_of_the_mappers_starts_the_first_is_not_counted(tmp_path, monkeypatch, clock_of, capsys):
+    from vitdemo.embeddings.maps import mapper as mapper_module
+    from vitdemo.embeddings.maps.atlas import draw
+
+    clock, starts, log = clock_of(embed), iter([20.0, 3.0, 5.0]), []
+    monkeypatch.setattr(embed, "SWITCHED", 4)
+
+    class Mapper:
+        def __init__(self, settings):
+            self.folder = settings.cache_dir
+
+        def warm(self) -> None:
+            log.append(("warm", self.folder))
+
+        def wait(self) -> None:
+            clock.pass_(next(starts))
+
+        def map(self, vectors, options, start=None):
+            clock.pass_(2.0 if start is None else 0.5)
+            log.append(("map", vectors.shape, start is not None))
+            yield draw(vectors, options)
+
+        def close(self) -> None:
+            log.append(("close",))
+
+    monkeypatch.setattr(mapper_module, "Mapper", Mapper)
+    assert embed._resident(2, tmp_path) == {"ready": [3.0, 5.0], "first map": [2.0, 2.0], "layer switch": [0.5, 0.5]}
+    assert log == [("warm", tmp_path), ("map", (4, 768), False), ("map", (4, 768), True), ("close",)] * 3
+    said = capsys.readouterr().out
+    assert "compiles for 20.0 s; later ones, 4 × 768:" in said
+    assert "4.00 s  (3.00 to 5.00 s)" in said

@@ -1,14 +1,20 @@
 """The trace bench runs all sides for real. How fast they are is for the bench to say, not for a test."""
 
 import json
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
+import timm
+import torch
 
+from vitdemo.bench import trace
+from vitdemo.bench.sides import peak_mb
 from vitdemo.cli import main
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_all_sides_are_run_and_written_down(tmp_path, capsys):
     assert main(["bench", "trace", "--runs", "1", "--json", str(tmp_path / "figures.json")]) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())["trace"]
@@ -20,3 +26,75 @@ def test_all_sides_are_run_and_written_down(tmp_path, capsys):
         assert each["speedup"] == pytest.approx(seconds["unfused"] / seconds["trace"])
         assert all(peak is None or peak > 346e6 for peak in each["peak_bytes"].values())  # the weights alone
         assert f"{each['speedup']:.2f} times as fast" in printed
+
+
+def test_what_is_made_of_known_seconds(clock_of, monkeypatch, capsys):
+    clock, turns = clock_of(trace), []
+    seconds = {
+        "plain": iter([9, 1.0, 2.0, 9, 1.0, 2.0]),
+        "trace": iter([9, 3.0, 2.0, 9, 6.0, 2.0]),
+        "unfused": iter([9, 6.0, 6.0, 9, 6.0, 6.0]),
+    }
+
+    def side(name: str, batch: int):
+        def once() -> None:
+            turns.append((batch, name))
+            clock.pass_(next(seconds[name]))
+
+        return once
+
+    monkeypatch.setattr(trace, "_side", side)
+    monkeypatch.setattr(trace, "_peak_in_a_child", lambda name, batch: None if name == "unfused" else batch * 1_000_000)
+    found = trace.run(runs=2)
+    assert found == {
+        "1": {
+            "seconds": {"plain": [1.0, 2.0], "trace": [3.0, 2.0], "unfused": [6.0, 6.0]},
+            "peak_bytes": {"plain": 1_000_000, "trace": 1_000_000, "unfused": None},
+            "over_plain": 2.0,  # of 3 and 1
+            "speedup": 2.5,  # of 2 and 3
+        },
+        "8": {
+            "seconds": {"plain": [1.0, 2.0], "trace": [6.0, 2.0], "unfused": [6.0, 6.0]},
+            "peak_bytes": {"plain": 8_000_000, "trace": 8_000_000, "unfused": None},
+            "over_plain": 3.5,
+            "speedup": 2.0,
+        },
+    }
+    first = ["plain", "trace", "unfused"]
+    assert [name for batch, name in turns if batch == 1] == [*first, "trace", "unfused", "plain", "unfused", "plain", "trace"]
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "batch 1"
+    assert said[2] == "  full trace: median 2.500 s (from 2.000 to 3.000, 2 runs), 2.00 times the plain, peak 1 MB"
+    assert said[3].endswith("median 6.000 s (from 6.000 to 6.000, 2 runs), 4.50 times the plain")
+    assert said[4] == "  the trace is 2.50 times as fast as the unfused way"
+
+
+def test_the_sides_compute_the_same(monkeypatch):
+    create = timm.create_model
+    small = {"embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 5}
+
+    def make(name: str, **more):
+        torch.manual_seed(0)
+        return create("vit_tiny_patch16_224", **small, **more)
+
+    monkeypatch.setattr(timm, "create_model", make)
+    logits = trace._side("plain", 2)()
+    traced = trace._side("trace", 2)()
+    maps, (_, tokens) = trace._side("unfused", 2)()
+    assert logits.shape == (2, 5)
+    torch.testing.assert_close(torch.stack([each.logits for each in traced]), logits, atol=1e-4, rtol=1e-4)
+    assert len(maps) == len(tokens) == len(traced[0].attention) == 2
+    for layer, attention in enumerate(maps.values()):
+        assert attention.shape == (2, 3, 197, 197)
+        torch.testing.assert_close(torch.stack([each.attention[layer] for each in traced]), attention, atol=1e-4, rtol=1e-3)
+
+
+def test_the_peak_is_that_of_a_process_of_its_own(monkeypatch):
+    asked = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: asked.append(command) or SimpleNamespace(stdout="4096\n"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert trace._peak_in_a_child("trace", 8) == 4096
+    assert asked == [[sys.executable, "-m", "vitdemo.bench.trace", "trace", "8"]]
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert trace._peak_in_a_child("trace", 8) is None
+    assert trace._peak() / 1e6 == pytest.approx(peak_mb())

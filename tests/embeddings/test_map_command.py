@@ -14,9 +14,8 @@ from vitdemo.cli import main
 from vitdemo.core.bulk.parquet import ParquetDataset
 from vitdemo.ui.tabs.embeddings import map_pages
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("large_maps")
 
-pytest.importorskip("faiss")
 COUNT = 300
 
 
@@ -64,8 +63,8 @@ def classified(photos) -> Path:
 
 
 @pytest.fixture
-def asked(embedded, classified, cache_dir) -> list[str]:
-    return ["map", str(embedded), "--predictions", str(classified), "--sample", "150", "--cache-dir", str(cache_dir)]
+def asked(embedded, classified, tmp_path) -> list[str]:
+    return ["map", str(embedded), "--predictions", str(classified), "--sample", "150", "--cache-dir", str(tmp_path)]
 
 
 def test_parquet(asked, tmp_path, photos, capsys):
@@ -120,8 +119,8 @@ def test_wrong_usage(asked, tmp_path, capsys, change, status, sentence):
     assert sentence in capsys.readouterr().err
 
 
-def test_folders_that_hold_no_vectors(embedded, classified, tmp_path, capsys, cache_dir):
-    output = ["--output", str(tmp_path / "map.html"), "--cache-dir", str(cache_dir)]
+def test_folders_that_hold_no_vectors(embedded, classified, tmp_path, capsys):
+    output = ["--output", str(tmp_path / "map.html"), "--cache-dir", str(tmp_path)]
     assert main(["map", str(classified), *output]) == 1
     assert "holds no vectors: give the folder that “embed --engine ray” wrote" in capsys.readouterr().err
     assert main(["map", str(embedded), "--predictions", str(embedded), *output]) == 1

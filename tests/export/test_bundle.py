@@ -81,7 +81,6 @@ def test_the_known_answer_is_the_originals(vit, engine, settings, photos, tmp_pa
     assert all(difference < 1e-4 for difference in extras.values())
 
 
-@pytest.mark.slow
 def test_int8_ships_one_of_the_recipes_and_shows_all(vit, engine, settings, photos, tmp_path):
     plan = Plan("onnx", "int8")
     _, report = run(vit, engine, plan, tmp_path / "b", settings, calibration=find_items([photos]))

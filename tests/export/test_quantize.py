@@ -15,8 +15,6 @@ from vitdemo.export.plan import Plan
 from vitdemo.export.quantize import QuantizationRecipe, recipes
 from vitdemo.export.report import ReportRow, concerns
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory):

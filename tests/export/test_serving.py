@@ -36,8 +36,6 @@ from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> list[Path]:
@@ -115,6 +113,7 @@ def expected(vit, path: Path) -> np.ndarray:
         return vit.module(vit.preprocessing(photo.convert("RGB"))[None])[0].softmax(-1).numpy()
 
 
+@pytest.mark.slow
 class TestServer:
     def test_it_lives_and_knows_its_answer(self, port):
         assert ask(port, "/health") == (200, {"status": "alive"})
@@ -206,6 +205,7 @@ class TestServer:
             assert found["probability"] == pytest.approx(known["probability"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_server_needs_what_its_requirements_say_and_no_torch(served):
     wanted = {"PIL": "pillow", "prometheus_client": "prometheus-client", "pi_heif": "pi-heif"}
     files = {
@@ -225,6 +225,7 @@ def test_the_server_needs_what_its_requirements_say_and_no_torch(served):
     assert "torch" not in imported
 
 
+@pytest.mark.slow
 def test_the_image_is_slim_has_its_own_user_and_all_it_copies(served):
     import yaml
 
@@ -242,6 +243,7 @@ def test_the_image_is_slim_has_its_own_user_and_all_it_copies(served):
     assert service["read_only"] is True
 
 
+@pytest.mark.slow
 class TestTriton:
     def config(self, folder: Path):
         pytest.importorskip("tritonclient.grpc")
@@ -280,6 +282,7 @@ class TestTriton:
         assert config.input[0].data_type == 2  # TYPE_UINT8
 
 
+@pytest.mark.slow
 def test_kserves_manifest(served):
     import yaml
 
@@ -300,6 +303,7 @@ def archive(vit, engine, photos, tmp_path_factory) -> Path:
     return output
 
 
+@pytest.mark.slow
 class TestTorchServe:
     def test_the_archive_holds_what_the_handler_needs(self, archive):
         with zipfile.ZipFile(archive / "torchserve" / "vit.mar") as file:
@@ -376,6 +380,7 @@ def test_without_the_archiver(monkeypatch):
     serving.check(Plan("onnx", kits=("fastapi",)))
 
 
+@pytest.mark.slow
 def test_openvino_reads_the_graph(served, vit):
     openvino = pytest.importorskip("openvino")
     batch = np.load(served / "known_answer" / "input.npy")
@@ -388,3 +393,106 @@ def test_templates_are_all_in_use():
     files = {path.relative_to(TEMPLATES).name for path in TEMPLATES.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     text = "".join(path.read_text("utf-8") for path in (ROOT / "vitdemo" / "export").glob("*.py"))
     assert [name for name in files if name not in text and f".{name}" not in text] == []
+
+
+# What is written, without a server
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """A folder with what a bundle has before its kits."""
+    for name in ("model.onnx", "model.pt"):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def test_the_kits_files_are_the_templates(place, vit):
+    serving.write(Plan("onnx", kits=("fastapi", "ray")), vit, ("logits",), place)
+    for folder, names in (("fastapi", serving.FASTAPI), ("rayserve", serving.RAY)):
+        for name in names:
+            assert (place / name).read_bytes() == (TEMPLATES / folder / name.lstrip(".")).read_bytes()
+    assert {path.name for path in place.iterdir()} == {"model.onnx", "model.pt", *serving.FASTAPI, *serving.RAY}
+
+
+def dims(text: str) -> dict[str, list[int]]:
+    """Every tensor of Triton's configuration, and its dimensions."""
+    pairs = re.findall(r'name: "(\w+)"\s+data_type: \w+\s+(?:format: \w+\s+)?dims: \[([^\]]*)\]', text)
+    return {name: [int(number) for number in numbers.split(",")] for name, numbers in pairs}
+
+
+def test_tritons_repository_has_the_models_shapes(place):
+    vit = small_vit("registers")
+    vit = replace(vit, preprocessing=replace(vit.preprocessing, size=(70, 84)))
+    serving.write(Plan("onnx", extras=("features", "attention"), kits=("triton",)), vit, ("logits", "features", "attention"), place)
+    repository = place / "triton" / "vit"
+    text = (repository / "config.pbtxt").read_text("utf-8")
+    tokens = vit.module.patch_embed.num_patches + 5
+    assert dims(text) == {"image": [3, 70, 84], "logits": [8], "features": [48], "attention": [3, 3, tokens, tokens]}
+    assert 'name: "vit"' in text
+    assert "max_batch_size: 32" in text
+    assert text.count("TYPE_FP32") == 4
+    assert (repository / "labels.txt").read_text("utf-8").splitlines() == [label.name or str(label.index) for label in vit.labels]
+    assert (repository / "1" / "model.onnx").read_bytes() == b"model.onnx"
+    assert (repository / "1" / "model.onnx").stat().st_nlink == 2  # no second copy on the disk
+
+
+def test_tritons_repository_of_a_baked_model_without_classes(place, vit, monkeypatch):
+    def refuse(*_):
+        raise OSError
+
+    monkeypatch.setattr(serving.os, "link", refuse)  # another disk
+    plan = Plan("onnx", baked=True, kits=("triton", "kserve"))
+    serving.write(plan, replace(vit, labels=()), ("features",), place)
+    text = (place / "triton" / "vit" / "config.pbtxt").read_text("utf-8")
+    assert dims(text) == {"image": [224, 224, 3], "features": [48]}
+    assert "TYPE_UINT8" in text
+    assert "label_filename" not in text
+    assert {path.name for path in (place / "triton" / "vit").iterdir()} == {"1", "config.pbtxt"}
+    assert (place / "triton" / "vit" / "1" / "model.onnx").stat().st_nlink == 1
+    assert (place / "kserve.yaml").read_bytes() == (TEMPLATES / "kserve.yaml").read_bytes()
+
+
+def test_a_label_is_one_line(place, vit):
+    labels = (
+        replace(vit.labels[0], name="a\n b"),
+        replace(vit.labels[1], name="", synset="n01"),
+        replace(vit.labels[2], name="", synset=""),
+    )
+    serving.write(Plan("onnx", kits=("triton",)), replace(vit, labels=labels), ("logits",), place)
+    assert (place / "triton" / "vit" / "labels.txt").read_text("utf-8") == "a b\nn01\n2\n"
+
+
+def test_torchserves_archiver_gets_the_files(place, vit, monkeypatch):
+    from types import SimpleNamespace
+
+    from vitdemo.core.errors import UserError
+
+    commands = []
+    done = SimpleNamespace(returncode=0, stderr="")
+    monkeypatch.setattr(serving.subprocess, "run", lambda command, **_: commands.append(command) or done)
+    plan = Plan("torchscript", kits=("torchserve",))
+    serving.write(plan, vit, ("logits",), place)
+    ((_, *words),) = commands
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert words[:2] == ["-m", "model_archiver.model_packaging"]
+    assert options == {
+        "--model-name": "vit",
+        "--version": "1.0",
+        "--handler": str(place / "torchserve" / "handler.py"),
+        "--serialized-file": str(place / "model.pt"),
+        "--extra-files": ",".join(str(place / name) for name in ("labels.json", "preprocessing.json", "preprocess.py")),
+        "--export-path": str(place / "torchserve"),
+    }
+    for name in ("ts.properties", "handler.py"):
+        assert (place / "torchserve" / name).read_bytes() == (TEMPLATES / "torchserve" / name).read_bytes()
+    for stderr, reason in ((f"first\n{'x' * 200}\n", "x" * 160), (" ", "no reason given")):
+        shutil.rmtree(place / "torchserve")
+        done = SimpleNamespace(returncode=1, stderr=stderr)
+        with pytest.raises(UserError, match=re.escape(f"torch-model-archiver failed ({reason}): leave TorchServe out")):
+            serving.write(plan, vit, ("logits",), place)
+
+
+def test_what_is_outdated_is_said():
+    assert serving.warnings(Plan("onnx", kits=("fastapi",))) == ()
+    assert [said.split()[0] for said in serving.warnings(Plan("torchscript"))] == ["TorchScript"]
+    assert [said.split()[0] for said in serving.warnings(Plan("torchscript", kits=("torchserve",)))] == ["TorchScript", "TorchServe"]

@@ -6,21 +6,13 @@ import numpy as np
 import pytest
 
 from vitdemo.core.errors import UserError
+from vitdemo.embeddings.maps import large
 from vitdemo.embeddings.maps.atlas import MapOptions
+from vitdemo.embeddings.maps.clusters import find_clusters
 from vitdemo.embeddings.maps.nearest import nearest
+from vitdemo.embeddings.maps.scores import trustworthiness
 
-pytestmark = pytest.mark.slow
-
-pytest.importorskip("faiss")
 GROUPS, WIDTH = 6, 24
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled(cache_dir):
-    """umap's compiled code is kept for all tests."""
-    from vitdemo.embeddings.maps.mapper import keep_compiled
-
-    keep_compiled(cache_dir / "compiled")
 
 
 def points(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +23,7 @@ def points(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "correlation"])
-def test_neighbours_are_the_exact_ones(metric):
+def test_neighbours_are_the_exact_ones(metric, large_maps):
     from vitdemo.embeddings.maps.large import Neighbours
 
     vectors, _ = points(700)
@@ -47,7 +39,7 @@ def test_neighbours_are_the_exact_ones(metric):
         np.testing.assert_allclose(distances, far, atol=1e-5)
 
 
-def test_among_many_rows_nearly_all_are_found():
+def test_among_many_rows_nearly_all_are_found(large_maps):
     from vitdemo.embeddings.maps.large import Neighbours
 
     vectors, _ = points(4000)
@@ -56,8 +48,9 @@ def test_among_many_rows_nearly_all_are_found():
     assert np.mean([len(set(one) & set(other)) / 10 for one, other in zip(indices, wanted, strict=True)]) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_the_others_come_to_lie_among_their_like(dimensions):
+def test_the_others_come_to_lie_among_their_like(dimensions, large_maps):
     from vitdemo.embeddings.maps.large import draw_sampled
 
     vectors, group = points(1500)
@@ -90,7 +83,7 @@ def test_without_faiss(monkeypatch):
         Neighbours(np.zeros((3, 2), np.float32))
 
 
-def test_copies_count_in_clusters_and_share_a_place():
+def test_copies_count_in_clusters_and_share_a_place(large_maps):
     from vitdemo.embeddings.maps.large import draw_sampled
 
     random = np.random.default_rng(0)
@@ -106,3 +99,48 @@ def test_copies_count_in_clusters_and_share_a_place():
     few = draw_sampled(equal[:33], MapOptions())  # too few photos for UMAP
     assert few.atlas.clusters.tolist() == [0] * 30 + [-1] * 3
     assert few.sampled.all()
+
+
+def test_many_rows_are_searched_in_lists(known_places):
+    vectors, _ = points(900)
+    index = large.Neighbours(vectors, exact=899)._index
+    assert (index.lists, index.nprobe, index.trained, index.cp.max_points_per_centroid) == (120, 32, 900, 64)  # four times the root
+    assert not hasattr(large.Neighbours(vectors, exact=900)._index, "lists")
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_sample_is_fitted_and_the_others_are_placed(dimensions, known_places, monkeypatch):
+    monkeypatch.setattr(large, "PLACED_AT_A_TIME", 70)
+    monkeypatch.setattr(large, "JUDGED", 50)
+    vectors, _ = points(250)
+    told = []
+    options = MapOptions(dimensions, neighbours=6, seed=3)
+    drawn = large.draw_sampled(vectors, options, sample=100, on_progress=told.append)
+    (fitted,) = known_places
+    assert (drawn.sampled.sum(), drawn.judged) == (100, 50)
+    assert np.array_equal(fitted.rows, vectors[drawn.sampled])
+    indices, distances = nearest(fitted.rows, 5)
+    assert np.array_equal(fitted.indices, np.hstack([np.arange(100)[:, None], indices]))
+    np.testing.assert_allclose(fitted.distances, np.hstack([np.zeros((100, 1)), distances]), atol=1e-5)
+    assert fitted.fit.placed == [70, 70, 10]
+    assert fitted.fit.n_epochs == 90  # UMAP's transform runs a third of them
+    atlas = drawn.atlas
+    assert np.array_equal(atlas.positions, vectors[:, :dimensions])
+    clusters, membership = find_clusters(atlas.positions, np.arange(250), drawn.sampled)
+    assert np.array_equal(atlas.clusters, clusters)
+    assert np.array_equal(atlas.membership, membership)
+    judged = np.sort(np.random.default_rng(3).permutation(250)[:50])
+    assert atlas.trust == trustworthiness(vectors[judged], atlas.positions[judged])
+    steps = [(step.phase, step.done, step.total) for step in told]
+    placed = [("placing", done, 150) for done in (0, 70, 140, 150)]
+    assert steps == [("neighbours", 0, 1), ("map", 0, 1), *placed, ("clusters", 0, 1)]
+    other = large.draw_sampled(vectors, MapOptions(dimensions, neighbours=6, seed=4), sample=100)
+    assert not np.array_equal(other.sampled, drawn.sampled)
+
+
+def test_a_sample_of_all_leaves_none_to_be_placed(known_places):
+    vectors, _ = points(40)
+    drawn = large.draw_sampled(vectors, MapOptions(neighbours=100), sample=40)
+    assert drawn.sampled.all()
+    assert known_places[0].fit.placed == []
+    assert known_places[0].indices.shape == (40, 39)  # no more neighbours than there are

@@ -1,4 +1,4 @@
-"""Pages with maps that the operator keeps: a visitor opens them by their number."""
+"""Pages with maps that the operator keeps: a visitor opens them by their numbers. See also tests/embeddings/test_map_command.py."""
 
 import pytest
 
