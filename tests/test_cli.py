@@ -155,10 +155,12 @@ def test_what_is_left_out_is_told(tmp_path, gallery, model, capsys):
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "a").write_bytes((gallery / "a.png").read_bytes())
     (tmp_path / "given" / "notes.txt").write_text("Hello")
+    Image.new("RGBA", (8, 8)).save(tmp_path / "given" / "b.png")
     assert main(["classify", str(tmp_path / "given"), *model]) == 0
     told = capsys.readouterr()
     assert told.out.startswith(f"{tmp_path}/given/a\n")
     assert "vitdemo: 1 file that is no photo is left out (1 .txt).\n" in told.err
+    assert "vitdemo: 1 photo: Transparent parts are shown on white.\n" in told.err
 
 
 def test_a_name_longer_than_names_can_be(tmp_path, gallery, model, capsys):

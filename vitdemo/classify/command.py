@@ -35,6 +35,7 @@ def _classify(flags: argparse.Namespace) -> int:
     from vitdemo.classify.gallery import classify_gallery
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.photos.given import photos_given
+    from vitdemo.core.photos.prefetch import sum_up
 
     if flags.output and flags.output.suffix.lower() not in files.WRITERS:
         raise UsageError(f"--output must end in {', '.join(files.WRITERS)}.")
@@ -74,6 +75,8 @@ def _classify(flags: argparse.Namespace) -> int:
             f"{summary.calibration_error:.1%}, of {summary.photos} photos whose folder names a class",
             file=sys.stderr,
         )
+    for note in sum_up(row.notes for row in rows):
+        print(f"vitdemo: {note}", file=sys.stderr)
     if flags.output:
         files.write_rows([row.first(flags.top) for row in rows], flags.output, vit.name)
         print(f"{len(rows)} rows in {flags.output}, {sum(row.error is not None for row in rows)} of them errors", file=sys.stderr)

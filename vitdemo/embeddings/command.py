@@ -111,6 +111,7 @@ class _Progress:
 
 
 def _vectors(flags, items, vit, engine, settings, layer, options, progress: _Progress) -> int:
+    from vitdemo.core.photos.prefetch import sum_up
     from vitdemo.embeddings import files
     from vitdemo.embeddings.maps.mapper import Mapper
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
@@ -127,6 +128,8 @@ def _vectors(flags, items, vit, engine, settings, layer, options, progress: _Pro
         return progress.status or 1
     vectors, map_columns = embedding.vectors(layer, flags.pool), None
     print(f"{len(rows)} photos × {vectors.shape[1]} numbers, layer {layer}, {flags.pool}", file=sys.stderr)
+    for note in sum_up(row.notes for row in rows):
+        print(f"vitdemo: {note}", file=sys.stderr)
     _print_scores(layer, vectors, rows)
     if mapper:
         try:

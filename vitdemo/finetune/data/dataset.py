@@ -12,6 +12,7 @@ import numpy as np
 from vitdemo.core.errors import UserError
 from vitdemo.core.names import shown_name
 from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.prefetch import sum_up
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 UNEVEN = 3  # ratio of the largest class's photos to the smallest's from which a note warns
@@ -28,6 +29,7 @@ class Sample:
         split: train, validation or test; empty until it is decided.
         id: sha256 of the file's bytes; empty until the file is read.
         error: why the photo can't be used; empty otherwise.
+        notes: what decoding changed, one sentence each.
     """
 
     item: Item
@@ -35,6 +37,7 @@ class Sample:
     split: str = ""
     id: str = ""
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
     if unreadable := [sample for sample in samples if sample.error]:
         notes.append(f"{list_files([sample.item.shown for sample in unreadable], 'that can’t be read')}: left out.")
     kept = _without_duplicates([sample for sample in samples if not sample.error], notes)
+    notes += sum_up(sample.notes for sample in kept)
     labels = sorted({sample.label for sample in samples})
     counts = Counter(sample.label for sample in kept if sample.split != TEST)
     for label in labels:

@@ -4,9 +4,10 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitdemo.core.config import Settings
 from vitdemo.ui.server.gradio_internals import get_upload_folder
@@ -61,13 +62,20 @@ class GalleryJob:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out or guessed when the photos were found, one sentence each."""
-        return self.items.notes
+        """What was left out or guessed when the photos were found, and what decoding changed, one sentence each."""
+        from vitdemo.core.photos.prefetch import sum_up
+
+        return [*self.items.notes, *sum_up(row.notes for row in self.done_rows)]
+
+    @property
+    def done_rows(self) -> Sequence[Any]:
+        """The rows of the finished photos, each with a result or an error, and with `notes`."""
+        raise NotImplementedError
 
     @property
     def done(self) -> int:
         """Number of finished photos, with a result or an error."""
-        raise NotImplementedError
+        return len(self.done_rows)
 
     @property
     def over(self) -> bool:

@@ -114,7 +114,7 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     assert teach(session.id, "cold", of["blue"]) is session
     assert session.data().classes == ("cold", "red")
     assert len(session.data().samples) == 6
-    assert len({id for id, _, _ in session.read.values()}) == 6
+    assert len({id for id, *_ in session.read.values()}) == 6
     for id, label, items, words in (
         (session.id, "", of["red"], "a name first"),
         (session.id, 3, of["red"], "a name first"),

@@ -1,6 +1,6 @@
 """Classification jobs of galleries."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -34,9 +34,9 @@ class ClassifyJob(GalleryJob):
     scores: "GalleryScores | None" = None
 
     @property
-    def done(self) -> int:
-        """Number of finished photos."""
-        return len(self.rows)
+    def done_rows(self) -> "Sequence[PredictionRow]":
+        """The rows of the finished photos."""
+        return self.rows[:]
 
     def right(self, row: "PredictionRow") -> bool | None:
         """Whether the top class is one that the photo's folder names; None where the folder names no class."""

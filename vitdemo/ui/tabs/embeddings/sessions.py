@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -46,9 +47,9 @@ class EmbeddingJob(GalleryJob):
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def done(self) -> int:
-        """Photos that are finished, with or without vectors."""
-        return len(self.embedding.rows) if self.embedding else 0
+    def done_rows(self) -> "Sequence[EmbeddingRow]":
+        """The rows of the finished photos, with or without vectors."""
+        return self.embedding.rows[:] if self.embedding else []
 
     def embedded(self) -> "EmbeddingGallery":
         """The gallery's vectors. Raises: UserError where the work has not begun."""

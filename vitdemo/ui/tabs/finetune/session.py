@@ -30,7 +30,7 @@ class FinetuneSession:
         labels: each item's class, for photos that were sent from the Embeddings tab; empty if folders name the classes.
         state: `reading` the photos, then `ready` or `failed`.
         error: why reading failed, for people.
-        read: number of an item → its sha256, its thumbnail and, if the photo can't be read, the reason.
+        read: number of an item → its sha256, its thumbnail, the reason if the photo can't be read, and what decoding changed.
         changes: renamed classes: original name → current name.
         taken_as: folder → the split that the visitor takes it as.
         notes: what was left out when the photos were found, one sentence each.
@@ -47,7 +47,7 @@ class FinetuneSession:
     labels: list[str] = field(default_factory=list)
     state: str = "reading"
     error: str = ""
-    read: dict[int, tuple[str, bytes, str]] = field(default_factory=dict)
+    read: dict[int, tuple[str, bytes, str, tuple[str, ...]]] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
     taken_as: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -114,7 +114,12 @@ class FinetuneSession:
         number_of_item = {id(item): index for index, item in enumerate(self.items)}
         pairs = [(sample, self.read[number_of_item[id(sample.item)]]) for sample in placed.samples]
         notes = [*self.notes, *placed.notes]
-        return settle([replace(sample, id=sha, error=error) for sample, (sha, _, error) in pairs], share=share, seed=seed, notes=notes)
+        return settle(
+            [replace(sample, id=sha, error=error, notes=said) for sample, (sha, _, error, said) in pairs],
+            share=share,
+            seed=seed,
+            notes=notes,
+        )
 
 
 def changes_of(asked: dict, data: Mapping[str, str]) -> dict[str, str]:

@@ -174,7 +174,7 @@ class FinetuneSessions:
                 if photo.made:
                     thumbnails[photo.index] = photo.made
                 first = photo.index if photo.first is None else photo.first
-                session.read[read_before + photo.index] = (photo.id or "", thumbnails.get(first, b""), photo.error or "")
+                session.read[read_before + photo.index] = (photo.id or "", thumbnails.get(first, b""), photo.error or "", photo.notes)
                 if session.stopping.is_set():
                     break
             session.state = "ready"
