@@ -4,7 +4,6 @@ import base64
 import time
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,39 +12,15 @@ import torch
 from tests.support.http import answer_of
 from tests.support.pictures import noise
 from tests.support.small_vits import KINDS, small_vit
+from tests.ui.tabs.attention.conftest import seen
 from vitdemo.attention.methods import maps
 from vitdemo.attention.methods.gradients import attention_gradient
-from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import Trace, trace
 from vitdemo.ui.errors import NOT_UNDERSTOOD
-from vitdemo.ui.server.upload import Upload
 from vitdemo.ui.tabs.attention.downloads import download
-from vitdemo.ui.tabs.attention.page_data import pack, page_data
+from vitdemo.ui.tabs.attention.page_data import pack
 from vitdemo.ui.tabs.attention.routes import AttentionRoutes
-from vitdemo.ui.tabs.attention.sessions import AttentionSessions
-
-
-@pytest.fixture
-def sessions(tmp_path, monkeypatch, engine):
-    """Scenes of a store whose one model is a small ViT."""
-    monkeypatch.setattr("vitdemo.ui.tabs.attention.sessions.get_upload_folder", lambda: str(tmp_path / "uploads"))
-    loading = SimpleNamespace(vit=small_vit())
-    loading.result = lambda timeout=None: loading.vit
-    store = SimpleNamespace(settings=Settings(), engine=engine, get=lambda name, visitor: loading, loading=loading)
-    return AttentionSessions(store)
-
-
-@pytest.fixture
-def upload(tmp_path):
-    noise(90, 70).save(tmp_path / "photo.png")
-    return Upload(tmp_path / "photo.png", "photo.png")
-
-
-def seen(sessions, upload, vit=None, visitor="v"):
-    vit = vit or sessions.store.loading.vit
-    sessions.store.loading.vit = vit
-    return page_data(sessions, visitor, "small", vit, upload, vit.preprocessing)
 
 
 def section(told: dict, name: str) -> np.ndarray:

@@ -1,0 +1,110 @@
+"""The erase test as the page asks for it: three curves, kept for the next time, and stopped by another question."""
+
+import threading
+
+import pytest
+
+from tests.support.waiting import until
+from vitdemo.attention.methods import faithfulness
+from vitdemo.attention.methods.faithfulness import Curve, centre_prior, erase_curve, random_heat
+from vitdemo.attention.question import Question
+from vitdemo.ui.tabs.attention import erase
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Curves that take no model: the maps asked for, each with a known curve; `go` lets the next one through."""
+
+    class Quick:
+        def __init__(self) -> None:
+            self.asked, self.go, self.fault = [], threading.Semaphore(100), None
+
+        def __call__(self, vit, engine, tensor, heats, target, *, steps):
+            self.asked.append((list(heats), target, steps))
+            for name in heats:
+                self.go.acquire()
+                if self.fault:
+                    raise self.fault
+                yield name, Curve((0, 8, 16), (1.0, 0.5, 0.0), (0.0, 0.5, 1.0))
+
+    quick = Quick()
+    monkeypatch.setattr(faithfulness, "erase_curves", quick)
+    return quick
+
+
+def wait(ask) -> dict:
+    until(lambda: ask("erased")["over"])
+    return ask("erased")
+
+
+def test_the_curves_are_those_of_the_maps(ask, session, sessions, engine):
+    vit = sessions.store.loading.vit
+    assert ask("erased") == {"over": True, "curves": {}, "error": "", "target": None, "order": None, "random": None}
+    assert ask("erase", question={"method": "cls", "layer": 2, "target": 3}) == {}
+    told = wait(ask)
+    heat = sessions.heats(session, vit, Question("cls"))[1]
+    chance, centre = random_heat((14, 14), 0), centre_prior((14, 14))
+    assert (told["target"], told["error"]) == (3, "")
+    assert told["order"] == heat.flatten().argsort(descending=True, stable=True).tolist()
+    assert told["random"] == chance.flatten().argsort(descending=True, stable=True).tolist()
+    assert list(told["curves"]) == ["map", "random", "centre"]
+    for name, scores in (("map", heat), ("random", chance), ("centre", centre)):
+        curve = erase_curve(vit, engine, session.tensor, scores, 3, steps=14)
+        assert told["curves"][name]["erased"] == list(curve.erased)
+        assert told["curves"][name]["deletion"] == pytest.approx(curve.deletion, abs=1e-5)
+        assert told["curves"][name]["area"] == pytest.approx(curve.deletion_area, abs=1e-5)
+
+
+def test_without_a_class_it_is_the_top_one(ask, session, sessions, quick):
+    ask("erase", question={"method": "rollout"})
+    told = wait(ask)
+    assert told["target"] == int(sessions.trace(session, sessions.store.loading.vit).logits.argmax())
+    assert quick.asked == [(["map", "random", "centre"], told["target"], 14)]
+    assert told["curves"]["map"] == {"erased": [0, 8, 16], "deletion": [1.0, 0.5, 0.0], "area": 0.5}
+
+
+def test_the_same_question_is_not_computed_twice(ask, session, quick, monkeypatch):
+    monkeypatch.setattr(erase, "MAX_CURVES", 2)
+    for layer in (1, 2, 1, 3):
+        ask("erase", question={"layer": layer})
+        wait(ask)
+    assert len(quick.asked) == 3
+    assert [question.layer for question in session.curves] == [2, 3]  # the oldest has gone
+
+
+def test_a_new_question_stops_the_one_before(ask, session, quick):
+    quick.go = threading.Semaphore(1)
+    ask("erase", question={"layer": 1})
+    first = session.erasing
+    until(lambda: len(first.curves) == 1)
+    assert (ask("erased")["over"], list(ask("erased")["curves"])) == (False, ["map"])
+    ask("erase", question={"layer": 2})
+    quick.go.release(100)
+    told = wait(ask)
+    until(lambda: first.over)
+    assert len(first.curves) == 2  # the curve under way is the last
+    assert len(told["curves"]) == 3
+    assert [question.layer for question in session.curves] == [2]  # what is not complete is not kept
+
+
+def test_stop_ends_it(ask, session, quick):
+    quick.go = threading.Semaphore(1)
+    ask("erase", question={"layer": 1})
+    until(lambda: ask("erased")["curves"])
+    assert not ask("erased", stop=True)["over"]
+    quick.go.release(100)
+    assert len(wait(ask)["curves"]) == 2
+    assert session.curves == {}
+
+
+def test_what_went_wrong_is_said_and_tried_again(ask, session, quick):
+    ask("erase", question={"target": 99})
+    assert "class" in wait(ask)["error"]
+    assert session.curves == {}
+    quick.fault = ValueError("a fault of ours")
+    ask("erase", question={"layer": 1})
+    assert "Something went wrong here" in wait(ask)["error"]
+    quick.fault = None
+    ask("erase", question={"layer": 1})
+    told = wait(ask)
+    assert (told["error"], len(told["curves"])) == ("", 3)
