@@ -403,6 +403,8 @@ def place(tmp_path) -> Path:
     """A folder with what a bundle has before its kits."""
     for name in ("model.onnx", "model.pt"):
         (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "decoding").mkdir()
+    (tmp_path / "decoding" / "decode.py").write_text("# decodes")
     return tmp_path
 
 
@@ -411,7 +413,7 @@ def test_the_kits_files_are_the_templates(place, vit):
     for folder, names in (("fastapi", serving.FASTAPI), ("rayserve", serving.RAY)):
         for name in names:
             assert (place / name).read_bytes() == (TEMPLATES / folder / name.lstrip(".")).read_bytes()
-    assert {path.name for path in place.iterdir()} == {"model.onnx", "model.pt", *serving.FASTAPI, *serving.RAY}
+    assert {path.name for path in place.iterdir()} == {"model.onnx", "model.pt", "decoding", *serving.FASTAPI, *serving.RAY}
 
 
 def dims(text: str) -> dict[str, list[int]]:
@@ -480,7 +482,7 @@ def test_torchserves_archiver_gets_the_files(place, vit, monkeypatch):
         "--version": "1.0",
         "--handler": str(place / "torchserve" / "handler.py"),
         "--serialized-file": str(place / "model.pt"),
-        "--extra-files": ",".join(str(place / name) for name in ("labels.json", "preprocessing.json", "preprocess.py")),
+        "--extra-files": ",".join(str(place / name) for name in ("labels.json", "preprocessing.json", "preprocess.py", "torchserve/parts")),
         "--export-path": str(place / "torchserve"),
     }
     for name in ("ts.properties", "handler.py"):
