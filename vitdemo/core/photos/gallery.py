@@ -96,7 +96,9 @@ def find_items(paths: Iterable[str | Path], settings: Settings | None = None) ->
             items += search.at_url(str(path))
         elif not os.path.lexists(path) and glob.has_magic(str(path)):
             for match in sorted(glob.glob(str(path), recursive=True)):
-                if (os.path.isdir(match) and "**" not in str(path)) or match.lower().endswith(".zip") or named_as_photo(match):
+                if not os.path.isdir(match):
+                    items += search.at_match(Path(match))
+                elif "**" not in str(path):  # else its files match too
                     items += search.at_path(Path(match))
         else:
             items += search.at_path(Path(path))
@@ -201,6 +203,12 @@ class _Search:
         if os.path.isdir(path):  # unlike Path.is_dir, it raises nothing for an impossible name
             return self._in_folder(path)
         return self.in_zip(path, str(path)) if path.suffix.lower() == ".zip" else [Item(path, str(path))]
+
+    def at_match(self, path: Path) -> Iterable[Item]:
+        """The photos in a file that matches a pattern: the file itself, those in a zip, or none."""
+        if path.suffix.lower() == ".zip" or self.takes(str(path), path.name, partial(holds_photo, path)):
+            return self.at_path(path)
+        return []
 
     def at_url(self, url: str) -> Iterator[Item]:
         """The photos in a folder or zip at a URL, or that match its pattern."""
