@@ -1,9 +1,11 @@
 """Places for results: made where they can be, refused before the work where they can't."""
 
+import os
+
 import pytest
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, check_writable, unwritable
+from vitdemo.core.outputs import as_cell, as_utf8, check_writable, read_json, unwritable, write_json
 
 
 def test_folders_on_the_way_are_made(tmp_path):
@@ -36,3 +38,37 @@ def test_no_cell_is_a_formula(text):
 @pytest.mark.parametrize("value", ["a=1", "", "cat.jpg", -0.5, 3, None])
 def test_other_cells_stay_as_they_are(value):
     assert as_cell(value) is value
+
+
+def test_a_place_without_the_right_to_write(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "access", lambda path, mode: asked.append((path, mode)) or False)
+    (tmp_path / "old.png").touch()
+    for name in ("old.png", "new.png"):
+        with pytest.raises(UserError, match=r"can't be written \(Permission denied\): choose another place\."):
+            check_writable(tmp_path / name)
+    assert asked == [(tmp_path / "old.png", os.W_OK), (tmp_path, os.W_OK)]
+
+
+def test_json_is_written_as_a_whole_and_read_again(tmp_path):
+    what = {"ä": [1, None, "“x”"]}
+    write_json(what, tmp_path / "a.json")
+    assert read_json(tmp_path / "a.json") == what
+    assert "ä" in (tmp_path / "a.json").read_text("utf-8")
+    with pytest.raises(TypeError):
+        write_json({"x": object()}, tmp_path / "a.json")
+    assert read_json(tmp_path / "a.json") == what
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"[" * 100_000])
+def test_json_that_can_not_be_read(content, tmp_path):
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.json can't be read: choose another output folder\."):
+        read_json(tmp_path / "a.json")
+
+
+def test_names_that_are_no_text():
+    assert as_utf8("ä.png") == "ä.png"
+    assert as_utf8(os.fsdecode(b"\xff.png")) == "�.png"

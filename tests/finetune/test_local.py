@@ -1,9 +1,17 @@
 """What a fine-tuning in one process says on the terminal, and which new names it takes."""
 
+import argparse
+import os
+import sys
+from dataclasses import fields
+
 import pytest
 
 from vitdemo.core.errors import UsageError
-from vitdemo.finetune.local import _check_known, _pair, _ProgressPrinter, _taken_as
+from vitdemo.core.terminal import CLEAR
+from vitdemo.finetune import local
+from vitdemo.finetune.local import _check_known, _pair, _ProgressPrinter, _so_far, _taken_as, recipe_of
+from vitdemo.finetune.recipe import PRESETS, Recipe
 
 
 def test_new_names_are_of_classes_that_are_there():
@@ -71,3 +79,49 @@ def test_what_is_printed(capsys):
         "The blocks brought no gain, so the head alone is kept.",
         "At most 512 MB of the GPU's memory, in bf16",
     ]
+
+
+def test_a_terminal_sees_one_line_that_changes(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(local.shutil, "get_terminal_size", lambda: os.terminal_size((20, 24)))
+    printer = _ProgressPrinter()
+    printer.tell({"kind": "photos", "done": 3, "total": 12, "speed": 7.0})
+    assert capsys.readouterr().err == f"{CLEAR}3/12 photos, 7.0 a "  # as wide as the terminal
+    printer.tell({"kind": "note", "text": "a note"})
+    assert capsys.readouterr().err == f"{CLEAR}a note\n"
+    printer.tell({"kind": "photos", "done": 12, "total": 12, "speed": 7.0})
+    printer.tell({"kind": "note", "text": "another"})
+    assert capsys.readouterr().err == f"{CLEAR}12/12 photos, 7.0 a\nanother\n"
+    printer.tell({"kind": "step", "epoch": 1, "of": 2, "done": 0, "total": 9, "loss": 0.5})
+    assert capsys.readouterr().err == f"{CLEAR}blocks, epoch 1 of "  # before the first step there is no loss
+
+
+def test_what_there_is_after_a_stop(tmp_path):
+    assert _so_far(tmp_path) == "there are no weights yet."
+    (tmp_path / "report.json").touch()
+    assert _so_far(tmp_path) == f"the best weights so far are in {tmp_path}."
+
+
+def asked(**values: str) -> Recipe:
+    flags = dict.fromkeys(setting.name for setting in fields(Recipe)) | {"preset": None} | values
+    return recipe_of(argparse.Namespace(**flags))
+
+
+def test_a_preset_is_the_base_of_what_is_asked():
+    assert asked() == PRESETS["quick"].recipe
+    for name, preset in PRESETS.items():
+        assert asked(preset=name) == preset.recipe
+        assert asked(preset=name, seed="7").seed == 7
+    with pytest.raises(UsageError, match="--preset is “slow”, but it must be one of quick, careful, everything"):
+        asked(preset="slow")
+
+
+def test_where_only_the_head_learns_epochs_and_lr_are_the_heads():
+    recipe = asked(epochs="9", lr="0.5")
+    assert (recipe.head_epochs, recipe.head_lr) == (9, 0.5)
+    assert (recipe.epochs, recipe.lr) == (Recipe().epochs, Recipe().lr)
+    recipe = asked(epochs="9", head_epochs="4")
+    assert (recipe.head_epochs, recipe.epochs) == (4, 9)
+    recipe = asked(preset="careful", epochs="9", lr="0.001")
+    careful = PRESETS["careful"].recipe
+    assert (recipe.epochs, recipe.lr, recipe.head_epochs, recipe.head_lr) == (9, 0.001, careful.head_epochs, careful.head_lr)
