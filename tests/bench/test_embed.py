@@ -2,6 +2,8 @@
 
 import copy
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -117,6 +119,27 @@ def test_the_points_are_in_as_many_groups():
     near = distances < 1.2**2 * 2 * embed.WIDTH  # of the distance inside a group
     assert len(np.unique(near, axis=0)) == embed.GROUPS
     assert np.std(embed._points(300, blur=2.0)) == pytest.approx(5**0.5, rel=0.05)
+
+
+def test_a_map_is_warmed_with_a_hundred_points(monkeypatch):
+    from vitdemo.embeddings.maps import atlas, scores
+
+    drawn, trusted = [], []
+
+    class UMAP:
+        def __init__(self, metric: str, random_state: int):
+            drawn.append((metric, random_state))
+
+        def fit_transform(self, rows):
+            return rows[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    monkeypatch.setattr(scores, "trustworthiness", lambda rows, places: trusted.append((rows.shape, places.shape)) or 0.5)
+    monkeypatch.setattr(atlas, "draw", lambda rows, options: drawn.append((rows.shape, options)) or SimpleNamespace(trust=0.75))
+    ours, plain = embed._MAPS["our map"](150), embed._MAPS["umap.UMAP"](150)
+    assert (ours(True), ours(False), plain(True), plain(False)) == (0.75, 0.75, 0.5, 0.5)
+    assert drawn == [((100, 768), atlas.MapOptions()), ((150, 768), atlas.MapOptions()), ("cosine", 0), ("cosine", 0)]
+    assert trusted == [((100, 768), (100, 2)), ((150, 768), (150, 2))]
 
 
 def test_of_the_mappers_starts_the_first_is_not_counted(tmp_path, monkeypatch, clock_of, capsys):
