@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm.data
 import torch
@@ -13,10 +15,13 @@ from PIL import Image
 
 from tests.support.apps import ROOT
 from tests.support.pictures import noise
+from tests.support.profiles import ADOBE_RGB, of_screen
 from vitdemo import __version__
 from vitdemo.classify.gallery import PredictionRow
 from vitdemo.cli import main
+from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.photos.photo import open_photo
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +102,30 @@ def test_classify_to_the_terminal(gallery, model, vit, capsys):
     assert f"{vit.name} on cpu, weights from a local folder" in printed.err
 
 
+@pytest.mark.parametrize("icc", ["auto", "ignore", "convert"])
+def test_colours_as_asked(gallery, model, vit, tmp_path, icc):
+    path = gallery / "c.png"
+    noise(50, 60).save(path, icc_profile=of_screen("Adobe", ADOBE_RGB, 2.2))
+    image = open_photo(path, Settings()).image
+    tensor = replace(vit.preprocessing, icc="convert" if icc == "convert" else "ignore")(image)
+    with torch.inference_mode():
+        expected, features = vit.module(tensor[None])[0].softmax(-1), vit.module.forward_features(tensor[None])[0, 0]
+    flags = [*model, "--icc", icc] if icc != "auto" else model
+    assert main(["classify", str(path), *flags, "--top", "8", "--output", str(tmp_path / "out.json")]) == 0
+    (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert {each["index"]: each["probability"] for each in row["predictions"]} == pytest.approx(
+        dict(enumerate(expected.tolist())), abs=1e-4
+    )
+    npz = tmp_path / "out.npz"
+    for _ in range(2):  # the second time from the cache
+        assert main(["embed", str(path), *flags, "--output", str(npz), "--cache-dir", str(tmp_path / "cache")]) == 0
+        np.testing.assert_allclose(np.load(npz)["embeddings"][0], features, atol=1e-4)
+    assert main(["embed", str(path), *model, "--output", str(npz), "--cache-dir", str(tmp_path / "cache")]) == 0
+    assert np.allclose(np.load(npz)["embeddings"][0], features, atol=1e-4) == (icc != "convert")  # another question for the cache
+    assert main(["attention", str(path), *flags, "--method", "rollout", "--npz", str(npz)]) == 0
+    np.testing.assert_allclose(np.load(npz)["logits"], expected.log() - expected.log()[0] + np.load(npz)["logits"][0], atol=1e-3)
+
+
 def test_real_weights_from_a_checkpoint(shared, tiny_checkpoint, capsys):
     photo = next((shared / "data" / "imagenet_val" / "n02099601").iterdir()).parent  # ten golden retrievers
     arguments = ["--model", "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "--checkpoint", str(tiny_checkpoint), "--device", "cpu"]
@@ -115,8 +144,23 @@ def test_only_bad_files(gallery, model, tmp_path, capsys):
 
 
 def test_no_photos_at_all(tmp_path, model, capsys):
-    assert main(["classify", str(tmp_path), *model]) == 1
-    assert capsys.readouterr().err == "vitdemo: There are no photos in what you gave: give photos, or a folder or zip that holds some.\n"
+    (tmp_path / "empty").mkdir()
+    assert main(["classify", str(tmp_path / "empty"), *model]) == 1
+    assert capsys.readouterr().err == (
+        "vitdemo: There are no photos in what you gave: give photos, or a folder or zip that holds some. No photo was found in “empty”.\n"
+    )
+
+
+def test_what_is_left_out_is_told(tmp_path, gallery, model, capsys):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "a").write_bytes((gallery / "a.png").read_bytes())
+    (tmp_path / "given" / "notes.txt").write_text("Hello")
+    Image.new("RGBA", (8, 8)).save(tmp_path / "given" / "b.png")
+    assert main(["classify", str(tmp_path / "given"), *model]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{tmp_path}/given/a\n")
+    assert "vitdemo: 1 file that is no photo is left out (1 .txt).\n" in told.err
+    assert "vitdemo: 1 photo: Transparent parts are shown on white.\n" in told.err
 
 
 def test_a_name_longer_than_names_can_be(tmp_path, gallery, model, capsys):

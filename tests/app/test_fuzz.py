@@ -18,6 +18,7 @@ import pytest
 
 from tests.support import hostile
 from tests.support.apps import TINY
+from tests.support.heic import TURNED
 from tests.support.http import EDGE, SECRET, Visitor, check, form, half_sent, routes_of_the_page, still_right, things_of
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
@@ -89,7 +90,7 @@ def test_decoders_give_a_photo_or_a_sentence(tmp_path):
 
     rng, settings, found = random.Random(SEED), Settings(), Counter()
     seeds = [hostile.photo(kind=kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")]
-    seeds += [hostile.tiff(3), hostile.gif(3, (9, 9))]
+    seeds += [hostile.tiff(3), hostile.gif(3, (9, 9)), TURNED.read_bytes()]
     for data in [*(data for _, data in hostile.files()), *(hostile.mutated(rng.choice(seeds), rng) for _ in range(4 * ROUNDS))]:
         try:
             decode(data, "a.png", settings)

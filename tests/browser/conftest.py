@@ -72,7 +72,8 @@ def drop(page: Page, *files: Path) -> None:
             const transfer = new DataTransfer();
             for (const {name, data} of files) {
                 const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
-                transfer.items.add(new File([bytes], name, {type: /\\.jpe?g$/i.test(name) ? "image/jpeg" : "image/png"}));
+                const type = /\\.jpe?g$/i.test(name) ? "image/jpeg" : /\\.heic$/i.test(name) ? "" : "image/png"; // as on many systems
+                transfer.items.add(new File([bytes], name, {type}));
             }
             return transfer;
         }""",

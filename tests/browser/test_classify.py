@@ -10,7 +10,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import drop
 from tests.support.apps import TINY
+from tests.support.heic import TURNED
 from tests.support.pictures import noise
+from tests.support.profiles import ADOBE_RGB, of_screen
 
 pytestmark = pytest.mark.browser
 
@@ -145,6 +147,31 @@ def test_other_preprocessing_warns_and_goes_back(app, open_page, picture):
     page.get_by_role("button", name="Back to the model's own").click()
     expect(warning).to_have_count(0, timeout=WAIT)
     expect(page.locator("#view")).to_contain_text("14×14 patches", timeout=WAIT)
+    assert (labels(page), page.locator("#answer .percent").all_inner_texts()) == before
+
+
+def test_a_phones_heic_picked_or_dropped(app, open_page):
+    for way in (give, drop):
+        page = open_page(app)
+        way(page, TURNED)
+        labels(page)
+        expect(page.locator("#view")).to_contain_text("96×64 pixels")
+
+
+def test_a_photo_in_other_colours_is_named_and_converted(app, open_page, tmp_path):
+    path = tmp_path / "adobe.png"
+    noise(320, 240).save(path, icc_profile=of_screen("Adobe RGB", ADOBE_RGB, 2.2))
+    page = open_page(app)
+    give(page, path)
+    before = labels(page), page.locator("#answer .percent").all_inner_texts()
+    expect(page.locator("#answer")).to_contain_text("The photo's colours are in the profile “Adobe RGB”, not sRGB")
+    arrived = page.locator("#view .arrived img").get_attribute("src")
+    page.get_by_role("button", name="Preprocessing").click()
+    choose(page, "Colour profile", "convert")
+    expect(page.locator("#preprocessing .warning")).to_contain_text("colour profile", timeout=WAIT)
+    assert page.locator("#view .arrived img").get_attribute("src") != arrived
+    page.get_by_role("button", name="Back to the model's own").click()
+    expect(page.locator("#preprocessing .warning")).to_have_count(0, timeout=WAIT)
     assert (labels(page), page.locator("#answer .percent").all_inner_texts()) == before
 
 

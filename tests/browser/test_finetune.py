@@ -100,7 +100,7 @@ def test_what_was_given_is_shown_and_can_be_changed(app, open_page, folder):
     data = page.locator("#finetune .data")
     assert names(page) == ["blue", "green", "red"]
     expect(data).to_contain_text("1 photo that can’t be read (“broken.png”): left out.")
-    expect(data).to_contain_text("1 photo more than once in a class (“0.png”): counted once.")
+    expect(data).to_contain_text("1 photo equal to another in its class (“again.png”): left out.")
     name = page.locator("#finetune .name").first
     name.fill("<i>cold</i>")
     name.press("Enter")
@@ -111,8 +111,28 @@ def test_what_was_given_is_shown_and_can_be_changed(app, open_page, folder):
     page.get_by_role("button", name="Leave red out").click()
     expect(data.locator(".warning")).to_contain_text("There is one class only")
     expect(page.locator("#finetune .start")).to_be_hidden()
-    page.get_by_role("button", name="Reset names").click()
+    page.get_by_role("button", name="Undo all changes").click()
     expect(data.locator("h3")).to_have_text("3 classes")
+
+
+def test_splits_are_found_and_can_be_changed(app, open_page, tmp_path):
+    for split in ("Training", "Testing"):
+        paint(tmp_path / "given" / split, 4, len(split))
+    (tmp_path / "given" / "Training" / "red" / "no suffix").write_bytes((tmp_path / "given" / "Testing" / "red" / "0.png").read_bytes())
+    (tmp_path / "given" / "notes.txt").write_text("Hello")
+    page = given(open_tab(open_page(app)), tmp_path / "given")
+    data, testing = page.locator("#finetune .data"), page.get_by_role("combobox", name="Testing")
+    expect(testing).to_have_value("test")
+    expect(data).to_contain_text("9 photos for training, 3 for validation, 12 for the final test.")
+    expect(data).to_contain_text("1 file that is no photo is left out (1 .txt).")
+    expect(data).to_contain_text("A leak: 1 photo also in a later one of train, validation and test (“no suffix”)")
+    testing.select_option("validation")
+    expect(data).to_contain_text("12 photos for training, 12 for validation.")
+    testing.select_option("a class")
+    expect(data.locator("h3")).to_have_text("2 classes")
+    assert names(page) == ["Testing", "Training"]
+    page.get_by_role("button", name="Undo all changes").click()
+    expect(page.get_by_role("combobox", name="Testing")).to_have_value("test")
 
 
 def test_stop_keeps_what_is_there_and_start_goes_on(app, open_page, folder):

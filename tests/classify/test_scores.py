@@ -4,8 +4,8 @@ import pytest
 
 from vitdemo.classify.gallery import PredictionRow
 from vitdemo.classify.photo import Prediction
-from vitdemo.classify.scores import calibration_error, classes_named, score
-from vitdemo.core.models.labels import Label, labels_of
+from vitdemo.classify.scores import calibration_error, score
+from vitdemo.core.models.labels import ClassNames, Label, labels_of
 
 CAT, DOG, OWL = Label(0, "tabby, tabby cat", "n02123045"), Label(1, "dog"), Label(2, "great grey owl")
 
@@ -15,17 +15,22 @@ def row(folder: str, *ranked: tuple[Label, float]) -> PredictionRow:
 
 
 def test_names_that_mean_a_class():
-    named = classes_named([CAT, DOG, OWL])
-    assert named["tabby cat"] == named["tabby"] == named["n02123045"] == named["tabby, tabby cat"] == {0}
-    assert named["great grey owl"] == {2}
+    names = ClassNames([CAT, DOG, OWL])
+    assert {names.meant(name) for name in ("tabby cat", "tabby", "n02123045", "tabby, tabby cat", "Tabby_Cat")} == {frozenset({0})}
+    assert (names.meant("great grey owl"), names.meant("parrot")) == ({2}, frozenset())
     assert score([row("Great_Grey-Owl", (OWL, 0.9))], [CAT, DOG, OWL]).top1 == 1
     assert score([row("parrots", (OWL, 0.9))], [CAT, DOG, OWL]) is None
     assert score([], [CAT]) is None
 
 
+def test_classes_that_differ_in_case_alone_are_two():
+    labels = [Label(index, name) for index, name in enumerate(("A", "a", "café"))]
+    assert [ClassNames(labels).meant(name) for name in ("A", "a", "cafe\u0301", "CAFÉ")] == [{0}, {1}, {2}, {2}]
+
+
 def test_a_name_of_two_classes_means_either():
     labels = labels_of(1000, {})
-    cranes = classes_named(labels)["crane"]
+    cranes = ClassNames(labels).meant("crane")
     assert cranes == {134, 517}  # the bird and the machine
     assert all(score([row("crane", (labels[index], 0.5))], labels).top1 == 1 for index in cranes)
 

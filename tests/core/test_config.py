@@ -14,6 +14,8 @@ SETTINGS = {
     "model": ("auto", ("demo", "demo"), ("local-dir:x", "local-dir:x")),
     "checkpoint": (None, ("a.safetensors", Path("a.safetensors")), ("b c.safetensors", Path("b c.safetensors"))),
     "device": ("auto", ("cpu", "cpu"), ("cuda:1", "cuda:1")),
+    "icc": ("auto", ("convert", "convert"), ("ignore", "ignore")),
+    "zip_encoding": ("", ("gbk", "gbk"), ("shift_jis", "shift_jis")),
     "precision": ("fp32", ("bf16", "bf16"), ("fp16", "fp16")),
     "host": ("127.0.0.1", ("0.0.0.0", "0.0.0.0"), ("::1", "::1")),
     "port": (7860, ("0", 0), ("65535", 65535)),
@@ -67,6 +69,11 @@ BAD = [
     *(("map_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5m")),
     *(("compare_photos", text, WHOLE.format(8, 100_000)) for text in ("7", "100001", "all")),
     *(("hub_timeout", text, "a number of seconds from 0.1 to 600") for text in ("0", "-5", "601", "nan", "inf", "5s")),
+    *(
+        ("zip_encoding", text, "the name of an encoding, such as gbk, shift_jis, cp1251 or cp437")
+        for text in ("klingon", "utf-16", "base64", "rot13")
+    ),
+    *(("icc", text, "one of auto, ignore, convert") for text in ("srgb", "Convert", "yes")),
     *(("precision", text, "one of fp32, bf16, fp16") for text in ("fp8", "FP16", "float32")),
     *(
         (
@@ -202,7 +209,7 @@ def test_a_command_takes_only_the_flags_it_names():
     parser = argparse.ArgumentParser()
     Settings.add_flags(parser, MODEL_FLAGS)
     flags = parser.parse_args(["--device", "cpu"])
-    assert set(vars(flags)) == {"model", "checkpoint", "device", "precision"}
+    assert set(vars(flags)) == {"model", "checkpoint", "device", "precision", "icc"}
     assert Settings.read(flags, {"VITDEMO_PORT": "80"}) == Settings(device="cpu", port=80)
 
 

@@ -91,13 +91,13 @@ def test_parquet(tmp_path, rows, vectors, mapped, with_map):
     assert table.column_names == BASE + (MAP if with_map else [])
     assert str(table.schema.field("embedding").type) == "list<element: float>"
     found = table.to_pylist()
-    assert [each["path"] for each in found] == ["a/=1.jpg", "a/bad.jpg", 'photos/caf�, "two"\nlines.jpg', "ü.png"]
+    assert [each["path"] for each in found] == ["a/=1.jpg", "a/bad.jpg", 'photos/caf\\xe9, "two"\nlines.jpg', "ü.png"]
     assert {(each["model"], each["layer"], each["pooling"]) for each in found} == {("vit", "3", "cls")}
     assert (found[1]["embedding"], found[1]["error"]) == (None, "“bad.jpg” is damaged.")
     np.testing.assert_array_equal([each["embedding"] for each in found if not each["error"]], vectors)
     if with_map:
         assert [each["cluster"] for each in found] == [0, None, -1, 0]
-        assert found[3]["neighbours"] == ["a/=1.jpg", 'photos/caf�, "two"\nlines.jpg']
+        assert found[3]["neighbours"] == ["a/=1.jpg", 'photos/caf\\xe9, "two"\nlines.jpg']
         assert (found[0]["x"], found[0]["y"], found[0]["membership"]) == (0, 1, 1)
 
 

@@ -17,7 +17,7 @@ from vitdemo.export.bundle import ExportStep, export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import Report
 
-COMMON = {"README.md", "known_answer", "labels.json", "preprocess.py", "preprocessing.json", "report.html", "report.json"}
+COMMON = {"README.md", "decoding", "known_answer", "labels.json", "preprocess.py", "preprocessing.json", "report.html", "report.json"}
 
 
 @pytest.fixture(scope="module")

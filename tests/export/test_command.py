@@ -53,8 +53,8 @@ def test_int8_prints_its_table(bundle, photos, tmp_path, capsys):
         (["--format", "caffe"], 2, "There is no format “caffe”"),
         (["--format", "pt2", "--precision", "int8"], 2, "int8 is made for ONNX, not for pt2"),
         (["--format", "onnx", "--serve", "torchserve"], 2, "torchserve serves torchscript, not onnx"),
-        (["--format", "onnx", "--calibrate", "EMPTY"], 2, "give --calibrate a folder that holds some, or leave it out"),
-        (["--format", "onnx", "--photos", "EMPTY"], 2, "give --photos a folder that holds some, or leave it out"),
+        (["--format", "onnx", "--calibrate", "EMPTY"], 1, "No photo was found in “empty”."),
+        (["--format", "onnx", "--photos", "EMPTY"], 1, "No photo was found in “empty”."),
         (["--format", "onnx", "--output", "FULL"], 1, "is not empty, and nothing is overwritten"),
     ],
 )

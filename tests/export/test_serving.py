@@ -24,9 +24,13 @@ import numpy as np
 import pytest
 
 from tests.support.apps import ROOT, free_port
+from tests.support.heic import TURNED
 from tests.support.pictures import noise
 from tests.support.small_vits import small_vit
+from tests.support.tiffs import write_grey
+from vitdemo.core.config import Settings
 from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.photo import open_photo
 from vitdemo.export import serving
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan
@@ -135,6 +139,23 @@ class TestServer:
         assert "no photo that can be read" in rows[1]["error"]
         assert rows[0]["predictions"] == ask(port, "/predict", files[:1])[1][0]["predictions"]
 
+    def test_what_the_app_reads(self, port, vit, photos, tmp_path):
+        """As the app decodes it: a phone's photo, one that lacks its end mark, a scan in which zero is white, broken metadata."""
+        (tmp_path / "endless.jpg").write_bytes(photos[0].read_bytes()[:-2])
+        noise(90, 60).save(tmp_path / "text.png")
+        png = (tmp_path / "text.png").read_bytes()
+        (tmp_path / "text.png").write_bytes(png[:33] + b"\0\0\0\3tEXta\0b" + bytes(4) + png[33:])
+        scan = write_grey(tmp_path / "scan.tif", np.linspace(0, 65535, 5400).reshape(60, 90).astype(np.uint16), white_is_zero=True)
+        for path in (TURNED, tmp_path / "endless.jpg", tmp_path / "text.png", scan):
+            status, rows = ask(port, "/predict?top=8", [(path.name, path.read_bytes())])
+            assert status == 200, rows
+            wanted = vit.logits(vit.preprocessing(open_photo(path, Settings()).image)[None])[0].softmax(-1).tolist()
+            assert {each["index"]: each["probability"] for each in rows[0]["predictions"]} == pytest.approx(
+                dict(enumerate(wanted)), abs=1e-5
+            )
+        status, rows = ask(port, "/predict", [("cut.jpg", photos[0].read_bytes()[:-300])])
+        assert (status, "damaged" in rows["detail"][0]["error"]) == (422, True)
+
     def test_what_it_refuses(self, port, photos):
         photo = (photos[0].name, photos[0].read_bytes())
         assert ask(port, "/predict", [("bad.jpg", b"no photo")])[0] == 422
@@ -186,8 +207,10 @@ class TestServer:
 
 @pytest.mark.slow
 def test_the_server_needs_what_its_requirements_say_and_no_torch(served):
-    wanted = {"PIL": "pillow", "prometheus_client": "prometheus-client"}
-    files = {name: (served / name).read_text("utf-8") for name in ("server.py", "preprocess.py")}
+    wanted = {"PIL": "pillow", "prometheus_client": "prometheus-client", "pi_heif": "pi-heif"}
+    files = {
+        path.name: path.read_text("utf-8") for path in (served / "server.py", served / "preprocess.py", *(served / "decoding").glob("*.py"))
+    }
     imported = set()
     for text in files.values():
         for node in ast.walk(ast.parse(text)):
@@ -195,7 +218,7 @@ def test_the_server_needs_what_its_requirements_say_and_no_torch(served):
                 imported |= {each.name.split(".")[0] for each in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split(".")[0])
-    needed = {wanted.get(name, name) for name in imported - sys.stdlib_module_names - {"preprocess"}}
+    needed = {wanted.get(name, name) for name in imported - sys.stdlib_module_names - {"preprocess", "decoding"}}
     pinned = dict(line.split("==") for line in (served / "requirements.txt").read_text("utf-8").split())
     assert needed | {"uvicorn", "python-multipart"} == pinned.keys()
     assert {name: importlib.metadata.version(name) for name in pinned} == pinned
@@ -286,7 +309,7 @@ class TestTorchServe:
         with zipfile.ZipFile(archive / "torchserve" / "vit.mar") as file:
             names = set(file.namelist())
             manifest = json.loads(file.read("MAR-INF/MANIFEST.json"))
-        assert {"model.pt", "handler.py", "labels.json", "preprocessing.json", "preprocess.py"} <= names
+        assert {"model.pt", "handler.py", "labels.json", "preprocessing.json", "preprocess.py", "decoding/decode.py"} <= names
         assert manifest["model"]["serializedFile"] == "model.pt"
         assert "no security patches" in (archive / "README.md").read_text("utf-8")
 
@@ -380,6 +403,8 @@ def place(tmp_path) -> Path:
     """A folder with what a bundle has before its kits."""
     for name in ("model.onnx", "model.pt"):
         (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "decoding").mkdir()
+    (tmp_path / "decoding" / "decode.py").write_text("# decodes")
     return tmp_path
 
 
@@ -388,7 +413,7 @@ def test_the_kits_files_are_the_templates(place, vit):
     for folder, names in (("fastapi", serving.FASTAPI), ("rayserve", serving.RAY)):
         for name in names:
             assert (place / name).read_bytes() == (TEMPLATES / folder / name.lstrip(".")).read_bytes()
-    assert {path.name for path in place.iterdir()} == {"model.onnx", "model.pt", *serving.FASTAPI, *serving.RAY}
+    assert {path.name for path in place.iterdir()} == {"model.onnx", "model.pt", "decoding", *serving.FASTAPI, *serving.RAY}
 
 
 def dims(text: str) -> dict[str, list[int]]:
@@ -457,7 +482,7 @@ def test_torchserves_archiver_gets_the_files(place, vit, monkeypatch):
         "--version": "1.0",
         "--handler": str(place / "torchserve" / "handler.py"),
         "--serialized-file": str(place / "model.pt"),
-        "--extra-files": ",".join(str(place / name) for name in ("labels.json", "preprocessing.json", "preprocess.py")),
+        "--extra-files": ",".join(str(place / name) for name in ("labels.json", "preprocessing.json", "preprocess.py", "torchserve/parts")),
         "--export-path": str(place / "torchserve"),
     }
     for name in ("ts.properties", "handler.py"):

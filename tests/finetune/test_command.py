@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.apps import ROOT
-from tests.support.pictures import paint
+from tests.support.pictures import noise, paint
+from tests.support.profiles import ADOBE_RGB, SRGB, of_screen
 from vitdemo.cli import main
 from vitdemo.core.config import ASSETS
 from vitdemo.core.training import checkpoint
@@ -55,6 +56,28 @@ def test_a_run_and_what_it_says(folder, model, tmp_path, capsys):
     }
     assert main(["classify", str(folder / "red"), "--model", f"local-dir:{tmp_path / 'new' / 'out'}", "--device", "cpu", "--top", "3"]) == 0
     assert {"red", "green", "blue"} <= set(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("unfreeze", ["head", "1"])
+def test_what_is_learned_from_converted_colours_says_so(tmp_path, model, unfreeze):
+    """The classes differ only by their profile: the numbers in the files are the same."""
+    profiles = {"adobe": of_screen("Adobe", ADOBE_RGB, 2.2), "mixed": of_screen("Mixed", (SRGB[2], SRGB[0], SRGB[1]), 2.2)}
+    for name, profile in profiles.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(8):
+            noise(6, 4, number).resize((60, 40)).save(tmp_path / "photos" / name / f"{number}.png", icc_profile=profile)
+    flags = [*model, "--epochs", "6", "--unfreeze", unfreeze, "--augment", "light" if unfreeze == "1" else "none", "--icc", "convert"]
+    assert main(["finetune", str(tmp_path / "photos"), *flags, "--output", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["icc"] == "convert"
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["icc"] == "convert"
+    learned = ["--model", f"local-dir:{tmp_path / 'out'}", "--device", "cpu"]
+    answers = {}
+    for icc in ("auto", "ignore"):
+        assert main(["classify", str(tmp_path / "photos"), *learned, "--icc", icc, "--output", str(tmp_path / f"{icc}.json")]) == 0
+        rows = json.loads((tmp_path / f"{icc}.json").read_text())
+        answers[icc] = [{each["label"]: each["probability"] for each in row["predictions"]}["adobe"] for row in rows]
+    assert answers["ignore"][:8] == pytest.approx(answers["ignore"][8:], abs=1e-5)  # the same pixels
+    assert min(abs(one - other) for one, other in zip(answers["auto"][:8], answers["auto"][8:], strict=True)) > 1e-3
 
 
 def test_classes_renamed_merged_and_left_out(folder, model, tmp_path):

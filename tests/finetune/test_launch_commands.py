@@ -28,7 +28,7 @@ def test_one_process_repeats_the_run(recipe):
     flags = read(launch_commands(recipe, "demo", ODD).here)
     assert local.recipe_of(flags) == recipe
     assert (str(flags.folder), str(flags.output), flags.model) == ("PHOTOS", "MODEL", "demo")
-    assert dict(local._renaming(each) for each in flags.rename) == ODD
+    assert dict(local._pair("--rename", each, "") for each in flags.rename) == ODD
 
 
 @pytest.mark.parametrize(("size", "accumulate"), [(0, 0), (32, 1), (1, 1), (8, 3), (4, 16)])

@@ -10,27 +10,37 @@ import pytest
 from vitdemo.core.errors import UsageError
 from vitdemo.core.terminal import CLEAR
 from vitdemo.finetune import local
-from vitdemo.finetune.local import _check_renamed, _ProgressPrinter, _renaming, _so_far, recipe_of
+from vitdemo.finetune.local import _check_known, _pair, _ProgressPrinter, _so_far, _taken_as, recipe_of
 from vitdemo.finetune.recipe import PRESETS, Recipe
 
 
 def test_new_names_are_of_classes_that_are_there():
-    _check_renamed({"cat": "dog"}, {"cat", "dog"})
+    _check_known("--rename", {"cat": "dog", "cafe\u0301": ""}, {"cat", "dog", "caf\u00e9"}, "class")
     with pytest.raises(UsageError, match=r"--rename names “cow”, and there is no such class: there are cat, dog\.$"):
-        _check_renamed({"cow": "ox"}, {"dog", "cat"})
+        _check_known("--rename", {"cow": "ox"}, {"dog", "cat"}, "class")
     with pytest.raises(UsageError, match=r"there are 00, 01, .*, 19 …\.$"):
-        _check_renamed({"cow": "ox"}, {f"{number:02}" for number in range(21)})
+        _check_known("--rename", {"cow": "ox"}, {f"{number:02}" for number in range(21)}, "class")
 
 
 @pytest.mark.parametrize(("text", "pair"), [("cat=dog", ("cat", "dog")), ("cat=", ("cat", "")), ("a=b=c", ("a", "b=c"))])
 def test_a_new_name_is_read(text, pair):
-    assert _renaming(text) == pair
+    assert _pair("--rename", text, "") == pair
 
 
 @pytest.mark.parametrize("text", ["cat", "=dog", ""])
 def test_half_a_new_name_is_refused(text):
     with pytest.raises(UsageError, match="it must be OLD=NEW"):
-        _renaming(text)
+        _pair("--rename", text, "OLD=NEW")
+
+
+def test_what_folders_are_taken_as():
+    assert _taken_as(["monday=train", "tuesday="]) == {"monday": "train", "tuesday": ""}
+    with pytest.raises(
+        UsageError, match="--split is “monday”, but it must be FOLDER=WHAT, where WHAT is train, validation, test, all, class"
+    ):
+        _taken_as(["monday"])
+    with pytest.raises(UsageError, match="--split takes a folder as “exam”, but it must be one of train"):
+        _taken_as(["monday=exam"])
 
 
 def test_what_is_printed(capsys):

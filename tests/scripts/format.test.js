@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clock, count, percent } from "../../vitdemo/ui/static/lib/format.js";
+import { clock, count, percent, shownName } from "../../vitdemo/ui/static/lib/format.js";
 
 test("a probability is never rounded to zero or to certainty", () => {
   const shares = [0, 0.00049, 0.001, 0.5, 0.9994, 0.99951, 1];
@@ -15,4 +15,9 @@ test("a count has its noun", () => {
 
 test("seconds become minutes", () => {
   assert.deepEqual([0, 9.4, 59.6, 65, 3600].map(clock), ["0:00", "0:09", "1:00", "1:05", "60:00"]);
+});
+
+test("a name is shown as one line, and a long one without its middle", () => {
+  const names = ["a.jpg", "a\nb", "\u202egnp.exe", "گربه\u200cها", "", "x".repeat(61)];
+  assert.deepEqual(names.map((name) => shownName(name)), ["a.jpg", "a�b", "�gnp.exe", "گربه\u200cها", "unnamed", `${"x".repeat(39)}…${"x".repeat(20)}`]);
 });

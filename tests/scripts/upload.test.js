@@ -9,9 +9,17 @@ const MB = 1024 * 1024;
 const uploads = new Uploads({ photos: 3, mb: 1, zipMb: 2, suffixes: [".jpg", ".png"], command: "classify" });
 const named = (name, size = 1) => [name, { size }];
 
-test("photos are told by their suffix, and hidden files are none", () => {
-  const names = ["a.jpg", "a/B.PNG", "a.txt", "a/.hidden.png", "__MACOSX/a.png", "a/__MACOSX/b.png"];
-  assert.deepEqual(names.map((name) => uploads.isPhoto(name)), [true, true, false, false, false, false]);
+test("photos are told by their suffix, else by their content, and hidden files are none", async () => {
+  const file = (text) => new Blob([Uint8Array.from(text, (letter) => letter.charCodeAt(0))]);
+  const taken = ["a/B.PNG", "a/b.jpg_large", "a/c.jpg?w=640", "a/d.zip"].map((name) => [name, file("")]);
+  const contents = ["\xff\xd8\xff\xe0", "\x89PNG", "RIFF\0\0\0\0WEBP", "\0\0\0\x18ftypheic", "P6\n1 1", "II*\0"];
+  const untold = contents.map((text, number) => [`b/${number}`, file(text)]);
+  const others = ["a/a.txt", "a/x.jpg.txt", "a/.hidden.png", "__MACOSX/a.png", "a/__MACOSX/b.png"].map((name) => [name, file("PNG P6")]);
+  const alone = [["a.txt", file("")]];
+  const sorted = await uploads.sort([...taken, ...others, ...untold, ...alone]);
+  assert.deepEqual(sorted.files, [...taken, ...untold, ...alone]);
+  assert.deepEqual(sorted.others, others.map(([name]) => name));
+  assert.deepEqual(await uploads.sort(alone, true), { files: [], others: ["a.txt"] });
   assert.deepEqual(["a.zip", "a.ZIP", "zip"].map(isZip), [true, true, false]);
 });
 

@@ -5,12 +5,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vitdemo.core.photos.encode import encode
+
 COLOURS = {"blue": (60, 80, 190), "green": (70, 170, 80), "red": (200, 60, 60)}
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     """An RGB picture of random pixels."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def png(width: int, height: int, seed: int = 0) -> bytes:
+    """The same as a PNG file."""
+    return encode(noise(width, height, seed), "PNG")
 
 
 def paint(folder: Path, count: int, seed: int) -> Path:

@@ -64,7 +64,7 @@ def _attention(flags: argparse.Namespace) -> int:
 def _compute_map(flags: argparse.Namespace, head: "int | Fusion", vit, engine, photo, trace) -> tuple:
     """Compute the requested map. Returns: the map, and a text that names its layers and its head or class."""
     from vitdemo.attention.methods import gradients, maps
-    from vitdemo.core.photos.photo import shown_name
+    from vitdemo.core.names import shown_name
 
     with _as_usage_error():
         layer = maps.check_layer(trace, trace.layers if flags.layer is None else flags.layer)

@@ -149,7 +149,7 @@ def title(question: Question, trace: Trace, vit: Vit) -> str:
 
 
 def _name(vit: Vit, target: int) -> str:
-    return vit.labels[check_target(vit, target)].name.split(",")[0]
+    return vit.labels[check_target(vit, target)].short
 
 
 def _optional_integer(value: Any, called: str) -> int | None:

@@ -6,6 +6,7 @@ from vitdemo.core.inference.trace import Trace
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.preprocessing import Preprocessing
 
+CONVERTED = "ImageCms.profileToProfile(photo, ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile('sRGB'), outputMode='RGB')"
 FUSED = {"mean": "mean({})", "max": "amax({})", "min": "amin({})"}
 
 
@@ -30,26 +31,37 @@ def snippet(
     """
     if vit.module.attn_pool is not None or question.discard:
         raise UserError("This map takes more than a few lines of timm: use “python -m vitdemo attention” for it.")
-    changed = preprocessing.differences(vit.preprocessing)
+    changed = [name for name in preprocessing.differences(vit.preprocessing) if name != "icc"]  # timm's config has no such entry
     name = f"local-dir:{vit.name}" if bundle else vit.name
     weights = f"checkpoint_path={checkpoint!r}" if checkpoint else "pretrained=True"
     resized = ", dynamic_img_size=True" if "size" in changed else ""
     block = "block.attn" if hasattr(vit.module.blocks[0], "attn") else "block"
     lines = [
-        "import timm, torch",
-        "from PIL import Image, ImageOps",
+        *_imports(preprocessing, photo),
         "",
         "timm.layers.set_fused_attn(False)  # so that the attention can be read",
         f"model = timm.create_model({name!r}, {weights}{resized}).eval()",
         f"config = timm.data.resolve_model_data_config(model){_config_changes(preprocessing, changed)}",
-        f"photo = ImageOps.exif_transpose(Image.open({photo!r})).convert('RGB')",
-        "image = timm.data.create_transform(**config, is_training=False)(photo)[None]",
+        f"photo = ImageOps.exif_transpose(Image.open({photo!r}))",
+        *(["if icc := photo.info.get('icc_profile'):", f"    photo = {CONVERTED}"] if preprocessing.icc == "convert" else []),
+        "image = timm.data.create_transform(**config, is_training=False)(photo.convert('RGB'))[None]",
         "maps = []",
         "for block in model.blocks:",
         f"    {block}.attn_drop.register_forward_hook(lambda *hook: maps.append(hook[2]))",
         "logits = model(image)",
     ]
     return "\n".join([*lines, *_map_lines(question, trace), "heat = heat.detach().numpy()  # rows × columns"]) + "\n"
+
+
+def _imports(preprocessing: Preprocessing, photo: str) -> list[str]:
+    """The code lines that import what the others need, and teach Pillow HEIC for such a photo."""
+    converts = preprocessing.icc == "convert"
+    lines = (
+        ["import io, timm, torch", "from PIL import Image, ImageCms, ImageOps"]
+        if converts
+        else ["import timm, torch", "from PIL import Image, ImageOps"]
+    )
+    return lines + ["import pi_heif; pi_heif.register_heif_opener()"] * photo.lower().endswith((".heic", ".heif"))
 
 
 def _map_lines(question: Question, trace: Trace) -> list[str]:

@@ -89,16 +89,16 @@ def _ours(items: list, folder: Path) -> None:
     from vitdemo.core.models.labels import labels_of
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.preprocessing import Preprocessing
-    from vitdemo.finetune.data.dataset import place
+    from vitdemo.finetune.data.folders import place
     from vitdemo.finetune.learning.train import finetune
     from vitdemo.finetune.recipe import Recipe
 
     network = _network().eval().requires_grad_(False)
     labels = labels_of(network.num_classes, network.pretrained_cfg)
     vit = Vit(MODEL, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), 0)
-    samples, notes = place(items, folder)
+    placed = place(items, folder)
     with tempfile.TemporaryDirectory() as output:
-        for _ in finetune(vit, Engine(vit.device), samples, Recipe(head_epochs=EPOCHS), Path(output), Settings(), notes):
+        for _ in finetune(vit, Engine(vit.device), placed.samples, Recipe(head_epochs=EPOCHS), Path(output), Settings(), placed.notes):
             pass
 
 

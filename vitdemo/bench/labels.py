@@ -49,7 +49,7 @@ class Work:
         from vitdemo.core.inference.engine import Engine
         from vitdemo.core.photos.gallery import find_items
         from vitdemo.finetune.data.dataset import TEST
-        from vitdemo.finetune.data.dataset import place as placed
+        from vitdemo.finetune.data.folders import place as placed
 
         self.place, self.folder = place, photos or SHARED / "data" / "caltech20"
         self.weights = SHARED / "weights" / f"{TINY}.safetensors"
@@ -59,7 +59,7 @@ class Work:
         self.settings = Settings(model=TINY, checkpoint=self.weights)
         self.engine = Engine(torch.device("cpu"))
         self.items = find_items([self.folder])
-        samples, _ = placed(self.items, self.folder)
+        samples, *_ = placed(self.items, self.folder)
         self.train = [sample for sample in samples if sample.split != TEST]
         self.test = [sample for sample in samples if sample.split == TEST]
 

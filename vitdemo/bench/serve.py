@@ -40,8 +40,8 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
 
     checkpoint = SHARED / "weights" / f"{TINY}.safetensors"
     shared = SHARED / "data" / "imagenet_val"
-    items = find_items([photos or (shared if shared.is_dir() else BUNDLED)])
-    items = items[:: max(1, len(items) // PHOTOS)][:PHOTOS]
+    found = find_items([photos or (shared if shared.is_dir() else BUNDLED)])
+    items = found[:: max(1, len(found) // PHOTOS)][:PHOTOS]
     settings = Settings(model=TINY, checkpoint=checkpoint) if checkpoint.is_file() else Settings(model="demo")
     store = ModelStore(settings)
     vit = store.get().result()

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from vitdemo.core.bulk import command as bulk
-from vitdemo.core.config import MODEL_FLAGS, Settings
+from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.terminal import CLEAR, printable, progress_line
 
@@ -18,7 +18,7 @@ def add(commands) -> None:
     command.add_argument("--top", type=int, default=5, help="classes per photo (default: 5)")
     command.add_argument("--output", metavar="F", help="a .json, .csv or .parquet file; for ray a folder; without it, lines here")
     bulk.add_flags(command)
-    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", "max_upload_mb", "max_megapixels"))
+    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", *PHOTO_FLAGS))
     command.set_defaults(run=_classify)
 
 
@@ -34,14 +34,13 @@ def _classify(flags: argparse.Namespace) -> int:
     from vitdemo.classify import files, scores
     from vitdemo.classify.gallery import classify_gallery
     from vitdemo.core.inference.model_store import ModelStore
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.given import photos_given
+    from vitdemo.core.photos.prefetch import sum_up
 
     if flags.output and flags.output.suffix.lower() not in files.WRITERS:
         raise UsageError(f"--output must end in {', '.join(files.WRITERS)}.")
     settings = Settings.read(flags)
-    items = find_items(flags.paths)
-    if not items:
-        raise UserError("There are no photos in what you gave: give photos, or a folder or zip that holds some.")
+    items = photos_given(flags.paths, settings)
     if flags.output:
         files.check_output(flags.output)
     store = ModelStore(settings)
@@ -76,6 +75,8 @@ def _classify(flags: argparse.Namespace) -> int:
             f"{summary.calibration_error:.1%}, of {summary.photos} photos whose folder names a class",
             file=sys.stderr,
         )
+    for note in sum_up(row.notes for row in rows):
+        print(f"vitdemo: {note}", file=sys.stderr)
     if flags.output:
         files.write_rows([row.first(flags.top) for row in rows], flags.output, vit.name)
         print(f"{len(rows)} rows in {flags.output}, {sum(row.error is not None for row in rows)} of them errors", file=sys.stderr)

@@ -32,6 +32,7 @@ class PredictionRow:
         unfamiliar: whether the photo is unlike the model's training photos; None where the model can't tell.
         duplicate_of: the path of the earlier file with the same bytes.
         thumbnail: a small JPEG of the model's crop, if thumbnails were requested.
+        notes: what decoding changed, one sentence each.
     """
 
     path: str
@@ -42,6 +43,7 @@ class PredictionRow:
     unfamiliar: bool | None = None
     duplicate_of: str | None = None
     thumbnail: bytes | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def first(self, top: int) -> "PredictionRow":
         """A copy of the row with at most the first `top` classes."""
@@ -99,7 +101,7 @@ def classify_gallery(
                     yield PredictionRow(name, photo.id, error=photo.error, folder=folder)
                 elif photo.made:
                     predictions, unfamiliar = next(answers)
-                    row = PredictionRow(name, photo.id, predictions, folder=folder, unfamiliar=unfamiliar, thumbnail=photo.made[1])
+                    row = PredictionRow(name, photo.id, predictions, None, folder, unfamiliar, None, photo.made[1], photo.notes)
                     first_rows[photo.index] = row
                     yield row
                 else:

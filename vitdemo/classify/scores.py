@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vitdemo.classify.gallery import PredictionRow
-from vitdemo.core.models.labels import Label, classes_named, normalise_name
+from vitdemo.core.models.labels import ClassNames, Label
 
 BINS = 15  # equal bins of probability
 
@@ -44,19 +44,15 @@ class GalleryScores:
 
 def score(rows: Iterable[PredictionRow], labels: Iterable[Label]) -> GalleryScores | None:
     """Score the rows against their folder names. Returns: None where no folder name is a class name."""
-    classes_by_name = classes_named(labels)
-    labelled = [
-        (row, classes_by_name[normalise_name(row.folder)])
-        for row in rows
-        if row.predictions and normalise_name(row.folder) in classes_by_name
-    ]
+    names = ClassNames(labels)
+    labelled = [(row, meant) for row in rows if row.predictions and (meant := names.meant(row.folder))]
     if not labelled:
         return None
     folder_of = {index: row.folder for row, true_classes in labelled for index in true_classes}  # class index → folder
     hits = [[prediction.label.index in true_classes for prediction in (row.predictions or [])[:5]] for row, true_classes in labelled]
     firsts = [row.predictions[0] for row, _ in labelled if row.predictions]
     predicted = [
-        row.folder if hit[0] else folder_of.get(first.label.index, first.label.name.split(",")[0])
+        row.folder if hit[0] else folder_of.get(first.label.index, first.label.short)
         for (row, _), hit, first in zip(labelled, hits, firsts, strict=True)
     ]
     return GalleryScores(

@@ -11,12 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from vitdemo.core.errors import UsageError
-from vitdemo.core.values import matching, number, one_of, served_at, setting, switch, whole
+from vitdemo.core.values import encoding, matching, number, one_of, served_at, setting, switch, whole
 
 DEFAULT_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 DEMO_MODEL = "demo"
 ASSETS = Path(__file__).parents[2] / "assets"
-MODEL_FLAGS = ("model", "checkpoint", "device", "precision")
+MODEL_FLAGS = ("model", "checkpoint", "device", "precision", "icc")
+PHOTO_FLAGS = ("max_upload_mb", "max_megapixels", "zip_encoding")
 OWN_PATHS = (  # where our routes' and Gradio's begin: below one of them, a stripped path would look like a whole one
     *("assets", "config", "favicon.ico", "gradio_api", "health", "login", "logout", "manifest.json", "metrics", "page", "robots.txt"),
     *("static", "svelte", "theme.css"),
@@ -36,6 +37,11 @@ class Settings:
     checkpoint: Path | None = setting(None, Path, "a SafeTensors file with the weights for the named model; no network is used")
     device: str = setting("auto", _device, "`auto` takes CUDA, then MPS, then the CPU; or `cpu`, `cuda`, `cuda:1`, `mps`")
     precision: str = setting("fp32", one_of("fp32", "bf16", "fp16"), "`fp32`; `bf16` or `fp16` run under autocast on a CUDA device")
+    icc: str = setting(
+        "auto",
+        one_of("auto", "ignore", "convert"),
+        "`ignore` colour profiles, as timm does, or `convert` photos to sRGB; `auto` ignores, save for models fine-tuned with `convert`",
+    )
     host: str = setting("127.0.0.1", str, "address to listen on; `0.0.0.0` lets other machines in")
     port: int = setting(7860, whole(0, 65535), "port to listen on; 0 takes a free one")
     auth: str | None = setting(None, _login, "`USER:PASSWORD` that visitors must give")
@@ -48,6 +54,7 @@ class Settings:
     max_megapixels: int = setting(64, whole(1, 1000), "largest photo decoded, in millions of pixels")
     max_gallery: int = setting(5000, whole(1, 100_000), "most photos a visitor may give at once; the command line has no limit")
     max_zip_mb: int = setting(500, whole(1, 10_000), "largest zip accepted, in megabytes")
+    zip_encoding: str = setting("", encoding, "of names in zips that don't say theirs, such as `gbk`; by default it is guessed")
     batch_size: int = setting(
         0,
         whole(0, 1024),

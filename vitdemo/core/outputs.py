@@ -31,8 +31,8 @@ def unwritable(path: Path, error: OSError) -> UserError:
 
 
 def as_utf8(text: str) -> str:
-    """Return a file name as valid UTF-8, for file formats that allow nothing else. Bytes that are not UTF-8 become “�”."""
-    return os.fsencode(text).decode("utf-8", "replace")
+    """Return a file name as valid UTF-8, for file formats that allow nothing else. Bytes that are not UTF-8 become `\\xNN`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def as_cell(value: object) -> object:

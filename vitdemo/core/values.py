@@ -59,6 +59,18 @@ def matching(pattern: str, wanted: str) -> Parser:
     return Parser(_checked(str, re.compile(pattern).fullmatch), wanted)
 
 
+def _codec(text: str) -> str:
+    try:
+        if b"a/1".decode(text) == "a/1":
+            return text
+    except (LookupError, UnicodeError):
+        pass
+    raise ValueError
+
+
+encoding = Parser(_codec, "the name of an encoding, such as gbk, shift_jis, cp1251 or cp437")
+
+
 def served_at(taken: Collection[str]) -> Parser:
     """Where a proxy serves the app: a path, perhaps with its site. The value is “/path” or “https://site/path”, without a slash at its end.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitdemo.core.bulk import command as bulk
-from vitdemo.core.config import MODEL_FLAGS, Settings
+from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.terminal import CLEAR, printable, progress_line
 
@@ -32,9 +32,7 @@ def add(commands) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="S", help="the map's: the same seed draws the same map (default: 0)")
     command.add_argument("--output", metavar="F", help="a .npz, .csv or .parquet file; a folder for ray")
     bulk.add_flags(command)
-    Settings.add_flags(
-        command, (*MODEL_FLAGS, "batch_size", "max_upload_mb", "max_megapixels", "vector_cache_mb", "cache_dir", "map_timeout")
-    )
+    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", *PHOTO_FLAGS, "vector_cache_mb", "cache_dir", "map_timeout"))
     command.set_defaults(run=_embed)
 
 
@@ -60,12 +58,10 @@ def _embed(flags: argparse.Namespace) -> int:
         if flags.output:
             files.check_suffix(flags.output, flags.pool)
     from vitdemo.core.inference.model_store import ModelStore
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.given import photos_given
     from vitdemo.embeddings.vectors import extract
 
-    items = find_items(flags.paths)
-    if not items:
-        raise UserError("There are no photos in what you gave: give photos, or a folder or zip that holds some.")
+    items = photos_given(flags.paths, settings)
     if flags.output:
         files.check_output(flags.output, flags.pool)
     store = ModelStore(settings)
@@ -115,6 +111,7 @@ class _Progress:
 
 
 def _vectors(flags, items, vit, engine, settings, layer, options, progress: _Progress) -> int:
+    from vitdemo.core.photos.prefetch import sum_up
     from vitdemo.embeddings import files
     from vitdemo.embeddings.maps.mapper import Mapper
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
@@ -131,6 +128,8 @@ def _vectors(flags, items, vit, engine, settings, layer, options, progress: _Pro
         return progress.status or 1
     vectors, map_columns = embedding.vectors(layer, flags.pool), None
     print(f"{len(rows)} photos × {vectors.shape[1]} numbers, layer {layer}, {flags.pool}", file=sys.stderr)
+    for note in sum_up(row.notes for row in rows):
+        print(f"vitdemo: {note}", file=sys.stderr)
     _print_scores(layer, vectors, rows)
     if mapper:
         try:

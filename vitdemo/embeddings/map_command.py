@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitdemo.core.config import Settings
+from vitdemo.core.config import PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.terminal import CLEAR, printable
 from vitdemo.embeddings.defaults import DEFAULT_SAMPLE_ROWS
@@ -69,7 +69,7 @@ def add(commands, page: Callable[[LargeMap, int, Settings], str]) -> None:
     )
     command.add_argument("--pictures", type=int, default=1000, metavar="N", help="small pictures in the page (default: 1000)")
     command.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed draws the same map (default: 0)")
-    Settings.add_flags(command, ("cache_dir", "max_upload_mb", "max_megapixels"))
+    Settings.add_flags(command, ("cache_dir", *PHOTO_FLAGS))
     command.set_defaults(run=lambda flags: _map(flags, page))
 
 

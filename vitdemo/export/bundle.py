@@ -16,6 +16,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import trace
 from vitdemo.core.models.vit import Vit
+from vitdemo.core.photos import decoding
 from vitdemo.core.photos.gallery import Item, find_items, spread_evenly
 from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.prefetch import photos_ahead
@@ -210,11 +211,26 @@ class _Work:
         recipe = asdict(self.vit.preprocessing) | {"input": "uint8" if self.plan.baked else "float32"}
         (self.folder / "preprocessing.json").write_text(json.dumps(recipe, indent=1) + "\n", "utf-8")
         shutil.copyfile(TEMPLATES / "preprocess.py", self.folder / "preprocess.py")
+        write_decoding(self.folder / "decoding")
         known_answer.write(self.vit, self.plan, self.outputs, self.folder, self.settings)
         self.report.write(self.folder)
         serving.write(self.plan, self.vit, self.outputs, self.folder)
-        text = render("README.md.jinja", report=self.report, plan=self.plan, outputs=self.outputs, labels=len(self.vit.labels))
+        text = render(
+            "README.md.jinja",
+            report=self.report,
+            plan=self.plan,
+            outputs=self.outputs,
+            labels=len(self.vit.labels),
+            icc=self.vit.preprocessing.icc,
+        )
         (self.folder / "README.md").write_text(text, "utf-8")
+
+
+def write_decoding(folder: Path) -> None:
+    """Copy the app's own files that decode a photo, which need neither torch nor the rest of the app."""
+    folder.mkdir()
+    for path in sorted(Path(decoding.__file__).parent.glob("*.py")):
+        (folder / path.name).write_text(path.read_text("utf-8").replace(decoding.__name__, "decoding"), "utf-8")
 
 
 def choose(rows: list[ReportRow], prefer: str) -> ReportRow:

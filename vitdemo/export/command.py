@@ -6,8 +6,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from vitdemo.core.config import MODEL_FLAGS, Settings
-from vitdemo.core.errors import UsageError
+from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
 from vitdemo.core.jobs.jobs import emit_event
 from vitdemo.export.plan import EXTRAS, FILES, KITS, PRECISIONS, PREFERENCES, Plan
 
@@ -29,7 +28,7 @@ def add(commands) -> None:
     command.add_argument("--serve", action="append", default=[], metavar="KIT", help=f"what to serve it with: {', '.join(KITS)}")
     command.add_argument("--output", type=Path, required=True, metavar="DIR", help="a folder that is new or empty")
     flags = [flag for flag in MODEL_FLAGS if flag != "precision"]  # --precision is the bundle's in this command
-    Settings.add_flags(command, (*flags, "max_upload_mb", "max_megapixels", "compare_photos"))
+    Settings.add_flags(command, (*flags, *PHOTO_FLAGS, "compare_photos"))
     command.set_defaults(run=_export)
 
 
@@ -43,7 +42,7 @@ def _export(flags: argparse.Namespace) -> int:
         prefer=flags.prefer,
     )
     settings = replace(Settings.read(flags), precision="fp32")  # the original always runs in fp32
-    photos, calibration = _photos_in(flags.photos, "--photos"), _photos_in(flags.calibrate, "--calibrate")
+    photos, calibration = _photos_in(flags.photos, settings), _photos_in(flags.calibrate, settings)
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.export import bundle, place
 
@@ -59,15 +58,12 @@ def _export(flags: argparse.Namespace) -> int:
     return 0
 
 
-def _photos_in(folder: Path | None, flag: str) -> list | None:
+def _photos_in(folder: Path | None, settings: Settings) -> list | None:
     if folder is None:
         return None
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.given import photos_given
 
-    items = find_items([folder])
-    if not items:
-        raise UsageError(f"There are no photos in {folder}: give {flag} a folder that holds some, or leave it out.")
-    return items
+    return photos_given([folder], settings)
 
 
 def _follow(steps):

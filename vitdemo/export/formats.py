@@ -112,7 +112,10 @@ def _write_safetensors(vit: Vit, plan: Plan, path: Path) -> Path:
         module = copy.deepcopy(vit.module).cpu()
     if plan.precision == "fp16":
         module.half()
-    save_for_hf(module, str(path.parent), model_config=label_config(vit), model_args={"dynamic_img_size": False}, safe_serialization=True)
+    colours = {} if vit.preprocessing.icc == "ignore" else {"icc": vit.preprocessing.icc}  # vitdemo's own word: timm passes it over
+    save_for_hf(
+        module, str(path.parent), model_config=label_config(vit) | colours, model_args={"dynamic_img_size": False}, safe_serialization=True
+    )
     save_file(load_file(path), path, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     if vit.ood:
         vit.ood.save(path.parent)

@@ -12,7 +12,7 @@ from PIL import Image
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
-from vitdemo.core.models.labels import classes_named, normalise_name
+from vitdemo.core.models.labels import ClassNames
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.gallery import Item
 from vitdemo.core.photos.prefetch import photos_ahead
@@ -93,12 +93,12 @@ def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settin
 
     Raises: UserError where none of the photos can be read.
     """
-    preprocessing, named = vit.preprocessing, classes_named(vit.labels)
+    preprocessing, names = vit.preprocessing, ClassNames(vit.labels)
     crops, targets = [], []
     for ready in photos_ahead(items, lambda photo: np.asarray(preprocessing.crop(photo.image)), settings, ahead=16):
         if ready.made is not None:
             crops.append(ready.made)
-            targets.append(named.get(normalise_name(ready.item.folder), frozenset()))
+            targets.append(names.meant(ready.item.folder))
     if not crops:
         raise UserError("None of the photos to compare on can be read: give others.")
     if sum(map(bool, targets)) < len(targets) / 2:  # only a few folder names happen to be classes

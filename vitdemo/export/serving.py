@@ -99,7 +99,9 @@ def _write_torchserve(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Pa
     place.mkdir()
     shutil.copyfile(TEMPLATES / "torchserve" / "ts.properties", place / "ts.properties")
     shutil.copyfile(TEMPLATES / "torchserve" / "handler.py", place / "handler.py")
-    extra = ",".join(str(folder / name) for name in ("labels.json", "preprocessing.json", "preprocess.py"))
+    (parts := place / "parts").mkdir()  # the archiver takes a folder's content, not the folder
+    shutil.copytree(folder / "decoding", parts / "decoding")
+    extra = ",".join(str(path) for path in (*(folder / name for name in ("labels.json", "preprocessing.json", "preprocess.py")), parts))
     command = [sys.executable, "-m", "model_archiver.model_packaging", "--model-name", MODEL_NAME, "--version", "1.0", "--handler"]
     command += [
         str(place / "handler.py"),
@@ -111,6 +113,7 @@ def _write_torchserve(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Pa
         str(place),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    shutil.rmtree(parts)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UserError(f"torch-model-archiver failed ({reason[:160]}): leave TorchServe out, or install torch-model-archiver anew.")

@@ -19,6 +19,14 @@ def add(commands) -> None:
     command.add_argument(
         "--rename", action="append", default=[], metavar="OLD=NEW", help="call a class NEW, which may be another's; OLD= leaves it out"
     )
+    command.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        metavar="FOLDER=WHAT",
+        help="what a folder is: train, validation, test, all (to be divided) or class; FOLDER= leaves it out",
+    )
+    command.add_argument("--note", action="append", default=[], metavar="TEXT", help="a sentence to keep with the notes of the report")
     command.add_argument("--engine", default="local", metavar="E", help="local, or ray: a job of Ray Train (default: local)")
     command.add_argument("--address", metavar="A", help="of a Ray cluster, such as auto; without it, this machine's own")
     command.add_argument("--processes", type=int, metavar="N", help="that Ray Train starts; by default one for each GPU, or for two CPUs")

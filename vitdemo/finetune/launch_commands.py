@@ -29,17 +29,29 @@ class LaunchCommands:
     ray: str
 
 
-def launch_commands(recipe: Recipe, model: str, changes: Mapping[str, str], *, batch: int = 8, processes: int = 2) -> LaunchCommands:
+def launch_commands(
+    recipe: Recipe,
+    model: str,
+    changes: Mapping[str, str],
+    taken_as: Mapping[str, str] | None = None,
+    *,
+    icc: str = "ignore",
+    batch: int = 8,
+    processes: int = 2,
+) -> LaunchCommands:
     """Return the commands that start a run.
 
     Args:
         model: the value of `--model`.
         changes: class name → new name; an empty new name leaves the class out.
+        taken_as: folder → the split that it is taken as.
+        icc: what is done with the photos' colour profiles.
         batch: photos per batch where the recipe leaves the batch size open.
         processes: number of processes that share the work. An update uses as many photos as in one process.
     """
     renamed = [part for old, new in changes.items() for part in ("--rename", f"{old}={new}")]
-    command = ["finetune", FOLDER, "--output", OUTPUT, "--model", model]
+    renamed += [part for folder, what in (taken_as or {}).items() for part in ("--split", f"{folder}={what}")]
+    command = ["finetune", FOLDER, "--output", OUTPUT, "--model", model, *(["--icc", icc] if icc != "ignore" else [])]
     single = shlex.join([*command, *_flags(recipe), *renamed])
     shared = shlex.join([*command, *_flags(_shared(recipe, batch, processes)), *renamed])
     return LaunchCommands(

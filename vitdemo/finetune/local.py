@@ -4,16 +4,18 @@ import argparse
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 
-from vitdemo.core.config import Settings
-from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.config import PHOTO_FLAGS, Settings
+from vitdemo.core.errors import UsageError
 from vitdemo.core.jobs.jobs import emit_event
+from vitdemo.core.names import one_spelling
 from vitdemo.core.terminal import CLEAR, printable
 from vitdemo.finetune.recipe import PRESETS, Recipe
 
-SETTINGS = ("model", "checkpoint", "device", "max_upload_mb", "max_megapixels")
+SETTINGS = ("model", "checkpoint", "device", "icc", *PHOTO_FLAGS)
 
 
 def learn(flags: argparse.Namespace) -> int:
@@ -22,20 +24,21 @@ def learn(flags: argparse.Namespace) -> int:
     Raises: UserError for flags, photos or folders that can't be used.
     """
     recipe = recipe_of(flags)
-    changes = dict(_renaming(text) for text in flags.rename)
+    changes = dict(_pair("--rename", text, "OLD=NEW, or OLD= to leave the class out") for text in flags.rename)
+    taken_as = _taken_as(flags.split)
     settings = Settings.read(argparse.Namespace(**{name: getattr(flags, name) for name in SETTINGS}))
     from vitdemo.core.inference.model_store import ModelStore
-    from vitdemo.core.photos.gallery import find_items
-    from vitdemo.finetune.data import dataset
+    from vitdemo.core.photos.given import photos_given
+    from vitdemo.finetune.data.folders import place
     from vitdemo.finetune.learning.train import check_folder, finetune
 
     check_folder(flags.output)
-    items = find_items([flags.folder])
-    if not items:
-        raise UserError(f"There are no photos in {flags.folder}: give a folder with one sub-folder of photos for each class.")
-    _check_renamed(changes, {sample.label for sample in dataset.place(items, flags.folder)[0]})
-    samples, notes = dataset.place(items, flags.folder, changes)
-    notes += dataset.empty_folders(flags.folder) if flags.folder.is_dir() else []
+    items = photos_given([flags.folder], settings)
+    found = place(items, flags.folder, taken_as=taken_as)
+    _check_known("--split", taken_as, found.folders or {sample.label for sample in found.samples}, "folder")
+    _check_known("--rename", changes, {sample.label for sample in found.samples}, "class")
+    placed = place(items, flags.folder, changes, taken_as)
+    notes = [*items.notes, *placed.notes, *flags.note]
     from vitdemo.core.training.distributed import process_group
 
     with process_group(flags.output) as (output, rank):
@@ -50,7 +53,7 @@ def learn(flags: argparse.Namespace) -> int:
             if rank is not None:
                 print(f"{_processes()} processes learn together", file=sys.stderr)
         try:
-            for event in finetune(vit, store.engine, samples, recipe, output, settings, notes):
+            for event in finetune(vit, store.engine, placed.samples, recipe, output, settings, notes):
                 if printer:
                     printer.tell(event)
         except KeyboardInterrupt:
@@ -74,10 +77,10 @@ def recipe_of(flags: argparse.Namespace) -> Recipe:
     return Recipe.read(values, base)
 
 
-def _renaming(text: str) -> tuple[str, str]:
+def _pair(flag: str, text: str, wanted: str) -> tuple[str, str]:
     old, equals, new = text.partition("=")
     if not equals or not old:
-        raise UsageError(f"--rename is “{text}”, but it must be OLD=NEW, or OLD= to leave the class out.")
+        raise UsageError(f"{flag} is “{text}”, but it must be {wanted}.")
     return old, new
 
 
@@ -87,10 +90,21 @@ def _processes() -> int:
     return get_world_size()
 
 
-def _check_renamed(changes: dict[str, str], classes: set[str]) -> None:
-    if unknown := sorted(set(changes) - classes):
-        shown = ", ".join(sorted(classes)[:20]) + (" …" if len(classes) > 20 else "")
-        raise UsageError(f"--rename names “{unknown[0]}”, and there is no such class: there are {shown}.")
+def _taken_as(given: list[str]) -> dict[str, str]:
+    from vitdemo.finetune.data.folders import TAKEN_AS
+
+    words = ", ".join(filter(None, TAKEN_AS))
+    taken_as = dict(_pair("--split", text, f"FOLDER=WHAT, where WHAT is {words}, or nothing to leave it out") for text in given)
+    if unknown := [what for what in taken_as.values() if what not in TAKEN_AS]:
+        raise UsageError(f"--split takes a folder as “{unknown[0]}”, but it must be one of {words}, or nothing to leave it out.")
+    return taken_as
+
+
+def _check_known(flag: str, given: Iterable[str], known: Iterable[str], what: str) -> None:
+    spellings = {one_spelling(name): name for name in known}
+    if unknown := sorted(name for name in given if one_spelling(name) not in spellings):
+        shown = ", ".join(sorted(spellings.values())[:20]) + (" …" if len(spellings) > 20 else "")
+        raise UsageError(f"{flag} names “{unknown[0]}”, and there is no such {what}: there are {shown}.")
 
 
 def _cuda() -> bool:

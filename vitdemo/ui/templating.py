@@ -13,6 +13,7 @@ import gradio as gr
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from vitdemo.core.names import shown_name
 from vitdemo.core.photos.encode import encode
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -123,4 +124,6 @@ def percent(share: float) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(STATIC), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(loader=FileSystemLoader(STATIC), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["shown"] = shown_name
+    return made

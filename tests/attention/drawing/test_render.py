@@ -15,6 +15,7 @@ from vitdemo.attention.drawing.render import (
     COLOURS,
     DIFFERENCE,
     DIMMED,
+    LIGHT_EXPONENT,
     OverlayStyle,
     crop_pixels,
     even_span,
@@ -54,10 +55,11 @@ def test_uniform_maps_grow_lighter_all_the_way():
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("photo", [(70, 50), (40, 90), (101, 33)])
 @pytest.mark.parametrize("smooth", [True, False], ids=["smooth", "by patch"])
-def test_every_pixel_has_the_colour_of_its_place(photo, crop_mode, smooth):
+@pytest.mark.parametrize("flat", [True, False], ids=["flat", "light"])
+def test_every_pixel_has_the_colour_of_its_place(photo, crop_mode, smooth, flat):
     where, heat = geometry(photo, crop_mode), np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     picture = noise(*photo)
-    drawn = np.asarray(overlay(picture, heat, where, OverlayStyle("viridis", 0.6, smooth)))
+    drawn = np.asarray(overlay(picture, heat, where, OverlayStyle("viridis", 0.6, smooth, flat)))
     low, high = heat.min(), heat.max()
     left, top, right, bottom = crop_pixels(where)
     frame = 4  # pixels of outline, which is drawn over all
@@ -66,13 +68,15 @@ def test_every_pixel_has_the_colour_of_its_place(photo, crop_mode, smooth):
             across, down = where.to_crop(x + 0.5, y + 0.5)
             pixel = np.asarray(picture)[y, x].astype(float)
             if not (0 <= across < 96 and 0 <= down < 64):
-                assert np.abs(drawn[y, x] - pixel * DIMMED).max() <= 1.5
+                assert np.abs(drawn[y, x] - (pixel * DIMMED if flat else pixel @ (0.299, 0.587, 0.114))).max() <= 1.5
                 assert not (left <= x < right and top <= y < bottom)
             elif left + frame <= x < right - frame and top + frame <= y < bottom - frame:
                 value = interpolated(heat, across / 16, down / 16) if smooth else heat[int(down // 16), int(across // 16)]
                 level = (value - low) / (high - low) * 255
-                near = [colormaps["viridis"](int(each), bytes=True)[:3] for each in np.clip([np.floor(level), np.ceil(level)], 0, 255)]
-                expected = 0.6 * np.array(near, float) + 0.4 * pixel  # (2, 3)
+                levels = np.clip([np.floor(level), np.ceil(level)], 0, 255)
+                near = [colormaps["viridis"](int(each), bytes=True)[:3] for each in levels]
+                alpha = 0.6 * (np.ones(2) if flat else (levels / 255) ** LIGHT_EXPONENT)[:, None]
+                expected = alpha * np.array(near, float) + (1 - alpha) * pixel  # (2, 3)
                 assert (drawn[y, x] > expected.min(0) - 2).all()
                 assert (drawn[y, x] < expected.max(0) + 2).all()
 
@@ -116,8 +120,19 @@ def test_any_size_and_a_tensor():
 def test_opacity_nothing_and_everything():
     photo, heat, where = noise(96, 64), np.eye(4, 6, dtype=np.float32), geometry((96, 64), "squash", crop_pct=1.0)
     assert np.array_equal(overlay(photo, heat, where, OverlayStyle(opacity=0)), photo)  # the whole photo is seen: no dimming, no outline
-    shown = np.asarray(overlay(photo, heat, where, OverlayStyle("magma", 1, smooth=False)))
+    shown = np.asarray(overlay(photo, heat, where, OverlayStyle("magma", 1, smooth=False, flat=True)))
     assert {tuple(each) for each in shown.reshape(-1, 3)} == {tuple(lookup_table("magma")[level]) for level in (0, 255)}
+
+
+def test_light_leaves_cold_patches_clear():
+    photo, where = noise(96, 64), geometry((96, 64), "squash", crop_pct=1.0)
+    heat = np.zeros((4, 6), np.float32)
+    heat[1, 2], heat[2, 4] = 1, -1
+    for colours, span, shown in (("magma", (0, 1), {(1, 2)}), (DIFFERENCE, (-1, 1), {(1, 2), (2, 4)})):
+        drawn = np.asarray(overlay(photo, heat, where, OverlayStyle(colours, 1, smooth=False), span=span))
+        changed = (drawn != np.asarray(photo)).any(-1).reshape(4, 16, 6, 16).mean((1, 3))  # of each patch, 16 × 16 pixels
+        assert {tuple(map(int, place)) for place in np.argwhere(changed > 0.9)} == shown
+        assert np.abs(drawn.astype(int) - np.asarray(photo))[:16].max() <= 1  # a row of cold patches
 
 
 def test_spans():
@@ -125,7 +140,7 @@ def test_spans():
     assert span_of(heat) == (-1, 3)
     assert even_span(heat) == (-3, 3)
     photo, where = noise(96, 64), geometry((96, 64), "squash", crop_pct=1.0)
-    look, flat = OverlayStyle(DIFFERENCE, 1, smooth=False), np.zeros((4, 6), np.float32)
+    look, flat = OverlayStyle(DIFFERENCE, 1, smooth=False, flat=True), np.zeros((4, 6), np.float32)
     middle = np.asarray(overlay(photo, flat, where, look, span=(-1, 1)))
     assert (middle == lookup_table(DIFFERENCE)[128]).all()
     assert (np.asarray(overlay(photo, flat, where, look)) == lookup_table(DIFFERENCE)[0]).all()  # one value alone: no division by 0

@@ -22,10 +22,16 @@ def vit():
     [
         *(("3", 3), (" 0 ", 0), ("007", 7), ("n04", 4), ("tabby, tabby cat", 0), ("Tabby", 0)),
         *(("TABBY CAT", 0), ("egyptian cat", 3), ("vat", 4), ("bathtub", 5)),
+        *(("crane", 1), ("Crane", 2)),
     ],
 )
 def test_a_class_by_index_synset_or_name(vit, words, index):
     assert find_target(vit, words) == index
+
+
+def test_a_name_in_either_of_unicodes_forms(vit):
+    coffee = dataclasses.replace(vit, labels=(Label(0, "tea"), Label(1, "cafe\u0301")))
+    assert [find_target(coffee, words) for words in ("caf\u00e9", "cafe\u0301", "CAF\u00c9")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +39,7 @@ def test_a_class_by_index_synset_or_name(vit, words, index):
     [
         ("8", "There is no class 8: choose one from 0 to 7."),
         ("-1", "plain has no class “-1”: give a name or an index from 0 to 7."),
-        ("crane", "“crane” names classes 1 and 2: give the index of the one you mean."),
+        ("CRANE", "“CRANE” names classes 1 and 2: give the index of the one you mean."),
         ("tub", "“tub” names classes 4 and 5: give the index of the one you mean."),
         ("taby", "plain has no class “taby” (perhaps tabby, tabby cat?): give a name or an index from 0 to 7."),
         ("", "plain has no class “”: give a name or an index from 0 to 7."),

@@ -13,7 +13,7 @@ import pytest
 from tests.support.pictures import noise
 from vitdemo.core.bulk import command, ray_session
 from vitdemo.core.bulk.parquet import ParquetDataset
-from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.errors import UsageError
 from vitdemo.core.inference import model_store
 
 
@@ -151,11 +151,6 @@ def test_ctrl_c_tells_how_to_go_on(ask, ray, capsys):
     ray.parts = [Part(3), KeyboardInterrupt()]
     assert ask() == 130
     assert "vitdemo: stopped after 3 of 4 photos; the same command goes on from there." in capsys.readouterr().err
-
-
-def test_without_photos(tmp_path):
-    with pytest.raises(UserError, match="There are no photos in what you gave"):
-        command._find_photos([str(tmp_path)])
 
 
 def test_the_speed_counts_from_the_first_part_on(monkeypatch, capsys):

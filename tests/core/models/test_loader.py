@@ -140,6 +140,24 @@ def test_bundle_brings_its_own_preprocessing(copy):
     assert load(f"local-dir:{copy}").preprocessing == expected
 
 
+@pytest.mark.parametrize(
+    ("own", "asked", "used"),
+    [
+        (None, "auto", "ignore"),
+        ("convert", "auto", "convert"),
+        ("convert", "ignore", "ignore"),
+        (None, "convert", "convert"),
+        (["x"], "auto", "ignore"),
+    ],
+)
+def test_bundle_says_what_becomes_of_colour_profiles(copy, own, asked, used):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"icc": own}))
+    loaded = loader.load(f"local-dir:{copy}", Settings(icc=asked), CPU, lambda _: None)
+    assert loaded.preprocessing.icc == used
+    timm.create_model(f"local-dir:{copy}", pretrained=True)  # passes it over
+
+
 def test_bundle_in_half_precision_runs_in_single(copy, vit, batch):
     state = load_file(copy / "model.safetensors")
     save_file({key: value.half() for key, value in state.items()}, copy / "model.safetensors")

@@ -8,11 +8,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.gallery import Item, clean_name, find_items, uploaded_items
+from vitdemo.core.photos.gallery import Item, clean_names, find_items, uploaded_items
 from vitdemo.core.photos.photo import open_photo
 
 
@@ -46,10 +47,13 @@ def test_a_folder(tmp_path):
         "notes.txt",
         "b/data.csv",
         "noend",
+        "pipe",
         ".hidden.png",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "pipe").unlink()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "a.png").touch()
     (tmp_path / "folder.png").mkdir()
@@ -57,6 +61,9 @@ def test_a_folder(tmp_path):
     expected = ["a.png", "z.JPG", "B/x.avif", "b/10.jpeg", "b/2.jpeg", "b/c/d/deep.webp", "folder.png/in.gif"]
     assert found([tmp_path]) == [tmp_path / each for each in expected]
     assert found([str(tmp_path)]) == found([tmp_path])
+    assert find_items([tmp_path]).notes == [
+        "6 files that are no photos are left out (2 without a suffix, 1 .csv, 1 .txt, 1 hidden, 1 hidden folder)."
+    ]
 
 
 def test_files_given_by_name_are_all_kept_in_order(tmp_path):
@@ -113,12 +120,19 @@ def test_a_zip_in_a_folder_is_a_folder_and_a_damaged_one_its_own_fault(tmp_path)
 
 
 def test_names_in_a_zip_lead_nowhere(tmp_path):
-    path = make_zip(tmp_path / "a.zip", {"../../../etc/evil.png": png(), "C:\\Users\\me\\x.png": png(), "/abs/y.png": png()})
+    path = make_zip(tmp_path / "a.zip", {"../../../etc/evil.png": png(), "C:/Users/me/x.png": png(), "/abs/y.png": png()})
     assert [item.name for item in uploaded_items([("a.zip", path)], Settings())] == [
         "a.zip/C:/Users/me/x.png",
         "a.zip/abs/y.png",
         "a.zip/etc/evil.png",
     ]
+
+
+def test_an_empty_zip_has_no_photos(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {})
+    assert find_items([path]) == []
+    with pytest.raises(UserError, match="There are no photos in what you gave"):
+        uploaded_items([("a.zip", path)], Settings())
 
 
 def test_zips_that_can_not_be_read(tmp_path):
@@ -158,19 +172,30 @@ def test_a_member_larger_than_a_photo_may_be(tmp_path):
 
 
 def test_a_zip_bomb(tmp_path):
-    path = make_zip(tmp_path / "bomb.zip", {"a.bmp": bytes(10_000_000)}, compression=zipfile.ZIP_DEFLATED)
-    assert path.stat().st_size < 12_000
+    path = make_zip(tmp_path / "bomb.zip", {f"{number}.bmp": bytes(10_000_000) for number in range(3)}, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 40_000
     with pytest.raises(UserError) as refused:
-        find_items([path])
-    assert (
-        str(refused.value) == "“bomb.zip” unpacks to more than 100 times its size, which no zip of photos does: give the photos themselves."
-    )
+        uploaded_items([("bomb.zip", path)], Settings(max_zip_mb=1))
+    assert str(refused.value) == "“bomb.zip” unpacks to 28 MB, and the limit here is 20: give fewer photos."
+    assert len(uploaded_items([("bomb.zip", path)], Settings(max_zip_mb=2))) == 3
+    assert len(find_items([path], Settings(max_zip_mb=1))) == 3  # one's own
+
+
+def test_a_zip_of_black_and_white_scans(tmp_path):
+    scan = io.BytesIO()
+    Image.new("1", (2480, 3508), 1).save(scan, "BMP")
+    path = make_zip(tmp_path / "scans.zip", {f"{number}.bmp": scan.getvalue() for number in range(20)}, compression=zipfile.ZIP_DEFLATED)
+    assert len(scan.getvalue()) * 20 > 100 * path.stat().st_size
+    for item in uploaded_items([("scans.zip", path)], Settings()):
+        assert item.read(Settings()) == scan.getvalue()
 
 
 def test_an_upload_is_sorted_and_keeps_its_folders(tmp_path):
     files = [("holiday/dog/2.png", tmp_path / "x"), ("holiday/cat/1.png", tmp_path / "y"), ("note.txt", tmp_path / "z")]
     files += [("holiday/.DS_Store", tmp_path / "u"), ("holiday/readme.md", tmp_path / "v")]
-    assert uploaded_items(files, Settings()) == [
+    found = uploaded_items(files, Settings())
+    assert found.notes == ["2 files that are no photos are left out (1 .md, 1 hidden)."]
+    assert found == [
         Item(tmp_path / "y", "holiday/cat/1.png", "cat"),
         Item(tmp_path / "x", "holiday/dog/2.png", "dog"),
         Item(tmp_path / "z", "note.txt", ""),  # given by itself, so that its reason is told
@@ -178,9 +203,9 @@ def test_an_upload_is_sorted_and_keeps_its_folders(tmp_path):
 
 
 def test_none_and_too_many(tmp_path):
-    for files in ([], [("folder/notes.txt", tmp_path / "x")]):
+    for files, others in (([], []), ([("folder/notes.txt", tmp_path / "x")], []), ([], ["folder/notes.txt"])):
         with pytest.raises(UserError, match="There are no photos in what you gave"):
-            uploaded_items(files, Settings())
+            uploaded_items(files, Settings(), others=others)
     path = make_zip(tmp_path / "many.zip", {f"{number}.png": b"x" for number in range(4)})
     assert len(uploaded_items([("many.zip", path)], Settings(max_gallery=4))) == 4
     with pytest.raises(UserError) as refused:
@@ -197,14 +222,16 @@ def test_none_and_too_many(tmp_path):
         ("a/b/c.png", "a/b/c.png"),
         ("../../x.png", "x.png"),
         ("C:\\photos\\x.png", "C:/photos/x.png"),
+        ("photos/a\\b.png", "photos/a\\b.png"),
         ("a//./b/../c.png", "a/b/c.png"),
-        ("a\nb/\u202egnp.exe", "a�b/�gnp.exe"),
+        ("a\nb/\u202egnp.exe", "a\nb/\u202egnp.exe"),
+        ("half\ud800", "half\\ud800"),
         ("", "unnamed"),
         ("/".join(map(str, range(20))), "/".join(map(str, range(11, 20)))),
     ],
 )
 def test_clean_names(given, clean):
-    assert clean_name(given) == clean
+    assert clean_names([given]) == [clean]
 
 
 def test_a_method_that_unpacks_without_end_is_not_unpacked(tmp_path):
@@ -259,4 +286,7 @@ def test_what_is_too_much_is_counted_and_not_kept(tmp_path):
 def test_an_entry_without_a_name(tmp_path):
     data = make_zip(tmp_path / "a.zip", {"a.png": png(1), "b.png": png(2)}).read_bytes()
     (tmp_path / "a.zip").write_bytes(data.replace(b"b.png", b"\0.png"))
-    assert [item.name for item in find_items([tmp_path / "a.zip"])] == [f"{tmp_path / 'a.zip'}/a.png"]
+    assert [item.name for item in find_items([tmp_path / "a.zip"])] == [
+        f"{tmp_path / 'a.zip'}/a.png",
+        f"{tmp_path / 'a.zip'}/unnamed",  # its content is a photo's
+    ]

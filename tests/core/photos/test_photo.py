@@ -19,7 +19,8 @@ from tests.support.apps import ROOT
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.photo import Photo, open_photo, shown_name
+from vitdemo.core.names import shown_name
+from vitdemo.core.photos.photo import Photo, open_photo
 
 WHITE = "Transparent parts are shown on white."
 FRAMES = "This file has several frames or pages: the first one is used."
@@ -175,7 +176,7 @@ def test_32_bit_grey(tmp_path, settings, top, scale):
     assert np.abs(grey(values, photo) - values * scale).max() <= 0.5
 
 
-@pytest.mark.parametrize(("top", "scale"), [(1, 255), (0.5, 255), (255, 1), (1000, 0.255)])
+@pytest.mark.parametrize(("top", "scale"), [(1, 255), (0.5, 255), (255, 1)])
 def test_floating_point_grey(tmp_path, settings, top, scale):
     values = np.linspace(0, top, 512).astype(np.float32).reshape(16, 32)
     photo = opened(Image.fromarray(values), tmp_path / "a.tiff", settings)
@@ -263,8 +264,8 @@ def zipped() -> bytes:
     return file.getvalue()
 
 
-NOT_A_PHOTO = "is not a photo that can be read here: give a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file."
-HEIC = "is a HEIC photo, which can't be read here: save it as JPEG."
+NOT_A_PHOTO = "is not a photo that can be read here: give a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file."
+HEIC = "is a HEIC photo that is damaged, or of a kind that can't be read here: save it as JPEG."
 SVG = "is an SVG drawing, not a photo: save it as PNG."
 CUT_OFF = "is cut off and can't be decoded: copy or download it again."
 BAD = {

@@ -5,12 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.photos.gallery import Item, find_items
 from vitdemo.core.photos.photo import Photo, id_of
-from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
+from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead, sum_up
 
 
 @pytest.fixture
@@ -133,3 +134,17 @@ def test_what_is_known_is_not_decoded(folder):
     assert [ready[number].made for number in (0, 7, 29)] == ["known 0", "known 7", "known 29"]
     assert (ready[30].first, ready[30].made) == (7, None)
     assert sorted(decoded) == [f"{number:02}.png" for number in range(30) if number not in (0, 7, 29)]
+
+
+def test_notes_are_summed_up():
+    white, frame = "Transparent parts are shown on white.", "This file has several frames."
+    assert sum_up([(), (white,), (frame, white)]) == [f"2 photos: {white}", f"1 photo: {frame}"]
+    assert sum_up([()]) == []
+    many = sum_up([(f"Range 0 to {number}.",) for number in range(9)])
+    assert (len(many), many[-1]) == (7, "There are 3 more notes on single photos.")
+
+
+def test_what_decoding_changed_is_told(tmp_path):
+    Image.new("RGBA", (8, 8)).save(tmp_path / "a.png")
+    (ready,) = photos_ahead(find_items([tmp_path]), lambda photo: 1, Settings(), ahead=2)
+    assert ready.notes == ("Transparent parts are shown on white.",)

@@ -19,8 +19,9 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.models import loader
 from vitdemo.core.photos.gallery import find_items
-from vitdemo.finetune.data.dataset import Sample, place, settle
+from vitdemo.finetune.data.dataset import Sample, settle
 from vitdemo.finetune.data.features import FeatureCache
+from vitdemo.finetune.data.folders import place
 from vitdemo.finetune.learning import bundle, train
 from vitdemo.finetune.learning.blocks import Blocks
 from vitdemo.finetune.learning.head import Head, balanced
@@ -49,7 +50,7 @@ def fresh(bundle):
 @pytest.fixture
 def start(fresh, engine, folder):
     def start(recipe: Recipe, output: Path, photos: Path | None = None) -> Iterator[dict]:
-        samples, notes = place(find_items([photos or folder]), photos or folder)
+        samples, notes, _ = place(find_items([photos or folder]), photos or folder)
         return finetune(fresh(), engine, samples, recipe, output, Settings(), notes)
 
     return start
@@ -195,7 +196,7 @@ def test_another_folder_s_files_are_left_alone(start, tmp_path):
 @pytest.fixture
 def stage(vit, folder):
     """stage(unfreeze="all", …) → the blocks with that recipe, and a batch of theirs."""
-    samples, _ = place(find_items([folder / "train"]), folder / "train")
+    samples, *_ = place(find_items([folder / "train"]), folder / "train")
     samples = [replace(each, id=str(index)) for index, each in enumerate(samples)]
     data = settle(samples, share=0.2, seed=0)
     chosen = data.of("train")
@@ -362,17 +363,17 @@ def test_half_a_feature_file_is_no_loss(tmp_path):
 
 
 def test_a_bundle_is_written_whole_or_not_at_all(vit, tmp_path, monkeypatch):
-    bundle.write(vit.module, ["a"] * 8, tmp_path)
+    bundle.write(vit.module, ["a"] * 8, "ignore", tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
     monkeypatch.setattr(bundle, "save_file", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     with pytest.raises(OSError, match="full"):
-        bundle.write(vit.module, ["b"] * 8, tmp_path)
+        bundle.write(vit.module, ["b"] * 8, "ignore", tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
     assert json.loads((tmp_path / "config.json").read_text())["label_names"] == ["a"] * 8
 
 
 def test_samples_carry_what_was_read(fresh, engine, folder, tmp_path):
-    samples, _ = place(find_items([folder]), folder)
+    samples, *_ = place(find_items([folder]), folder)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no photo")
     samples.append(Sample(find_items([broken])[0], "red"))

@@ -1,5 +1,6 @@
-"""What a page may send as photos, and what it is told of their limits and their progress."""
+"""What a page may send as photos, which files its pickers offer, and what it is told of limits and progress."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,9 +9,10 @@ import pytest
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.photo import SUFFIXES
+from vitdemo.core.photos.decoding.formats import SUFFIXES
 from vitdemo.ui.components.gallery_upload import StartGallery, limits, start, status_of, uploads_of
 from vitdemo.ui.server.page_routes import Caller
+from vitdemo.ui.templating import STATIC
 
 
 @pytest.fixture
@@ -93,9 +95,20 @@ def test_the_limits_are_the_settings():
 
 
 def test_a_gallerys_status():
-    job = SimpleNamespace(state="running", error="", items=[1, 2, 3], done=2, speed=1.5)
+    job = SimpleNamespace(state="running", error="", items=[1, 2, 3], done=2, speed=1.5, notes=["One is no photo."])
     jobs = SimpleNamespace(status_text=lambda job: "Waiting …", title=lambda job: "ViT")
-    told = status_of(jobs, job, 1)
-    assert vars(told) == {"state": "running", "text": "Waiting …", "model": "ViT", "total": 3, "done": 2, "wrong": 1, "speed": 1.5}
+    told = vars(status_of(jobs, job, 1))
+    assert told.pop("notes") == ["One is no photo."]
+    assert told == {"state": "running", "text": "Waiting …", "model": "ViT", "total": 3, "done": 2, "wrong": 1, "speed": 1.5}
     job.error = "There is no room."
     assert status_of(jobs, job, 0).text == "There is no room."
+
+
+KNOWN = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif"}  # what browsers take for image/* everywhere
+
+
+@pytest.mark.parametrize("name", ["components/gallery_upload.html", "attention/stage.html", "export/export.html"])
+def test_pickers_offer_all_that_is_read(name):
+    lists = [set(text.split(",")) for text in re.findall(r'accept="([^"]+)"', (STATIC / name).read_text("utf-8"))]
+    assert lists
+    assert all(accepted - {".zip"} == {"image/*"} | set(SUFFIXES) - KNOWN for accepted in lists)

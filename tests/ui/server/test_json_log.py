@@ -73,6 +73,7 @@ def test_a_request_is_a_line_with_its_route_not_its_address(bundle, caplog):
     with app_in_process(Settings(model=f"local-dir:{bundle}", port=0, log_json=True)) as client, caplog.at_level(logging.INFO, "vitdemo"):
         client.get("/config?secret=1")
         client.request("SECRET", "/secret")
-    requests = [record for record in caplog.records if record.msg == "request" and record.method != "HEAD"]  # as Gradio's start asks
-    assert [(record.method, record.route, record.status) for record in requests] == [("GET", "/config", 200), ("other", "none", 404)]
+    requests = [record for record in caplog.records if record.msg == "request"]
+    asked = [(record.method, record.route, record.status) for record in requests]  # Gradio's start asks too, and may be late
+    assert [each for each in asked if each[1] in ("/config", "none")] == [("GET", "/config", 200), ("other", "none", 404)]
     assert all("secret" not in JsonFormatter().format(record).lower() for record in requests)

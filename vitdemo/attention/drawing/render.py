@@ -23,7 +23,9 @@ DIFFERENCE = "coolwarm"
 """Diverging colour map for signed maps; grey is 0 if the span comes from `even_span`."""
 
 MOSTLY_UNSEEN = 0.5  # visible share of the photo below which the page shows a note about the crop
-DIMMED = 0.45  # brightness of the pixels outside the crop
+LUMA = (77, 150, 29)  # weights of red, green and blue in 256ths, by ITU-R BT.601
+LIGHT_EXPONENT = 0.7  # of the normalised value, in the opacity of a map that is painted with light
+DIMMED = 0.45  # brightness of the pixels outside the crop, under a flat map
 ORDINARY = 0.95  # share of the patches that `without_peaks` leaves unchanged
 BAND = 16  # rows per band, few enough to stay in the processor's cache
 Span = tuple[float, float]
@@ -35,21 +37,30 @@ class OverlayStyle:
 
     Attributes:
         colours: one of COLOURS, or DIFFERENCE.
-        opacity: opacity of the map over the photo, 0 … 1.
+        opacity: opacity of the map over the photo where it is highest, 0 … 1.
         smooth: whether colours are interpolated between patch centres; otherwise each patch has one colour.
+        flat: whether the whole map has this opacity; otherwise it is painted with light: the opacity follows the value, cold patches stay
+            clear, and so does 0 with DIFFERENCE.
 
     Raises: UserError for an unknown colour map or an opacity out of range.
     """
 
     colours: str = "inferno"
-    opacity: float = 0.6
+    opacity: float = 0.85
     smooth: bool = True
+    flat: bool = False
 
     def __post_init__(self):
         if self.colours not in (*COLOURS, DIFFERENCE):
             raise UserError(f"There is no colour map “{self.colours}”: choose {', '.join((*COLOURS, DIFFERENCE))}.")
         if not 0 <= self.opacity <= 1:
             raise UserError(f"The opacity must lie between 0 and 1; {self.opacity:g} was asked for.")
+
+    def alphas(self) -> np.ndarray:
+        """The opacity of each of the colour map's 256 levels, in 256ths, (256,) uint16."""
+        level = np.arange(256)
+        strength = (np.abs(2 * level - 255) - 1) / 254 if self.colours == DIFFERENCE else level / 255  # 0 has two middle levels
+        return np.round(256 * self.opacity * (np.ones(256) if self.flat else strength**LIGHT_EXPONENT)).astype(np.uint16)
 
 
 @lru_cache
@@ -89,7 +100,7 @@ def overlay(
     *,
     span: Span | None = None,
 ) -> Image.Image:
-    """Draw the map over the photo, dim the part outside the model's crop, and outline the crop.
+    """Draw the map over the photo, make the part outside the model's crop grey (darker under a flat map), and outline the crop.
 
     Args:
         photo: the upright original, or a copy of it at any size; the result has the same size.
@@ -111,15 +122,17 @@ def overlay(
     visible = pixels[top:bottom, left:right]
     for outside in (pixels[:top], pixels[bottom:], pixels[top:bottom, :left], pixels[top:bottom, right:]):
         for start in range(0, len(outside), BAND):
-            outside[start : start + BAND] = (outside[start : start + BAND].astype(np.uint16) * round(256 * DIMMED)) >> 8
+            band = outside[start : start + BAND]
+            grey = (band @ np.array(LUMA, np.uint16) >> 8)[..., None]
+            band[:] = (band.astype(np.uint16) * round(256 * DIMMED)) >> 8 if look.flat else grey
     scale = 255 / (high - low) if high > low else 0  # a constant map takes the lowest colour everywhere
     across = across @ ((heat.T - low) * scale)  # (w, rows)
-    alpha = round(256 * look.opacity)
-    colours = lookup_table(look.colours).astype(np.uint16) * alpha + 128  # (256, 3); + 128 makes the shift below round to nearest
+    alphas = look.alphas()[:, None]  # (256, 1)
+    colours = lookup_table(look.colours).astype(np.uint16) * alphas + 128  # (256, 3); + 128 makes the shift below round to nearest
     for start in range(0, bottom - top, BAND):
         levels = (down[start : start + BAND] @ across.T).round().clip(0, 255).astype(np.uint8)  # (band, w)
         band = visible[start : start + BAND]
-        band[:] = (colours[levels] + band * np.uint16(256 - alpha)) >> 8
+        band[:] = (colours[levels] + band * (256 - alphas)[levels]) >> 8
     return _outline(Image.fromarray(pixels), geometry)
 
 

@@ -150,7 +150,7 @@ def mask_shares(mask: Image.Image, preprocessing: Preprocessing, grid: tuple[int
         mask: as large as the upright photo, white where the object is.
     """
     # a mean of 0 makes the padding black, so that padding is not part of the object
-    mask_preprocessing = replace(preprocessing, interpolation="bilinear", mean=(0.0, 0.0, 0.0))
+    mask_preprocessing = replace(preprocessing, interpolation="bilinear", mean=(0.0, 0.0, 0.0), icc="ignore")
     pixels = torch.from_numpy(np.asarray(mask_preprocessing.crop(mask.convert("RGB")))[..., 0] / np.float32(255))  # (height, width)
     return avg_pool2d(pixels[None], [side // count for side, count in zip(pixels.shape, grid, strict=True)])[0]
 

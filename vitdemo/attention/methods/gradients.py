@@ -8,6 +8,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.unfused import maps_of, unfused
 from vitdemo.core.models.vit import Vit
+from vitdemo.core.names import one_spelling
 
 
 def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int) -> torch.Tensor:
@@ -47,12 +48,15 @@ def find_target(vit: Vit, words: str) -> int:
     Raises: UserError for a model without classes, words that name no class (the message lists the closest names), or words that name
     several classes (the message lists their indices).
     """
-    wanted = words.strip().casefold()
+    given = one_spelling(words.strip())
+    wanted = given.casefold()
     if wanted.isdecimal() and wanted.isascii():
         return check_target(vit, int(wanted))
     check_target(vit, 0)
-    exact = [label for label in vit.labels if wanted in (label.name.casefold(), label.synset)]
-    names = {label.index: [name.strip().casefold() for name in label.name.split(",")] for label in vit.labels}
+    spelled = {label.index: one_spelling(label.name) for label in vit.labels}
+    exact = [label for label in vit.labels if given in (spelled[label.index], label.synset)]
+    exact = exact or [label for label in vit.labels if wanted in (spelled[label.index].casefold(), label.synset)]
+    names = {index: [name.strip() for name in name.casefold().split(",")] for index, name in spelled.items()}
     matches = exact or [label for label in vit.labels if wanted in names[label.index]]
     if len(matches) == 1:
         return matches[0].index

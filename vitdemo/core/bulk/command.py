@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vitdemo.core.bulk.stages import check_stages, stages_for
 from vitdemo.core.config import Settings
-from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.errors import UsageError
 from vitdemo.core.terminal import CLEAR, progress_line
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Tas
     Raises: UserError where the work can't be done.
     """
     from vitdemo.core.bulk.ray_session import ray_session
+    from vitdemo.core.photos.given import photos_given
     from vitdemo.core.photos.remote import is_url
 
     settings, stage_settings = Settings.read(flags), check_stages(flags.stages)
@@ -60,7 +61,7 @@ def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Tas
     with ray_session("--engine ray", flags.address):
         from vitdemo.core.bulk import ray_data
 
-        items, vit = _find_photos(flags.paths), _load_model(settings)
+        items, vit = photos_given(flags.paths, settings), _load_model(settings)
         task, about = prepare(vit, settings)
         parts, missing = _find_missing(place, about, items)
         if not missing:
@@ -77,15 +78,6 @@ def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Tas
             return 130
     report.print_summary(flags.output)
     return 1 if report.errors == len(items) else 0
-
-
-def _find_photos(paths: list[str]) -> list:
-    from vitdemo.core.photos.gallery import find_items
-
-    items = find_items(paths)
-    if not items:
-        raise UserError("There are no photos in what you gave: give photos, or a folder or zip that holds some.")
-    return items
 
 
 def _load_model(settings: Settings) -> "Vit":

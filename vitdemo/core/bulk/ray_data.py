@@ -32,6 +32,7 @@ from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.gallery import Item, zip_items
 from vitdemo.core.photos.prefetch import photos_ahead
 from vitdemo.core.photos.preprocessing import Preprocessing
+from vitdemo.core.photos.remote import is_url
 
 MAX_PART_PHOTOS = 256  # 40 MB of crops, which an actor holds at a time
 MIN_PART_PHOTOS = 16  # in smaller parts the overhead outweighs the work
@@ -172,15 +173,15 @@ def _item_of(row: dict) -> Item:
     if row["member"] < 0:
         return Item(Path(path), name, folder, url=row["url"])
     try:
-        member = _zip_items(path)[row["member"]]
+        member = _zip_items(row["url"] or path)[row["member"]]
     except (UserError, IndexError):
-        return Item(Path(path), name, folder)  # the zip was removed or replaced: reading this item reports that
+        return Item(Path(path), name, folder, url=row["url"])  # the zip was removed or replaced: reading this item reports that
     return replace(member, name=name)
 
 
 @lru_cache(maxsize=8)
-def _zip_items(path: str) -> list[Item]:
-    return zip_items(Path(path), path)
+def _zip_items(place: str) -> list[Item]:
+    return zip_items(place if is_url(place) else Path(place), Settings())
 
 
 class _Decode:

@@ -155,11 +155,12 @@ class ModelStore:
 
         Raises: UserError where `auto` is still loading or could not be loaded.
         """
+        icc = [] if self.settings.icc == "auto" else [f"--icc={self.settings.icc}"]
         if name == "auto":  # `auto` may have loaded the demo model
             name = DEMO_MODEL if self.get(name).result(1).name == DEMO_MODEL else DEFAULT_MODEL
         elif name == self.settings.model and self.settings.checkpoint:
-            return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}"]
-        return [f"--model={self.place_of(name)}"]
+            return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}", *icc]
+        return [f"--model={self.place_of(name)}", *icc]
 
     def leave(self, visitor: str) -> None:
         """Release the models that a visitor holds, because the visitor has left."""

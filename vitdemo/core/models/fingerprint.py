@@ -7,7 +7,7 @@ from dataclasses import astuple
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.preprocessing import Preprocessing
 
-FORMAT = 1
+FORMAT = 2  # grows when the same file and preprocessing give the model other pixels than before
 _fingerprints: "weakref.WeakKeyDictionary[Vit, bytes]" = weakref.WeakKeyDictionary()
 
 

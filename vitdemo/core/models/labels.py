@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.names import one_spelling
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Label:
     name: str
     synset: str = ""
     meaning: str = ""
+
+    @property
+    def short(self) -> str:
+        """The name for a small place: of ImageNet's synonyms the first, of other names the whole."""
+        return self.name.split(",")[0] if self.synset else self.name
 
 
 def labels_of(num_classes: int, config: dict) -> tuple[Label, ...]:
@@ -43,18 +49,25 @@ def labels_of(num_classes: int, config: dict) -> tuple[Label, ...]:
     return imagenet or tuple(Label(index, f"class {index}") for index in range(num_classes))
 
 
-def classes_named(labels: Iterable[Label]) -> dict[str, frozenset[int]]:
-    """Map every name that a folder may have (a label, a synonym, a synset) to the classes it can mean. ImageNet has two classes “crane”."""
-    named: dict[str, set[int]] = {}
-    for label in labels:
-        for name in {label.name, *label.name.split(","), label.synset} - {""}:
-            named.setdefault(normalise_name(name), set()).add(label.index)
-    return {name: frozenset(indices) for name, indices in named.items()}
+class ClassNames:
+    """Finds the classes that a folder's name can mean. ImageNet has two classes “crane”."""
+
+    def __init__(self, labels: Iterable[Label]):
+        self._exact: dict[str, set[int]] = {}
+        self._loose: dict[str, set[int]] = {}
+        for label in labels:
+            self._exact.setdefault(one_spelling(label.name), set()).add(label.index)
+            for name in {label.name, *label.name.split(","), label.synset} - {""}:
+                self._loose.setdefault(_loosened(name), set()).add(label.index)
+
+    def meant(self, name: str) -> frozenset[int]:
+        """The indices of the classes that are called this; else of those of which it is a synonym, the synset, or either in another
+        spelling (upper case, underscores or hyphens for spaces). Empty where there are none."""
+        return frozenset(self._exact.get(one_spelling(name)) or self._loose.get(_loosened(name)) or ())
 
 
-def normalise_name(name: str) -> str:
-    """Return a name in one spelling: lower case, and single spaces instead of underscores, hyphens and runs of spaces."""
-    return " ".join(name.replace("_", " ").replace("-", " ").split()).casefold()
+def _loosened(name: str) -> str:
+    return " ".join(one_spelling(name).replace("_", " ").replace("-", " ").split()).casefold()
 
 
 def _imagenet(subset: str) -> tuple[Label, ...]:

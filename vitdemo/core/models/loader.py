@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from vitdemo.core.models.labels import labels_of
 from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.models.weights import LoadProgress, OnProgress
-from vitdemo.core.photos.preprocessing import Preprocessing
+from vitdemo.core.photos.preprocessing import ICC, Preprocessing
 
 LOCAL_DIR = "local-dir:"
 PATCHES = "patch_embed.proj.weight"
@@ -32,6 +33,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     """
     folder = bundle_folder(name)
     module = skeleton(name)
+    icc = _own_icc(folder) if settings.icc == "auto" else settings.icc
     config = cast(dict[str, Any], module.pretrained_cfg)
     if settings.checkpoint and name == settings.model:
         path, source = settings.checkpoint, "the file given at the start"
@@ -55,7 +57,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         name=folder.name if folder else _full_name(config),
         module=module,
         labels=labels,
-        preprocessing=Preprocessing.of(module),
+        preprocessing=replace(Preprocessing.of(module), icc=icc),
         source=source,
         device=device,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
@@ -159,6 +161,12 @@ def _check_bundle(folder: Path) -> None:
         raise UserError(f"The config.json in {folder} can't be read: export the model in timm's layout.") from None
     if not is_model(architecture):
         raise UserError(f"The config.json in {folder} names “{architecture}”, which timm does not know: export the model again.")
+
+
+def _own_icc(folder: Path | None) -> str:
+    """Return what a bundle's config says about colour profiles, where this app wrote it; `ignore` for every other model."""
+    icc = json.loads((folder / "config.json").read_text("utf-8")).get("icc") if folder else None
+    return icc if icc in ICC else "ignore"
 
 
 def _weights_in(folder: Path) -> Path:

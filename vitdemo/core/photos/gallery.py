@@ -1,26 +1,30 @@
-"""Galleries: photos from files, folders, zips, URLs and uploads, each with its name for people. No photo is opened here.
+"""Galleries: photos from files, folders, zips, URLs and uploads, each with its name, and notes on what was left out.
 
-A zip is read in place, one member at a time, and never unpacked to disk.
+Names and folders are data: they are kept as given, and made fit to be shown only where they are shown.
 """
 
 import glob
 import math
+import operator
 import os
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.names import shown_name
 from vitdemo.core.photos import remote
-from vitdemo.core.photos.photo import SUFFIXES, read, read_from, shown_name
+from vitdemo.core.photos.kinds import HIDDEN, LeftOut, holds_photo, is_hidden, named_as_photo
+from vitdemo.core.photos.photo import read
+from vitdemo.core.photos.zip_names import names_of, with_slashes
+from vitdemo.core.photos.zips import is_link, is_readable, open_zip, read_member
 
-MAX_ZIP_RATIO = 100  # unpacked size over zip size; photos hardly shrink in a zip, so a higher ratio means a zip bomb
-MAX_FOLDER_DEPTH = 8  # folders that are kept in a name
+MAX_FOLDER_DEPTH = 8  # folders that are kept in the name of an upload
 MAX_ZIP_INDEX_BYTES = 16_000_000  # an uploaded zip's list of entries; it takes six times that in memory, and holds over 100,000 names
-ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the other methods unpack an entry at once, whatever size it claims
+MAX_UNPACKED = 20  # times `max_zip_mb` is the most that the photos in an uploaded zip may unpack to
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,9 @@ class Item:
     Attributes:
         path: the file; for a photo in a zip, the zip.
         name: the file's name in results: on the command line a path that opens as printed, for an upload the visitor's name with folders.
-        folder: the name of the file's folder, which may be its label; empty for a file given by itself.
+        folder: the name of the file's folder, or of the zip that it lies in, which may be its label; empty for a file given by itself.
         archive, member, number: for a photo in a zip, the zip, the entry in it, and its index among that zip's photos.
-        url: for a file that fsspec reads, its URL, which then replaces `path`.
+        url: for a file that fsspec reads, its URL, which then replaces `path`; for a photo in a zip there, the zip's.
     """
 
     path: Path
@@ -50,88 +54,99 @@ class Item:
 
     def read(self, settings: Settings) -> bytes:
         """Return the file's bytes. Raises: UserError where the file can't be read."""
-        if self.url:
-            return remote.read(self.url, self.shown, settings)
         if self.archive is None:
-            return read(self.path, self.shown, settings)
+            return remote.read(self.url, self.shown, settings) if self.url else read(self.path, self.shown, settings)
         assert self.member is not None  # it comes with the archive
-        if self.member.flag_bits & 1:
-            raise UserError(f"“{self.shown}” is locked with a password: unpack the zip and give the photos.")
-        if self.member.compress_type not in ZIP_METHODS:
-            raise UserError(f"“{self.shown}” is packed by a method that isn't read here: make an ordinary zip.")
+        reading = partial(read_member, self.archive, self.member, self.shown, settings)
+        if self.url:
+            return remote.retried(reading, self.url, self.shown)
         try:
-            with self.archive.open(self.member) as file:
-                return read_from(file, self.shown, settings)
+            return reading()
         except FileNotFoundError:
             raise UserError(f"The zip that “{self.shown}” lies in is not there any more: add it again.") from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
+        except OSError:
             raise UserError(f"“{self.shown}” is damaged in the zip: make the zip again.") from None
 
 
-def find_items(paths: Iterable[str | Path]) -> list[Item]:
+class Gallery(list[Item]):
+    """The photos found, in a stable order.
+
+    Attributes:
+        notes: what was left out or guessed on the way, one sentence each.
+    """
+
+    def __init__(self, items: Iterable[Item] = (), notes: Iterable[str] = ()):
+        super().__init__(items)
+        self.notes = list(notes)
+
+
+def find_items(paths: Iterable[str | Path], settings: Settings | None = None) -> Gallery:
     """List every named file, and every photo in every named folder or zip, in a stable order.
 
-    Folders and zips are searched for photos; hidden files and other kinds are skipped. A name that is no file may be a pattern, such as
-    `photos/**/*.jpg`, or a URL that fsspec reads, with or without a pattern, such as `s3://bucket/photos`. A zip in a folder counts as a
-    folder; a damaged zip in a folder becomes an item that can't be read.
+    Folders and zips are searched for photos; hidden files and other kinds are left out and counted in the notes. A name that is no file may
+    be a pattern, such as `photos/**/*.jpg`, or a URL that fsspec reads, with or without a pattern, such as `s3://bucket/photos`. A zip in a
+    folder counts as a folder; a damaged zip in a folder becomes an item that can't be read. Links to folders are followed.
 
     Raises: UserError for a named zip or URL that can't be read.
     """
+    search = _Search(settings or Settings())
     items: list[Item] = []
     for path in paths:
         if remote.is_url(path):
-            items += _at_url(str(path))
+            items += search.at_url(str(path))
         elif not os.path.lexists(path) and glob.has_magic(str(path)):
             for match in sorted(glob.glob(str(path), recursive=True)):
-                if (os.path.isdir(match) and "**" not in str(path)) or match.lower().endswith((".zip", *SUFFIXES)):
-                    items += _at_path(Path(match))
+                if not os.path.isdir(match):
+                    items += search.at_match(Path(match))
+                elif "**" not in str(path):  # else its files match too
+                    items += search.at_path(Path(match))
         else:
-            items += _at_path(Path(path))
-    return items
+            items += search.at_path(Path(path))
+    return Gallery(items, search.notes())
 
 
-def _at_path(path: Path) -> Iterable[Item]:
-    if os.path.isdir(path):  # unlike Path.is_dir, it raises nothing for an impossible name
-        return _in_folder(path)
-    if path.suffix.lower() == ".zip":
-        return zip_items(path, str(path))
-    return [Item(path, str(path))]
-
-
-def _at_url(url: str) -> Iterator[Item]:
-    for photo in remote.photos_at(url, _is_photo):
-        name = PurePosixPath(photo.name)
-        yield Item(Path(name.name), photo.name, name.parent.name if photo.inside else "", url=photo.url)
-
-
-def uploaded_items(files: Iterable[tuple[str, Path]], settings: Settings, *, command: str = "classify") -> list[Item]:
+def uploaded_items(
+    files: Iterable[tuple[str, Path]], settings: Settings, *, command: str = "classify", others: Iterable[str] = ()
+) -> Gallery:
     """List the photos of an upload, sorted by name; a zip is replaced by the photos in it.
 
     Args:
         files: each file's name on the visitor's machine, with folders, and its path here. A file whose name has a folder belongs to an
-            uploaded folder, where hidden files and other kinds are skipped.
+            uploaded folder, where hidden files and other kinds are left out.
         command: the command that takes larger galleries than an upload, for the error message.
+        others: names of files that the page left out, since they are no photos.
 
     Raises: UserError for no photos, for too many, and for a zip that can't be read.
     """
+    search = _Search(settings, upload=True)
     items, count = [], 0
-    for name, path in files:
-        name = clean_name(name)
+    files = list(files)
+    for name, (_, path) in zip(clean_names([name for name, _ in files]), files, strict=True):
         if name.lower().endswith(".zip"):
-            more = zip_items(path, name, MAX_ZIP_INDEX_BYTES)
+            more = search.in_zip(path, name)
+        elif "/" not in name or search.takes(name, name, partial(holds_photo, path)):
+            more = [Item(path, name, PurePosixPath(name).parent.name)]
         else:
-            more = [Item(path, name, PurePosixPath(name).parent.name)] if "/" not in name or _is_photo(name) else []
+            more = []
         count += len(more)
         if count <= settings.max_gallery:  # photos beyond the limit are only counted
             items += more
+    for name in clean_names(others):
+        search.left_out.file(name, HIDDEN if is_hidden(name) else "")
     if not count:
-        raise UserError("There are no photos in what you gave: give photos, a folder or a zip that holds some.")
+        why = " ".join(search.notes())
+        raise UserError(f"There are no photos in what you gave: give photos, a folder or a zip that holds some. {why}".strip())
     if count > settings.max_gallery:
         raise UserError(
             f"These are {count:,} photos, and the limit here is {settings.max_gallery:,}: choose fewer, or run "
             f"“python -m vitdemo {command} FOLDER” on the command line, which has no limit."
         )
-    return sorted(items, key=lambda item: item.name)
+    return Gallery(sorted(items, key=lambda item: item.name), search.notes())
+
+
+def zip_items(place: Path | str, settings: Settings) -> list[Item]:
+    """List the photos in a zip, at a path or a URL, in the zip's order. Raises: UserError for a zip that can't be read."""
+    return _Search(settings).in_zip(place, str(place))
 
 
 def spread_evenly(items: list[Item], most: int) -> list[Item]:
@@ -139,99 +154,156 @@ def spread_evenly(items: list[Item], most: int) -> list[Item]:
     return [items[index * len(items) // most] for index in range(most)] if len(items) > most else items
 
 
-def clean_name(name: str) -> str:
-    """Return a visitor's file name as one safe line: without `..`, drive and unprintable characters, with the last few folders."""
-    parts = [shown_name(part, 120) for part in name.replace("\\", "/").split("/") if part.strip() not in ("", ".", "..")]
-    return "/".join(parts[-1 - MAX_FOLDER_DEPTH :]) or "unnamed"
+def clean_names(names: Iterable[str]) -> list[str]:
+    """Return a visitor's file names without `..` and empty parts, with the last few folders, and else as given."""
+    return [_clean(name) for name in with_slashes(list(names))]
 
 
-def _in_folder(path: Path) -> Iterator[Item]:
-    for folder, folders, files in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for filename in sorted(files):
-            file = Path(folder, filename)
-            if _is_photo(filename):
-                yield Item(file, str(file), file.absolute().parent.name)
-            elif filename.lower().endswith(".zip") and not filename.startswith("."):
-                try:
-                    yield from zip_items(file, str(file))
-                except UserError:  # a damaged zip becomes one item, whose row reports the error
-                    yield Item(file, str(file), file.absolute().parent.name)
+def _clean(name: str) -> str:
+    parts = [part for part in name.split("/") if part.strip() not in ("", ".", "..")]
+    name = "/".join(parts[-1 - MAX_FOLDER_DEPTH :]) or "unnamed"
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair, which no file can hold
 
 
-class _LazyFile:
-    """A file that is open only during a read, so that a ZipFile doesn't keep its file open.
+class _Search:
+    """Looks for photos, and notes what it leaves out.
 
     Args:
-        largest: most bytes of one read; a longer read raises `_IndexTooLarge`.
+        upload: whether a visitor gave the files: then the limits of an upload hold for zips.
     """
 
-    def __init__(self, path: Path, largest: float):
-        self._path, self._size, self._at, self.largest = path, path.stat().st_size, 0, largest
+    def __init__(self, settings: Settings, *, upload: bool = False):
+        self._settings, self._upload = settings, upload
+        self.left_out = LeftOut()
+        self._notes: list[str] = []
 
-    def seekable(self) -> bool:
-        return True
+    def notes(self) -> list[str]:
+        """What was left out or guessed, one sentence each."""
+        return [*self._notes, *self.left_out.notes()]
 
-    def tell(self) -> int:
-        return self._at
+    def takes(self, path: str, inside: str, holds: Callable[[], bool]) -> bool:
+        """Whether a file is a photo; a file that is none is counted.
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        if self._at < 0:
-            raise ValueError("a place before the file's beginning")
-        return self._at
+        Args:
+            path: finds the file's folders again, for the notes.
+            inside: its name within what was given, whose hidden files are left out.
+            holds: whether its content is a photo's.
+        """
+        if is_hidden(inside):
+            self.left_out.file(path, HIDDEN)
+        elif named_as_photo(inside) or holds():
+            self.left_out.photo(path)
+            return True
+        else:
+            self.left_out.file(path)
+        return False
 
-    def read(self, size: int = -1) -> bytes:
-        remaining = max(0, self._size - self._at)
-        size = remaining if size is None or size < 0 else min(size, remaining)
-        if size > self.largest:
-            raise _IndexTooLarge
-        with self._path.open("rb", buffering=0) as file:
-            file.seek(self._at)
-            data = file.read(size)
-        self._at += len(data)
-        return data
+    def at_path(self, path: Path) -> Iterable[Item]:
+        """The photos in a folder or zip, or the file itself."""
+        if os.path.isdir(path):  # unlike Path.is_dir, it raises nothing for an impossible name
+            return self._in_folder(path)
+        return self.in_zip(path, str(path)) if path.suffix.lower() == ".zip" else [Item(path, str(path))]
 
+    def at_match(self, path: Path) -> Iterable[Item]:
+        """The photos in a file that matches a pattern: the file itself, those in a zip, or none."""
+        if path.suffix.lower() == ".zip" or self.takes(str(path), path.name, partial(holds_photo, path)):
+            return self.at_path(path)
+        return []
 
-class _IndexTooLarge(Exception):
-    """A zip's list of entries is larger than allowed."""
+    def at_url(self, url: str) -> Iterator[Item]:
+        """The photos in a folder or zip at a URL, or that match its pattern."""
+        if "::" not in url and url.lower().endswith(".zip"):
+            yield from self.in_zip(url, url)
+            return
+        for file in remote.files_at(url):
+            name = PurePosixPath(file.url)
+            # a file without a suffix may be a photo, and is not opened here: that would take a second for each dozen
+            if not file.inside or self.takes(file.url, file.inside, partial(operator.not_, name.suffix)):
+                yield Item(Path(name.name), file.url, name.parent.name if file.inside else "", url=file.url)
 
+    def in_zip(self, place: Path | str, name: str) -> list[Item]:
+        """The photos in a zip, at a path or a URL, in the zip's order.
 
-def zip_items(path: Path, name: str, largest_index: float = math.inf) -> list[Item]:
-    """List the photos in a zip, in the zip's order.
+        Args:
+            name: the zip's name in results.
 
-    Args:
-        name: the zip's name in results and messages.
-        largest_index: most bytes of the zip's list of entries.
-
-    Raises: UserError for a zip that can't be read, or looks like a zip bomb.
-    """
-    shown = shown_name(PurePosixPath(name).name)
-    try:
-        file = _LazyFile(path, largest_index)
-        archive = zipfile.ZipFile(file)  # reads the list of entries in one piece
-    except FileNotFoundError:
-        raise UserError(f"“{shown}” is not there: check its name, or add it again.") from None
-    except _IndexTooLarge:
-        raise UserError(f"“{shown}” lists far more files than a zip of photos does: give the photos themselves.") from None
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        raise UserError(f"“{shown}” is damaged or no zip: make it again.") from None
-    file.largest = math.inf
-    members = [member for member in archive.infolist() if _is_photo(clean_name(member.filename)) and not member.is_dir()]
-    archive.filelist.clear()  # frees the entries that are not photos
-    archive.NameToInfo.clear()
-    if sum(member.file_size for member in members) > MAX_ZIP_RATIO * path.stat().st_size:
-        raise UserError(
-            f"“{shown}” unpacks to more than {MAX_ZIP_RATIO} times its size, which no zip of photos does: give the photos themselves."
+        Raises: UserError for a zip that can't be read, or unpacks to more than an upload may.
+        """
+        shown = shown_name(PurePosixPath(name).name)
+        archive = open_zip(
+            remote.opened(place) if isinstance(place, str) else place, shown, MAX_ZIP_INDEX_BYTES if self._upload else math.inf
         )
-    items = []
-    for number, member in enumerate(members):
-        inside = clean_name(member.filename)
-        items.append(Item(path, f"{name}/{inside}", PurePosixPath(inside).parent.name, archive, member, number))
-    return items
+        members = archive.infolist()
+        names = names_of(members, self._settings.zip_encoding)
+        if names.guessed:
+            self._notes.append(
+                f"“{shown}” does not say how its names are written: they are read as {names.guessed}, the likeliest encoding. If that is "
+                f"wrong, make the zip again with names in UTF-8{'' if self._upload else ', or give --zip-encoding'}."
+            )
+        photos = []
+        for member, inside in zip(members, names.names, strict=True):
+            path = f"{name}/{_clean(inside)}"
+            if inside.endswith("/"):
+                self.left_out.folder(path)
+            elif is_link(member):
+                self.left_out.file(path, "link")
+            elif self.takes(path, _clean(inside), partial(self._holds_photo, archive, member)):
+                photos.append((member, _clean(inside)))
+        archive.filelist.clear()  # frees the entries that are not photos
+        archive.NameToInfo.clear()
+        unpacked, most = sum(member.file_size for member, _ in photos), MAX_UNPACKED * self._settings.max_zip_bytes
+        if self._upload and unpacked > most:
+            raise UserError(f"“{shown}” unpacks to {unpacked >> 20:,} MB, and the limit here is {most >> 20:,}: give fewer photos.")
+        file, url = (Path(shown), place) if isinstance(place, str) else (place, "")
+        stem = PurePosixPath(name).stem
+        return [
+            Item(file, f"{name}/{inside}", PurePosixPath(inside).parent.name or stem, archive, member, number, url)
+            for number, (member, inside) in enumerate(photos)
+        ]
+
+    def _holds_photo(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+        if not is_readable(member) or (self._upload and self.left_out.count > self._settings.max_gallery):  # 100,000 take many seconds
+            return False
+        try:
+            with archive.open(member) as file:
+                return holds_photo(file)
+        except Exception:  # zipfile raises many kinds of errors for a damaged member
+            return False
+
+    def _in_folder(self, top: Path) -> Iterator[Item]:
+        """The photos in a folder and its sub-folders. A link to a folder is followed, except back to a folder that it lies in."""
+        waiting: list[tuple[Path, tuple[str, ...]]] = [(top, (os.path.realpath(top),))]
+        while waiting:
+            folder, above = waiting.pop()
+            self.left_out.folder(str(folder))
+            try:
+                names = sorted(os.listdir(folder))
+            except OSError as error:
+                self._notes.append(f"The folder “{shown_name(folder.name)}” can't be read ({error.strerror}): left out.")
+                continue
+            below: list[tuple[Path, tuple[str, ...]]] = []
+            for name in names:
+                path = Path(folder, name)
+                if not os.path.isdir(path):
+                    yield from self._at_file(path)
+                elif is_hidden(name):
+                    self.left_out.file(str(path), "hidden folder")
+                elif _leads_back(real := os.path.realpath(path), above):
+                    self._notes.append(f"“{shown_name(name)}” is a link back to a folder that it lies in: left out.")
+                else:
+                    below.append((path, (*above, real)))
+            waiting += reversed(below)
+
+    def _at_file(self, path: Path) -> Iterable[Item]:
+        alone = [Item(path, str(path), path.absolute().parent.name)]
+        if path.suffix.lower() != ".zip" or is_hidden(path.name):
+            return alone if self.takes(str(path), path.name, lambda: holds_photo(path)) else []
+        try:
+            return self.in_zip(path, str(path))
+        except UserError:  # a damaged zip becomes one item, whose row reports the error
+            return alone
 
 
-def _is_photo(name: str) -> bool:
-    *folders, file = name.split("/")
-    hidden = any(part.startswith((".", "__MACOSX")) for part in (*folders, file))
-    return not hidden and file.lower().endswith(SUFFIXES)
+def _leads_back(folder: str, above: tuple[str, ...]) -> bool:
+    """Whether a folder is one of those above it, or holds one of them."""
+    return any(each == folder or each.startswith(folder.rstrip(os.sep) + os.sep) for each in above)

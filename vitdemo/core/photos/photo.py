@@ -1,30 +1,27 @@
 """Open one photo safely. Every file may be malicious until this module has decoded it.
 
-A decoded photo is upright and RGB: EXIF rotation is applied, transparency becomes white, 16-bit and CMYK colours become 8-bit sRGB, and of
-an animation the first frame is used. Notes record what was changed, so that the page can show it.
+A decoded photo is upright and RGB: EXIF rotation is applied, transparency becomes white, CMYK and deeper greys become 8-bit RGB, and of an
+animation the first frame is used. Notes record what was changed, so that the page can show it.
 """
 
-import contextlib
 import hashlib
-import io
 import math
-import unicodedata
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
-import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.memory import Budget
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # MPO is opened as JPEG
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".mpo", ".ppm", ".pgm")
-UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's control, format, surrogate, private, unassigned, line-end characters
-ACCEPTED = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+from vitdemo.core.names import shown_name
+from vitdemo.core.photos.decoding import decode as decoding
+from vitdemo.core.photos.decoding import heic
+from vitdemo.core.photos.decoding.formats import ACCEPTED
 
 _decoding = Budget(128_000_000)  # pixels decoded at the same time: decoding a large photo takes a few hundred megabytes
 
@@ -103,24 +100,15 @@ def id_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def shown_name(name: str, longest: int = 60) -> str:
-    """Return a file name as one printable line: control and direction-changing characters are replaced, a long name's middle is omitted."""
-    name = name.encode("utf-8", "replace").decode("utf-8")
-    name = "".join("�" if unicodedata.category(character) in UNPRINTABLE else character for character in name).strip() or "unnamed"
-    return name if len(name) <= longest else f"{name[: longest - 21]}…{name[-20:]}"
-
-
 def _decode(data: bytes, shown: str, settings: Settings) -> tuple[Image.Image, list[str]]:
+    @contextmanager
+    def admit(pixels: int) -> Iterator[None]:
+        _check_pixels(pixels, shown, settings)
+        with _decoding.room_for(pixels):
+            yield
+
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_pixels(pixels := image.width * image.height, shown, settings)
-            notes = []
-            if getattr(image, "is_animated", False) and image.format != "MPO":
-                notes.append("This file has several frames or pages: the first one is used.")
-            with _decoding.room_for(pixels):
-                image.load()
-                _turn_upright(image)
-                return _to_rgb(image, notes), notes
+        return decoding.decode(data, admit)
     except UserError:
         raise
     except Image.DecompressionBombError:
@@ -144,50 +132,11 @@ def _too_many_pixels(shown: str, settings: Settings, pixels: int | None = None) 
     return f"“{shown}” has {size}, and the limit is {settings.max_megapixels}: save a smaller copy of it."
 
 
-def _turn_upright(image: Image.Image) -> None:
-    with contextlib.suppress(Exception):  # a photo with broken EXIF data is still accepted
-        ImageOps.exif_transpose(image, in_place=True)
-
-
-def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _deep_grey(image, notes).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        notes.append("Transparent parts are shown on white.")
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.mode == "CMYK" and image.info.get("icc_profile"):
-        return _from_profile(image)
-    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy even an RGB image
-
-
-def _deep_grey(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Convert 16-bit, 32-bit and floating-point grey to 8-bit grey."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=0, neginf=0)
-    if image.mode.startswith("I"):
-        sixteen = image.mode.startswith("I;16") or image.format == "PPM"  # Pillow opens a 16-bit PGM in the mode of 32-bit images
-        top = 65535 if sixteen or values.max() > 255 else 255
-    else:
-        top = 1 if values.max() <= 1 else 255 if values.max() <= 255 else values.max()
-    notes.append("Grey values of more than 8 bits are brought down to 8.")
-    return Image.fromarray((values / top * 255).clip(0, 255).round().astype(np.uint8))
-
-
-def _from_profile(image: Image.Image) -> Image.Image:
-    """Convert CMYK with the image's own colour profile, or with Pillow's plain formula where the profile is unusable."""
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        return cast(Image.Image, converted)  # None only for a conversion in place
-    except (ImageCms.PyCMSError, OSError):
-        return image.convert("RGB")
-
-
 def _unsupported_kind(data: bytes) -> str:
     """Return the rest of the error message about a file that Pillow can't identify."""
     start = data[:512].lstrip().lower()
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis"):
-        return "is a HEIC photo, which can't be read here: save it as JPEG."
+    if heic.is_heic(data):
+        return "is a HEIC photo that is damaged, or of a kind that can't be read here: save it as JPEG."
     if b"<svg" in start or (start.startswith(b"<?xml") and b"<svg" in data[:4096].lower()):
         return "is an SVG drawing, not a photo: save it as PNG."
     if start.startswith(b"%pdf"):

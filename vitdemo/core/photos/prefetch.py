@@ -5,8 +5,8 @@ Pillow's own scaled JPEG decoding (`draft`) would be faster, but is not used: it
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -19,6 +19,7 @@ from vitdemo.core.photos.photo import Photo, decode, id_of
 
 T = TypeVar("T")
 MAX_WORKERS = 16
+MAX_NOTES = 6  # different notes that are told of a gallery's photos
 MAX_RUN_BATCHES = 4  # a batch holds at most this many times the batch size in files, counting those that the model needn't see
 
 
@@ -33,6 +34,7 @@ class PreparedPhoto(Generic[T]):
         made: what `prepare` returned for the photo; None for an error and for a duplicate.
         first: for a duplicate, the index of the earlier file with the same bytes.
         error: for a file that can't be used, one sentence.
+        notes: what decoding changed, one sentence each.
     """
 
     index: int
@@ -41,6 +43,7 @@ class PreparedPhoto(Generic[T]):
     made: T | None = None
     first: int | None = None
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def photos_ahead(
@@ -102,6 +105,14 @@ def batches(ready: Iterable[PreparedPhoto[T]], size: int) -> Iterator[list[Prepa
         yield batch
 
 
+def sum_up(notes: Iterable[Sequence[str]]) -> list[str]:
+    """Sum up the notes on many photos: each of the most frequent ones once, with the number of photos that it is about."""
+    counts = Counter(note for of_photo in notes for note in of_photo)
+    told = [f"{count:,} photo{'' if count == 1 else 's'}: {note}" for note, count in counts.most_common(MAX_NOTES)]
+    more = len(counts) - len(told)
+    return told + [f"There are {more:,} more notes on single photos."] * (more > 0)
+
+
 class _DuplicateIndex:
     """Finds the first file with the same bytes. Files are registered in the gallery's order, so the result doesn't depend on timing."""
 
@@ -140,7 +151,9 @@ def _make(
     if first != index:
         return PreparedPhoto(index, item, id, first=first)
     try:
-        made = known(id)
-        return PreparedPhoto(index, item, id, prepare(decode(data, item.shown, settings, id=id)) if made is None else made)
+        if (made := known(id)) is not None:
+            return PreparedPhoto(index, item, id, made)
+        photo = decode(data, item.shown, settings, id=id)
+        return PreparedPhoto(index, item, id, prepare(photo), notes=photo.notes)
     except UserError as reason:
         return PreparedPhoto(index, item, id, error=str(reason))

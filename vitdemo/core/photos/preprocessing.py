@@ -1,7 +1,8 @@
 """Preprocessing: from an upright photo to a model's input tensor.
 
 The parameters are the model's own (timm's `resolve_model_data_config`), never constants here. timm's transform does the work. This module
-adds the geometry of the transform, and handles photos that are so long that their resized copy would not fit in memory.
+adds the geometry of the transform, handles photos that are so long that their resized copy would not fit in memory, and converts colours to
+sRGB if that is asked for.
 """
 
 import math
@@ -23,9 +24,11 @@ from timm.data.transforms import str_to_pil_interp
 from torchvision.transforms import Compose
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.photos.decoding import colour
 from vitdemo.core.photos.geometry import Geometry, centred
 
 CROP_MODES = ("center", "squash", "border")
+ICC = ("ignore", "convert")
 INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
 STATISTICS = {
     "imagenet": (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
@@ -45,6 +48,7 @@ class Preprocessing:
         crop_mode: `center` cuts the sides off, `squash` ignores the proportions, `border` pads.
         interpolation: the resize filter's name.
         mean, std: per channel (R, G, B), on a 0 … 1 scale.
+        icc: `ignore` embedded colour profiles, as timm does, or `convert` photos to sRGB by them.
     """
 
     size: tuple[int, int]
@@ -53,6 +57,7 @@ class Preprocessing:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    icc: str = "ignore"
 
     @classmethod
     def of(cls, model: torch.nn.Module) -> "Preprocessing":
@@ -85,12 +90,17 @@ class Preprocessing:
 
     def crop(self, photo: Image.Image) -> Image.Image:
         """Return what the model sees of the photo, before normalisation: an RGB image of the input size."""
+        photo = self.coloured(photo)
         resized = self._resized(photo.size)
         if 0 in resized or math.prod(resized) > LARGEST_RESIZE * math.prod(
             self.size
         ):  # timm fails on an empty resized photo, and fills the memory with a huge one
             return _resize_inside_crop(photo, self.geometry(photo.size, patch=(1, 1)), self)
         return _timm_steps(self)[0](photo)
+
+    def coloured(self, photo: Image.Image) -> Image.Image:
+        """Return the photo in the colours that the model sees: converted to sRGB where `icc` asks for it."""
+        return colour.to_srgb(photo) if self.icc == "convert" else photo
 
     def geometry(self, photo: tuple[int, int], patch: tuple[int, int]) -> Geometry:
         """Return the geometry of a photo of this (width, height), with the rounding of timm's transform."""
@@ -135,6 +145,7 @@ def check_size(size: int, patch: int, largest: int) -> tuple[int, int]:
 def _timm_steps(preprocessing: Preprocessing) -> tuple[Compose, Compose]:
     """Return timm's evaluation transform in two halves: resize and crop, then the conversion to normalised numbers."""
     parameters = asdict(preprocessing)
+    del parameters["icc"]  # timm has no such step
     steps = timm.data.create_transform(input_size=(3, *parameters.pop("size")), is_training=False, **parameters).transforms
     return Compose(steps[:-2]), Compose(steps[-2:])
 

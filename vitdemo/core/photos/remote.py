@@ -9,28 +9,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.photo import read_from, shown_name
+from vitdemo.core.names import shown_name
+from vitdemo.core.photos.photo import read_from
 
 MAX_TRIES, RETRY_SECONDS = 3, 0.5  # attempts to read a file, and the wait before the second attempt; the next wait is twice as long
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://|[a-zA-Z0-9+.-]+::")
 
 
 @dataclass(frozen=True)
-class RemotePhoto:
-    """One photo at a URL.
+class RemoteFile:
+    """One file at a URL.
 
     Attributes:
-        url: the URL that opens the photo.
-        name: the photo's name in results: its URL, or for a photo in a zip the zip's URL and the path inside.
-        inside: whether the photo was found in a folder, a pattern or a zip, not given by itself.
+        url: the URL that opens the file, which is its name in results as well.
+        inside: its name within the folder or pattern that was given; empty for a file given by itself.
     """
 
     url: str
-    name: str
-    inside: bool
+    inside: str
 
 
 def is_url(given: str | Path) -> bool:
@@ -38,18 +38,11 @@ def is_url(given: str | Path) -> bool:
     return isinstance(given, str) and _URL.match(given) is not None
 
 
-def photos_at(url: str, is_photo: Callable[[str], bool]) -> Iterator[RemotePhoto]:
-    """Yield the photo at a URL, or the photos in the folder, pattern or zip that the URL names, sorted.
-
-    Args:
-        is_photo: tells from a file's name, within the folder or zip, whether to include the file.
+def files_at(url: str) -> Iterator[RemoteFile]:
+    """Yield the file at a URL, or the files in the folder or pattern that the URL names, sorted.
 
     Raises: UserError where the URL can't be opened, or nothing is there.
     """
-    if "::" not in url and url.lower().endswith(".zip"):
-        for photo in photos_at(f"zip://**::{url}", is_photo):
-            yield RemotePhoto(photo.url, f"{url}/{photo.url.removeprefix('zip://').removesuffix(f'::{url}')}", True)
-        return
     with _as_user_error(url):
         fs, path = filesystem(url)
         pattern = any(wildcard in path for wildcard in "*?[")
@@ -60,18 +53,33 @@ def photos_at(url: str, is_photo: Callable[[str], bool]) -> Iterator[RemotePhoto
     chain = url[url.index("::") :] if "::" in url else ""
     root = "" if pattern else path.rstrip("/") + "/"
     for file in paths:
-        if alone or is_photo(file.removeprefix(root) if root else PurePosixPath(file).name):
-            file_url = f"{fs.unstrip_protocol(file)}{chain}"
-            yield RemotePhoto(file_url, file_url, not alone)
+        inside = "" if alone else file.removeprefix(root) if root else PurePosixPath(file).name
+        yield RemoteFile(f"{fs.unstrip_protocol(file)}{chain}", inside)
+
+
+def opened(url: str) -> IO[bytes]:
+    """Return the open file at a URL. Raises: UserError where it can't be opened."""
+    with _as_user_error(url):
+        fs, path = filesystem(url)
+        return fs.open(path, "rb")
 
 
 def read(url: str, shown: str, settings: Settings) -> bytes:
     """Return a file's bytes. Raises: UserError where the file can't be read, is empty or is too large."""
+
+    def reading() -> bytes:
+        fs, path = filesystem(url)
+        with fs.open(path, "rb") as file:
+            return read_from(file, shown, settings)
+
+    return retried(reading, url, shown)
+
+
+def retried(reading: Callable[[], bytes], url: str, shown: str) -> bytes:
+    """Return what a reading from a URL returns, which is tried again where it fails. Raises: UserError where it fails every time."""
     for attempt in range(MAX_TRIES):
         try:
-            fs, path = filesystem(url)
-            with fs.open(path, "rb") as file:
-                return read_from(file, shown, settings)
+            return reading()
         except UserError:
             raise
         except FileNotFoundError:

@@ -43,6 +43,7 @@ class EmbeddingRow:
         predictions: the top classes, most probable first; empty for a feature backbone.
         duplicate_of: the path of the earlier file with the same bytes.
         thumbnail: a small JPEG of the model's crop, if thumbnails were requested.
+        notes: what decoding changed, one sentence each; none for a photo whose vectors were in the cache.
         at: row number of the photo's vectors, the first photo's row for a duplicate; None for an error.
     """
 
@@ -53,6 +54,7 @@ class EmbeddingRow:
     predictions: tuple[Prediction, ...] = ()
     duplicate_of: str | None = None
     thumbnail: bytes | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
     at: int | None = None
 
 
@@ -157,7 +159,7 @@ class EmbeddingGallery:
                 rows: list[EmbeddingRow] = []
                 vectors: list[np.ndarray] = []
                 for photo in batch:
-                    row = EmbeddingRow(photo.item.name, photo.item.folder, photo.id, photo.error)
+                    row = EmbeddingRow(photo.item.name, photo.item.folder, photo.id, photo.error, notes=photo.notes)
                     if photo.first is not None:
                         first = first_rows[photo.first]
                         row = replace(first, path=row.path, folder=row.folder, duplicate_of=first.path)

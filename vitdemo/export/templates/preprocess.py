@@ -1,11 +1,13 @@
-"""From a photo to the model's input: the resize, crop and normalisation it was trained with. Needs numpy and Pillow alone."""
+"""From a photo to the model's input: the resize, crop and normalisation it was trained with. Needs numpy, Pillow, and pi-heif for HEIC."""
 
 import json
 import math
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from decoding.colour import to_srgb
+from decoding.decode import decode, upright_rgb
+from PIL import Image
 
 RECIPE = json.loads((Path(__file__).parent / "preprocessing.json").read_text("utf-8"))
 HEIGHT, WIDTH = RECIPE["size"]
@@ -14,33 +16,29 @@ FILTER = Image.Resampling[RECIPE["interpolation"].upper()]
 LARGEST_RESIZE = 64  # times the crop's area: beyond it lie photos like 1×50000, which would fill the memory
 
 
-def preprocess(photo: Image.Image) -> np.ndarray:
+class TooNarrow(ValueError):
+    """A photo that would need too much memory."""
+
+
+def preprocess(photo: bytes | Image.Image) -> np.ndarray:
     """One photo as the model takes it: (3, height, width) float32, or (height, width, 3) uint8 where the model normalises by itself.
 
-    Raises: ValueError for a photo that is too long and narrow, or has more than 8 bits a channel.
+    A file's bytes are better than an opened image: broken metadata is passed over, and only the formats in `decoding/formats.py` are read.
+
+    Raises: TooNarrow for a photo that is too long and narrow; what Pillow raises for a file that is broken or no photo.
     """
-    pixels = np.asarray(crop(upright(photo)))
+    image, _ = decode(photo) if isinstance(photo, bytes) else upright_rgb(photo)
+    pixels = np.asarray(crop(to_srgb(image) if RECIPE.get("icc") == "convert" else image))
     if RECIPE["input"] == "uint8":
         return pixels
     return np.ascontiguousarray(((pixels.astype(np.float32) / np.float32(255) - MEAN) / STD).transpose(2, 0, 1))
-
-
-def upright(photo: Image.Image) -> Image.Image:
-    """The photo turned as its camera says, on white where it is transparent, RGB."""
-    if photo.mode.startswith("I") or photo.mode == "F":
-        raise ValueError("it has more than 8 bits a channel: save it as an ordinary JPEG or PNG")
-    photo = ImageOps.exif_transpose(photo)
-    if "A" in photo.mode or "a" in photo.mode or "transparency" in photo.info:
-        photo = photo.convert("RGBA")
-        photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
-    return photo.convert("RGB")
 
 
 def crop(photo: Image.Image) -> Image.Image:
     """The resize and centre crop, or border, of timm's evaluation transform."""
     width, height = _resized(*photo.size)
     if min(width, height) < 1 or width * height > LARGEST_RESIZE * WIDTH * HEIGHT:
-        raise ValueError("it is too long and narrow: cut it to the part that matters")
+        raise TooNarrow("it is too long and narrow: cut it to the part that matters")
     left, top = round((width - WIDTH) / 2), round((height - HEIGHT) / 2)
     if width < WIDTH or height < HEIGHT:  # the rest is border
         fill = tuple(round(255 * each) for each in RECIPE["mean"]) if RECIPE["crop_mode"] == "border" else 0

@@ -50,7 +50,7 @@ def varied(preprocessing: Preprocessing, augment: str, *seed: int) -> Callable[[
 
     def prepare(photo: Photo) -> torch.Tensor:
         rng = np.random.default_rng([*seed, int(photo.id[:16], 16)])
-        image = _crop(photo.image, preprocessing, variation.smallest, rng)
+        image = _crop(preprocessing.coloured(photo.image), preprocessing, variation.smallest, rng)
         if rng.random() < 0.5:
             image = functional.hflip(image)
         if variation.colour:

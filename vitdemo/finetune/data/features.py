@@ -79,7 +79,7 @@ class FeatureCache:
                 if photo.id is not None and photo.made is not None:
                     self.rows[photo.id] = next(rows)
                 index = missing[photo.index]
-                finished.append((index, replace(samples[index], id=photo.id or "", error=photo.error or "")))
+                finished.append((index, replace(samples[index], id=photo.id or "", error=photo.error or "", notes=photo.notes)))
             yield finished
             if time.monotonic() - saved > SAVE_EVERY:
                 self.save()

@@ -12,16 +12,18 @@ from timm.models import save_for_hf
 FILES = ("config.json", "model.safetensors")
 
 
-def write(module: torch.nn.Module, classes: Sequence[str], folder: Path) -> None:
+def write(module: torch.nn.Module, classes: Sequence[str], icc: str, folder: Path) -> None:
     """Write weights and config, completely or not at all.
+
+    Args:
+        icc: what was done with colour profiles, as in Preprocessing; timm has no word for it.
 
     Raises: OSError where the disk is full.
     """
     partial = folder / "run" / "partial"
     shutil.rmtree(partial, ignore_errors=True)
-    save_for_hf(
-        module, str(partial), model_config={"label_names": list(classes)}, model_args={"dynamic_img_size": False}, safe_serialization=True
-    )
+    config = {"label_names": list(classes)} | ({} if icc == "ignore" else {"icc": icc})
+    save_for_hf(module, str(partial), model_config=config, model_args={"dynamic_img_size": False}, safe_serialization=True)
     weights = partial / "model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     for name in FILES:

@@ -45,7 +45,7 @@ def finetune(
     """Fine-tune, or resume the run in `folder`. The result is a bundle with its report in that folder.
 
     Args:
-        samples: from `dataset.place`.
+        samples: from `folders.place`.
         notes: sentences about the samples, for the report.
 
     Yields: events, dicts with a `kind`: `photos` (done, total, speed), `data` (classes, counts, notes), `step` and `epoch` (stage, epoch,
@@ -166,7 +166,7 @@ class FinetuneRun:
         state.stage, state.epoch = "blocks", 0
         head.put(self.vit.module, state.head)
         with self._write_errors():
-            bundle.write(self.vit.module, self.data.classes, self.folder)
+            bundle.write(self.vit.module, self.data.classes, self.vit.preprocessing.icc, self.folder)
             self._report(VALIDATION, head.answer(state.head, validation.inputs))
         self._save(stage.trainer)
 
@@ -196,7 +196,7 @@ class FinetuneRun:
             if state.better(scores, "blocks", state.epoch):
                 state.waited = 0
                 with self._write_errors():
-                    bundle.write(stage.trainer.best, self.data.classes, self.folder)
+                    bundle.write(stage.trainer.best, self.data.classes, self.vit.preprocessing.icc, self.folder)
                     self._report(VALIDATION, logits)
             yield self._epoch("blocks", recipe.epochs, loss, scores, logits, progress["rates"], speed, len(self.train))
             if scores.macro_f1 < COLLAPSED * head_f1 and loss > 0.8 * math.log(len(self.data.classes)):
@@ -227,6 +227,7 @@ class FinetuneRun:
         content = {
             "finished": finished,
             "model": self.vit.name,
+            "icc": self.vit.preprocessing.icc,
             "recipe": self.recipe.as_json(),
             "classes": self.data.classes,
             "counts": self.data.counts(),

@@ -4,7 +4,7 @@ The page's script uploads the files with the names of their folders, polls the p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import gradio as gr
 from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.core.photos.photo import SUFFIXES
+from vitdemo.core.photos.decoding.formats import SUFFIXES
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.page_routes import Caller
 from vitdemo.ui.server.upload import is_file_in
@@ -22,16 +22,23 @@ from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
 from vitdemo.ui.templating import html, script
 
 if TYPE_CHECKING:
-    from vitdemo.core.photos.gallery import Item
+    from vitdemo.core.photos.gallery import Gallery
 
 SAMPLE_GALLERY = ASSETS / "examples" / "gallery"
 
 
 @dataclass(frozen=True)
 class StartGallery:
-    """Photos as (name, uploaded path) pairs, or `examples` for the sample images; and the name of the model to run."""
+    """Photos to run a model on.
+
+    Attributes:
+        files: (name, uploaded path) pairs, or `examples` for the sample images.
+        others: names of files that the page left out, since they are no photos.
+        model: the model's name.
+    """
 
     files: list | str = ""
+    others: list = field(default_factory=list)
     model: str = ""
 
 
@@ -51,6 +58,7 @@ class GalleryStatus:
         text: what the job waits for, or why it failed.
         total, done, wrong: photos in all, finished, and of these unreadable.
         speed: photos per second.
+        notes: what was left out or guessed when the photos were found.
     """
 
     state: str
@@ -60,6 +68,7 @@ class GalleryStatus:
     done: int
     wrong: int
     speed: float
+    notes: list[str]
 
 
 def build(elem_id: str, store: ModelStore, *, tab: str, lead: str, command: str, markup: str, module: str) -> gr.HTML:
@@ -83,7 +92,7 @@ def build(elem_id: str, store: ModelStore, *, tab: str, lead: str, command: str,
 
 
 def start(
-    asked: StartGallery, caller: Caller, store: ModelStore, command: str, begin: Callable[[list["Item"], str, str, str], GalleryJob]
+    asked: StartGallery, caller: Caller, store: ModelStore, command: str, begin: Callable[["Gallery", str, str, str], GalleryJob]
 ) -> OfGallery:
     """Start a job for uploaded photos.
 
@@ -93,12 +102,14 @@ def start(
     Raises: UserError for a model that the visitor may not use, for photos that can't be taken, and where the app is busy.
     """
     store.allowed(asked.model)
-    return OfGallery(begin(_items(asked.files, store, command), asked.model, caller.visitor, caller.client).id)
+    return OfGallery(begin(_items(asked, store, command), asked.model, caller.visitor, caller.client).id)
 
 
 def status_of(jobs: GalleryJobs, job: GalleryJob, wrong: int) -> GalleryStatus:
     """The part of a gallery's status that all tabs show. `wrong` is the number of unreadable photos."""
-    return GalleryStatus(job.state, job.error or jobs.status_text(job), jobs.title(job), len(job.items), job.done, wrong, job.speed)
+    state = job.state  # read first, so that the last status has all that was done
+    said = job.error or jobs.status_text(job)
+    return GalleryStatus(state, said, jobs.title(job), len(job.items), job.done, wrong, job.speed, job.notes)
 
 
 def limits(settings: Settings, command: str) -> dict:
@@ -112,12 +123,19 @@ def limits(settings: Settings, command: str) -> dict:
     }
 
 
-def _items(files: Any, store: ModelStore, command: str) -> list["Item"]:
-    from vitdemo.core.photos.gallery import find_items, uploaded_items
+def _items(asked: StartGallery, store: ModelStore, command: str) -> "Gallery":
+    from vitdemo.core.photos.gallery import Gallery, find_items, uploaded_items
 
-    if files == "examples":
-        return [replace(item, name=item.path.relative_to(SAMPLE_GALLERY).as_posix()) for item in find_items([SAMPLE_GALLERY])]
-    return uploaded_items(uploads_of(files), store.settings, command=command)
+    if asked.files == "examples":
+        return Gallery(replace(item, name=item.path.relative_to(SAMPLE_GALLERY).as_posix()) for item in find_items([SAMPLE_GALLERY]))
+    return uploaded_items(uploads_of(asked.files), store.settings, command=command, others=names_of(asked.others))
+
+
+def names_of(others: list) -> list[str]:
+    """The names that the page sent of files that are no photos. Raises: UserError for anything else."""
+    if not all(isinstance(name, str) for name in others):
+        raise UserError("Send the names of the other files as texts.")
+    return others
 
 
 def uploads_of(files: Any) -> list[tuple[str, Path]]:

@@ -21,6 +21,7 @@ REASONS = {
     "interpolation": "Another filter changes the fine texture.",
     "mean": "With other means and deviations every colour is shifted: ImageNet's own on the AugReg ViTs, which were trained with 0.5, "
     "cost ViT-Tiny a third of its accuracy.",
+    "icc": "Converted colours are closer to the photographed ones, but timm, which measured the models, takes the file's numbers.",
 }
 CALLED = {
     "size": "image size",
@@ -28,6 +29,7 @@ CALLED = {
     "crop_mode": "crop mode",
     "interpolation": "interpolation",
     "mean": "mean and std",
+    "icc": "colour profile",
 }
 
 
@@ -36,7 +38,7 @@ class PreprocessingPanel:
     """The accordion's components.
 
     Attributes:
-        controls: five dropdowns, in the order in which `overridden` takes their values.
+        controls: six dropdowns, in the order in which `overridden` takes their values.
         reset: the button that resets them.
         about: the note below them.
     """
@@ -61,6 +63,7 @@ def build() -> PreprocessingPanel:
                 _choice("Crop mode", "cut, bend or pad", MODES),
                 _choice("Interpolation", "the filter of the resize", ("bicubic", "bilinear", "lanczos", "nearest")),
                 _choice("Mean and std", "which colours become zero", ("ImageNet", "Inception", "CLIP")),
+                _choice("Colour profile", "of a photo not in sRGB", ("ignore", "convert")),
             ]
         about = panel()
         reset = gr.Button("Back to the model's own", size="sm", elem_id="reset")
@@ -82,9 +85,9 @@ def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocess
 
     Raises: UserError for a value the model does not allow.
     """
-    from vitdemo.core.photos.preprocessing import INTERPOLATIONS, STATISTICS, check_size
+    from vitdemo.core.photos.preprocessing import ICC, INTERPOLATIONS, STATISTICS, check_size
 
-    size, crop_pct, crop_mode, interpolation, statistics = values
+    size, crop_pct, crop_mode, interpolation, statistics, icc = values
     changes: dict[str, Any] = {}
     try:
         if size != OWN:
@@ -97,6 +100,8 @@ def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocess
             changes["interpolation"] = INTERPOLATIONS[INTERPOLATIONS.index(interpolation)]
         if statistics != OWN:
             changes["mean"], changes["std"] = STATISTICS[statistics.lower()]
+        if icc != OWN:
+            changes["icc"] = ICC[ICC.index(icc)]
     except (ValueError, KeyError, TypeError):
         raise UserError("One of the preprocessing choices can't be used: choose from the lists.") from None
     return replace(vit.preprocessing, **changes)

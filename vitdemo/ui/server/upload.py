@@ -12,7 +12,6 @@ from pathlib import Path
 import gradio as gr
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.photo import shown_name
 from vitdemo.ui.server.gradio_internals import upload_folder_of
 
 
@@ -36,7 +35,7 @@ def upload_of(payload: dict | None, component: gr.Image | gr.File) -> Upload | N
         raise UserError("Send the photo as an uploaded file.")
     with contextlib.suppress(OSError):  # restarts the age of the file: files in use are kept
         os.utime(path)
-    return Upload(Path(path), shown_name(str(payload.get("orig_name") or Path(path).name)))
+    return Upload(Path(path), str(payload.get("orig_name") or Path(path).name))
 
 
 def is_file_in(path: object, folder: str) -> bool:

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.scratch import FILE_OVERHEAD_BYTES, MIN_AGE_SECONDS
-from vitdemo.core.photos.photo import shown_name
+from vitdemo.core.names import shown_name
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.gradio_internals import (
     MALFORMED_FORM_ERRORS,

@@ -4,16 +4,17 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitdemo.core.config import Settings
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 if TYPE_CHECKING:
     from vitdemo.core.inference.model_store import Loading
-    from vitdemo.core.photos.gallery import Item
+    from vitdemo.core.photos.gallery import Gallery
 
 UNSEEN_SECONDS = 600  # for which a gallery that nobody looks at may go on while others wait in the queue
 CLOSED_SECONDS = 60  # the same for a gallery whose page was closed and not opened again
@@ -41,7 +42,7 @@ class GalleryJob:
         stopping: set to stop the job.
     """
 
-    items: list["Item"]
+    items: "Gallery"
     model: str
     visitor: str
     settings: Settings
@@ -60,9 +61,21 @@ class GalleryJob:
     stopping: threading.Event = field(default_factory=threading.Event, kw_only=True)
 
     @property
+    def notes(self) -> list[str]:
+        """What was left out or guessed when the photos were found, and what decoding changed, one sentence each."""
+        from vitdemo.core.photos.prefetch import sum_up
+
+        return [*self.items.notes, *sum_up(row.notes for row in self.done_rows)]
+
+    @property
+    def done_rows(self) -> Sequence[Any]:
+        """The rows of the finished photos, each with a result or an error, and with `notes`."""
+        raise NotImplementedError
+
+    @property
     def done(self) -> int:
         """Number of finished photos, with a result or an error."""
-        raise NotImplementedError
+        return len(self.done_rows)
 
     @property
     def over(self) -> bool:

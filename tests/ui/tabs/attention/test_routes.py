@@ -123,9 +123,10 @@ def test_the_overlay_is_drawn_in_the_pages_style(ask, session, sessions, vit):
     heats = maps.rollouts(sessions.trace(session, vit)).numpy()
     photo = sessions.photo(session).image
     cases = (
-        ({}, heats[2], render.OverlayStyle("inferno", 0.6, True)),
+        ({}, heats[2], render.OverlayStyle()),
+        ({"flat": True}, heats[2], render.OverlayStyle(flat=True)),
         ({"layer": 2, "opacity": 0.25, "colours": "viridis", "smooth": False}, heats[1], render.OverlayStyle("viridis", 0.25, False)),
-        ({"even": True}, render.without_peaks(heats)[2], render.OverlayStyle("inferno", 0.6, True)),
+        ({"even": True}, render.without_peaks(heats)[2], render.OverlayStyle()),
     )
     for style, heat, expected in cases:
         drawn = made(ask("download", kind="png", question={"method": "rollout"} | style))
@@ -138,7 +139,7 @@ def test_the_overlay_is_drawn_in_the_pages_style(ask, session, sessions, vit):
 def test_a_difference_is_drawn_about_an_even_middle(ask, session, sessions, vit):
     asked = {"method": "relevance", "target": 1, "other": 2, "even": True, "colours": "viridis"}
     heats = (sessions.relevance(session, vit, 1) - sessions.relevance(session, vit, 2)).numpy()
-    style = render.OverlayStyle(render.DIFFERENCE, 0.6, True)
+    style = render.OverlayStyle(render.DIFFERENCE)
     expected = render.overlay(sessions.photo(session).image, heats[2], session.geometry, style, span=render.even_span(heats[2]))
     assert np.array_equal(np.asarray(made(ask("download", kind="png", question=asked))), np.asarray(expected))
 

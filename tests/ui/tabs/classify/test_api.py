@@ -5,11 +5,14 @@ import urllib.error
 import urllib.request
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.support.apps import ask_by_client
+from tests.support.heic import TURNED, drawn
 from tests.support.pictures import noise
+from tests.support.tiffs import write_grey
 from vitdemo.classify.photo import classify
 from vitdemo.core.photos.photo import open_photo
 
@@ -37,6 +40,18 @@ def test_classify_answers_as_the_model_does(app, bundle, vit, engine, picture, s
         [each.probability for each in expected.predictions], abs=1e-6
     )
     assert answer["seconds"] > 0
+
+
+def test_a_phones_heic_and_a_scan_in_which_zero_is_white(app, vit, engine, settings, tmp_path):
+    scan = write_grey(tmp_path / "scan.tif", np.linspace(0, 4095, 60 * 40).reshape(40, 60).astype(np.uint16), white_is_zero=True)
+    for path, image in ((TURNED, drawn()), (scan, Image.fromarray(255 - np.asarray(open_photo(scan, settings).image)))):
+        answer = call(app, path, top=8)["answer"]
+        found = {each["label"]: each["probability"] for each in answer["predictions"]}
+        expected = classify(open_photo(path, settings).image, vit, engine, top=8).predictions
+        assert found == pytest.approx({each.label.name: each.probability for each in expected}, abs=1e-6)
+        turned = classify(image, vit, engine, top=8).predictions
+        near = max(abs(found[each.label.name] - each.probability) for each in turned)
+        assert (near < 0.02) == (path == TURNED)  # the drawing itself; the negative is another picture
 
 
 def test_bad_requests_get_one_sentence(app, picture, tmp_path):
@@ -70,8 +85,10 @@ def test_many_photos_at_once(app, bundle, vit, engine, tmp_path):
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.write(tmp_path / "0.png", "sub/again.png")
         archive.writestr("sub/bad.jpg", b"no photo")
+        archive.writestr("sub/notes.txt", b"Hello")
     answer = call_many(app, tmp_path / "2.png", tmp_path / "1.png", tmp_path / "more.zip")["answer"]
     assert answer["model"] == bundle.name
+    assert answer["notes"] == ["1 file that is no photo is left out (1 .txt)."]
     assert [row["photo"] for row in answer["rows"]] == ["1.png", "2.png", "more.zip/sub/again.png", "more.zip/sub/bad.jpg"]
     assert answer["rows"][3]["error"].startswith("“bad.jpg” is not a photo")
     for row, name in zip(answer["rows"], ("1.png", "2.png", "0.png"), strict=False):

@@ -122,11 +122,12 @@ def finished(running):
 
 def test_photos_are_counted_by_what_they_are_for(ask, photos):
     first = ask("add", kind="photos", files=photos)
-    counts = {"photos": 3, "used": 3, "folders": 2}
+    counts = {"photos": 3, "used": 3, "folders": 2, "notes": []}
+    one = {"photos": 1, "used": 1, "folders": 1, "notes": []}
     assert first["given"] == {"photos": counts}
     again = ask("add", session=first["session"], kind="calibration", files=photos[:1])
-    assert again == {"session": first["session"], "given": {"photos": counts, "calibration": {"photos": 1, "used": 1, "folders": 1}}}
-    assert ask("remove", session=first["session"], kind="photos")["given"] == {"calibration": {"photos": 1, "used": 1, "folders": 1}}
+    assert again == {"session": first["session"], "given": {"photos": counts, "calibration": one}}
+    assert ask("remove", session=first["session"], kind="photos")["given"] == {"calibration": one}
     for name in ("add", "remove"):
         assert ask(name, session=first["session"], kind="other", files=photos)["error"] == "Say what the photos are for."
     assert ask("add", kind="photos", files=[["a.png", "/etc/passwd"]])["error"] == "Send the photos as uploaded files."

@@ -132,6 +132,8 @@ def test_a_visitors_own_model_and_the_operators_checkpoint(make, bundle, tmp_pat
     store = ModelStore(Settings(model="vit_tiny_patch16_224", checkpoint=weights))
     assert store.flags_of("vit_tiny_patch16_224") == ["--model=vit_tiny_patch16_224", f"--checkpoint={weights.resolve()}"]
     assert store.flags_of("demo") == ["--model=demo"]
+    converting = ModelStore(Settings(icc="convert"))
+    assert converting.flags_of("demo") == ["--model=demo", "--icc=convert"]
 
 
 def test_photos_keep_their_folders_and_lose_their_names(make, photos):

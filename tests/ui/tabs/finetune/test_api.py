@@ -36,7 +36,10 @@ def archive(tmp_path_factory):
     """A zip of three classes, and one of a single class."""
     folder = tmp_path_factory.mktemp("zips")
     paint(folder / "colours", 4, 0)
-    for name, pattern in (("three", "*/*.png"), ("one", "red/*.png")):
+    (folder / "colours" / "red" / "same.png").write_bytes((folder / "colours" / "red" / "0.png").read_bytes())
+    (folder / "colours" / "red" / "bad.png").write_bytes(b"no photo")
+    (folder / "colours" / "notes.txt").write_text("Hello")
+    for name, pattern in (("three", "**/*.*"), ("one", "red/*.png")):
         with zipfile.ZipFile(folder / f"{name}.zip", "w") as file:
             for path in sorted((folder / "colours").glob(pattern)):
                 file.write(path, path.relative_to(folder))
@@ -60,6 +63,11 @@ def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
     assert report["classes"] == ["blue", "green", "red"]
     assert {row["photo"].split("/", 1)[1][:8] for row in report["photos"]} <= {"colours/"}
     assert report["recipe"]["head_epochs"] == 6
+    assert report["notes"] == [
+        "1 file that is no photo is left out (1 .txt).",
+        "1 photo that can’t be read (“bad.png”): left out.",
+        "1 photo equal to another in its class (“same.png”): left out.",
+    ]
     with zipfile.ZipFile(file) as packed:
         packed.extractall(tmp_path)
     (folder,) = tmp_path.iterdir()
@@ -106,7 +114,7 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
     assert teach(session.id, "cold", of["blue"]) is session
     assert session.data().classes == ("cold", "red")
     assert len(session.data().samples) == 6
-    assert len({id for id, _, _ in session.read.values()}) == 6
+    assert len({id for id, *_ in session.read.values()}) == 6
     for id, label, items, words in (
         (session.id, "", of["red"], "a name first"),
         (session.id, 3, of["red"], "a name first"),
@@ -119,7 +127,7 @@ def test_chosen_photos_are_a_class(tmp_path, monkeypatch):
         sessions.add_class(session.id, "cold", of["blue"])
     session.job = None
     session.changes = {"cold": "", "red": "warm"}
-    teach(session.id, "Cold", of["blue"])  # left out before, and wanted again
+    teach(session.id, "cold", of["blue"])  # left out before, and wanted again
     assert session.classes == {"cold", "warm"}
     teach(session.id, "cool", of["blue"])  # the same photos under another name move there
     assert (session.data().classes, len(session.items)) == (("cool", "warm"), 6)
@@ -134,6 +142,7 @@ def test_new_names_for_classes_add_up():
     assert changes_of({"pet": "animal"}, first) == {"cat": "animal", "pet": "animal"}
     assert changes_of({"pet": ""}, first) == {"cat": "", "pet": ""}
     assert changes_of({"dog": "pet"}, first) == {"cat": "pet", "dog": "pet"}
-    for odd in (3, [], {"a": 1}):
+    assert changes_of({"cafe\u0301": "tea"}, {"x": "caf\u00e9"}) == {"caf\u00e9": "tea", "x": "tea"}
+    for odd in ({"a": 1}, {"a": "b\0c"}, {"a": "b\nc"}, {"a": "b" * 201}):
         with pytest.raises(UserError):
             changes_of(odd, {})

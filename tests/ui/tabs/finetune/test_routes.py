@@ -29,7 +29,7 @@ def ask(bundle, tmp_path, monkeypatch):
     store, jobs = ModelStore(settings), Jobs(settings)
     routes = FinetuneRoutes(FinetuneSessions(store, jobs))
     files = [[path.relative_to(folder.parent).as_posix(), str(path)] for path in sorted(folder.rglob("*.png"))]
-    session = answer_of(routes, "give", files=files)["session"]
+    session = answer_of(routes, "give", files=files, others=["colours/notes.txt", "colours/.DS_Store"])["session"]
 
     def ask(name: str, **asked) -> dict:
         return answer_of(routes, name, session=session, **asked)
@@ -44,13 +44,13 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     told = ask("poll", data=True)
     assert "9 photos for training, 3 for validation" in told["data"]
     assert (told["job"], told["report"], told["asked"]) == ("", "", None)
-    assert ask("rename", names={"blue": "navy"}) == {}
+    assert ask("change", names={"blue": "navy"}) == {}
     assert 'value="navy"' in ask("poll", data=True)["data"]
     assert ask("use")["error"].startswith("There is no model yet")
     assert "“lr” is “ten”" in ask("start", recipe={"lr": "ten"})["error"]
     model = f"local-dir:{bundle}"
     assert ask("start", model=model, preset="quick", recipe={"head_epochs": "6", "head_lr": "0.05"}) == {}
-    assert "stop it first" in ask("rename", names={"navy": "sky"})["error"]
+    assert "stop it first" in ask("change", names={"navy": "sky"})["error"]
     until(lambda: ask("poll", start=10_000)["job"] == "done", 120)
     told = ask("poll", data=True)
     assert told["asked"] == {"preset": "quick", "recipe": {"head_epochs": "6", "head_lr": "0.05"}}
@@ -59,7 +59,14 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     assert ask("poll", start=len(told["events"]) - 1)["events"] == told["events"][-1:]
     assert {row["label"] for row in told["guesses"]} == {"green", "navy", "red"}
     report = told["report"]
-    for words in ("Baselines", "majority class", "Confusion matrix", "95 % confidence interval", "Per class"):
+    for words in (
+        "2 files that are no photos are left out (1 .txt, 1 hidden).",
+        "Baselines",
+        "majority class",
+        "Confusion matrix",
+        "95 % confidence interval",
+        "Per class",
+    ):
         assert words in report
     label, taken = re.search(r'data-label="(\w+)" data-taken="(\w+)"', report).groups()
     cell = ask("cell", label=label, taken=taken)["html"]

@@ -8,7 +8,6 @@ core: photos of one request are worked on side by side, and those that are too m
 """
 
 import asyncio
-import io
 import json
 import os
 import time
@@ -22,7 +21,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read while it is imported
 import onnxruntime
 from fastapi import FastAPI, HTTPException, Request, Response
 from PIL import Image
-from preprocess import preprocess
+from preprocess import TooNarrow, preprocess
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 HERE = Path(__file__).parent
@@ -30,7 +29,6 @@ CORES = int(os.environ.get("CORES", 0)) or len(os.sched_getaffinity(0) if hasatt
 MAX_FILES = int(os.environ.get("MAX_FILES", 32))
 MAX_BYTES = int(os.environ.get("MAX_MB", 50)) << 20  # of a request
 MAX_WAITING = int(os.environ.get("MAX_WAITING", 256))  # photos under way or waiting
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 Image.MAX_IMAGE_PIXELS = int(os.environ.get("MAX_MEGAPIXELS", 64)) * 500_000  # Pillow refuses at twice this
 
 LABELS = json.loads((HERE / "labels.json").read_text("utf-8"))
@@ -63,9 +61,8 @@ def run(batch: np.ndarray) -> np.ndarray:
 def predict(name: str, data: bytes, top: int) -> dict:
     """One photo's row: its predictions, or the reason why there are none."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as photo:
-            array = preprocess(photo)
-    except ValueError as error:
+        array = preprocess(data)
+    except TooNarrow as error:
         return {"file": name, "error": f"This photo can't be used: {error}."}
     except Exception:  # Pillow's decoders raise nearly anything on a hostile file
         return {"file": name, "error": "This is no photo that can be read, or a damaged or too large one: send a JPEG, PNG or WebP."}

@@ -7,7 +7,6 @@ takes photos as multipart form data and answers with one row each, in order; GET
 """
 
 import asyncio
-import io
 import json
 import os
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import onnxruntime
 import ray
 from PIL import Image
-from preprocess import preprocess
+from preprocess import TooNarrow, preprocess
 from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -35,7 +34,6 @@ GROW_AFTER = float(os.environ.get("GROW_AFTER", 10))  # seconds of too many requ
 MAX_FILES = int(os.environ.get("MAX_FILES", 32))
 MAX_BYTES = int(os.environ.get("MAX_MB", 50)) << 20  # of a request
 WAITING = int(os.environ.get("MAX_WAITING", 256))  # requests that may wait; more are answered with 503
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
 
 @serve.deployment(
@@ -79,9 +77,8 @@ class Vit:
         arrays = {}
         for number, (_, data, _) in enumerate(photos):
             try:
-                with Image.open(io.BytesIO(data), formats=FORMATS) as photo:
-                    arrays[number] = preprocess(photo)
-            except ValueError as error:
+                arrays[number] = preprocess(data)
+            except TooNarrow as error:
                 rows[number]["error"] = f"This photo can't be used: {error}."
             except Exception:  # Pillow's decoders raise nearly anything on a hostile file
                 rows[number]["error"] = "This is no photo that can be read, or a damaged or too large one: send a JPEG, PNG or WebP."

@@ -1,10 +1,10 @@
 // The side: method, head, direction and how the picture is drawn. All of it happens in the page.
 import { make, radios } from "../lib/dom.js";
 import { drawThree, startClasses } from "./classes.js";
-import { redraw } from "./draw.js";
+import { fit, redraw } from "./draw.js";
 import { setLayer } from "./layers.js";
 import { tell, wantLinks } from "./stage.js";
-import { $, calm, patch, told, view } from "./state.js";
+import { $, base, calm, patch, told, view } from "./state.js";
 import { drawLarge, markWall, wall } from "./wall.js";
 
 const METHODS = {
@@ -17,7 +17,7 @@ const DIRECTIONS = {
   "looked-at-by": "Its key: which patches take information from it.",
 };
 const COLOURS = ["inferno", "viridis", "magma", "cividis"];
-const PICTURE = [".att-opacity", ".att-split", ".att-colours", ".att-smooth", ".att-even", ".att-gridded", ".att-framed"];
+const PICTURE = [".att-opacity", ".att-split", ".att-colours", ".att-flat", ".att-smooth", ".att-even", ".att-gridded", ".att-framed"];
 let markMethod, markDirection; // of the radio buttons
 
 export function listen() {
@@ -82,6 +82,10 @@ export function picture() {
   view.split = Number($(".att-split").value) / 100;
   view.colours = $(".att-colours").value || "inferno";
   view.smooth = $(".att-smooth").checked;
+  if (view.flat !== $(".att-flat").checked) {
+    view.flat = $(".att-flat").checked;
+    if (base) fit(); // what lies outside the crop looks different
+  }
   view.even = $(".att-even").checked;
   $(".att-opacity-text").textContent = `${$(".att-opacity").value} %`;
   $(".att-split-text").textContent = view.split ? `${$(".att-split").value} %` : "off";

@@ -21,7 +21,7 @@ export function fit() {
   const [width, height] = [image.naturalWidth, image.naturalHeight].map((side) => Math.max(1, Math.round(side * scale)));
   Object.assign($(".att-heat"), { width, height });
   $(".att-inner").style.setProperty("--shape", width / height);
-  setBase(prepare(image, width, height));
+  setBase(prepare(image, width, height, view.flat));
 }
 
 const touched = () => matchMedia("(hover: none)").matches;
@@ -33,7 +33,7 @@ function paintStage() {
   if (values) {
     const ends = span(values);
     const began = performance.now();
-    const look = { colours: colours(), opacity: view.opacity, smooth: view.smooth };
+    const look = { colours: colours(), opacity: view.opacity, smooth: view.smooth, flat: view.flat };
     $(".att-heat").getContext("2d").putImageData(overlay(base, values, ends, look), 0, 0);
     explorer.dataset.drawn = (performance.now() - began).toFixed(1);
     $(".att-low").textContent = digits(ends[0]);

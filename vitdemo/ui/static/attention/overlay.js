@@ -2,7 +2,8 @@
 import { tableOf } from "./heat.js";
 import { columns, rows, told } from "./state.js";
 
-const DIMMED = Math.round(256 * 0.45);
+const DIMMED = Math.round(256 * 0.45); // outside the crop, under a flat map
+const EXPONENT = 0.7; // of the normalised value, in the opacity of a map that is painted with light
 
 // How much of which patches in a line goes into each point: Keys's cubic convolution, or the one patch the point lies in.
 function sampling(positions, count, smooth) {
@@ -28,8 +29,9 @@ function sampling(positions, count, smooth) {
   return { taps, places, shares };
 }
 
-// The photo's pixels at a size, bare and dimmed outside the crop, and where the crop and the patches lie on them.
-export function prepare(image, width, height, dim = true) {
+// The photo's pixels at a size, bare and with what lies outside the crop grey (or darker, for a flat map), and where the crop and the patches
+// lie on them.
+export function prepare(image, width, height, flat = false) {
   const { resized, offset, patch: side, grid } = told.geometry;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -46,10 +48,12 @@ export function prepare(image, width, height, dim = true) {
     Array.from({ length: to - from }, (_, index) => (((from + index + 0.5) * resized[axis]) / length - offset[axis]) / side[axis]);
   const seen = { left, top, right, bottom, x: points(left, right, 0, width), y: points(top, bottom, 1, height) };
   const drawn = new ImageData(new Uint8ClampedArray(bare.data), width, height);
-  for (let y = 0, at = 0; dim && y < height; y++) {
+  for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < width; x++, at += 4) {
       if (x >= left && x < right && y >= top && y < bottom) continue;
-      for (let channel = 0; channel < 3; channel++) drawn.data[at + channel] = (bare.data[at + channel] * DIMMED) >> 8;
+      const [red, green, blue] = bare.data.subarray(at, at + 3);
+      const grey = (77 * red + 150 * green + 29 * blue) >> 8;
+      drawn.data.set(flat ? [red, green, blue].map((channel) => (channel * DIMMED) >> 8) : [grey, grey, grey], at);
     }
   }
   const both = (smooth) => ({ across: sampling(seen.x, grid[1], smooth), down: sampling(seen.y, grid[0], smooth) });
@@ -74,9 +78,8 @@ export function overlay(prepared, values, [low, high], look) {
     }
     return line;
   });
-  const alpha = Math.round(256 * look.opacity);
-  const under = 256 - alpha;
-  const table = Uint16Array.from(tableOf(look.colours), (value) => value * alpha + 128);
+  const alphas = alphasOf(look);
+  const table = Uint16Array.from(tableOf(look.colours), (value, index) => value * alphas[Math.floor(index / 3)] + 128);
   const level = new Float32Array(wide);
   for (let y = seen.top; y < seen.bottom; y++) {
     level.fill(0);
@@ -89,13 +92,22 @@ export function overlay(prepared, values, [low, high], look) {
     let at = 4 * (y * width + seen.left);
     for (let x = 0; x < wide; x++, at += 4) {
       const value = level[x];
-      const entry = 3 * (value <= 0 ? 0 : value >= 255 ? 255 : (value + 0.5) | 0);
+      const place = value <= 0 ? 0 : value >= 255 ? 255 : (value + 0.5) | 0;
+      const [entry, under] = [3 * place, 256 - alphas[place]];
       drawn.data[at] = (table[entry] + bare.data[at] * under) >> 8;
       drawn.data[at + 1] = (table[entry + 1] + bare.data[at + 1] * under) >> 8;
       drawn.data[at + 2] = (table[entry + 2] + bare.data[at + 2] * under) >> 8;
     }
   }
   return drawn;
+}
+
+// The opacity of each of the 256 levels, in 256ths: the same everywhere, or following the value (for a difference, its distance from nought).
+export function alphasOf({ colours, opacity, flat }) {
+  return Uint16Array.from({ length: 256 }, (_, level) => {
+    const strength = colours === "coolwarm" ? (Math.abs(2 * level - 255) - 1) / 254 : level / 255;
+    return Math.round(256 * opacity * (flat ? 1 : strength ** EXPONENT));
+  });
 }
 
 export function drawBar(canvas, table, first = 0) {

@@ -23,8 +23,9 @@ export const view = {
   other: null,
   part: "difference", // which of the two classes' maps, or their difference
   colours: "inferno",
-  opacity: 0.5,
+  opacity: 0.85,
   smooth: true,
+  flat: false, // one opacity everywhere; else the map is painted with light
   even: false, // peaks cut off
   split: 0, // share of the photo that stays bare
 };
@@ -90,7 +91,7 @@ export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches
 // What the server is asked about the map on show; a patch counts when it is held.
 /** @returns {Record<string, any>} */
 export function question() {
-  const look = { colours: view.colours, opacity: view.opacity, smooth: view.smooth, even: view.even, layer: view.layer };
+  const look = { colours: view.colours, opacity: view.opacity, smooth: view.smooth, flat: view.flat, even: view.even, layer: view.layer };
   if (view.held) return { ...look, method: view.direction, patch: view.held, head: view.head };
   if (view.method === "cls") return { ...look, method: "cls", head: view.head };
   if (view.method === "rollout") return { ...look, method: "rollout" };

@@ -96,7 +96,7 @@ function toStep(step) {
   $$(".att-lit").forEach((part) => part.classList.remove("att-lit"));
   if (tour.step < 0) tour.kept = { ...view, picture: picked() }; // given back at the end
   view.hover = view.held = null;
-  [$(".att-opacity").value, $(".att-even").checked, $(".att-gridded").checked] = step < 0 ? tour.kept.picture : [50, false, false];
+  [$(".att-opacity").value, $(".att-even").checked, $(".att-gridded").checked] = step < 0 ? tour.kept.picture : [85, false, false];
   tour.step = step;
   explorer.classList.toggle("touring", step >= 0);
   $(".att-tour").hidden = step < 0;

@@ -139,9 +139,9 @@ export function drawLarge() {
   const large = $(".att-large");
   const heats = clsHeat(...wall.open);
   const scale = Math.min(2, 640 / Math.max(base.seen.right - base.seen.left, base.seen.bottom - base.seen.top));
-  const prepared = (base.large ??= prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale), false));
+  const prepared = (base.large ??= prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale)));
   const [low, high] = [Math.min(...heats), Math.max(...heats)];
-  const look = { colours: view.colours, opacity: Math.max(0.5, view.opacity), smooth: view.smooth };
+  const look = { colours: view.colours, opacity: Math.max(0.5, view.opacity), smooth: view.smooth, flat: view.flat };
   const drawn = overlay(prepared, heats, [low, high], look);
   const { left, top, right, bottom } = prepared.seen;
   [large.width, large.height] = [right - left, bottom - top];

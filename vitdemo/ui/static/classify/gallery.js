@@ -1,6 +1,7 @@
 // Many photos: draws the table of a gallery as its rows come. Nothing a visitor named becomes HTML here.
 import { Gallery } from "../components/gallery_upload.js";
 import { button, finders, make } from "../lib/dom.js";
+import { shownName } from "../lib/format.js";
 import { rpc, save } from "../lib/rpc.js";
 
 const PAGE = 100; // rows on show at first
@@ -86,7 +87,7 @@ export default function mount({ element, props }) {
         })
     );
     if (pair) {
-      const made = button("chip", `${pair.folder} → ${pair.taken} ×`);
+      const made = button("chip", `${shownName(pair.folder)} → ${shownName(pair.taken)} ×`);
       made.dataset.chip = "all";
       made.setAttribute("aria-pressed", true);
       $(".chips").append(made);
@@ -128,7 +129,7 @@ export default function mount({ element, props }) {
       return tr;
     }
     const guess = make("td", "guess");
-    guess.append(make("span", "", row.label));
+    guess.append(make("span", "", shownName(row.label)));
     if (row.right !== null) guess.append(make("span", row.right ? "mark right" : "mark wrong", row.right ? "correct" : "wrong"));
     const sure = make("td", "sure");
     const bar = make("div", "bar");

@@ -2,7 +2,7 @@
 import { fill, finders, say } from "../lib/dom.js";
 import { clock, count } from "../lib/format.js";
 import { follow, GONE, known, rpc } from "../lib/rpc.js";
-import { hearFiles, isZip, Uploads } from "../lib/upload.js";
+import { hearFiles, Uploads } from "../lib/upload.js";
 
 const START_PATIENCE = 60_000; // milliseconds for the server to take up what was sent
 
@@ -61,8 +61,8 @@ export class Gallery {
   }
 
   async give(named) {
-    const files = named.filter(([name]) => !name.includes("/") || this.uploads.isPhoto(name) || isZip(name));
     this.fail("");
+    const { files, others } = await this.uploads.sort(named);
     if (!files.length) return this.fail("There are no photos in what you gave: give photos, a folder or a zip that holds some.");
     const why = this.uploads.refusal(files);
     if (why) return this.fail(why);
@@ -72,7 +72,7 @@ export class Gallery {
     const mine = (this.uploading = new AbortController());
     this.asking = true;
     try {
-      await this.start(await this.uploads.send(files, mine.signal, (text, share) => this.progress(text, share)));
+      await this.start(await this.uploads.send(files, mine.signal, (text, share) => this.progress(text, share)), others);
     } catch (error) {
       if (this.uploading !== mine) return; // other photos are on their way instead
       this.showAgain();
@@ -82,11 +82,11 @@ export class Gallery {
     }
   }
 
-  async start(files) {
+  async start(files, others = []) {
     const mine = ++this.starting;
     this.asking = true;
     this.progress("Starting …", 1, false);
-    const answer = await rpc(`${this.tab}/start`, { files, model: await known("model") }, START_PATIENCE);
+    const answer = await rpc(`${this.tab}/start`, { files, others, model: await known("model") }, START_PATIENCE);
     if (mine !== this.starting) return; // other photos were given meanwhile
     if (answer?.gallery) return this.show(answer.gallery);
     this.showAgain();
@@ -122,6 +122,7 @@ export class Gallery {
   }
 
   tell(answer) {
+    say(this.$(".gallery-notes"), answer.notes?.join(" "));
     const done = `${answer.done.toLocaleString("en")} of ${count(answer.total, "photo")}`;
     const share = answer.total ? answer.done / answer.total : 1;
     const errors = answer.wrong ? `, ${answer.wrong} of them can't be read` : "";

@@ -3,7 +3,7 @@
 import { fill, finders, make, openTab, say } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { follow, GONE, known, NO_ANSWER, rpc, save } from "../lib/rpc.js";
-import { hearFiles, isZip, Uploads } from "../lib/upload.js";
+import { hearFiles, Uploads } from "../lib/upload.js";
 
 const KEY = "vitdemo-export";
 const STEPS = { model: "Load the model", ask: "Running the original", write: "Write the file", load: "Load it back", quantise: "Quantise", compare: "Compare", time: "Time", pack: "Finish" };
@@ -69,14 +69,15 @@ export default function mount({ element, props, trigger, watch }) {
 
   function compared() {
     if (!given.photos) return given.calibration && chosen("precision") === "int8" ? "It is compared on what calibration leaves of your photos." : "It is compared on the 126 sample images that come with the app.";
-    const { photos, used, folders } = given.photos;
+    const { photos, used, folders, notes } = given.photos;
     const which = used < photos ? `${used.toLocaleString("en")} of your ${count(photos, "photo")}` : `your ${count(photos, "photo")}`;
-    return `It is compared on ${which}${folders > 1 ? `, in ${folders} folders` : ""}.`;
+    return [`It is compared on ${which}${folders > 1 ? `, in ${folders} folders` : ""}.`, ...notes].join(" ");
   }
 
   function calibrated() {
     if (!given.calibration) return "No photos to calibrate on: recipes with fixed scales (static) are left out. Thirty are enough.";
-    return `Static recipes find their scales on some of ${count(given.calibration.photos, "photo")}; those are not compared on.`;
+    const { photos, notes } = given.calibration;
+    return [`Static recipes find their scales on some of ${count(photos, "photo")}; those are not compared on.`, ...notes].join(" ");
   }
 
   element.addEventListener("change", (event) => event.target.name?.startsWith("exp-") && show());
@@ -85,9 +86,9 @@ export default function mount({ element, props, trigger, watch }) {
 
   async function give(named, input) {
     const kind = input?.classList.contains("calibration") ? "calibration" : "photos";
-    const files = named.filter(([name]) => !name.includes("/") || uploads.isPhoto(name) || isZip(name));
     fail("");
     if (working()) return fail("An export is at work: wait for it, or stop it first.");
+    const { files, others } = await uploads.sort(named);
     if (!files.length) return fail("There are no photos in what you gave: give photos, a folder or a zip that holds some.");
     const refused = uploads.refusal(files);
     if (refused) return fail(refused);
@@ -98,7 +99,7 @@ export default function mount({ element, props, trigger, watch }) {
     try {
       const sent = await uploads.send(files, mine.signal, told);
       told("Looking at the photos …");
-      const answer = await rpc("export/add", { session: id || "", kind, files: sent });
+      const answer = await rpc("export/add", { session: id || "", kind, files: sent, others });
       if (uploading !== mine) return; // other photos are on their way instead
       if (answer?.session) [given] = [answer.given, keep(answer.session)];
       else fail(answer?.error || NO_ANSWER);

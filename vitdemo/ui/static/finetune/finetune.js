@@ -3,7 +3,7 @@
 import { fill, finders, make, pause, say } from "../lib/dom.js";
 import { clock, percent } from "../lib/format.js";
 import { follow, GONE, known, NO_ANSWER, rpc, save } from "../lib/rpc.js";
-import { hearFiles, isZip, Uploads } from "../lib/upload.js";
+import { hearFiles, Uploads } from "../lib/upload.js";
 
 const KEY = "vitdemo-finetune";
 const AT_WORK = "Training is running on these photos: stop it first, or wait until it is done.";
@@ -35,9 +35,9 @@ export default function mount({ element, props, trigger }) {
   // Giving photos
 
   async function give(named) {
-    const files = named.filter(([name]) => uploads.isPhoto(name) || isZip(name));
     fail(over ? "" : AT_WORK);
     if (!over) return;
+    const { files, others } = await uploads.sort(named, true);
     if (!files.length) return fail("There are no photos in what you gave: give a folder with one sub-folder of photos for each class.");
     const why = uploads.refusal(files);
     if (why) return fail(why);
@@ -45,7 +45,7 @@ export default function mount({ element, props, trigger }) {
     uploading?.abort();
     const mine = (uploading = new AbortController());
     try {
-      await begin(await uploads.send(files, mine.signal, reading));
+      await begin(await uploads.send(files, mine.signal, reading), others);
     } catch (error) {
       if (uploading !== mine) return; // other photos are on their way instead
       $(".reading").hidden = true;
@@ -53,11 +53,11 @@ export default function mount({ element, props, trigger }) {
     }
   }
 
-  async function begin(files) {
+  async function begin(files, others = []) {
     fail(over ? "" : AT_WORK);
     if (!over) return;
     reading("Reading the photos …", 0);
-    const answer = await rpc("finetune/give", { files });
+    const answer = await rpc("finetune/give", { files, others });
     if (!answer?.session) {
       $(".reading").hidden = true;
       return fail(answer?.error || NO_ANSWER);
@@ -74,7 +74,7 @@ export default function mount({ element, props, trigger }) {
     sessionStorage.setItem(KEY, id);
     events = [];
     $(".guesses").replaceChildren();
-    [wantData, over, reportShown, unfinished, renamed] = [true, true, "", null, false];
+    [wantData, over, reportShown, unfinished, changed] = [true, true, "", null, false];
     nameStart();
     $(".start").disabled = false;
     for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
@@ -102,7 +102,7 @@ export default function mount({ element, props, trigger }) {
         wantData = false;
         $(".reading").hidden = true;
         $(".data").hidden = false;
-        const controls = () => [...$(".data").querySelectorAll("input, button")];
+        const controls = () => [...$(".data").querySelectorAll("input, button, select")];
         const focused = controls().indexOf(document.activeElement);
         $(".data").innerHTML = answer.data; // from our own template, which escapes
         if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus(); // where the keyboard was
@@ -126,7 +126,7 @@ export default function mount({ element, props, trigger }) {
     $(".stop").hidden = over;
     $(".start").disabled = !over;
     if (over) $(".stop").disabled = false;
-    unfinished = over && answer.job !== "done" && epochs.length && !renamed ? started : null;
+    unfinished = over && answer.job !== "done" && epochs.length && !changed ? started : null;
     nameStart();
     $(".learning-text").textContent = said(answer, epochs, last);
     const blocks = last?.stage === "blocks";
@@ -268,7 +268,7 @@ export default function mount({ element, props, trigger }) {
   take();
 
   // Only the same settings resume a run that was stopped.
-  let [started, unfinished, renamed] = [null, null, false];
+  let [started, unfinished, changed] = [null, null, false];
   const settings = () => JSON.stringify([document.documentElement.dataset.model, preset(), ...switches.map((each) => each.value)]);
   function nameStart() {
     $(".start").textContent = unfinished === null ? "Start training" : unfinished === settings() ? "Resume" : "Start over";
@@ -291,7 +291,7 @@ export default function mount({ element, props, trigger }) {
     fail("");
     const given = switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
     $(".start").disabled = true;
-    [started, renamed] = [settings(), false];
+    [started, changed] = [settings(), false];
     const answer = await rpc("finetune/start", { session, model: await known("model"), preset: preset(), recipe: Object.fromEntries(given) });
     if (!answer || answer.error) {
       $(".start").disabled = !over;
@@ -312,22 +312,24 @@ export default function mount({ element, props, trigger }) {
     rpc("finetune/stop", { session });
   });
 
-  async function rename(names) {
+  // Renames classes, or takes folders as splits; without either, all changes are undone.
+  async function change(changes) {
     fail("");
-    const answer = await rpc("finetune/rename", { session, names });
+    const answer = await rpc("finetune/change", { session, ...changes });
     if (!answer || answer.error) fail(answer?.error || NO_ANSWER);
     wantData = true;
-    [unfinished, renamed] = [null, true];
+    [unfinished, changed] = [null, true];
     nameStart();
     poll();
   }
   $(".data").addEventListener("change", (event) => {
     const old = event.target.dataset.old;
-    if (old !== undefined && event.target.value.trim() !== old) rename({ [old]: event.target.value.trim() });
+    if (event.target.dataset.folder !== undefined) change({ folders: { [event.target.dataset.folder]: event.target.value } });
+    else if (old !== undefined && event.target.value.trim() !== old) change({ names: { [old]: event.target.value.trim() } });
   });
   $(".data").addEventListener("click", (event) => {
-    if (event.target.closest(".undo")) rename(null);
-    else if (event.target.closest(".leave-out")) rename({ [event.target.closest(".leave-out").dataset.old]: "" });
+    if (event.target.closest(".undo")) change({});
+    else if (event.target.closest(".leave-out")) change({ names: { [event.target.closest(".leave-out").dataset.old]: "" } });
   });
 
   // The result

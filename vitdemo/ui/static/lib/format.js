@@ -6,6 +6,12 @@ export const percent = (share) =>
 
 export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
+// A name as one line, as `shown_name` in core/names.py: without control and direction-changing characters, a long one without its middle.
+export function shownName(name, longest = 60) {
+  const line = [...name.replace(/(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu, "�").trim()];
+  return line.length > longest ? `${line.slice(0, longest - 21).join("")}…${line.slice(-20).join("")}` : line.join("") || "unnamed";
+}
+
 // Seconds as minutes and seconds: 1:05.
 export function clock(seconds) {
   const whole = Math.round(seconds);

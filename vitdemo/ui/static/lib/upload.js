@@ -3,10 +3,19 @@ import { count } from "./format.js";
 import { api } from "./rpc.js";
 
 const LARGE = 5e6; // bytes from which on people see them go
+const MOST_NAMED = 2000; // names of other files that the server is told
+const HIDDEN = /(^|\/)(\.|__MACOSX)/;
+// How files of the accepted formats begin, as hexadecimal digits
+const BEGINNING = /^(ffd8ff|89504e47|47494638|424d|4949(2a|2b)00|4d4d00(2a|2b)|52494646.{8}57454250|.{8}66747970|0000000c6a502020|ff4fff51|503[1-6](09|0a|0d|20))/;
 const PART_FILES = 50; // in one request
 const PART_BYTES = 16e6;
 
 export const isZip = (name) => name.toLowerCase().endsWith(".zip");
+
+async function holdsPhoto(file) {
+  const bytes = new Uint8Array(await file.slice(0, 16).arrayBuffer());
+  return BEGINNING.test([...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
+}
 
 /** @typedef {{photos: number, mb: number, zipMb: number, suffixes: string[], command: string}} Limits of components/gallery_upload.py */
 
@@ -15,10 +24,27 @@ export class Uploads {
   /** @param {Limits} limits */
   constructor(limits) {
     this.limits = limits;
+    const suffixes = limits.suffixes.map((suffix) => `\\${suffix}`).join("|");
+    this.suffix = new RegExp(`(?:${suffixes})(?:$|[^a-z0-9.\\s/][^./]*$)`, "i"); // of a download too: a.jpg_large, a.jpg?w=640
   }
 
-  isPhoto(name) {
-    return !/(^|\/)(\.|__MACOSX)/.test(name) && this.limits.suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
+  // Of what was given, [[name, file], …]: the photos and zips, which are sent, as `files`, and the names of the `others`.
+  // A file given by itself is taken whatever it is, unless `inFolders`: then its reason is told.
+  async sort(named, inFolders = false) {
+    const taken = await Promise.all(
+      named.map(async ([name, file]) => {
+        if (isZip(name) || (!inFolders && !name.includes("/"))) return true;
+        return !HIDDEN.test(name) && (this.isNamedAsPhoto(name) || (await holdsPhoto(file)));
+      }),
+    );
+    return {
+      files: named.filter((_, index) => taken[index]),
+      others: named.flatMap(([name], index) => (taken[index] ? [] : [name])).slice(0, MOST_NAMED),
+    };
+  }
+
+  isNamedAsPhoto(name) {
+    return this.suffix.test(name);
   }
 
   most(name) {

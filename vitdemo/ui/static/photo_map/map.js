@@ -1,5 +1,6 @@
 // A map of photos on a canvas. It knows where points lie, how they are coloured and which are chosen; what it is told by hand it passes on.
 import { finders } from "../lib/dom.js";
+import { shownName } from "../lib/format.js";
 import { Camera } from "./camera.js";
 import { GREY } from "./colours.js";
 import { Painter } from "./paint.js";
@@ -159,8 +160,7 @@ export class PhotoMap {
     this.labelled = labelled;
     const points = new Map(entries.filter((entry) => entry.name).map((entry) => [entry.name, []]));
     if (labelled) names.forEach((name, point) => points.get(name)?.push(point));
-    const short = (text) => (text.length > 28 ? `${text.slice(0, 27)}…` : text);
-    this.groups = labelled ? [...points].map(([text, points]) => ({ text: short(text), points })) : [];
+    this.groups = labelled ? [...points].map(([text, points]) => ({ text: shownName(text, 28), points })) : [];
     this.anchored = null;
     this.redraw();
   }

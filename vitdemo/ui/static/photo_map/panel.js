@@ -1,6 +1,6 @@
 // The map with its tools and its legend: what is coloured by what, and which photos are chosen.
 import { button, finders, make, radios } from "../lib/dom.js";
-import { percent } from "../lib/format.js";
+import { percent, shownName } from "../lib/format.js";
 import { colourByName, colourByValue, STEPS } from "./colours.js";
 import { PhotoMap } from "./map.js";
 
@@ -121,7 +121,7 @@ export class MapPanel {
       return;
     }
     const entries = this.shown.entries || [];
-    legend.replaceChildren(...entries.map(({ text, count, colour, name }, index) => this.entry(index, text, count, colour, !name)));
+    legend.replaceChildren(...entries.map(({ text, count, colour, name }, index) => this.entry(index, shownName(text), count, colour, !name)));
     this.mark();
   }
 
@@ -159,9 +159,9 @@ export class MapPanel {
     const cluster = this.cluster(point);
     const lines = [
       row.duplicate ? "the same file twice" : "",
-      row.label ? `${row.label}, ${percent(row.probability)}` : "",
-      row.folder ? `folder ${row.folder}` : "",
-      this.numbers ? (cluster ? `cluster ${cluster}` : NO_CLUSTER) : "",
+      row.label ? `${shownName(row.label)}, ${percent(row.probability)}` : "",
+      row.folder ? `folder ${shownName(row.folder)}` : "",
+      this.numbers ? (cluster ? `cluster ${shownName(cluster)}` : NO_CLUSTER) : "",
     ];
     return { title: row.name.split("/").at(-1), lines: lines.filter(Boolean) };
   }

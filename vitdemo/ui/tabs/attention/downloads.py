@@ -138,11 +138,11 @@ def style_of(asked: dict[str, Any]) -> "OverlayStyle":
     """The style in which the page draws the map. Raises: UserError for an invalid opacity or colour map."""
     from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
 
-    opacity = asked.get("opacity", 0.6)
+    opacity = asked.get("opacity", OverlayStyle.opacity)
     if isinstance(opacity, bool) or not isinstance(opacity, int | float):
         raise UserError("The opacity must be a number from 0 to 1.")
     colours = DIFFERENCE if asked.get("other") is not None else str(asked.get("colours", "inferno"))
-    return OverlayStyle(colours, float(opacity), bool(asked.get("smooth", True)))
+    return OverlayStyle(colours, float(opacity), bool(asked.get("smooth", True)), bool(asked.get("flat", False)))
 
 
 def weights_of(model: str, vit: "Vit", settings: Settings) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def placed(geometry: "Geometry", window: tuple[int, int, int, int]) -> dict[str,
 
 def class_row(vit: "Vit", index: int, probability: float) -> dict[str, Any]:
     """One class as the page shows it."""
-    return {"index": index, "name": vit.labels[index].name.split(",")[0], "probability": probability}
+    return {"index": index, "name": vit.labels[index].short, "probability": probability}
 
 
 def _answers(store: ModelStore, vit: "Vit", trace: "Trace") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.names import one_spelling
 from vitdemo.ui.packing import pack
 from vitdemo.ui.server.page_routes import Caller, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.attention import erase
@@ -112,12 +113,12 @@ class AttentionRoutes(TabRoutes):
         """Search the classes by name, synset or index: exact matches first, then names that begin with the words, then by probability."""
         session = self._sessions.get(asked.session)
         vit = self._sessions.vit(session)
-        words = asked.words.strip().casefold()[:100]
+        words = one_spelling(asked.words).strip().casefold()[:100]
         if not words or not vit.labels:
             return FoundClasses()
         matches = []
         for label in vit.labels:
-            names = [name.strip() for name in label.name.casefold().split(",")]
+            names = [name.strip() for name in one_spelling(label.name).casefold().split(",")]
             if words in (label.synset, str(label.index)) or any(words in name for name in names):
                 matches.append((words not in (*names, str(label.index)), not any(name.startswith(words) for name in names), label))
         probabilities = self._sessions.trace(session, vit).logits.softmax(-1)

@@ -73,7 +73,7 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
         if job.state != "done":
             raise UserError(job.error or LEAVING)
         rows = await asyncio.to_thread(lambda: [_row(row.first(top)) for row in job.rows])
-        return {"model": job.model_name, "seconds": job.ended - job.began, "rows": rows}
+        return {"model": job.model_name, "seconds": job.ended - job.began, "rows": rows, "notes": job.notes}
 
     trigger.click(endpoint, inputs, answer, api_name="classify", concurrency_limit=None, preprocess=False)
 

@@ -4,6 +4,7 @@ import base64
 from dataclasses import dataclass
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.names import shown_path
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.components.gallery_upload import GalleryStatus, OfGallery, StartGallery
 from vitdemo.ui.server.page_routes import Caller, File, Html, TabRoutes, page_route
@@ -118,13 +119,13 @@ class ClassifyRoutes(TabRoutes):
 
 
 def _row(row, job: ClassifyJob) -> dict:
-    answer = {"path": row.path, "folder": row.folder}
+    answer = {"path": shown_path(row.path), "folder": row.folder}
     if row.error:
         return answer | {"error": row.error}
     best = row.predictions[0]
     return answer | {
         "index": best.label.index,
-        "label": best.label.name.split(",")[0],
+        "label": best.label.short,
         "probability": best.probability,
         "percent": percent(best.probability),
         "right": job.right(row),
@@ -136,9 +137,7 @@ def _row(row, job: ClassifyJob) -> dict:
 
 def _scores(job: ClassifyJob) -> str | None:
     """Accuracy and confusion matrix as HTML; None for a gallery without scores."""
-    if job.scores is None:
+    if job.scores is None or job.class_names is None:
         return None
-    from vitdemo.core.models.labels import normalise_name
-
-    classes = {folder: sorted(job.named[normalise_name(folder)]) for folder in job.scores.folders}
+    classes = {folder: sorted(job.class_names.meant(folder)) for folder in job.scores.folders}
     return html("classify/scores", scores=job.scores, classes=classes, percent=percent)

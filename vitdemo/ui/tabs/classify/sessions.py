@@ -1,6 +1,6 @@
 """Classification jobs of galleries."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -10,8 +10,9 @@ from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
 if TYPE_CHECKING:
     from vitdemo.classify.gallery import PredictionRow
     from vitdemo.classify.scores import GalleryScores
+    from vitdemo.core.models.labels import ClassNames
     from vitdemo.core.models.vit import Vit
-    from vitdemo.core.photos.gallery import Item
+    from vitdemo.core.photos.gallery import Gallery
 
 
 @dataclass(eq=False)
@@ -29,19 +30,17 @@ class ClassifyJob(GalleryJob):
     top: int
     thumbnails: bool = True
     rows: list["PredictionRow"] = field(default_factory=list)
-    named: dict[str, frozenset[int]] = field(default_factory=dict)
+    class_names: "ClassNames | None" = None
     scores: "GalleryScores | None" = None
 
     @property
-    def done(self) -> int:
-        """Number of finished photos."""
-        return len(self.rows)
+    def done_rows(self) -> "Sequence[PredictionRow]":
+        """The rows of the finished photos."""
+        return self.rows[:]
 
     def right(self, row: "PredictionRow") -> bool | None:
         """Whether the top class is one that the photo's folder names; None where the folder names no class."""
-        from vitdemo.core.models.labels import normalise_name
-
-        meant = self.named.get(normalise_name(row.folder))
+        meant = self.class_names.meant(row.folder) if self.class_names else ()
         if not meant:
             return None
         assert row.predictions is not None  # callers leave out the rows with an error
@@ -53,18 +52,16 @@ class ClassifyJobs(GalleryJobs[ClassifyJob]):
 
     row_bytes = 3_000
 
-    def start(
-        self, items: list["Item"], model: str, visitor: str, client: str = "", *, top: int = 5, thumbnails: bool = True
-    ) -> ClassifyJob:
+    def start(self, items: "Gallery", model: str, visitor: str, client: str = "", *, top: int = 5, thumbnails: bool = True) -> ClassifyJob:
         """Start a gallery's job or queue it. Raises: UserError where the queue is full, or the memory for results."""
         return self._begin(ClassifyJob(items, model, visitor, self.settings, top, thumbnails, client=client))
 
     def _process(self, job: ClassifyJob, vit: "Vit") -> None:
         from vitdemo.classify.gallery import classify_gallery
         from vitdemo.classify.scores import score
-        from vitdemo.core.models.labels import classes_named
+        from vitdemo.core.models.labels import ClassNames
 
-        job.named = classes_named(vit.labels)
+        job.class_names = ClassNames(vit.labels)
         rows = classify_gallery(job.items, vit, self.store.engine, self.settings, top=job.top, thumbnails=job.thumbnails)
         for row in rows:
             job.rows.append(row)

@@ -104,7 +104,7 @@ def _answer(job: EmbeddingJob, drawn: FinishedMap) -> dict:
     embedding, atlas, key = job.embedded(), drawn.atlas, drawn.key
     rows_by_number = {
         row["id"]: {
-            "photo": row["name"],
+            "photo": embedding.rows[row["id"]].path,
             "label": row["folder"],
             "prediction": row["label"] or None,
             "probability": row["probability"],
@@ -115,4 +115,4 @@ def _answer(job: EmbeddingJob, drawn: FinishedMap) -> dict:
     }
     rows = [rows_by_number.get(number, {"photo": row.path, "error": row.error}) for number, row in enumerate(embedding.rows)]
     answer = {"model": embedding.model, "layer": key.layer, "pool": key.pool, "trust": atlas.trust, "clusters": drawn.names}
-    return answer | {"rows": rows}
+    return answer | {"rows": rows, "notes": job.notes}

@@ -205,4 +205,4 @@ class GalleryMaps:
 
 
 def _top_class(row: "EmbeddingRow") -> str:
-    return row.predictions[0].label.name.split(",")[0] if row.predictions else ""
+    return row.predictions[0].label.short if row.predictions else ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.names import shown_path
 from vitdemo.embeddings.maps.atlas import MapOptions
 from vitdemo.ui.packing import pack
 from vitdemo.ui.server import served_files
@@ -88,9 +89,9 @@ def _photo_row(number: int, row: "EmbeddingRow") -> dict:
     best = row.predictions[0] if row.predictions else None
     return {
         "id": number,
-        "name": row.path,
+        "name": shown_path(row.path),
         "folder": row.folder,
-        "label": best.label.name.split(",")[0] if best else "",
+        "label": best.label.short if best else "",
         "probability": best.probability if best else None,
         "duplicate": row.duplicate_of,
     }

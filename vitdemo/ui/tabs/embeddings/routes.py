@@ -8,7 +8,6 @@ import numpy as np
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.encode import encode
-from vitdemo.core.photos.gallery import clean_name
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.components.gallery_upload import GalleryStatus, OfGallery, StartGallery
 from vitdemo.ui.server.page_routes import Caller, File, TabRoutes, page_route
@@ -268,7 +267,7 @@ class EmbeddingsRoutes(TabRoutes):
             crop=write(job, f"crop-{number}.jpg", encode(crop, "JPEG", quality=90)),
             grid=geometry.grid[::-1],
             notes=photo.notes,
-            predictions=[{"name": best.label.name.split(",")[0], "probability": best.probability} for best in row.predictions],
+            predictions=[{"name": best.label.short, "probability": best.probability} for best in row.predictions],
             neighbours=[{"id": numbers[other], "similarity": float(similarity[other])} for other in nearest],
             same=[numbers[other] for other, other_row in enumerate(maps.rows) if other_row.sha256 == row.sha256 and other != place],
             almost=[
@@ -343,7 +342,7 @@ def original(jobs: EmbeddingJobs, id: object, number: object) -> str:
     job = jobs.get(id)
     _, item = job.row(number)
     data = item.read(jobs.settings)
-    return write(job, f"{number}/{clean_name(item.shown).replace('/', '')}", data)
+    return write(job, f"{number}/{item.shown}", data)
 
 
 def _base64(numbers: Any) -> str:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vitdemo.core.models.vit import Vit
-    from vitdemo.core.photos.gallery import Item
+    from vitdemo.core.photos.gallery import Gallery, Item
     from vitdemo.core.photos.photo import Photo
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery, EmbeddingRow
 
@@ -46,9 +47,9 @@ class EmbeddingJob(GalleryJob):
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def done(self) -> int:
-        """Photos that are finished, with or without vectors."""
-        return len(self.embedding.rows) if self.embedding else 0
+    def done_rows(self) -> "Sequence[EmbeddingRow]":
+        """The rows of the finished photos, with or without vectors."""
+        return self.embedding.rows[:] if self.embedding else []
 
     def embedded(self) -> "EmbeddingGallery":
         """The gallery's vectors. Raises: UserError where the work has not begun."""
@@ -85,7 +86,7 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
         super().__init__(store)
         self.mapper = Mapper(store.settings)
 
-    def start(self, items: list["Item"], model: str, visitor: str, client: str = "", *, ahead: bool = True) -> EmbeddingJob:
+    def start(self, items: "Gallery", model: str, visitor: str, client: str = "", *, ahead: bool = True) -> EmbeddingJob:
         """Start a gallery, or put it in the queue. Raises: UserError where the queue is full."""
         self.mapper.warm()  # the mapper starts while the photos are processed
         return self._begin(EmbeddingJob(items, model, visitor, self.settings, ahead=ahead, client=client))

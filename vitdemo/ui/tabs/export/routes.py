@@ -23,6 +23,7 @@ FILE_TEXTS = {  # descriptions of the bundle's files
     "labels.json": "the classes, in the order of the logits",
     "preprocessing.json": "from a photo to the input: the numbers",
     "preprocess.py": "from a photo to the input: code without torch",
+    "decoding/decode.py": "how a photo is decoded, safely",
     "config.json": "architecture, preprocessing and classes, in timm's layout",
     "known_answer/photo.png": "a photo to try a new machine with",
     "known_answer/answer.json": "the prediction for it",
@@ -40,6 +41,7 @@ class AddPhotos(OfSession):
 
     kind: str = ""
     files: list = field(default_factory=list)
+    others: list = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ class ExportRoutes(TabRoutes):
         from vitdemo.core.photos.gallery import uploaded_items
 
         kind = _kind(asked.kind)
-        items = uploaded_items(gallery_upload.uploads_of(asked.files), self._sessions.settings, command="export")
+        files, others = gallery_upload.uploads_of(asked.files), gallery_upload.names_of(asked.others)
+        items = uploaded_items(files, self._sessions.settings, command="export", others=others)
         session = self._session(asked)
         self._sessions.add_photos(session, kind, items)
         return Given(session.id, _photo_counts(session))

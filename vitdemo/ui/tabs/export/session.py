@@ -30,11 +30,13 @@ class GivenPhotos:
         photos: number of uploaded photos.
         used: number of photos that the export uses.
         folders: number of folders that the photos came in.
+        notes: what was left out or guessed when they were found, one sentence each.
     """
 
     photos: int
     used: int
     folders: int
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(eq=False)

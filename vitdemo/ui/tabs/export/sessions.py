@@ -13,6 +13,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
 from vitdemo.core.jobs.workspace import Workspaces, size_of
+from vitdemo.core.names import MAX_LETTERS
 from vitdemo.export.plan import Plan
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.served_files import RECENT_SECONDS, scratch_of, touch
@@ -20,7 +21,7 @@ from vitdemo.ui.sessions.gallery_job import UNSEEN_SECONDS
 from vitdemo.ui.tabs.export.session import KINDS, ExportSession, GivenPhotos
 
 if TYPE_CHECKING:
-    from vitdemo.core.photos.gallery import Item
+    from vitdemo.core.photos.gallery import Gallery, Item
 
 MAX_SESSIONS = 200  # in memory
 AT_WORK = "An export is at work here: wait for it, or stop it first."
@@ -56,7 +57,7 @@ class ExportSessions:
         session.seen = time.monotonic()
         return session
 
-    def add_photos(self, session: ExportSession, kind: str, items: list["Item"]) -> None:
+    def add_photos(self, session: ExportSession, kind: str, items: "Gallery") -> None:
         """Keep photos for the comparison or for calibration: at most as many as the export uses, evenly spaced in the gallery.
 
         Raises: UserError where no photo can be read, the photos take too much room, or a job is running.
@@ -76,7 +77,7 @@ class ExportSessions:
         except UserError:
             path.unlink(missing_ok=True)
             raise
-        session.given[kind] = GivenPhotos(len(items), used, len({item.folder for item in items} - {""}))
+        session.given[kind] = GivenPhotos(len(items), used, len({item.folder for item in items} - {""}), items.notes)
 
     def _keep(self, items: list["Item"], archive: zipfile.ZipFile, size: int) -> int:
         """Write photos into a zip, and check that at least one of them can be decoded. The job checks the others.
@@ -97,7 +98,7 @@ class ExportSessions:
             self._check_room(size, "These photos take", "give fewer, or smaller copies")
             scratch_of(self.settings).check(len(content))
             # the folder may name the photo's class; the export finds the image format in the bytes, not in the suffix
-            archive.writestr(f"{item.folder}/{used:06}.jpg", content)
+            archive.writestr(f"{item.folder[:MAX_LETTERS]}/{used:06}.jpg", content)
             used += 1
         if not used:
             raise first_error or UserError("None of these photos can be read: give others.")

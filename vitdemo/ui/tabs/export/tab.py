@@ -87,12 +87,12 @@ def build(store: ModelStore, header: ModelPicker, trial: ModelComparison, opened
 
 def _facts(vit: "Vit") -> dict:
     """The model's data that the page shows."""
-    from vitdemo.core.models.labels import classes_named, normalise_name
+    from vitdemo.core.models.labels import ClassNames
 
-    class_names = classes_named(vit.labels)
+    class_names = ClassNames(vit.labels)
     return {
         "title": title_of(vit.name),
         "about": f"{vit.parameters / 1e6:.1f} M parameters · {f'{len(vit.labels):,} classes' if vit.labels else 'features, no classes'}",
         "parameters": vit.parameters,
-        "drawings": all(normalise_name(folder.name) in class_names for folder in DRAWINGS.iterdir() if folder.is_dir()),
+        "drawings": all(class_names.meant(folder.name) for folder in DRAWINGS.iterdir() if folder.is_dir()),
     }

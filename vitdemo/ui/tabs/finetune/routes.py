@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
+from vitdemo.core.names import shown_name
 from vitdemo.finetune.launch_commands import CONFIG_NAME, LaunchCommands, launch_commands
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.errors import without_paths
 from vitdemo.ui.server.page_routes import Caller, File, Html, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.finetune.downloads import NOTHING_YET, pack, report_of
-from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of
+from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of, taken_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.templating import html, percent
 
@@ -23,9 +24,10 @@ MAX_CELL_PHOTOS = 60  # shown per cell of the confusion matrix
 
 @dataclass(frozen=True)
 class GiveClasses:
-    """Photos in folders: (name, uploaded path) pairs, or `examples` for the sample images."""
+    """Photos in folders: (name, uploaded path) pairs, or `examples` for the sample images; and the names of files that are no photos."""
 
     files: list | str = ""
+    others: list = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,16 @@ class PollSession(OfSession):
 
 
 @dataclass(frozen=True)
-class RenameClasses(OfSession):
-    """New names by current name: an empty name excludes a class, another class's name merges both. None resets all names."""
+class ChangeClasses(OfSession):
+    """How the classes and splits differ from the folders: without either, all changes are undone.
 
-    names: dict | None = None
+    Attributes:
+        names: current name → new name: an empty name excludes a class, another class's name merges both.
+        folders: folder → the split that it is taken as.
+    """
+
+    names: dict = field(default_factory=dict)
+    folders: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,12 +119,13 @@ class FinetuneRoutes(TabRoutes):
     @page_route(starts_work=True)
     def give(self, asked: GiveClasses, caller: Caller) -> OfSession:
         """Start a session with photos."""
-        from vitdemo.core.photos.gallery import find_items, uploaded_items
+        from vitdemo.core.photos.gallery import Gallery, find_items, uploaded_items
 
         if asked.files == "examples":
-            items = [replace(item, name=item.path.relative_to(SAMPLE_CLASSES).as_posix()) for item in find_items([SAMPLE_CLASSES])]
+            items = Gallery(replace(item, name=item.path.relative_to(SAMPLE_CLASSES).as_posix()) for item in find_items([SAMPLE_CLASSES]))
         else:
-            items = uploaded_items(gallery_upload.uploads_of(asked.files), self._sessions.settings, command="finetune")
+            files = gallery_upload.uploads_of(asked.files)
+            items = uploaded_items(files, self._sessions.settings, command="finetune", others=gallery_upload.names_of(asked.others))
         return OfSession(self._sessions.create(items).id)
 
     @page_route()
@@ -130,19 +139,22 @@ class FinetuneRoutes(TabRoutes):
             status.job = job.state  # read before the events, so that the final status has all events
             status.events = job.events(max(0, asked.start))
             guesses = [event.pop("guesses") for event in status.events if "guesses" in event][-1:]
-            status.guesses = [row | {"uri": _thumbnail(session, row)} for rows in guesses for row in rows]
+            status.guesses = [_guess(session, row) for rows in guesses for row in rows]
             status.place, status.error = self._sessions.jobs.place(job), without_paths(job.error)
             if job.over and (report := report_of(session)):
                 status.report = _report_html(session, report)
         return status
 
     @page_route()
-    def rename(self, asked: RenameClasses, caller: Caller) -> None:
-        """Rename, merge or exclude classes."""
+    def change(self, asked: ChangeClasses, caller: Caller) -> None:
+        """Rename, merge or exclude classes, and take folders as splits."""
         session = self._sessions.get(asked.session)
         if session.job and not session.job.over:
             raise UserError("Classes can't change while they are being learned: stop it first.")
-        session.changes = changes_of(asked.names, session.changes) if asked.names else {}
+        if not asked.names and not asked.folders:
+            session.changes, session.taken_as = {}, {}
+        session.changes = changes_of(asked.names, session.changes)
+        session.taken_as |= taken_of(asked.folders)
 
     @page_route(starts_work=True)
     def start(self, asked: StartTraining, caller: Caller) -> None:
@@ -202,7 +214,8 @@ def _data(session: FinetuneSession) -> str:
     try:
         data = session.data()
     except UserError as error:
-        return html("finetune/data", classes=[], notes=[], error=str(error), totals={}, names=sorted(set(_labels(session))))
+        names = sorted(set(_labels(session)))
+        return html("finetune/data", classes=[], notes=session.notes, error=str(error), totals={}, names=names, folders={})
     counts = data.counts()
     classes = [
         {
@@ -214,13 +227,14 @@ def _data(session: FinetuneSession) -> str:
         for label, samples in sorted(samples_of(data).items())
     ]
     totals = {split: sum(class_counts[split] for class_counts in counts.values()) for split in ("train", "validation", "test")}
-    return html("finetune/data", classes=classes, notes=data.notes, error="", totals=totals, names=[])
+    folders = session.placed().folders
+    return html("finetune/data", classes=classes, notes=data.notes, error="", totals=totals, names=[], folders=folders)
 
 
 def _labels(session: FinetuneSession) -> list[str]:
     """The class of each photo, for data that fine-tuning can't use; empty for fewer than two classes."""
     try:
-        return [sample.label for sample in session.samples()[0]]
+        return [sample.label for sample in session.placed().samples]
     except UserError:
         return []
 
@@ -253,11 +267,16 @@ def _launch_commands(session: FinetuneSession, report: dict) -> LaunchCommands:
     """The commands that repeat the fine-tuning elsewhere. A model in a server folder is given by its name, to hide the folder's path."""
     is_folder = session.model.startswith(("own:", "local-dir:"))
     recipe = Recipe.read(report["recipe"])
-    return launch_commands(recipe, f"local-dir:{report['model']}" if is_folder else report["model"], session.changes)
+    model = f"local-dir:{report['model']}" if is_folder else report["model"]
+    return launch_commands(recipe, model, session.changes, session.taken_as, icc=report.get("icc", "ignore"))
 
 
 def _thumbnail(session: FinetuneSession, row: dict) -> str:
     return _uri(session.read[session.number_of(row)][1])
+
+
+def _guess(session: FinetuneSession, row: dict) -> dict:
+    return row | {"uri": _thumbnail(session, row), "label": shown_name(row["label"]), "taken": shown_name(row["taken"])}
 
 
 def _uri(jpeg: bytes) -> str:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.jobs import Job
+from vitdemo.core.names import check_name, one_spelling
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 if TYPE_CHECKING:
     from vitdemo.core.photos.gallery import Item
-    from vitdemo.finetune.data.dataset import Dataset, Sample
+    from vitdemo.finetune.data.dataset import Dataset
+    from vitdemo.finetune.data.folders import Placed
 
 
 @dataclass(eq=False)
@@ -28,8 +30,10 @@ class FinetuneSession:
         labels: each item's class, for photos that were sent from the Embeddings tab; empty if folders name the classes.
         state: `reading` the photos, then `ready` or `failed`.
         error: why reading failed, for people.
-        read: number of an item → its sha256, its thumbnail and, if the photo can't be read, the reason.
+        read: number of an item → its sha256, its thumbnail, the reason if the photo can't be read, and what decoding changed.
         changes: renamed classes: original name → current name.
+        taken_as: folder → the split that the visitor takes it as.
+        notes: what was left out when the photos were found, one sentence each.
         job: the training job, once started.
         model: name of the model that the fine-tuning started from.
         asked: the preset and the settings that the job was started with, by name, for a reloaded page.
@@ -43,8 +47,10 @@ class FinetuneSession:
     labels: list[str] = field(default_factory=list)
     state: str = "reading"
     error: str = ""
-    read: dict[int, tuple[str, bytes, str]] = field(default_factory=dict)
+    read: dict[int, tuple[str, bytes, str, tuple[str, ...]]] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
+    taken_as: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     job: Job | None = None
     model: str = ""
     asked: dict | None = None
@@ -79,14 +85,19 @@ class FinetuneSession:
 
     @property
     def classes(self) -> set[str]:
-        """The current class names of photos that were sent from the Embeddings tab, casefolded, without excluded classes."""
-        return {self.changes.get(label, label).strip().casefold() for label in self.labels} - {""}
+        """The current class names of photos that were sent from the Embeddings tab, without excluded classes."""
+        from vitdemo.finetune.data.folders import ClassNames
 
-    def samples(self) -> "tuple[list[Sample], list[str]]":
-        """Each photo with its current class name, and notes about excluded photos. Raises: UserError for fewer than two classes."""
-        from vitdemo.finetune.data.dataset import chosen, place
+        names = ClassNames(self.changes)
+        return {names.of(label) for label in self.labels} - {""}
 
-        return (chosen(self.items, self.labels, self.changes), []) if self.labels else place(self.items, changes=self.changes)
+    def placed(self) -> "Placed":
+        """Each photo with its current class name, and its split. Raises: UserError for fewer than two classes."""
+        from vitdemo.finetune.data.folders import chosen, place
+
+        if self.labels:
+            return chosen(self.items, self.labels, self.changes)
+        return place(self.items, changes=self.changes, taken_as=self.taken_as)
 
     def data(self, seed: int = 0, share: float = 0.2) -> "Dataset":
         """The classes, with their current names, and the splits.
@@ -99,25 +110,41 @@ class FinetuneSession:
         """
         from vitdemo.finetune.data.dataset import settle
 
-        samples, notes = self.samples()
+        placed = self.placed()
         number_of_item = {id(item): index for index, item in enumerate(self.items)}
-        pairs = [(sample, self.read[number_of_item[id(sample.item)]]) for sample in samples]
-        return settle([replace(sample, id=sha, error=error) for sample, (sha, _, error) in pairs], share=share, seed=seed, notes=notes)
+        pairs = [(sample, self.read[number_of_item[id(sample.item)]]) for sample in placed.samples]
+        notes = [*self.notes, *placed.notes]
+        return settle(
+            [replace(sample, id=sha, error=error, notes=said) for sample, (sha, _, error, said) in pairs],
+            share=share,
+            seed=seed,
+            notes=notes,
+        )
 
 
-def changes_of(asked: object, data: Mapping[str, str]) -> dict[str, str]:
+def changes_of(asked: dict, data: Mapping[str, str]) -> dict[str, str]:
     """Merge new class names with earlier changes.
 
     Args:
         asked: the new names from the page: current name → new name.
         data: the earlier changes: original name → current name.
 
-    Raises: UserError where `asked` does not map names to names.
+    Raises: UserError where `asked` does not map names to names, or a new name can't be one.
     """
-    if not isinstance(asked, dict) or not all(isinstance(key, str) and isinstance(value, str) for key, value in asked.items()):
+    if not all(isinstance(key, str) and isinstance(value, str) for key, value in asked.items()):
         raise UserError("Send the classes' new names as texts.")
-    changed = {old: asked.get(new, new) for old, new in data.items()}
-    return {old: new for old, new in asked.items() if old not in changed} | changed
+    renamed = {one_spelling(old): check_name(new) if new.strip() else "" for old, new in asked.items()}
+    changed = {old: renamed.get(one_spelling(new), new) for old, new in data.items()}
+    return {old: new for old, new in renamed.items() if old not in changed} | changed
+
+
+def taken_of(asked: dict) -> dict[str, str]:
+    """What the page takes folders as: folder → one of folders.TAKEN_AS. Raises: UserError for anything else."""
+    from vitdemo.finetune.data.folders import TAKEN_AS
+
+    if not all(isinstance(folder, str) and what in TAKEN_AS for folder, what in asked.items()):
+        raise UserError("Send what each folder is taken as: train, validation, test, all, class or nothing.")
+    return asked
 
 
 def samples_of(data: "Dataset") -> dict[str, list]:

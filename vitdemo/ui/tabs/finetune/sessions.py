@@ -3,15 +3,15 @@
 import shutil
 import threading
 import time
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
 from vitdemo.core.jobs.workspace import Workspaces
+from vitdemo.core.names import check_name, one_spelling
 from vitdemo.core.photos.encode import encode
-from vitdemo.core.photos.photo import SUFFIXES, shown_name
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.served_files import RECENT_SECONDS, scratch_of, touch
@@ -20,7 +20,7 @@ from vitdemo.ui.sessions.gallery_jobs import most_rows
 from vitdemo.ui.tabs.finetune.session import FinetuneSession
 
 if TYPE_CHECKING:
-    from vitdemo.core.photos.gallery import Item
+    from vitdemo.core.photos.gallery import Gallery, Item
     from vitdemo.finetune.data.dataset import Dataset
     from vitdemo.finetune.recipe import Recipe
 
@@ -45,10 +45,10 @@ class FinetuneSessions:
         """The workspaces of the sessions, one folder each."""
         return Workspaces(Path(get_upload_folder(), "lessons"), self.settings)
 
-    def create(self, items: list["Item"]) -> FinetuneSession:
+    def create(self, items: "Gallery") -> FinetuneSession:
         """Start a session with photos, and read them in a thread. Raises: UserError where other visitors' photos take all the memory."""
         self.sweep(len(items))
-        session = FinetuneSession(self.spaces.create(), items)
+        session = FinetuneSession(self.spaces.create(), items, notes=items.notes)
         self._sessions[session.id] = session
         self._start_reading(session)
         return session
@@ -64,9 +64,7 @@ class FinetuneSessions:
         Raises: ReplacesSession for a session with classes from folders, without `anew`; UserError for an empty name, too many photos, or
             a session that is reading photos or fine-tuning.
         """
-        label = shown_name(label.strip()) if isinstance(label, str) and label.strip() else ""
-        if not label:
-            raise UserError("Give the class a name first.")
+        label = check_name(label if isinstance(label, str) else "")
         session = self._sessions.get(id) if isinstance(id, str) else None
         if session and session.job and not session.job.over:
             raise UserError("Fine-tune is at work: wait for it, or stop it there first.")
@@ -87,8 +85,8 @@ class FinetuneSessions:
         for item in items:
             if (number := number_of_item.get((item.path, item.name))) is not None:
                 session.labels[number] = label
-        wanted = label.casefold()  # a class that was excluded before is included again
-        session.changes = {old: new for old, new in session.changes.items() if new or old.casefold() != wanted}
+        wanted = one_spelling(label)  # a class that was excluded before is included again
+        session.changes = {old: new for old, new in session.changes.items() if new or one_spelling(old) != wanted}
         session.items += new_items
         session.labels += [label] * len(new_items)
         self._start_reading(session)
@@ -122,7 +120,9 @@ class FinetuneSessions:
         photos = self._write_photos(session, data)
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in recipe.as_json().items()]
         names = [f"--rename={index:04}={label}" for index, label in enumerate(data.classes)]
-        command = ["finetune", str(photos), "--output", str(session.result), *flags, *names, *named, f"--device={self.settings.device}"]
+        notes = [f"--note={note}" for note in data.notes]
+        said = [*flags, *names, *notes, *named, f"--device={self.settings.device}"]
+        command = ["finetune", str(photos), f"--output={session.result}", *said]
         session.model = name
 
         def check_room() -> None:
@@ -155,8 +155,8 @@ class FinetuneSessions:
                 if total > self.settings.workspace_mb << 20:
                     raise UserError(f"These photos take more than {self.settings.workspace_mb} MB: give fewer, or smaller copies.")
                 scratch_of(self.settings).check(len(content))
-                suffix = PurePath(sample.item.name).suffix.lower()
-                path = folder / sample.split / f"{target:04}" / f"{item_numbers[id(sample.item)]}{suffix if suffix in SUFFIXES else '.jpg'}"
+                # the suffix is no matter: the content tells the format
+                path = folder / sample.split / f"{target:04}" / f"{item_numbers[id(sample.item)]}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
         except OSError as error:
@@ -174,7 +174,7 @@ class FinetuneSessions:
                 if photo.made:
                     thumbnails[photo.index] = photo.made
                 first = photo.index if photo.first is None else photo.first
-                session.read[read_before + photo.index] = (photo.id or "", thumbnails.get(first, b""), photo.error or "")
+                session.read[read_before + photo.index] = (photo.id or "", thumbnails.get(first, b""), photo.error or "", photo.notes)
                 if session.stopping.is_set():
                     break
             session.state = "ready"

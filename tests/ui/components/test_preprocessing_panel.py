@@ -1,0 +1,34 @@
+"""The Preprocessing accordion: what the dropdowns' values become, and what is said of them."""
+
+from dataclasses import replace
+
+import pytest
+
+from vitdemo.core.errors import UserError
+from vitdemo.ui.components.preprocessing_panel import OWN, about, overridden
+
+UNTOUCHED = (OWN,) * 6
+
+
+def test_the_models_own(vit):
+    assert overridden(vit, UNTOUCHED, 518) == vit.preprocessing
+    assert "colour profiles ignored" in " ".join(about(vit.preprocessing, vit.preprocessing).split())
+
+
+@pytest.mark.parametrize("icc", ["ignore", "convert"])
+def test_colour_profiles(vit, icc):
+    found = overridden(vit, (*UNTOUCHED[:5], icc), 518)
+    assert found == replace(vit.preprocessing, icc=icc)
+    assert ("colour profile" in about(found, vit.preprocessing).split("The model")[0]) == (icc == "convert")
+
+
+def test_a_model_that_learned_from_converted_colours(vit):
+    own = replace(vit, preprocessing=replace(vit.preprocessing, icc="convert"))
+    assert overridden(own, UNTOUCHED, 518).icc == "convert"
+    assert "converted to sRGB" in about(own.preprocessing, own.preprocessing)
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_values_that_are_on_no_list(vit, place):
+    with pytest.raises(UserError, match="choose from the lists"):
+        overridden(vit, (*UNTOUCHED[:place], "anything", *UNTOUCHED[place + 1 :]), 518)
