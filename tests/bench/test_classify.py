@@ -1,6 +1,8 @@
 """The gallery bench runs all its sides for real, on few photos and one small model."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,3 +100,45 @@ def test_both_models_are_the_same_one(monkeypatch, tmp_path):
     image = torch.randn(1, 3, 224, 224)
     assert torch.equal(network(image), vit.module(image))
     assert (vit.name, len(vit.labels), vit.parameters) == (TINY, 1000, sum(each.numel() for each in network.parameters()))
+
+
+def test_the_pipeline_has_the_models_shape(five, monkeypatch):
+    asked = []
+
+    class Network:
+        def __init__(self, shape: dict):
+            self.shape = shape
+
+        def eval(self) -> "Network":
+            return self
+
+    def pipeline(task: str, model: Network, image_processor: str):
+        asked.append((task, model.shape, image_processor))
+        return lambda paths, batch_size, top_k: asked.append((len(paths), batch_size, top_k)) or ["answer"] * len(paths)
+
+    transformers = SimpleNamespace(
+        ViTConfig=lambda **shape: shape, ViTForImageClassification=Network, ViTImageProcessor=lambda: "processor", pipeline=pipeline
+    )
+    monkeypatch.setitem(sys.modules, "transformers", transformers)
+    assert classify._SIDES["transformers pipeline"](classify.BASE, 32, five)(five[:3]) == 3
+    shape = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072, "num_labels": 1000}
+    assert asked == [("image-classification", shape, "processor"), (3, 32, 5)]
+
+
+def test_real_weights_are_loaded_where_they_are(monkeypatch, tmp_path):
+    import timm
+
+    made = []
+
+    class Network:
+        def eval(self) -> str:
+            return "network"
+
+    monkeypatch.setattr(timm, "create_model", lambda name, **options: made.append((name, options)) or Network())
+    monkeypatch.setattr(config, "SHARED", tmp_path)
+    assert classify._network(TINY) == "network"
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / f"{TINY}.safetensors").touch()
+    classify._network(TINY)
+    file = {"file": str(tmp_path / "weights" / f"{TINY}.safetensors"), "custom_load": False}
+    assert made == [(TINY, {"pretrained": False}), (TINY, {"pretrained": True, "pretrained_cfg_overlay": file})]

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,6 +121,27 @@ def test_the_points_are_in_as_many_groups():
     assert np.std(embed._points(300, blur=2.0)) == pytest.approx(5**0.5, rel=0.05)
 
 
+def test_a_map_is_warmed_with_a_hundred_points(monkeypatch):
+    from vitdemo.embeddings.maps import atlas, scores
+
+    drawn, trusted = [], []
+
+    class UMAP:
+        def __init__(self, metric: str, random_state: int):
+            drawn.append((metric, random_state))
+
+        def fit_transform(self, rows):
+            return rows[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    monkeypatch.setattr(scores, "trustworthiness", lambda rows, places: trusted.append((rows.shape, places.shape)) or 0.5)
+    monkeypatch.setattr(atlas, "draw", lambda rows, options: drawn.append((rows.shape, options)) or SimpleNamespace(trust=0.75))
+    ours, plain = embed._MAPS["our map"](150), embed._MAPS["umap.UMAP"](150)
+    assert (ours(True), ours(False), plain(True), plain(False)) == (0.75, 0.75, 0.5, 0.5)
+    assert drawn == [((100, 768), atlas.MapOptions()), ((150, 768), atlas.MapOptions()), ("cosine", 0), ("cosine", 0)]
+    assert trusted == [((100, 768), (100, 2)), ((150, 768), (150, 2))]
+
+
 def test_of_the_mappers_starts_the_first_is_not_counted(tmp_path, monkeypatch, clock_of, capsys):
     from vitdemo.embeddings.maps import mapper as mapper_module
     from vitdemo.embeddings.maps.atlas import draw
@@ -150,3 +173,45 @@ def test_of_the_mappers_starts_the_first_is_not_counted(tmp_path, monkeypatch, c
     said = capsys.readouterr().out
     assert "compiles for 20.0 s; later ones, 4 × 768:" in said
     assert "4.00 s  (3.00 to 5.00 s)" in said
+
+
+def test_transformers_gives_all_hidden_states_but_the_first(five, monkeypatch):
+    pooled, batches = [], []
+    pool = embed._pooled
+
+    class Model:
+        def __init__(self, config: str, add_pooling_layer: bool):
+            assert (config, add_pooling_layer) == ("config", False)
+
+        def eval(self) -> "Model":
+            return self
+
+        def __call__(self, images, output_hidden_states: bool):
+            assert output_hidden_states
+            batches.append(images)
+            return SimpleNamespace(hidden_states=[torch.full((images, 5, 4), float(layer)) for layer in range(3)])
+
+    def processor(photos: list, return_tensors: str) -> dict:
+        assert return_tensors == "pt"
+        assert all(photo.mode == "RGB" for photo in photos)
+        return {"images": len(photos)}
+
+    transformers = SimpleNamespace(ViTConfig=lambda: "config", ViTImageProcessor=lambda: processor, ViTModel=Model)
+    monkeypatch.setitem(sys.modules, "transformers", transformers)
+    monkeypatch.setattr(embed, "BATCH", 2)
+    monkeypatch.setattr(embed, "_pooled", lambda layers: pooled.append([each.max().item() for each in layers]) or pool(layers))
+    assert embed._PASSES["transformers"](five)(five) == 5
+    assert batches == [2, 2, 1]
+    assert pooled == [[1.0, 2.0]] * 3
+
+
+def test_both_models_are_the_same_one(monkeypatch):
+    import timm
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, **options: create("vit_tiny_patch16_224", depth=1, **options))
+    network, vit = embed._network(), embed._vit()
+    image = torch.randn(1, 3, 224, 224)
+    assert torch.equal(network(image), vit.module(image))
+    assert (vit.name, len(vit.labels), vit.parameters) == (embed.MODEL, 1000, sum(each.numel() for each in network.parameters()))
+    assert not any(each.requires_grad for each in network.parameters())

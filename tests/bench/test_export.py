@@ -108,6 +108,24 @@ def test_every_side_is_there_with_what_it_runs(compiles, network, tmp_path, monk
     assert "OpenVINO is left out: it is not installed\n" in said
 
 
+def test_openvino_stands_beside_where_it_is_installed(network, tmp_path, monkeypatch):
+    import sys
+
+    compiled = []
+    core = SimpleNamespace(compile_model=lambda *words: compiled.append(words) or "compiled")
+    find = importlib.util.find_spec
+    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=lambda: core))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True if name == "openvino" else find(name))
+    monkeypatch.setattr(timm, "create_model", lambda name, **_: copy.deepcopy(network))
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic: module)
+    monkeypatch.setattr(formats, "write", lambda vit, plan, folder: folder / "model.onnx")
+    monkeypatch.setattr(runtimes, "open_onnx", lambda path: path.name)
+    sides = dict(export._sides([], tmp_path))
+    assert list(sides) == ["torch eager", "torch.compile", "ONNX Runtime fp32", "OpenVINO fp32"]
+    assert sides["OpenVINO fp32"] == "compiled"
+    assert compiled == [(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})]
+
+
 def test_agreement_of_every_recipe(tmp_path, small_models, monkeypatch, capsys):
     small_models(tmp_path / "shared", export.TINY)
     for number in range(2):

@@ -45,6 +45,19 @@ def test_figures_of_every_method(photos, small_models, tmp_path, capsys, monkeyp
     assert f"{figures['relevance']['deletion_area']:.3f}" in printed
 
 
+def test_both_halves_are_measured(photos, small_models, tmp_path, monkeypatch):
+    vit, asked = small_models(tmp_path / "shared", faithfulness.TINY), []
+    monkeypatch.setattr(faithfulness, "DRAWN", 3)
+    monkeypatch.setattr(faithfulness, "_measure", lambda title, model, pairs: asked.append((title, model, pairs)) or {"pairs": len(pairs)})
+    assert faithfulness.run(photos=photos) == {"pets": {"pairs": 2}, "drawn": {"pairs": 3}}
+    (first, model, pairs), (second, _, drawn) = asked
+    assert first == f"{faithfulness.TINY} on {photos}"
+    assert second == "the demo model on 3 fresh drawn pictures"
+    assert model is vit
+    assert [mask is None for _, mask in pairs] == [False, True]  # the second has no mask
+    assert [image.size for image, _ in drawn] == [mask.size for _, mask in drawn] == [(224, 224)] * 3
+
+
 def test_the_demo_models_half(vit, monkeypatch):
     monkeypatch.setattr(faithfulness, "DRAWN", 3)
     monkeypatch.setattr(faithfulness, "ERASED", 2)

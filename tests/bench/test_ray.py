@@ -90,3 +90,59 @@ def test_a_side_warms_before_it_works(monkeypatch):
     monkeypatch.setattr(bench, "serve", lambda warm, work: (warm(), work()))
     bench._serve("local", "folder", "weights", 0)
     assert asked == [("folder", "weights", 0), True, False]
+
+
+@pytest.mark.parametrize(("actors", "machines", "cpus"), [(1, 1, 2), (2, 1, 2), (4, 2, None)])
+def test_the_ray_side_has_as_many_machines_as_its_actors_need(actors, machines, cpus, vit, monkeypatch):
+    from vitdemo.core.bulk import ray_session
+
+    log, ends = [], []
+
+    class Session:
+        def __init__(self, *words):
+            log.append(words)
+
+        def __enter__(self) -> None:
+            log.append("begun")
+
+        def __exit__(self, *_) -> None:
+            log.append("ended")
+
+    monkeypatch.setattr(bench.atexit, "register", lambda *call: ends.append(call))
+    monkeypatch.setattr(ray_session, "ray_session", lambda name, *, cpus: Session(name, cpus))
+    monkeypatch.setattr(bench, "_machines", lambda count: Session("machines", count))
+    monkeypatch.setattr(bench, "_vit", lambda weights: vit)
+    monkeypatch.setattr(bench, "_bulk", lambda folder, model, actors: {"done": (folder, model.name, actors)})
+    work = bench._ray("folder", "weights", actors)
+    assert log == [("bench ray", cpus) if machines == 1 else ("machines", machines), "begun"]
+    assert work(True) == {}
+    assert work(False) == {"done": ("folder", vit.name, actors)}
+    end, *arguments = ends[0]
+    end(*arguments)
+    assert log[-1] == "ended"
+
+
+def test_the_steady_state_begins_with_the_first_part(five, vit, monkeypatch, clock_of):
+    import sys
+    from types import SimpleNamespace
+
+    from vitdemo.core import bulk
+
+    clock, asked = clock_of(bench), []
+
+    def run(task, items, model, settings, parts, stages):
+        asked.append((task.top, len(items), model.name, settings.device, stages.model.actors))
+        for actor, seconds, memory in (("a", 5.0, 100.0), ("b", 1.0, 90.0), ("a", 1.0, 130.0), ("a", 1.0, 120.0)):
+            clock.pass_(6.0 if actor == "a" and memory == 100 else 2.0)
+            yield SimpleNamespace(actor=actor, seconds=seconds, memory_mb=memory)
+
+    module = SimpleNamespace(run=run, free_resources=lambda: (4.0, 0.0))
+    monkeypatch.setitem(sys.modules, "vitdemo.core.bulk.ray_data", module)
+    monkeypatch.setattr(bulk, "ray_data", module, raising=False)
+    found = bench._bulk(str(five), vit, 2)
+    assert asked == [(5, 5, vit.name, "cpu", 2)]
+    assert found == {
+        "seconds": 11.0,  # from the first part's begin, one second after the start
+        "start": 1.0,
+        "memory": [{"parts": 3, "half": 130.0, "last": 120.0, "most": 130.0}, {"parts": 1, "half": 90.0, "last": 90.0, "most": 90.0}],
+    }
