@@ -98,7 +98,8 @@ def test_the_model_is_told_once_it_is_there(capsys):
     assert capsys.readouterr() == ("", "vitdemo: There is no such model.\n")
 
 
-def test_a_port_that_is_taken_is_said():
+def test_a_port_that_is_taken_is_said(monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # the app sets it, and here it is put back
     with socket.create_server(("127.0.0.1", free_port())) as taken:
         port = taken.getsockname()[1]
         app = serve.running(Settings(port=port, model="demo"), threading.Event())

@@ -44,7 +44,7 @@ def begun():
 
 def test_uploads_begin_a_gallery(begun, uploads):
     files = [["cats/a.png", str(uploads / "0.png")], ["b.png", str(uploads / "1.png")]]
-    items, model, visitor, client = begun(StartGallery(files, "m"))
+    items, model, visitor, client = begun(StartGallery(files, model="m"))
     assert [(item.name, item.folder, item.path) for item in items] == [
         ("b.png", "", uploads / "1.png"),
         ("cats/a.png", "cats", uploads / "0.png"),
@@ -61,7 +61,7 @@ def test_the_sample_images_have_names_without_the_servers_folders(begun):
 
 def test_a_model_that_a_visitor_may_not_use(begun, uploads):
     with pytest.raises(UserError, match="Choose one from the list"):
-        begun(StartGallery("examples", "local-dir:/etc"))
+        begun(StartGallery("examples", model="local-dir:/etc"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from vitdemo.ui.components.preprocessing_panel import OWN
 from vitdemo.ui.sessions.photo_requests import Answer, Waiting
 from vitdemo.ui.tabs.attention import tab
 
-PLAIN = (OWN,) * 5
+PLAIN = (OWN,) * 6
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_the_state_of_a_photo_is_what_the_page_draws(sessions, upload, component
     assert answer.complete
     session = sessions.get(answer.value["session"])
     assert (session.visitor, session.model, session.upload.name) == ("ann", "small", "photo.png")
-    other = tab._state_of(sessions, component, "ann", payload, "small", (OWN, OWN, OWN, OWN, "CLIP"))
+    other = tab._state_of(sessions, component, "ann", payload, "small", (OWN, OWN, OWN, OWN, "CLIP", OWN))
     assert sessions.get(other.value["session"]).preprocessing.mean != session.preprocessing.mean
 
 

@@ -14,7 +14,7 @@ from tests.support.pictures import noise
 from vitdemo.classify.gallery import PredictionRow
 from vitdemo.classify.scores import score
 from vitdemo.core.config import Settings
-from vitdemo.core.models.labels import Label, classes_named
+from vitdemo.core.models.labels import ClassNames, Label
 from vitdemo.core.models.predictions import Prediction
 from vitdemo.core.photos.gallery import find_items
 from vitdemo.ui.server.page_routes import Caller
@@ -44,7 +44,7 @@ def job(tmp_path, monkeypatch) -> ClassifyJob:
         PredictionRow("dog/2.png", error="“2.png” is no photo.", folder="dog"),
         PredictionRow("dog/3.png", "0", predicted(0, 1), folder="dog", duplicate_of="cat/0.png", thumbnail=b"small"),
     ]
-    job.state, job.model_name, job.named = "done", "the model", classes_named(LABELS)
+    job.state, job.model_name, job.class_names = "done", "the model", ClassNames(LABELS)
     job.scores = score(job.rows, LABELS)
     return job
 

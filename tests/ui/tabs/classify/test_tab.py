@@ -16,7 +16,7 @@ from vitdemo.ui.components.preprocessing_panel import OWN
 from vitdemo.ui.sessions.photo_requests import Answer, Waiting
 from vitdemo.ui.tabs.classify import tab
 
-PLAIN = (OWN,) * 5
+PLAIN = (OWN,) * 6
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_photos_answer_is_the_models(store, component, payload, vit, engine):
 
 
 def test_another_preprocessing_is_said_to_be_one(store, component, payload, vit):
-    own, other = (tab._outputs(store, component, "ann", payload, "m", 3, recipe).value for recipe in (PLAIN, (OWN, OWN, OWN, OWN, "CLIP")))
+    own, other = (tab._outputs(store, component, "ann", payload, "m", 3, recipe).value for recipe in (PLAIN, (OWN, OWN, OWN, OWN, "CLIP", OWN)))
     assert own[2] != other[2]
     assert own[4]["predictions"][0].probability != other[4]["predictions"][0].probability
 

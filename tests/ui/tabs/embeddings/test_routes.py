@@ -51,6 +51,7 @@ class Job:
         self.embedding = SimpleNamespace(rows=rows, layers=(1, "final"), pools=("cls", "mean"))
         self.maps = Maps(self.embedding)
         self.over, self.state, self.error, self.items, self.done, self.speed = True, "done", "", [1, 2, 3], 3, 1.5
+        self.notes = ["One is no photo."]
         self.stopping = SimpleNamespace(set=lambda: self.stops.append(True))
         self.stops = []
 

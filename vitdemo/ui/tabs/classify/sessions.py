@@ -23,7 +23,7 @@ class ClassifyJob(GalleryJob):
         top: classes kept per photo.
         thumbnails: whether rows get a thumbnail.
         rows: the finished photos. The list only grows, and stays when the job stops or fails.
-        named: normalised folder name → indices of the model's classes with this name.
+        class_names: finds the classes that a folder names, once the model is known.
         scores: accuracy and confusion matrix, once the job has ended; None without folders that name classes.
     """
 
