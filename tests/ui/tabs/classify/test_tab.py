@@ -55,9 +55,8 @@ def test_a_photos_answer_is_the_models(store, component, payload, vit, engine):
 
 
 def test_another_preprocessing_is_said_to_be_one(store, component, payload, vit):
-    own, other = (
-        tab._outputs(store, component, "ann", payload, "m", 3, recipe).value for recipe in (PLAIN, (OWN, OWN, OWN, OWN, "CLIP", OWN))
-    )
+    recipes = (PLAIN, (OWN, OWN, OWN, OWN, "CLIP", OWN))
+    own, other = (tab._outputs(store, component, "ann", payload, "m", 3, recipe).value for recipe in recipes)
     assert own[2] != other[2]
     assert own[4]["predictions"][0].probability != other[4]["predictions"][0].probability
 

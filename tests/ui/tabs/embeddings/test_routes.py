@@ -115,6 +115,7 @@ def test_how_far_a_gallery_is(ask, job, monkeypatch):
     told = ask("poll")
     assert (told["done"], told["total"], told["wrong"], told["speed"], told["model"]) == (3, 3, 1, 1.5, "ViT")
     assert told["errors"] == [{"name": "b.png", "error": "“b.png” is damaged."}]
+    assert told["notes"] == ["One is no photo."]
     assert (told["layers"], told["pools"], told["photos"]) == ([1, "final"], ["cls", "mean"], {"rows": "rows.json"})
     monkeypatch.setattr(routes, "MAX_ERRORS", 0)
     assert ask("poll")["errors"] == []
