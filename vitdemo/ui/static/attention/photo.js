@@ -1,12 +1,13 @@
 // A new photo: given here or in another tab, announced by Python, fetched, shown.
 import { unpack } from "../lib/arrays.js";
 import { fill, say } from "../lib/dom.js";
-import { api, fetched, file } from "../lib/rpc.js";
+import { fetched, file } from "../lib/rpc.js";
+import { sendPhoto } from "../lib/upload.js";
 import { drawHeads, setHead, setMethod } from "./controls.js";
 import { fit } from "./draw.js";
 import { startAnew, test } from "./erase.js";
 import { drawLens, play, setLayer } from "./layers.js";
-import { $, $$, clearPhoto, element, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
+import { $, $$, clearPhoto, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
 import { endTour } from "./tour.js";
 import { drawMoves, drawWall, openHead } from "./wall.js";
 
@@ -29,7 +30,6 @@ export function listen() {
     frame.classList.remove("over");
     give(event.dataTransfer.files[0]);
   });
-  document.addEventListener("paste", paste);
 }
 
 export function pick() {
@@ -37,25 +37,15 @@ export function pick() {
   $(".att-pick").value = "";
 }
 
-function paste(event) {
-  if (!element.isConnected) return document.removeEventListener("paste", paste);
-  const photo = [...(event.clipboardData?.files || [])].find((pasted) => pasted.type.startsWith("image/"));
-  if (photo && element.offsetParent) give(photo);
-}
-
 async function give(photo) {
   if (!photo) return;
   problem("");
   showState("busy", "Uploading the photo …");
-  const form = new FormData();
-  form.append("files", photo);
   try {
-    const answer = await fetch(`${api}/upload`, { method: "POST", body: form });
-    if (!answer.ok) throw new Error(answer.status === 413 ? "it is too large for this server." : `the server answered ${answer.status}.`);
-    trigger("upload", { path: (await answer.json())[0] });
+    trigger("upload", { path: await sendPhoto(photo) });
   } catch (error) {
     announce();
-    problem(`The photo could not be uploaded: ${error.message} Try another one, or check the connection.`);
+    problem(error.message);
   }
 }
 

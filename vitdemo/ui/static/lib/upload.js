@@ -2,6 +2,7 @@
 import { count } from "./format.js";
 import { api } from "./rpc.js";
 
+export const GIVEN = "vitdemo-files"; // tells a box of class `drop` of files, [[name, file], …]
 const LARGE = 5e6; // bytes from which on people see them go
 const MOST_NAMED = 2000; // names of other files that the server is told
 const HIDDEN = /(^|\/)(\.|__MACOSX)/;
@@ -134,6 +135,27 @@ function refused(request) {
   }
 }
 
+// Uploads one photo. The answer is its path there; an error has a sentence.
+export async function sendPhoto(file) {
+  const form = new FormData();
+  form.append("files", file);
+  try {
+    const answer = await fetch(`${api}/upload`, { method: "POST", body: form });
+    if (answer.ok) return (await answer.json())[0];
+    throw new Error(answer.status === 413 ? "it is too large for this server." : `the server answered ${answer.status}.`);
+  } catch (error) {
+    throw new Error(`The photo could not be uploaded: ${error.message} Try another one, or check the connection.`, { cause: error });
+  }
+}
+
+// The files of a drop, [[name, file], …], with the names of their folders. To be called before the event is over.
+export async function droppedFiles(event) {
+  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.() || item.getAsFile()).filter(Boolean);
+  const found = [];
+  for (const entry of entries) found.push(...(entry instanceof File ? [[entry.name, entry]] : await filesBelow(entry)));
+  return found;
+}
+
 // Hears what is picked with the inputs of class `pick`, or dropped on the box of class `drop`: give([[name, file], …], input).
 export function hearFiles(element, give) {
   for (const input of element.querySelectorAll(".pick")) {
@@ -156,11 +178,10 @@ export function hearFiles(element, give) {
   drop.addEventListener("drop", async (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    const found = [];
-    for (const entry of entries) found.push(...(await filesBelow(entry)));
+    const found = await droppedFiles(event);
     if (found.length) give(found);
   });
+  drop.addEventListener(GIVEN, (event) => give(/** @type {CustomEvent} */ (event).detail)); // of a drop elsewhere on the page
 }
 
 async function filesBelow(entry, path = "") {

@@ -8,22 +8,8 @@
   const shown = (event) => event.target.closest?.("#photo img") && event.target.classList.toggle("torn", event.type === "error");
   for (const kind of ["error", "load"]) document.addEventListener(kind, shown, true);
 
-  // A photo that misses its place, or comes before the place's script, must not take the page's place.
+  // A photo that comes before the script that hears of it must not take the page's place.
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
-
-  // Gradio passes over a file whose kind the browser does not know, as some do not know HEIC. The server can say what it is.
-  const isTyped = (file) => Boolean(file.type);
-  const typed = (file) => (isTyped(file) ? file : new File([file], file.name, { type: "image/unknown" }));
-  const nameKinds = (event) => {
-    const files = [...(event.dataTransfer?.files || [])];
-    if (!event.target.closest?.("#photo") || files.every(isTyped)) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    const dataTransfer = new DataTransfer();
-    for (const file of files) dataTransfer.items.add(typed(file));
-    event.target.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
-  };
-  document.addEventListener("drop", nameKinds, true);
 
   const WORDS = [
     [/^Connection errored out/, () => "The server does not answer: see that this device is online, then try again."],

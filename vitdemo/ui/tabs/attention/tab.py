@@ -12,12 +12,12 @@ import gradio as gr
 from vitdemo.core.errors import UserError
 from vitdemo.ui.components import examples, model_picker, preprocessing_panel
 from vitdemo.ui.components.active_tab import ActiveTab
+from vitdemo.ui.components.anywhere import given_photo
 from vitdemo.ui.components.current_photo import CurrentPhoto
 from vitdemo.ui.components.model_picker import ModelPicker
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.client import client_of
-from vitdemo.ui.server.gradio_internals import event_payload, get_upload_folder
-from vitdemo.ui.server.upload import is_file_in, upload_of
+from vitdemo.ui.server.upload import upload_of
 from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 from vitdemo.ui.templating import script, static_text
@@ -55,15 +55,7 @@ def build(
     }
     gr.on([current.photo.change, header.picker.input], **respond)
     opened.then(**respond)
-    explorer.upload(_give, None, [current.photo, explorer], trigger_mode="multiple", queue=False, **quiet)
-
-
-def _give(event: gr.EventData) -> tuple:
-    """Set the current photo of all tabs to a file that the script uploaded."""
-    path = event_payload(event).get("path")
-    if not is_file_in(path, get_upload_folder()):
-        return gr.skip(), {"state": "error", "text": "Send the photo as an uploaded file."}
-    return path, gr.skip()
+    explorer.upload(given_photo, None, current.photo, trigger_mode="multiple", queue=False, **quiet)
 
 
 def _respond(sessions: AttentionSessions, component: gr.Image, requests: PhotoRequests):
