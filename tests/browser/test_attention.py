@@ -76,7 +76,7 @@ def inside(pixels: np.ndarray, geometry) -> np.ndarray:
     return pixels[top + INSET : bottom - INSET, left + INSET : right - INSET].astype(int)
 
 
-def check(page: Page, heat, geometry, *, colours="inferno", opacity=0.5, smooth=True, span=None, off=2, bare=None) -> None:
+def check(page: Page, heat, geometry, *, colours="inferno", opacity=0.85, smooth=True, span=None, off=2, bare=None) -> None:
     """The canvas shows this map: the same colours as the downloads', drawn on the photo's pixels as the page has them."""
     shown = canvas(page)
     if bare is None:
@@ -125,7 +125,7 @@ class Requests:
 def test_hover_and_hold_show_what_a_patch_looks_at(app, open_page, picture, known):
     _, traced, geometry = known
     page = visit(open_page, app, picture)
-    bare = bare_photo(page, 0.5)
+    bare = bare_photo(page, 0.85)
     page.locator("#attention .att-caption").scroll_into_view_if_needed()
     with Requests(page) as made:
         point(page, geometry, 4, 9)
@@ -152,7 +152,7 @@ def test_one_heads_attention_comes_when_it_is_needed(app, open_page, picture, kn
     method(page, "CLS")
     page.get_by_label("Head", exact=True).select_option("2")
     check(page, maps.cls_map(traced, layer=3, head=2), geometry)
-    bare = bare_photo(page, 0.5)
+    bare = bare_photo(page, 0.85)
     page.locator("#attention .att-caption").scroll_into_view_if_needed()
     with page.expect_response(re.compile("head-2.bin")):
         point(page, geometry, 6, 6)

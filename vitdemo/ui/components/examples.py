@@ -1,20 +1,19 @@
-"""A row of bundled pictures: a click makes a picture the current photo."""
+"""A row of sample pictures: a click makes a picture the current photo. Those that suit the model come first."""
 
 import gradio as gr
 from PIL import Image
 
-from vitdemo.core.config import ASSETS
+from vitdemo.ui.components.samples import samples
 from vitdemo.ui.server.gradio_internals import event_payload
 from vitdemo.ui.templating import data_uri, html, script
 
-FOLDER = ASSETS / "examples"
 THUMBNAIL_PIXELS = 112  # of the longer side
 
 
 def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Sample images") -> None:
     """Lay out the row. gr.Examples would do, but its buttons have no names for a screen reader."""
-    files = {path.stem: path for path in sorted(FOLDER.glob("*.jpg"))}
-    pictures = [(name, data_uri(_thumbnail(path), "JPEG")) for name, path in files.items()]
+    by_name = {sample.name: sample for sample in samples()}
+    pictures = [(sample, data_uri(_thumbnail(sample.path), "JPEG")) for sample in by_name.values()]
     row = gr.HTML(
         html("components/examples", pictures=pictures, lead=lead),
         elem_id=elem_id,
@@ -23,7 +22,8 @@ def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Sample images
     )
 
     def choose(event: gr.EventData) -> str:
-        return str(files[event_payload(event)["name"]]) if event_payload(event).get("name") in files else gr.skip()
+        sample = by_name.get(str(event_payload(event).get("name")))
+        return sample.served() if sample else gr.skip()
 
     row.select(choose, None, photo, trigger_mode="multiple", queue=False, show_progress="hidden", api_visibility="private")
 

@@ -12,6 +12,7 @@ from vitdemo.core.inference.model_store import Loading, ModelStore
 from vitdemo.core.models import catalogue
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components.active_tab import ActiveTab
+from vitdemo.ui.components.samples import suit_drawings
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.sessions.latest_request import LatestRequest
 from vitdemo.ui.sessions.model_loading import POLL_SECONDS, progress_text
@@ -107,7 +108,8 @@ def _arrived(loading: Loading) -> str:
         f"weights from {vit.source}",
     ]
     banner = BANNER if loading.name == "auto" and vit.name == DEMO_MODEL else ""
-    return _status("ready", title_of(vit.name), facts, about=f"{vit.name}: {entry.purpose}" if entry else "", banner=banner)
+    kind = "ready of-drawings" if suit_drawings(vit) else "ready"  # which orders the sample images
+    return _status(kind, title_of(vit.name), facts, about=f"{vit.name}: {entry.purpose}" if entry else "", banner=banner)
 
 
 def _status(kind: str, title: str, facts: Sequence[str] = (), share: float | None = None, about: str = "", banner: str = "") -> str:

@@ -8,6 +8,7 @@ from PIL import Image
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.core.photos.encode import encode
+from vitdemo.ui.components.samples import note_on
 from vitdemo.ui.packing import pack
 from vitdemo.ui.server.upload import Upload
 from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
@@ -51,7 +52,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
         "session": session.id,
         "name": photo.name,
         "model": title_of(vit.name),
-        "notes": [note for note in (*photo.notes, unseen_note(geometry), part) if note],
+        "notes": [note for note in (*photo.notes, *note_on(photo.id, vit), unseen_note(geometry), part) if note],
         "maps": session.write("maps.bin", maps),
         "sections": sections,
         "photo": session.write("photo.jpg", encode(shown, "JPEG", quality=92)),

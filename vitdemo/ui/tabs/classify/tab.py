@@ -12,6 +12,7 @@ from vitdemo.ui.components import examples, model_picker, preprocessing_panel
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.current_photo import CurrentPhoto
 from vitdemo.ui.components.model_picker import ModelPicker
+from vitdemo.ui.components.samples import note_on
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import upload_of
@@ -115,7 +116,7 @@ def _outputs(
         kept = {
             "predictions": result.predictions,
             "milliseconds": 1000 * result.seconds,
-            "notes": photo.notes,
+            "notes": [*photo.notes, *note_on(photo.id, vit)],
             "name": photo.name,
             "model": title_of(vit.name),
             "unfamiliar": result.unfamiliar,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from vitdemo.core.config import ASSETS
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.export.plan import KITS, PRECISIONS
 from vitdemo.ui.components import gallery_upload, model_picker
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.model_picker import ModelPicker
+from vitdemo.ui.components.samples import suit_drawings
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.tabs.export.comparison import ModelComparison
 from vitdemo.ui.templating import html, script
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
 
 TAB = "export"  # the tab's id
-DRAWINGS = ASSETS / "examples" / "gallery"
 FORMAT_TEXTS = {
     "onnx": ("ONNX", "One file for ONNX Runtime, OpenVINO, TensorRT and browsers. No torch needed."),
     "safetensors": ("SafeTensors", "timm's own layout: to go on training, for the hub, or for this app."),
@@ -87,12 +86,9 @@ def build(store: ModelStore, header: ModelPicker, trial: ModelComparison, opened
 
 def _facts(vit: "Vit") -> dict:
     """The model's data that the page shows."""
-    from vitdemo.core.models.labels import ClassNames
-
-    class_names = ClassNames(vit.labels)
     return {
         "title": title_of(vit.name),
         "about": f"{vit.parameters / 1e6:.1f} M parameters · {f'{len(vit.labels):,} classes' if vit.labels else 'features, no classes'}",
         "parameters": vit.parameters,
-        "drawings": all(class_names.meant(folder.name) for folder in DRAWINGS.iterdir() if folder.is_dir()),
+        "drawings": suit_drawings(vit),
     }
