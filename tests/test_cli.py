@@ -202,6 +202,29 @@ def test_arguments_that_make_no_command(arguments, capsys):
     assert "usage: python -m vitdemo" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["embed"], "PATH"),
+        (["attention", "--method", "rollout"], "IMAGE"),
+        (["attention", "a.png"], "--method"),
+        (["map", "--output", "a.html"], "DIR"),
+        (["map", "vectors"], "--output"),
+        (["finetune", "--output", "out"], "FOLDER"),
+        (["finetune", "photos"], "--output"),
+        (["export", "--output", "out"], "--format"),
+        (["export", "--format", "onnx"], "--output"),
+        (["sketch", "--output", "out"], "--count"),
+        (["sketch", "--count", "3"], "--output"),
+    ],
+)
+def test_what_a_command_can_not_do_without(arguments, missing, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"the following arguments are required: {missing}\n")
+
+
 @pytest.mark.parametrize("flags", [("--minutes", "0"), ("--minutes", "nan"), ("--clients", "0"), ("--clients", "1001")])
 def test_a_load_out_of_range(capsys, flags):
     assert main(["bench", "load", *flags]) == 2

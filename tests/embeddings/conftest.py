@@ -44,14 +44,17 @@ def known_places(monkeypatch) -> list[SimpleNamespace]:
     return fits
 
 
+@pytest.fixture
+def real_maps(cache_dir) -> None:
+    """FAISS and UMAP, whose compiled code is kept for all tests."""
+    pytest.importorskip("faiss")
+    from vitdemo.embeddings.maps.mapper import keep_compiled
+
+    keep_compiled(cache_dir / "compiled")
+
+
 @pytest.fixture(params=["known places", pytest.param("FAISS and UMAP", marks=pytest.mark.slow)])
 def large_maps(request) -> str:
     """Every test that uses it runs once without FAISS and UMAP, and once, as a slow one, with them."""
-    if request.param == "known places":
-        request.getfixturevalue("known_places")
-    else:
-        pytest.importorskip("faiss")
-        from vitdemo.embeddings.maps.mapper import keep_compiled
-
-        keep_compiled(request.getfixturevalue("cache_dir") / "compiled")
+    request.getfixturevalue("known_places" if request.param == "known places" else "real_maps")
     return request.param

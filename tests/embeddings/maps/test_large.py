@@ -50,7 +50,7 @@ def test_among_many_rows_nearly_all_are_found(large_maps):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_the_others_come_to_lie_among_their_like(dimensions, large_maps):
+def test_the_others_come_to_lie_among_their_like(dimensions, real_maps):
     from vitdemo.embeddings.maps.large import draw_sampled
 
     vectors, group = points(1500)

@@ -26,6 +26,7 @@ from vitdemo.finetune.learning import bundle, train
 from vitdemo.finetune.learning.blocks import Blocks
 from vitdemo.finetune.learning.head import Head, balanced
 from vitdemo.finetune.learning.head import LabelledFeatures as Known
+from vitdemo.finetune.learning.state import State
 from vitdemo.finetune.learning.train import finetune
 from vitdemo.finetune.recipe import Recipe
 
@@ -165,6 +166,24 @@ def test_it_ends_where_nothing_gets_better(start, tmp_path):
     events = list(start(replace(BLOCKS, lr=1e-7, epochs=50, patience=1, head_epochs=30, head_lr=0.05), tmp_path))
     assert len([each for each in of_kind(events, "epoch") if each["stage"] == "blocks"]) < 50
     assert "the last 1 were no better" in of_kind(events, "note")[0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("better", "patience", "epochs"),
+    [
+        ([True, True, False, False], 2, 4),
+        ([False, True, False, True, False, False], 2, 6),  # one that is better begins the count anew
+        ([False] * 6, 0, 6),  # no patience is no end
+    ],
+)
+def test_patience_counts_the_epochs_since_the_best(better, patience, epochs, start, tmp_path, monkeypatch):
+    real, told = State.better, iter(better)
+    known = lambda self, scores, stage, epoch: real(self, scores, stage, epoch) if stage == "head" else next(told)  # noqa: E731
+    monkeypatch.setattr(State, "better", known)
+    events = list(start(replace(BLOCKS, epochs=6, patience=patience), tmp_path))
+    assert len([each for each in of_kind(events, "epoch") if each["stage"] == "blocks"]) == epochs
+    said = [each["text"] for each in of_kind(events, "note") if "no better" in each["text"]]
+    assert said == ([f"Ended after {epochs} epochs: the last {patience} were no better."] if patience else [])
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(start, tmp_path, monkeypatch):

@@ -11,9 +11,9 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.labels import Label
 from vitdemo.ui.components import model_picker
+from vitdemo.ui.components.samples import DRAWN_CLASSES
 from vitdemo.ui.sessions.photo_requests import Waiting
 from vitdemo.ui.tabs.export import tab
-from vitdemo.ui.tabs.export.tab import DRAWINGS
 
 
 def test_a_models_size_and_classes(vit):
@@ -23,7 +23,7 @@ def test_a_models_size_and_classes(vit):
 
 
 def test_drawings_will_do_for_a_model_that_knows_all_of_them(vit):
-    names = sorted(folder.name for folder in DRAWINGS.iterdir() if folder.is_dir())
+    names = sorted(folder.name for folder in DRAWN_CLASSES.iterdir() if folder.is_dir())
     labels = tuple(Label(index, name) for index, name in enumerate(names))
     assert tab._facts(replace(vit, labels=labels))["drawings"]
     assert not tab._facts(replace(vit, labels=labels[1:]))["drawings"]
