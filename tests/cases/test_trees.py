@@ -151,4 +151,4 @@ def test_links_zips_and_odd_files_on_a_disk(tmp_path):
     ]
     errors = [photo.error for photo in photos_ahead(items, lambda photo: 1, Settings(), ahead=4) if photo.error]
     assert errors[1:] == ["“gone.png” is not there: check its name, or add it again."]
-    assert errors[0].startswith("“bad.zip” is not a photo that can be read here")
+    assert errors[0] == "“bad.zip” is damaged or no zip: make it again."

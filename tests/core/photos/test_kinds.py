@@ -33,7 +33,11 @@ def test_content_of_a_phones_photo(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"P", b"Python", b"P6 x", b"BM", b"II*\0", b"<svg/>", b"%!PS-Adobe-3.0 EPSF-3.0", b"%PDF", b"PK\3\4"]
+    "content",
+    [
+        *(b"", b"P", b"Python", b"P6 x", b"BM", b"II*", b"BM no picture at all, but a text"),
+        *(b"<svg/>", b"%!PS-Adobe-3.0 EPSF-3.0", b"%PDF", b"PK\3\4", b"\0\0\0\x18ftypmp42\0\0\0\0isom"),
+    ],
 )
 def test_content_of_others(content, tmp_path):
     (tmp_path / "a").write_bytes(content)

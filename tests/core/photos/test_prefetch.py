@@ -141,7 +141,10 @@ def test_notes_are_summed_up():
     assert sum_up([(), (white,), (frame, white)]) == [f"2 photos: {white}", f"1 photo: {frame}"]
     assert sum_up([()]) == []
     many = sum_up([(f"Range 0 to {number}.",) for number in range(9)])
-    assert (len(many), many[-1]) == (7, "There are 3 more notes on single photos.")
+    assert many == ["9 photos: Range … to …."]
+    assert sum_up([("Range 0 to 7.5e-3.",)] * 2) == ["2 photos: Range 0 to 7.5e-3."]
+    various = sum_up([(f"Note {letter}.",) for letter in "abcdefghi"])
+    assert (len(various), various[-1]) == (7, "There are 3 more notes on single photos.")
 
 
 def test_what_decoding_changed_is_told(tmp_path):

@@ -65,6 +65,13 @@ def test_an_encoding_is_guessed_from_all_names_together(encoding):
     assert (found.names, found.guessed) == (list(GREETINGS[encoding]), encoding)
 
 
+def test_names_in_gbk_that_happen_to_be_utf_8():
+    found = names_of([member(f"{name}/1.jpg".encode("gbk")) for name in ("图片1", "图片2")])
+    assert (found.names, found.guessed) == (["图片1/1.jpg", "图片2/1.jpg"], "gb18030")
+    for names in (["Thư mục/ảnh.jpg", "ơ/1.jpg"], ["ёж/1.jpg", "Löwe/2.jpg"], ["Ελλάδα/1.jpg"], ["ñandú/1.jpg"], ["è/1.jpg"]):
+        assert names_of([member(name.encode()) for name in names]).names == names
+
+
 def test_an_encoding_that_is_given_is_not_guessed():
     raw = "γάτα/1.jpg".encode("cp1253")
     assert names_of([member(raw)], "cp1253").names == ["γάτα/1.jpg"]
@@ -78,6 +85,7 @@ def test_backslashes_are_folders_only_where_all_names_use_them_so():
 
     assert read("cat\\a.jpg", "b.jpg") == ["cat/a.jpg", "b.jpg"]
     assert read("cat/a\\1.jpg", "b\\2.jpg") == ["cat/a\\1.jpg", "b\\2.jpg"]
+    assert read("cat\\a.jpg", "__MACOSX/._a.jpg")[0] == "cat/a.jpg"
 
 
 def test_the_operator_may_say_the_encoding(tmp_path):

@@ -22,8 +22,8 @@ from vitdemo.core.photos.photo import read
 from vitdemo.core.photos.zip_names import names_of, with_slashes
 from vitdemo.core.photos.zips import is_link, is_readable, open_zip, read_member
 
-MAX_FOLDER_DEPTH = 8  # folders that are kept in the name of an upload
 MAX_ZIP_INDEX_BYTES = 16_000_000  # an uploaded zip's list of entries; it takes six times that in memory, and holds over 100,000 names
+LOOP = "“{}” is a link back to a folder that it lies in: left out."
 MAX_UNPACKED = 20  # times `max_zip_mb` is the most that the photos in an uploaded zip may unpack to
 
 
@@ -37,6 +37,7 @@ class Item:
         folder: the name of the file's folder, or of the zip that it lies in, which may be its label; empty for a file given by itself.
         archive, member, number: for a photo in a zip, the zip, the entry in it, and its index among that zip's photos.
         url: for a file that fsspec reads, its URL, which then replaces `path`; for a photo in a zip there, the zip's.
+        error: why the file can't be read, where that is known already.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Item:
     member: zipfile.ZipInfo | None = None
     number: int = 0
     url: str = ""
+    error: str = ""
 
     @property
     def shown(self) -> str:
@@ -54,6 +56,8 @@ class Item:
 
     def read(self, settings: Settings) -> bytes:
         """Return the file's bytes. Raises: UserError where the file can't be read."""
+        if self.error:
+            raise UserError(self.error)
         if self.archive is None:
             return remote.read(self.url, self.shown, settings) if self.url else read(self.path, self.shown, settings)
         assert self.member is not None  # it comes with the archive
@@ -96,6 +100,8 @@ def find_items(paths: Iterable[str | Path], settings: Settings | None = None) ->
             items += search.at_url(str(path))
         elif not os.path.lexists(path) and glob.has_magic(str(path)):
             for match in sorted(glob.glob(str(path), recursive=True)):
+                if search.is_in_loop(match):
+                    continue
                 if not os.path.isdir(match):
                     items += search.at_match(Path(match))
                 elif "**" not in str(path):  # else its files match too
@@ -123,7 +129,7 @@ def uploaded_items(
     files = list(files)
     for name, (_, path) in zip(clean_names([name for name, _ in files]), files, strict=True):
         if name.lower().endswith(".zip"):
-            more = search.in_zip(path, name)
+            more = search.in_zip(path, name) if len(files) == 1 else search.in_zip_or_error(path, name)
         elif "/" not in name or search.takes(name, name, partial(holds_photo, path)):
             more = [Item(path, name, PurePosixPath(name).parent.name)]
         else:
@@ -155,13 +161,13 @@ def spread_evenly(items: list[Item], most: int) -> list[Item]:
 
 
 def clean_names(names: Iterable[str]) -> list[str]:
-    """Return a visitor's file names without `..` and empty parts, with the last few folders, and else as given."""
+    """Return a visitor's file names without `..` and empty parts, and else as given."""
     return [_clean(name) for name in with_slashes(list(names))]
 
 
 def _clean(name: str) -> str:
     parts = [part for part in name.split("/") if part.strip() not in ("", ".", "..")]
-    name = "/".join(parts[-1 - MAX_FOLDER_DEPTH :]) or "unnamed"
+    name = "/".join(parts) or "unnamed"
     return name.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair, which no file can hold
 
 
@@ -203,6 +209,14 @@ class _Search:
         if os.path.isdir(path):  # unlike Path.is_dir, it raises nothing for an impossible name
             return self._in_folder(path)
         return self.in_zip(path, str(path)) if path.suffix.lower() == ".zip" else [Item(path, str(path))]
+
+    def is_in_loop(self, match: str) -> bool:
+        """Whether a pattern has found this by a link back to a folder that the link lies in. Such links are noted."""
+        loops = [parent for parent in (Path(match), *Path(match).parents) if parent.is_symlink() and _leads_back(*_ends(parent))]
+        note = LOOP.format(shown_name(loops[-1].name)) if loops else ""
+        if note and note not in self._notes:
+            self._notes.append(note)
+        return bool(loops)
 
     def at_match(self, path: Path) -> Iterable[Item]:
         """The photos in a file that matches a pattern: the file itself, those in a zip, or none."""
@@ -261,6 +275,13 @@ class _Search:
             for number, (member, inside) in enumerate(photos)
         ]
 
+    def in_zip_or_error(self, path: Path, name: str) -> list[Item]:
+        """The photos in a zip among other files; a zip that can't be read becomes one item, which says why."""
+        try:
+            return self.in_zip(path, name)
+        except UserError as error:
+            return [Item(path, name, PurePosixPath(name).parent.name, error=str(error))]
+
     def _holds_photo(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
         if not is_readable(member) or (self._upload and self.left_out.count > self._settings.max_gallery):  # 100,000 take many seconds
             return False
@@ -289,7 +310,7 @@ class _Search:
                 elif is_hidden(name):
                     self.left_out.file(str(path), "hidden folder")
                 elif _leads_back(real := os.path.realpath(path), above):
-                    self._notes.append(f"“{shown_name(name)}” is a link back to a folder that it lies in: left out.")
+                    self._notes.append(LOOP.format(shown_name(name)))
                 else:
                     below.append((path, (*above, real)))
             waiting += reversed(below)
@@ -298,10 +319,12 @@ class _Search:
         alone = [Item(path, str(path), path.absolute().parent.name)]
         if path.suffix.lower() != ".zip" or is_hidden(path.name):
             return alone if self.takes(str(path), path.name, lambda: holds_photo(path)) else []
-        try:
-            return self.in_zip(path, str(path))
-        except UserError:  # a damaged zip becomes one item, whose row reports the error
-            return alone
+        return self.in_zip_or_error(path, str(path))
+
+
+def _ends(link: Path) -> tuple[str, tuple[str]]:
+    """Where a link leads, and the folder that it lies in."""
+    return os.path.realpath(link), (os.path.realpath(link.parent),)
 
 
 def _leads_back(folder: str, above: tuple[str, ...]) -> bool:

@@ -4,17 +4,19 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import nullcontext
+from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import IO
 
-from PIL import Image
-
 from vitdemo.core.names import shown_name
 from vitdemo.core.photos.decoding import heic
-from vitdemo.core.photos.decoding.formats import FORMATS, SUFFIXES
+from vitdemo.core.photos.decoding.formats import SUFFIXES
 
+_BEGINNING = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|.{4}ftypavi[fs]"
+    rb"|\0\0\0\x0cjP {2}\r\n|\xff\x4f\xff\x51|P[1-6]\s+(#|\d)",
+    re.DOTALL,
+)
 MAX_SUFFIXES_NAMED = 6  # of the files that are left out
 MAX_FOLDERS_NAMED = 3
 HIDDEN = "hidden"
@@ -32,17 +34,16 @@ def is_hidden(name: str) -> bool:
 
 
 def holds_photo(file: str | os.PathLike | IO[bytes]) -> bool:
-    """Whether a file begins as a photo of an accepted format does. Never raises."""
+    """Whether a file begins as a photo of an accepted format does. Only its first bytes are read. Never raises."""
     try:
-        if isinstance(file, str | os.PathLike) and not stat.S_ISREG(os.stat(file).st_mode):
-            return False  # opening a pipe would wait for its other end
-        with open(file, "rb") if isinstance(file, str | os.PathLike) else nullcontext(file) as opened:
-            if heic.is_heic(opened.read(heic.HEAD)):
-                return True
-            opened.seek(0)
-            with Image.open(opened, formats=FORMATS):
-                return True
-    except Exception:  # Pillow's plugins raise many kinds of errors on files that are no photos
+        if isinstance(file, str | os.PathLike):
+            if not stat.S_ISREG(os.stat(file).st_mode):
+                return False  # opening a pipe would wait for its other end
+            with open(file, "rb") as opened:
+                return holds_photo(opened)
+        head = file.read(heic.HEAD)
+        return _BEGINNING.match(head) is not None or heic.is_heic(head)
+    except Exception:  # a member of a zip may fail in many ways
         return False
 
 
@@ -68,7 +69,7 @@ class LeftOut:
 
     def folder(self, path: str) -> None:
         """Note a folder, which may turn out to have no photos."""
-        if path:
+        if path not in ("", "."):
             self._folders[path] = None
 
     def photo(self, path: str) -> None:
@@ -89,13 +90,15 @@ class LeftOut:
             files = "file that is no photo is" if self.count == 1 else "files that are no photos are"
             notes.append(f"{self.count:,} {files} left out ({', '.join(kinds)}).")
         bare = [path for path in self._folders if path not in self._with_photos]
-        bare = [path for path in bare if not _within(path, bare)]
+        bare = [path for path, inside in zip(bare, _within(bare), strict=True) if not inside]
         if bare:
             names = ", ".join(f"“{shown_name(PurePosixPath(path).name)}”" for path in bare[:MAX_FOLDERS_NAMED])
-            more_folders = f" and {len(bare) - MAX_FOLDERS_NAMED} more folders" if len(bare) > MAX_FOLDERS_NAMED else ""
+            more_folders = f" and {len(bare) - MAX_FOLDERS_NAMED:,} more folders" if len(bare) > MAX_FOLDERS_NAMED else ""
             notes.append(f"No photo was found in {names}{more_folders}.")
         return notes
 
 
-def _within(path: str, folders: Iterable[str]) -> bool:
-    return any(path.startswith(f"{folder}/") for folder in folders if folder != path)
+def _within(folders: list[str]) -> list[bool]:
+    """Whether each of these folders lies in another of them."""
+    known = set(folders)
+    return [any(parent in known for parent in accumulate(folder.split("/")[:-1], "{}/{}".format)) for folder in folders]

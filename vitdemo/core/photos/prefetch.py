@@ -4,6 +4,7 @@ Pillow's own scaled JPEG decoding (`draft`) would be faster, but is not used: it
 """
 
 import os
+import re
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from vitdemo.core.photos.photo import Photo, decode, id_of
 
 T = TypeVar("T")
 MAX_WORKERS = 16
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 MAX_NOTES = 6  # different notes that are told of a gallery's photos
 MAX_RUN_BATCHES = 4  # a batch holds at most this many times the batch size in files, counting those that the model needn't see
 
@@ -107,8 +109,13 @@ def batches(ready: Iterable[PreparedPhoto[T]], size: int) -> Iterator[list[Prepa
 
 def sum_up(notes: Iterable[Sequence[str]]) -> list[str]:
     """Sum up the notes on many photos: each of the most frequent ones once, with the number of photos that it is about."""
-    counts = Counter(note for of_photo in notes for note in of_photo)
-    told = [f"{count:,} photo{'' if count == 1 else 's'}: {note}" for note, count in counts.most_common(MAX_NOTES)]
+    counts: Counter[str] = Counter()
+    words: dict[str, str] = {}  # notes that differ in numbers alone are one
+    for note in (note for of_photo in notes for note in of_photo):
+        kind = _NUMBER.sub("…", note)
+        counts[kind] += 1
+        words[kind] = note if words.setdefault(kind, note) == note else kind
+    told = [f"{count:,} photo{'' if count == 1 else 's'}: {words[kind]}" for kind, count in counts.most_common(MAX_NOTES)]
     more = len(counts) - len(told)
     return told + [f"There are {more:,} more notes on single photos."] * (more > 0)
 

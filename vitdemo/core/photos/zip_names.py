@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vitdemo.core.outputs import as_utf8
+from vitdemo.core.photos.kinds import is_hidden
 
 UTF8_FLAG = 1 << 11  # of a member's flag_bits
 UNICODE_PATH = 0x7075  # id of the extra field
@@ -52,7 +53,7 @@ def names_of(members: Sequence[zipfile.ZipInfo], encoding: str = "") -> ZipNames
     guessed = ""
     if not encoding:
         encoding = "utf-8"
-        if not _is(unsaid, encoding):
+        if not _is(unsaid, encoding) or _is_doubtful(unsaid):
             encoding = guessed = _guess(sorted(unsaid))
     decoded = [
         _raw(member).decode(encoding, "surrogateescape") if name is None else name for member, name in zip(members, names, strict=True)
@@ -62,7 +63,7 @@ def names_of(members: Sequence[zipfile.ZipInfo], encoding: str = "") -> ZipNames
 
 def with_slashes(names: list[str]) -> list[str]:
     """Return the names with `/` between folders. A backslash separates folders only where no name uses `/`."""
-    return names if any("/" in name for name in names) else [name.replace("\\", "/") for name in names]
+    return names if any("/" in name for name in names if not is_hidden(name)) else [name.replace("\\", "/") for name in names]
 
 
 def _raw(member: zipfile.ZipInfo) -> bytes:
@@ -89,6 +90,22 @@ def _is(names: Iterable[bytes], encoding: str) -> bool:
         return all(name.decode(encoding) is not None for name in names)
     except UnicodeDecodeError:
         return False
+
+
+def _is_doubtful(names: Iterable[bytes]) -> bool:
+    """Whether names that can be read as UTF-8 are more likely GBK: “图片” in GBK has the bytes of “ͼƬ” in UTF-8.
+
+    They are where two scripts, or letters that hardly any language uses, stand together, none beside an ASCII letter, and all of the
+    characters that GBK makes of them are common.
+    """
+    read = "\n".join(name.decode("utf-8") for name in names)
+    letters = [letter for letter in read if not letter.isascii()]
+    scripts = {unicodedata.name(letter, "").split(" ")[0] for letter in letters}
+    if not (len(scripts) > 1 or any(0x180 <= ord(letter) < 0x370 for letter in letters)):
+        return False
+    if any(ord(letter) > 0x7FF for letter in letters) or re.search(r"[A-Za-z][^\x00-\x7f]|[^\x00-\x7f][A-Za-z]", read):
+        return False
+    return _is(names, "gb18030") and not _rare("".join(name.decode("gb18030") for name in names), "gb18030")
 
 
 def _guess(names: list[bytes]) -> str:

@@ -135,6 +135,23 @@ class TestPngWithSignificantBits:
         assert np.abs(opened(self.png(tmp_path / "a.png", values, bits), settings) - values / 257).max() <= 0.51
 
 
+@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf, -9999])
+def test_pixels_without_a_value_do_not_count(tmp_path, settings, hole):
+    values = ramp(1000, 1100)
+    values[10:12] = hole
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={42113: "-9999"} if hole == -9999 else {})
+    there = np.sort(values[values > 0][np.isfinite(values[values > 0])])
+    low, high = there[[4, -5]]
+    shown = opened(tmp_path / "a.tif", settings, RANGE.format(low=low, high=high))
+    assert (shown[10:12] == 0).all()
+    assert np.abs(shown - stretched(values, low, high))[12:].max() <= 0.51
+
+
+def test_a_picture_without_any_value_is_black(tmp_path, settings):
+    Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(tmp_path / "a.tif")
+    assert (opened(tmp_path / "a.tif", settings) == 0).all()
+
+
 def test_signed_numbers_with_negative_ones(tmp_path, settings):
     values = ramp(-1024, 3071, np.int16)
     low, high = np.sort(values.ravel())[[4, -5]]

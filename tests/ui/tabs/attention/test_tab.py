@@ -39,16 +39,6 @@ def test_what_went_wrong_is_asked_again(sessions, component):
     assert answer == Answer({"state": "error", "text": "Send the photo as an uploaded file."}, complete=False)
 
 
-def test_a_photo_that_the_script_has_uploaded_becomes_everybodys(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    (tmp_path / "a.png").touch()
-    path = str(tmp_path / "a.png")
-    assert tab._give(SimpleNamespace(_data={"path": path})) == (path, gr.skip())
-    refused = (gr.skip(), {"state": "error", "text": "Send the photo as an uploaded file."})
-    for data in ({"path": "/etc/passwd"}, {"path": None}, {}, None):
-        assert tab._give(SimpleNamespace(_data=data)) == refused
-
-
 def responded(monkeypatch, steps: list, payload, active: str = "attention") -> list[tuple]:
     async def watch(store, name, visitor):
         yield Waiting("Loading ViT …", 0.5, "status")

@@ -4,6 +4,8 @@ The file's own words decide what is white: its depth, or a tag that names anothe
 and negative numbers, the values' own range decides. A dark photo stays dark.
 """
 
+import contextlib
+
 import numpy as np
 from PIL import Image
 
@@ -14,6 +16,7 @@ FEWER_BITS = "Grey values of {bits} bits, as the file names them, are brought do
 RANGE = "The file doesn't say which grey values are black and white: the range from {low:.4g} to {high:.4g} is used."
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE, _SAMPLE_FORMAT = 258, 262, 281, 339  # tags of TIFF 6.0
+_NO_DATA = 42113  # GDAL's
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
 _COUNTED = 1_000_000  # values that the range is estimated from
@@ -33,17 +36,19 @@ def to_8_bits(image: Image.Image, data: bytes = b"") -> tuple[Image.Image, str]:
     Returns: the image in mode L, and a note that says what was done.
     """
     values = _values(image)
+    if np.isnan(values).all():
+        values[:] = 0
     low, high, note = _known_range(image, values, data) or _range_of(values)
     values -= low
     values *= 255 / (high - low)
-    grey = values.clip(0, 255, out=values).round(out=values).astype(np.uint8)
+    grey = np.nan_to_num(values.clip(0, 255, out=values), copy=False).round(out=values).astype(np.uint8)
     if image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow turns only values of up to 8 bits round
         grey = 255 - grey
     return Image.fromarray(grey), note
 
 
 def _values(image: Image.Image) -> np.ndarray:
-    """Return the values as (height, width) float32, with 0 for what is no number."""
+    """Return the values as (height, width) float32, with NaN for what is no number, infinite, or by a GDAL tag no data."""
     values = np.asarray(image)
     if (
         image.mode == "I"
@@ -52,7 +57,13 @@ def _values(image: Image.Image) -> np.ndarray:
         and _tag(image, _SAMPLE_FORMAT) in (None, _UNSIGNED)
     ):
         values = values.view(np.uint32)  # Pillow reads them into signed numbers
-    return np.nan_to_num(values.astype(np.float32), copy=False, posinf=0, neginf=0)
+    values = values.astype(np.float32)
+    if image.mode == "F":
+        values[~np.isfinite(values)] = np.nan
+    with contextlib.suppress(ValueError):
+        if image.format == "TIFF" and (no_data := image.tag_v2.get(_NO_DATA)):  # type: ignore[attr-defined] # the image is a TIFF
+            values[values == np.float32(str(no_data).strip("\0 "))] = np.nan
+    return values
 
 
 def _known_range(image: Image.Image, values: np.ndarray, data: bytes) -> tuple[float, float, str] | None:
@@ -66,7 +77,7 @@ def _known_range(image: Image.Image, values: np.ndarray, data: bytes) -> tuple[f
     if image.mode == "F":
         top = 1 if high <= 1 else 255 if 64 < high <= 255 else None
     else:
-        top = 255 if values.max() <= 255 else 65535 if high <= 65535 else None
+        top = 255 if np.nanmax(values) <= 255 else 65535 if high <= 65535 else None
     return (0, top, NOTE) if top else None
 
 
@@ -81,22 +92,24 @@ def _named_bits(image: Image.Image, values: np.ndarray, data: bytes) -> int:
     elif image.format == "PNG":
         bits = png.significant_bits(data) or 16
         # Samples should have been scaled up to 16 bits; then the lower bits hold 0, or 1 by rounding
-        if 8 < bits < 16 and (values % 2 ** (16 - bits)).max() <= 1:
+        if 8 < bits < 16 and np.nanmax(values % 2 ** (16 - bits)) <= 1:
             bits = 16
-    return bits if 8 < bits < 16 and values.max() < 2**bits else 16
+    return bits if 8 < bits < 16 and np.nanmax(values) < 2**bits else 16
 
 
 def _range_of(values: np.ndarray) -> tuple[float, float, str]:
     """Return the range of the values without the outermost thousandth on either side, and a note that names it."""
     low, high = _percentiles(values)
     if low == high:
-        low, high = float(values.min()), float(values.max())
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
     return low, high if high > low else low + 1, RANGE.format(low=low, high=high)
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:
     """Return two of the values: the 0.1th percentile from above and the 99.9th from below, of at most a million values, evenly spread."""
     some = values.reshape(-1)[:: values.size // _COUNTED + 1]
+    some = some[~np.isnan(some)]
+    some = some if some.size else values[~np.isnan(values)][:_COUNTED]
     return float(np.percentile(some, 0.1, method="higher")), float(np.percentile(some, 99.9, method="lower"))
 
 
