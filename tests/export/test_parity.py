@@ -48,6 +48,10 @@ def test_a_sample_and_its_comparison(vit, engine, settings, tmp_path):
     assert counts == [8, 9]
     assert found.crops.shape[1:] == (*vit.preprocessing.size, 3)
     assert set().union(*found.targets) == {1, 2}  # boat and cat
+    assert found.notes == (
+        "1 of the photos can't be read and is left out: “broken.png”.",
+        "1 of the photos is a copy of another, and left out.",
+    )
     *_, same = compare(found, lambda batch: {"logits": engine.logits(vit, _tensor(batch))[0].numpy()}, "logits", baked=False, labelled=True)
     assert same.agreement == same.top5 == 1
     assert same.largest < 1e-5

@@ -187,7 +187,7 @@ class _Work:
             torch=torch.__version__,
             device=str(self.vit.device),
             cores=os.cpu_count() or 1,
-            warnings=concerns(shipped, base, signed=signed, strange=strange) + serving.warnings(self.plan),
+            warnings=concerns(shipped, base, signed=signed, strange=strange) + serving.warnings(self.plan) + self.sample.notes,
         )
 
     def _extras(self) -> dict[str, float]:

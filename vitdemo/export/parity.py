@@ -22,6 +22,7 @@ from vitdemo.export.runtimes import Runner
 AGREES = 0.95  # share of photos with the same top-1 class from which an exported model agrees with its original
 LOSS = 0.015  # accuracy that an exported model may lose, where there are labels
 NEAR = 0.99  # cosine similarity from which two feature vectors agree
+NAMED = 3  # photos that a sentence lists by name
 BATCHES = (1, 8)
 ROUNDS, PATIENCE = 7, 30.0  # timed rounds; seconds after which no new round begins
 
@@ -36,6 +37,7 @@ class ParitySample:
         answers: the original's logits (photos, classes), or features (photos, width).
         targets: for each photo the classes that its folder's name stands for; empty where it stands for none.
         source: a description of the photos, for people.
+        notes: which photos are not compared on, one sentence for each reason.
     """
 
     crops: np.ndarray
@@ -43,6 +45,7 @@ class ParitySample:
     answers: np.ndarray
     targets: list[frozenset[int]]
     source: str
+    notes: tuple[str, ...] = ()
 
     def inputs(self, indices: Iterable[int], *, baked: bool) -> np.ndarray:
         """Return the photos at these indices as the exported graph takes them."""
@@ -94,11 +97,15 @@ def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settin
     Raises: UserError where none of the photos can be read.
     """
     preprocessing, names = vit.preprocessing, ClassNames(vit.labels)
-    crops, targets = [], []
+    crops, targets, unreadable, copies = [], [], [], 0
     for ready in photos_ahead(items, lambda photo: np.asarray(preprocessing.crop(photo.image)), settings, ahead=16):
         if ready.made is not None:
             crops.append(ready.made)
             targets.append(names.meant(ready.item.folder))
+        elif ready.error:
+            unreadable.append(ready.item.shown)
+        else:
+            copies += 1
     if not crops:
         raise UserError("None of the photos to compare on can be read: give others.")
     if sum(map(bool, targets)) < len(targets) / 2:  # only a few folder names happen to be classes
@@ -107,7 +114,19 @@ def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settin
     for part in _parts(len(crops)):
         answers.append(engine.logits(vit, torch.from_numpy(normalised(stacked[part], preprocessing)))[0].numpy())
         yield sum(map(len, answers))
-    yield ParitySample(stacked, preprocessing, np.concatenate(answers), targets, source)
+    yield ParitySample(stacked, preprocessing, np.concatenate(answers), targets, source, _left_out(unreadable, copies))
+
+
+def _left_out(unreadable: list[str], copies: int) -> tuple[str, ...]:
+    """A sentence for each reason why photos are not compared on."""
+    sentences = []
+    if unreadable:
+        more = f" and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
+        named = ", ".join(f"“{name}”" for name in unreadable[:NAMED]) + more
+        sentences.append(f"{len(unreadable)} of the photos can't be read and {'is' if len(unreadable) == 1 else 'are'} left out: {named}.")
+    if copies:
+        sentences.append(f"{copies} of the photos {'is a copy of another' if copies == 1 else 'are copies of others'}, and left out.")
+    return tuple(sentences)
 
 
 def compare(sample: ParitySample, run: Runner, output: str, *, baked: bool, labelled: bool) -> Iterator[int | Agreement]:

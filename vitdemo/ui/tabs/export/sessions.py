@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_SESSIONS = 200  # in memory
 AT_WORK = "An export is at work here: wait for it, or stop it first."
 
+MAX_REASONS = 3  # told of photos that can't be read
+
 
 class ExportSessions:
     """The export sessions of all visitors."""
@@ -70,29 +72,29 @@ class ExportSessions:
         path = session.photos(kind)
         try:
             with zipfile.ZipFile(path, "w") as archive:
-                used = self._keep(spread_evenly(items, self.settings.compare_photos), archive, size_of(session.folder))
+                used, notes = self._keep(spread_evenly(items, self.settings.compare_photos), archive, size_of(session.folder))
         except OSError as error:
             path.unlink(missing_ok=True)
             raise UserError(f"The photos can't be kept ({error.strerror}): tell the operator.") from None
         except UserError:
             path.unlink(missing_ok=True)
             raise
-        session.given[kind] = GivenPhotos(len(items), used, len({item.folder for item in items} - {""}), items.notes)
+        session.given[kind] = GivenPhotos(len(items), used, len({item.folder for item in items} - {""}), [*items.notes, *notes])
 
-    def _keep(self, items: list["Item"], archive: zipfile.ZipFile, size: int) -> int:
+    def _keep(self, items: list["Item"], archive: zipfile.ZipFile, size: int) -> tuple[int, list[str]]:
         """Write photos into a zip, and check that at least one of them can be decoded. The job checks the others.
 
-        Returns: the number of photos in the zip.
+        Returns: the number of photos in the zip, and the reasons for the first few that are not.
         """
         from vitdemo.core.photos.photo import decode
 
-        used, readable, first_error = 0, False, None
+        used, readable, reasons = 0, False, []
         for item in items:
             try:
                 content = item.read(self.settings)
                 readable = readable or decode(content, item.shown, self.settings) is not None
             except UserError as error:
-                first_error = first_error or error
+                reasons.append(str(error))
                 continue
             size += len(content)
             self._check_room(size, "These photos take", "give fewer, or smaller copies")
@@ -101,8 +103,8 @@ class ExportSessions:
             archive.writestr(f"{item.folder[:MAX_LETTERS]}/{used:06}.jpg", content)
             used += 1
         if not used:
-            raise first_error or UserError("None of these photos can be read: give others.")
-        return used
+            raise UserError(reasons[0] if reasons else "None of these photos can be read: give others.")
+        return used, reasons[:MAX_REASONS]
 
     def remove_photos(self, session: ExportSession, kind: str) -> None:
         """Remove the uploaded photos of one kind. Raises: UserError while a job is running."""
