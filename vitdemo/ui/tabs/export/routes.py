@@ -205,11 +205,18 @@ def _report(session: ExportSession) -> str:
         own=report.photos != DRAWINGS,
         given=session.given.get("photos"),
         bars=_bars(report, base),
-        files=[(name, size_words(size), FILE_TEXTS.get(name, "the model" if name == report.plan.file else "")) for name, size in files],
+        files=[(name, size_words(size), _about(name, report)) for name, size in files],
         whole=size_words(sum(size for _, size in files)),
         words=number_words,
         percent=percent,
     )
+
+
+def _about(name: str, report: "Report") -> str:
+    """What a file of the bundle is, in a few words."""
+    if name == report.plan.file:
+        return "the model"
+    return FILE_TEXTS.get(name, "a part of that" if name.startswith("decoding/") else "")
 
 
 def _bars(report: "Report", base) -> list[dict]:
