@@ -256,6 +256,7 @@ def test_relevance_for_a_class_and_against_another(app, open_page, picture, know
     expect(chips).to_have_count(5)
     chips.nth(1).click()
     expect(page.locator("#attention .att-title")).to_contain_text(f"What supports {vit.labels[order[1]].name}")
+    expect(page.locator("#attention .att-unit")).to_have_text(f"relevance for {vit.labels[order[1]].name}, no unit")
     check(page, heats[1], geometry)
 
     search = page.get_by_label("Search a class")
@@ -280,6 +281,8 @@ def test_relevance_for_a_class_and_against_another(app, open_page, picture, know
     page.locator("#attention .att-picker[data-role=other] .att-chip").first.click()
     expect(page.locator("#attention .att-title")).to_contain_text("Why ")
     expect(page.locator("#attention .att-third")).to_have_count(3)
+    names = [vit.labels[index].name for index in order[:2]]
+    expect(page.locator("#attention .att-unit")).to_have_text(f"{names[1]} ← relevance, no unit → {names[0]}")
     difference = (heats[0] - heats[1]).numpy()
     check(page, difference, geometry, colours=render.DIFFERENCE, span=render.even_span(difference))
     page.locator("#attention .att-third").nth(1).click()

@@ -1,7 +1,7 @@
 // The stage: the map over the photo, its colour bar and title, and the lines on top.
 import { colours, digits, drawable, heat, span, tableOf } from "./heat.js";
 import { boxOf, drawBar, overlay, prepare } from "./overlay.js";
-import { $, $$, base, columns, explorer, patch, rows, setBase, signed, titled, told, view } from "./state.js";
+import { $, $$, base, columns, explorer, patch, rows, setBase, signed, titled, told, unit, view } from "./state.js";
 
 const HINTS = {
   mouse: ["Hover a patch to see what it looks at. Click holds it.", "Held. Click it again, or press Escape, to let go."],
@@ -39,6 +39,7 @@ function paintStage() {
     $(".att-low").textContent = digits(ends[0]);
     $(".att-high").textContent = `${view.even && !signed() ? "≥ " : ""}${digits(ends[1])}`;
     drawBar($(".att-bar"), tableOf(colours()));
+    $(".att-unit").textContent = unit();
     $(".att-title").textContent = titled(); // of what is drawn: while numbers are on their way, the map before them keeps its own
   }
   $(".att-heat").style.clipPath = view.split ? `inset(0 0 0 ${100 * view.split}%)` : "";

@@ -100,6 +100,16 @@ export function question() {
   return { ...look, method: "relevance", target: view.target, other: view.other };
 }
 
+// What the colours stand for.
+export function unit() {
+  const name = (target) => classes.get(target)?.name || "…";
+  if (patch()) return "share of that patch's attention";
+  if (view.method === "cls") return "share of attention";
+  if (view.method === "rollout") return "share of attention, rolled out";
+  if (signed()) return `${name(view.other)} ← relevance, no unit → ${name(view.target)}`;
+  return `relevance for ${name(view.part === "b" && view.other !== null ? view.other : view.target ?? told.top[0]?.index)}, no unit`;
+}
+
 // What the map on show is.
 export function titled() {
   const layer = `layer ${view.layer} of ${told.layers}`;
