@@ -83,6 +83,11 @@ def test_what_is_wrong_is_a_sentence_and_the_next_photo_works(app, open_page, pi
     expect(page.locator("#attention .att-side")).to_be_hidden()
     offer(page, picture)
     expect(page.locator("#attention .att-side")).to_be_visible()
+    page.set_input_files("#attention .att-pick", tmp_path / "words.jpg")
+    expect(page.locator("#attention .att-problem")).to_contain_text("“words.jpg” is not a photo that can be read here", timeout=WAIT)
+    expect(page.locator("#attention .att-problem")).to_contain_text("The photo before it stays on show.")
+    expect(page.locator("#attention .att-name")).to_contain_text(picture.name)
+    expect(page.locator("#attention .att-side")).to_be_visible()
     slender = tmp_path / "slender.png"
     noise(900, 90).save(slender)
     offer(page, slender)
@@ -192,7 +197,7 @@ def test_accessibility(app, open_page, picture, tmp_path, theme, width):
     page.keyboard.press("Escape")
     (tmp_path / "words.jpg").write_text("no photo")
     page.set_input_files("#attention .att-pick", tmp_path / "words.jpg")
-    expect(page.locator("#attention [role=alert].att-text")).to_be_visible(timeout=WAIT)
+    expect(page.locator("#attention .att-problem")).to_contain_text("stays on show", timeout=WAIT)
     found += serious(page)
     assert found == []
 

@@ -52,6 +52,10 @@ async function give(photo) {
 export async function announce() {
   const value = props.value || {};
   if (value.state === "ready") return show(value);
+  if (value.state === "error" && told) {
+    working(""); // what is on show stays, with its photo's name
+    return problem(`${value.text} The photo before it stays on show.`);
+  }
   if (value.state === "error" || value.state === "empty") forget();
   if (value.state === "error") showState("error", value.text);
   else if (value.state === "busy") showState("busy", value.text, value.share);
