@@ -131,6 +131,16 @@ def test_splits_are_found_and_can_be_changed(app, open_page, tmp_path):
     testing.select_option("a class")
     expect(data.locator("h3")).to_have_text("2 classes")
     assert names(page) == ["Testing", "Training"]
+    testing.select_option("training")
+    expect(data).to_contain_text("18 photos for training, 6 for validation.")
+    page.get_by_role("combobox", name="Training").select_option("left out")
+    expect(data).to_contain_text("9 photos for training, 3 for validation.")
+    testing.select_option("final test")
+    expect(data.locator(".warning")).to_have_text(
+        "There is nothing to learn from: take a folder with classes as train, or as train and validation together."
+    )
+    expect(page.get_by_role("combobox", name="Training")).to_have_value("")
+    assert names(page) == ["blue", "green", "red"]
     page.get_by_role("button", name="Undo all changes").click()
     expect(page.get_by_role("combobox", name="Testing")).to_have_value("test")
 
