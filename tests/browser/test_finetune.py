@@ -99,8 +99,8 @@ def test_what_was_given_is_shown_and_can_be_changed(app, open_page, folder):
     page = given(open_tab(open_page(app)), folder)
     data = page.locator("#finetune .data")
     assert names(page) == ["blue", "green", "red"]
-    expect(data).to_contain_text("1 photo that can’t be read (“broken.png”): left out.")
-    expect(data).to_contain_text("1 photo equal to another in its class (“again.png”): left out.")
+    expect(data).to_contain_text("1 photo that can’t be read (“red/broken.png”): left out.")
+    expect(data).to_contain_text("1 photo equal to another in its class (“red/again.png”): left out.")
     name = page.locator("#finetune .name").first
     name.fill("<i>cold</i>")
     name.press("Enter")
@@ -125,12 +125,22 @@ def test_splits_are_found_and_can_be_changed(app, open_page, tmp_path):
     expect(testing).to_have_value("test")
     expect(data).to_contain_text("9 photos for training, 3 for validation, 12 for the final test.")
     expect(data).to_contain_text("1 file that is no photo is left out (1 .txt).")
-    expect(data).to_contain_text("A leak: 1 photo also in a later one of train, validation and test (“no suffix”)")
+    expect(data).to_contain_text("A leak: 1 photo also in a later one of train, validation and test (“red/no suffix”)")
     testing.select_option("validation")
     expect(data).to_contain_text("12 photos for training, 12 for validation.")
     testing.select_option("a class")
     expect(data.locator("h3")).to_have_text("2 classes")
     assert names(page) == ["Testing", "Training"]
+    testing.select_option("training")
+    expect(data).to_contain_text("18 photos for training, 6 for validation.")
+    page.get_by_role("combobox", name="Training").select_option("left out")
+    expect(data).to_contain_text("9 photos for training, 3 for validation.")
+    testing.select_option("final test")
+    expect(data.locator(".warning")).to_have_text(
+        "There is nothing to learn from: take a folder with classes as train, or as train and validation together."
+    )
+    expect(page.get_by_role("combobox", name="Training")).to_have_value("")
+    assert names(page) == ["blue", "green", "red"]
     page.get_by_role("button", name="Undo all changes").click()
     expect(page.get_by_role("combobox", name="Testing")).to_have_value("test")
 

@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.support.apps import Server
-from tests.support.pictures import noise
+from tests.support.pictures import noise, paint
 from vitdemo.classify.gallery import classify_gallery
 from vitdemo.core.config import Settings
 from vitdemo.core.photos.gallery import find_items
@@ -234,10 +234,25 @@ def test_what_can_not_be_taken_is_said(start_app, bundle, open_page, tmp_path):
     expect(said).to_have_text("“large.png” is larger than 1 MB: save a smaller copy of it.")
     page.set_input_files("#gallery .files", [*many[:2], tmp_path / "large.png"])
     finished(page, "Done: 2 of 2 photos")
-    expect(said).to_have_text("“large.png” is larger than 1 MB and is left out.")
+    left_out = page.locator("#gallery .left-out")
+    expect(left_out).to_have_text("“large.png” is larger than 1 MB and is left out.")
     page.set_input_files("#gallery .files", many[:2])
-    expect(said).to_be_hidden()
+    expect(left_out).to_be_hidden()
     finished(page, "Done: 2 of 2 photos")
+
+
+def test_a_photo_that_is_too_large_is_named_in_every_tab(start_app, bundle, open_page, tmp_path):
+    page = open_page(start_app("--model", f"local-dir:{bundle}", "--max-upload-mb", "1"))
+    folder = paint(tmp_path / "given", 2, 0)
+    (folder / "red" / "large.png").write_bytes(bytes(1_100_000))
+    (folder / "notes.txt").write_text("Hello")
+    places = {"Fine-tune": "#finetune .data", "Export": "#export .notes[data-kind=photos]", "Embeddings": "#embeddings .notes"}
+    for tab, place in places.items():
+        page.get_by_role("tab", name=tab).click()
+        page.set_input_files(f"{place.split()[0]} .folder", folder)
+        expect(page.locator(place)).to_contain_text("1 file that is no photo is left out (1 .txt).", timeout=WAIT)
+        left_out = page.locator(place.split()[0]).locator(".left-out:visible")
+        expect(left_out).to_have_text("“given/red/large.png” is larger than 1 MB and is left out.")
 
 
 def test_a_name_is_never_html(app, open_page, tmp_path):

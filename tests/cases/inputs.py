@@ -189,6 +189,20 @@ CASES = [
         ("“seg_train” as train", "“seg_pred” with 2 photos is no split by its name: left out."),
         loose=2,
     ),
+    Case(
+        "train beside a test without classes",
+        {**splits("train"), **{f"test/{photo}": png(20, 16, 50 + number) for number, photo in enumerate(TWO)}},
+        CAT_DOG,
+        {"train": 4},
+        ("2 photos lying (“test/1.png”, “test/2.png”) beside the class folders: left out.",),
+        loose=2,
+    ),
+    Case(
+        "a class called train, and every class with the same folders inside",
+        classes("front", "side", inside="train/") | classes("front", "side", inside="car/") | classes("front", "side", inside="bus/"),
+        {"front": 6, "side": 6},
+        notes=("“bus” as train and validation together", "If they are classes, take one as a class"),
+    ),
     Case("train_set and test_set", splits("train_set", "test_set"), {"cat": 4, "dog": 4}, {"train": 4, "test": 4}, ("“test_set” as test",)),
     Case(
         "train_images and val_images",

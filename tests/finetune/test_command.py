@@ -107,6 +107,24 @@ def test_what_a_person_gets_wrong(flags, status, words, folder, model, tmp_path,
     assert words in capsys.readouterr().err
 
 
+def test_notes_are_told_once_and_before_what_is_wrong(model, tmp_path, capsys):
+    given = paint(tmp_path / "given" / "train", 2, 0).parent
+    paint(given / "test", 2, 1)
+    (given / "notes.txt").write_text("Hello")
+    asked = ["finetune", str(given), *model, "--epochs", "1", "--output", str(tmp_path / "out")]
+    assert main([*asked, "--split", "test=all"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("1 file that is no photo is left out (1 .txt).") == 1
+    assert said.count("These folders are taken as splits: “test” as train and validation together, “train” as train.") == 1
+    (given / "train" / "red" / "1.png").unlink()
+    (given / "test" / "red").rename(given / "test" / "Red")
+    assert main(asked) == 1
+    hint = capsys.readouterr().err.split("“Red” has no usable photos besides those for test, and a class needs two")[0]
+    assert "“Red”, “red” differ only in upper and lower case" in hint
+    assert main([*asked, "--split", "train="]) == 1
+    assert "“train” with 5 photos is left out, as asked." in capsys.readouterr().err.split("There is nothing to learn from")[0]
+
+
 def test_folders_that_won_t_do(folder, model, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for photos in (tmp_path / "empty", tmp_path / "nowhere"):

@@ -10,7 +10,7 @@ from vitdemo.finetune import command, local
 from vitdemo.finetune.launch_commands import launch_commands
 from vitdemo.finetune.recipe import PRESETS, UPDATE, Recipe
 
-ODD = {"rosso": "red and 'blue'", "<b>$(rm)</b>": "", "a": "b=c"}
+ODD = {"rosso": "red and 'blue'", "<b>$(rm)</b>": "", "a": "b=c", "x=1": "one=1", "=": "d=", "e=": ""}
 
 
 def read(line: str) -> argparse.Namespace:
@@ -28,7 +28,7 @@ def test_one_process_repeats_the_run(recipe):
     flags = read(launch_commands(recipe, "demo", ODD).here)
     assert local.recipe_of(flags) == recipe
     assert (str(flags.folder), str(flags.output), flags.model) == ("PHOTOS", "MODEL", "demo")
-    assert dict(local._pair("--rename", each, "") for each in flags.rename) == ODD
+    assert dict(local._renamed(each, ODD) for each in flags.rename) == ODD
 
 
 @pytest.mark.parametrize(("size", "accumulate"), [(0, 0), (32, 1), (1, 1), (8, 3), (4, 16)])

@@ -10,7 +10,7 @@ import pytest
 from vitdemo.core.errors import UsageError
 from vitdemo.core.terminal import CLEAR
 from vitdemo.finetune import local
-from vitdemo.finetune.local import _check_known, _pair, _ProgressPrinter, _so_far, _taken_as, recipe_of
+from vitdemo.finetune.local import _check_known, _ProgressPrinter, _renamed, _so_far, _taken_as, recipe_of
 from vitdemo.finetune.recipe import PRESETS, Recipe
 
 
@@ -22,19 +22,29 @@ def test_new_names_are_of_classes_that_are_there():
         _check_known("--rename", {"cow": "ox"}, {f"{number:02}" for number in range(21)}, "class")
 
 
-@pytest.mark.parametrize(("text", "pair"), [("cat=dog", ("cat", "dog")), ("cat=", ("cat", "")), ("a=b=c", ("a", "b=c"))])
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("cat=dog", ("cat", "dog")),
+        ("cat=", ("cat", "")),
+        ("a=b=c", ("a", "b=c")),
+        ("x=1=one=1", ("x=1", "one=1")),
+        ("cafe\u0301=1==", ("cafe\u0301=1", "=")),
+        ("cow=ox", ("cow", "ox")),
+    ],
+)
 def test_a_new_name_is_read(text, pair):
-    assert _pair("--rename", text, "") == pair
+    assert _renamed(text, ["cat", "a", "x", "x=1", "caf\u00e9=1"]) == pair
 
 
 @pytest.mark.parametrize("text", ["cat", "=dog", ""])
 def test_half_a_new_name_is_refused(text):
     with pytest.raises(UsageError, match="it must be OLD=NEW"):
-        _pair("--rename", text, "OLD=NEW")
+        _renamed(text, ["cat"])
 
 
 def test_what_folders_are_taken_as():
-    assert _taken_as(["monday=train", "tuesday="]) == {"monday": "train", "tuesday": ""}
+    assert _taken_as(["monday=train", "tuesday=", "day=1=test"]) == {"monday": "train", "tuesday": "", "day=1": "test"}
     with pytest.raises(
         UsageError, match="--split is “monday”, but it must be FOLDER=WHAT, where WHAT is train, validation, test, all, class"
     ):
@@ -44,7 +54,7 @@ def test_what_folders_are_taken_as():
 
 
 def test_what_is_printed(capsys):
-    printer = _ProgressPrinter()
+    printer = _ProgressPrinter(told={"1 file is no photo."})
     counts = {"cat": {"train": 4, "validation": 2, "test": 0}, "dog": {"train": 5, "validation": 1, "test": 0}}
     epoch = {"kind": "epoch", "of": 3, "loss": 0.25, "accuracy": 0.9, "macro_f1": 0.8, "photos_per_second": 12.4, "seconds_left": 65.4}
     report = {
@@ -53,7 +63,7 @@ def test_what_is_printed(capsys):
         "precision": "bf16",
     }
     for event in (
-        {"kind": "data", "classes": ["cat", "dog"], "counts": counts, "notes": ["1 photo is there twice."]},
+        {"kind": "data", "classes": ["cat", "dog"], "counts": counts, "notes": ["1 file is no photo.", "1 photo is there twice."]},
         {"kind": "photos", "done": 3, "total": 12, "speed": 7.0},
         {"kind": "photos", "done": 12, "total": 12, "speed": 7.25},
         {"kind": "note", "text": "2 processes learn together"},

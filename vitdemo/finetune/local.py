@@ -4,7 +4,7 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -24,20 +24,25 @@ def learn(flags: argparse.Namespace) -> int:
     Raises: UserError for flags, photos or folders that can't be used.
     """
     recipe = recipe_of(flags)
-    changes = dict(_pair("--rename", text, "OLD=NEW, or OLD= to leave the class out") for text in flags.rename)
     taken_as = _taken_as(flags.split)
     settings = Settings.read(argparse.Namespace(**{name: getattr(flags, name) for name in SETTINGS}))
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.photos.given import photos_given
-    from vitdemo.finetune.data.folders import place
+    from vitdemo.finetune.data.folders import NothingToLearn, place
     from vitdemo.finetune.learning.train import check_folder, finetune
 
     check_folder(flags.output)
     items = photos_given([flags.folder], settings)
-    found = place(items, flags.folder, taken_as=taken_as)
-    _check_known("--split", taken_as, found.folders or {sample.label for sample in found.samples}, "folder")
-    _check_known("--rename", changes, {sample.label for sample in found.samples}, "class")
-    placed = place(items, flags.folder, changes, taken_as)
+    try:
+        found = place(items, flags.folder, taken_as=taken_as)
+        classes = {sample.label for sample in found.samples}
+        _check_known("--split", taken_as, found.folders or classes, "folder")
+        changes = dict(_renamed(text, classes) for text in flags.rename)
+        _check_known("--rename", changes, classes, "class")
+        placed = place(items, flags.folder, changes, taken_as)
+    except NothingToLearn as error:
+        _tell(error.placed.notes)
+        raise
     notes = [*items.notes, *placed.notes, *flags.note]
     from vitdemo.core.training.distributed import process_group
 
@@ -47,8 +52,9 @@ def learn(flags: argparse.Namespace) -> int:
         store = ModelStore(replace(settings, precision="fp32"))
         emit_event({"kind": "note", "text": "Loading the model …"})
         vit = store.get().result()
-        printer = _ProgressPrinter() if not rank else None
+        printer = _ProgressPrinter(told={*items.notes, *placed.notes}) if not rank else None
         if printer:
+            _tell(placed.notes)
             print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
             if rank is not None:
                 print(f"{_processes()} processes learn together", file=sys.stderr)
@@ -77,11 +83,19 @@ def recipe_of(flags: argparse.Namespace) -> Recipe:
     return Recipe.read(values, base)
 
 
-def _pair(flag: str, text: str, wanted: str) -> tuple[str, str]:
-    old, equals, new = text.partition("=")
-    if not equals or not old:
-        raise UsageError(f"{flag} is “{text}”, but it must be {wanted}.")
-    return old, new
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"vitdemo: {printable(note)}", file=sys.stderr)
+
+
+def _renamed(text: str, classes: Iterable[str]) -> tuple[str, str]:
+    """A class and its new name. Both may have a “=”: of what the text begins with, the longest that is a class is one."""
+    places = [place for place, letter in enumerate(text) if letter == "=" and place]
+    if not places:
+        raise UsageError(f"--rename is “{text}”, but it must be OLD=NEW, or OLD= to leave the class out.")
+    known = {one_spelling(name) for name in classes}
+    place = max((place for place in places if one_spelling(text[:place]) in known), default=places[0])
+    return text[:place], text[place + 1 :]
 
 
 def _processes() -> int:
@@ -94,7 +108,12 @@ def _taken_as(given: list[str]) -> dict[str, str]:
     from vitdemo.finetune.data.folders import TAKEN_AS
 
     words = ", ".join(filter(None, TAKEN_AS))
-    taken_as = dict(_pair("--split", text, f"FOLDER=WHAT, where WHAT is {words}, or nothing to leave it out") for text in given)
+    taken_as = {}
+    for text in given:
+        folder, _, what = text.rpartition("=")  # no WHAT has a “=”
+        if not folder:
+            raise UsageError(f"--split is “{text}”, but it must be FOLDER=WHAT, where WHAT is {words}, or nothing to leave it out.")
+        taken_as[folder] = what
     if unknown := [what for what in taken_as.values() if what not in TAKEN_AS]:
         raise UsageError(f"--split takes a folder as “{unknown[0]}”, but it must be one of {words}, or nothing to leave it out.")
     return taken_as
@@ -114,9 +133,14 @@ def _cuda() -> bool:
 
 
 class _ProgressPrinter:
-    """Prints a run's events on the terminal, and emits them to the process that follows the job."""
+    """Prints a run's events on the terminal, and emits them to the process that follows the job.
 
-    def __init__(self):
+    Args:
+        told: notes that are printed already.
+    """
+
+    def __init__(self, told: Set[str] = frozenset()):
+        self._told = told
         self._open = False  # whether the last line printed is a progress line that the next line replaces
 
     def tell(self, event: dict) -> None:
@@ -133,7 +157,8 @@ class _ProgressPrinter:
         summary = ", ".join(f"{count} for {split}" for split, count in totals.items() if count)
         self._print(f"{len(event['classes'])} classes: {summary}")
         for note in event["notes"]:
-            self._print(f"vitdemo: {note}")
+            if note not in self._told:
+                self._print(f"vitdemo: {note}")
 
     def _note(self, event: dict) -> None:
         self._print(event["text"])

@@ -1,5 +1,7 @@
 """Scores equal sklearn's, and the real ViT-Tiny's layers have the accuracies that are known of them."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from sklearn.manifold import trustworthiness as sklearns_trust
@@ -70,6 +72,13 @@ def test_rows_without_a_label_are_left_out(gallery):
     score = score_layer(3, vectors, list(some))
     assert score == LayerScore(3, knn_accuracy(vectors[kept], labels[kept]), silhouette(vectors[kept], labels[kept]))
     assert score_layer("final", vectors, [""] * 60) == LayerScore("final", None, None)
+
+
+def test_a_label_in_two_of_unicodes_forms_is_one(gallery):
+    vectors, labels = gallery
+    accents = [f"{label}é" for label in labels]
+    apart = [unicodedata.normalize("NFD", label) if number % 2 else label for number, label in enumerate(accents)]
+    assert score_layer(3, vectors, apart) == score_layer(3, vectors, accents)
 
 
 def test_the_best_layer_is_the_first_of_equals():

@@ -36,6 +36,10 @@ def test_a_given_validation_is_kept():
     data = settled(*read("a", 4, TRAIN), *read("b", 4, TRAIN), *read("a", 2, VALIDATION, 10))
     assert Counter(each.split for each in data.samples) == {TRAIN: 8, VALIDATION: 2}
     assert data.notes == ("“b” has no photos in validation, so its own score is not known.",)
+    data = settled(*read("a", 4, TRAIN), *read("b", 4, TRAIN), *read("c", 4, TRAIN), *read("a", 2, VALIDATION, 10))
+    assert data.notes == ("“b”, “c” have no photos in validation, so their own scores are not known.",)
+    with pytest.raises(UserError, match="“b”, “c” are in validation and not in train: add photos to train, or leave these classes out"):
+        settled(*read("a", 4, TRAIN), *read("b", 4, VALIDATION), *read("c", 4, VALIDATION))
     with pytest.raises(UserError, match="“b” is in validation and not in train"):
         settled(*read("a", 4, TRAIN), *read("b", 4, VALIDATION))
 
@@ -51,22 +55,22 @@ def test_unreadable_photos_are_left_out():
     broken = Sample(Item(Path("x"), "cat/x.jpg"), "cat", error="“x.jpg” is damaged.")
     data = settled(*read("cat", 5), *read("dog", 5), broken)
     assert broken not in data.samples
-    assert data.notes == ("1 photo that can’t be read (“x.jpg”): left out.",)
+    assert data.notes == ("1 photo that can’t be read (“cat/x.jpg”): left out.",)
 
 
 def test_duplicates_leaks_and_two_labels():
     cat, dog = read("cat", 6), read("dog", 6)
     data = settled(*cat, *dog, *read("cat", 1))
     assert len(data.samples) == 12
-    assert data.notes == ("1 photo equal to another in its class (“0.jpg”): left out.",)
+    assert data.notes == ("1 photo equal to another in its class (“cat/0.jpg”): left out.",)
     torn = Sample(Item(Path("x"), "dog/7.jpg"), "dog", id="cat0")
     data = settled(*cat, *dog, torn)
     assert {each.id for each in data.samples} == {each.id for each in (*cat[1:], *dog)}
-    assert data.notes == ("2 photos in two classes (“0.jpg”, “7.jpg”): left out of both.",)
+    assert data.notes == ("2 photos in two classes (“cat/0.jpg”, “dog/7.jpg”): left out of both.",)
     data = settled(*read("cat", 6, TRAIN), *read("dog", 6, TRAIN), *read("cat", 1, TEST))
     assert [each.id for each in data.of(TEST)] == ["cat0"]
     assert "cat0" not in {each.id for each in data.samples if each.split != TEST}
-    assert data.notes == ("A leak: 1 photo also in a later one of train, validation and test (“0.jpg”): left out of the earlier.",)
+    assert data.notes == ("A leak: 1 photo also in a later one of train, validation and test (“cat/0.jpg”): left out of the earlier.",)
 
 
 def test_imbalance_is_told():

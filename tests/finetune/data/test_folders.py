@@ -7,7 +7,7 @@ import pytest
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.gallery import Item
 from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION
-from vitdemo.finetune.data.folders import chosen, place
+from vitdemo.finetune.data.folders import NothingToLearn, chosen, place
 
 
 def items(*names: str) -> list[Item]:
@@ -33,6 +33,26 @@ def test_given_splits(name):
 def test_a_class_may_be_called_as_a_split_is():
     assert labels("test/a.jpg", "other/b.jpg") == [("test", ""), ("other", "")]
     assert labels("train/a.jpg", "bus/b.jpg") == [("train", ""), ("bus", "")]
+    assert labels("train/steam/a.jpg", "bus/b.jpg") == [("train", ""), ("bus", "")]
+    views = place(items(*(f"{name}/{view}/a.jpg" for name in ("bus", "car", "train") for view in ("front", "side"))))
+    assert len(views.samples) == 6
+    assert views.folders == {"bus": "all", "car": "all", "train": TRAIN}
+    assert views.notes[0].endswith("“train” as train. If they are classes, take one as a class: then all are.")
+
+
+def test_classes_may_hold_the_splits():
+    assert labels("red/train/a.jpg", "red/test/b.jpg", "blue/train/c.jpg", "blue/Testing/d.jpg") == [
+        ("red", TRAIN),
+        ("red", TEST),
+        ("blue", TRAIN),
+        ("blue", TEST),
+    ]
+    found = place(items("red/train/a.jpg", "red/test/b.jpg", "red/c.jpg", "bus/train/d.jpg", "bus/val/e.jpg"))
+    assert [each.label for each in found.samples] == ["red", "red", "bus", "bus"]
+    assert found.folders == {"test": TEST, "train": TRAIN, "val": VALIDATION}
+    assert found.notes == ["1 photo lying (“red/c.jpg”) beside the class folders: left out."]
+    assert labels("red/train/a.jpg", "red/old/b.jpg", "blue/train/c.jpg") == [("red", ""), ("red", ""), ("blue", "")]
+    assert labels("train/test/a.jpg", "test/train/b.jpg", "test/test/c.jpg") == [("test", TRAIN), ("train", TEST)]
 
 
 def test_a_name_written_in_two_ways_is_two_classes_and_a_question():
@@ -63,8 +83,38 @@ def test_folders_can_be_taken_as_something_else():
     found = place(items(*names))
     assert found.folders == {"monday": "all", "tuesday": "all"}
     assert found.notes == [
-        "These folders hold classes, and are taken as splits: “monday” as train and validation together, "
-        "“tuesday” as train and validation together."
+        "These folders are taken as splits: “monday” as train and validation together, “tuesday” as train and validation together. "
+        "If they are classes, take one as a class: then all are."
+    ]
+
+
+def test_two_splits_can_be_exchanged_in_any_order():
+    names = [f"{split}/{label}/a.jpg" for split in ("train", "test") for label in ("cat", "dog")]
+    with pytest.raises(NothingToLearn, match="nothing to learn from: take a folder with classes as train, or as train and valid") as raised:
+        place(items(*names), taken_as={"train": "test"})
+    assert raised.value.placed.folders == {"test": TEST, "train": TEST}
+    assert labels(*names, taken_as={"train": "test", "test": "train"}) == [("cat", TEST), ("dog", TEST), ("cat", TRAIN), ("dog", TRAIN)]
+    assert place(items(*names), taken_as={"test": "class"}).folders == {"test": "class", "train": "class"}
+    with pytest.raises(NothingToLearn) as raised:
+        place(items(*names), taken_as={"train": "", "test": ""})
+    assert raised.value.placed.folders == {"test": "", "train": ""}
+
+
+def test_what_a_folder_is_told_to_be_stays():
+    names = [f"{split}/{label}/a.jpg" for split in ("train", "val", "test") for label in ("cat", "dog")]
+    with pytest.raises(NothingToLearn) as raised:
+        place(items(*names), taken_as={"train": ""})
+    assert raised.value.placed.folders == {"test": TEST, "train": "", "val": VALIDATION}
+    assert raised.value.placed.notes[1] == "“train” with 2 photos is left out, as asked."
+    with pytest.raises(NothingToLearn):
+        place(items(*names[2:]), taken_as={"val": "validation"})
+    assert place(items(*names[2:]), taken_as={"test": ""}).folders == {"test": "", "val": "all"}
+    found = place(items(*names[:4], "seg_pred/a.jpg", "more/b.jpg", "test/c.jpg", "test/d.jpg"), taken_as={"val": ""})
+    assert found.notes == [
+        "These folders are taken as splits: “more” as nothing, “seg_pred” as nothing, “test” as test, “train” as train, “val” as nothing.",
+        "“val” with 2 photos is left out, as asked.",
+        "“more”, “seg_pred” with 2 photos are no splits by their names: left out.",
+        "2 photos lying (“test/c.jpg”, “test/d.jpg”) beside the class folders: left out.",
     ]
 
 
@@ -97,7 +147,7 @@ def test_loose_deep_and_stray_photos_are_told():
     samples, notes, _ = place(items("train/cat/a.jpg", "train/dog/b.jpg", "spare/cat/c.jpg"))
     assert len(samples) == 2
     assert notes == [
-        "These folders hold classes, and are taken as splits: “spare” as nothing, “train” as train.",
+        "These folders are taken as splits: “spare” as nothing, “train” as train.",
         "“spare” with 1 photo is no split by its name: left out.",
     ]
 

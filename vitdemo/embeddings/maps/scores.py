@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vitdemo.core.names import one_spelling
 from vitdemo.embeddings.maps.nearest import distance_blocks, nearest, prepared
 
 NEIGHBOURS = 5  # k of the k-NN accuracy
@@ -31,9 +32,9 @@ def score_layer(layer: int | str, vectors: np.ndarray, labels: Sequence[str]) ->
 
     Args:
         vectors: (n, width), one row per distinct photo: duplicates would make the k-NN accuracy too high.
-        labels: one label per row; rows with an empty label are left out.
+        labels: one label per row, equal ones in any of Unicode's forms; rows with an empty label are left out.
     """
-    names = np.asarray(labels, object)
+    names = np.asarray(list(map(one_spelling, labels)), object)
     labelled = names != ""
     vectors, names = vectors[labelled], names[labelled].astype(str)
     return LayerScore(layer, knn_accuracy(vectors, names), silhouette(vectors, names))

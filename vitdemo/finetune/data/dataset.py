@@ -6,6 +6,7 @@ Photos for test are used only for the final report.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -82,14 +83,15 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
     """
     notes = list(notes)
     if unreadable := [sample for sample in samples if sample.error]:
-        notes.append(f"{list_files([sample.item.shown for sample in unreadable], 'that can’t be read')}: left out.")
+        notes.append(f"{list_files([_in_folder(sample.item) for sample in unreadable], 'that can’t be read')}: left out.")
     kept = _without_duplicates([sample for sample in samples if not sample.error], notes)
     notes += sum_up(sample.notes for sample in kept)
     labels = sorted({sample.label for sample in samples})
     counts = Counter(sample.label for sample in kept if sample.split != TEST)
     for label in labels:
         if counts[label] < 2:
-            has = f"has {counts[label] or 'no'} usable photo{'' if counts[label] else 's'}"
+            tested = any(sample.label == label and sample.split == TEST for sample in kept)
+            has = f"has {counts[label] or 'no'} usable photo{'' if counts[label] else 's'}{' besides those for test' if tested else ''}"
             dropped = {sample.id for sample in samples if sample.label == label and not sample.error} - {sample.id for sample in kept}
             why = f" ({len(dropped)} are in another class too, and count in neither)" if dropped else ""
             raise UserError(f"“{shown_name(label)}” {has}{why}, and a class needs two at least: add photos to it, or leave the class out.")
@@ -97,9 +99,11 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
         kept = [sample if sample.split else replace(sample, split=TRAIN) for sample in kept]
         trained = {sample.label for sample in kept if sample.split == TRAIN}
         if untrained := [label for label in labels if label not in trained]:
-            raise UserError(f"{list_names(untrained)} is in validation and not in train: add photos to train, or leave the class out.")
+            are, them = ("is", "the class") if len(untrained) == 1 else ("are", "these classes")
+            raise UserError(f"{list_names(untrained)} {are} in validation and not in train: add photos to train, or leave {them} out.")
         if unvalidated := [label for label in labels if not any(sample.label == label and sample.split == VALIDATION for sample in kept)]:
-            notes.append(f"{list_names(unvalidated)} has no photos in validation, so its own score is not known.")
+            have, own = ("has", "its own score is") if len(unvalidated) == 1 else ("have", "their own scores are")
+            notes.append(f"{list_names(unvalidated)} {have} no photos in validation, so {own} not known.")
     else:
         kept = _split(kept, labels, share, seed)
     if max(counts.values()) >= UNEVEN * min(counts.values()):
@@ -126,7 +130,7 @@ def _without_duplicates(samples: list[Sample], notes: list[str]) -> list[Sample]
     for sample in samples:
         twin = kept.get(sample.id)
         if twin is not sample:
-            (ambiguous if twin is None else repeated if twin.split == sample.split else leaks).append(sample.item.shown)
+            (ambiguous if twin is None else repeated if twin.split == sample.split else leaks).append(_in_folder(sample.item))
     if ambiguous:
         notes.append(f"{list_files(ambiguous, 'in two classes')}: left out of both.")
     if leaks:
@@ -134,6 +138,11 @@ def _without_duplicates(samples: list[Sample], notes: list[str]) -> list[Sample]
     if repeated:
         notes.append(f"{list_files(repeated, 'equal to another in its class')}: left out.")
     return [sample for sample in samples if kept.get(sample.id) is sample]
+
+
+def _in_folder(item: Item) -> str:
+    """A photo's name with the folder that it lies in: many datasets number the photos of every class from 1."""
+    return "/".join(PurePosixPath(item.name).parts[-2:])
 
 
 def _split(samples: list[Sample], labels: list[str], share: float, seed: int) -> list[Sample]:

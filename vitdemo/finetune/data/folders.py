@@ -1,7 +1,8 @@
 """From the folders of photos to classes and splits.
 
-One sub-folder for each class, or folders for the splits with class folders inside. Split folders are known by their names, such as
-`train`, `Testing` or `seg_train`; folders without such a name that hold the same sub-folders are splits too.
+One sub-folder for each class, or folders for the splits with class folders inside, or class folders with the splits inside. Split
+folders are known by their names, such as `train`, `Testing` or `seg_train`; folders without such a name that hold the same sub-folders
+are splits too.
 """
 
 import re
@@ -33,12 +34,20 @@ class Placed(NamedTuple):
     Attributes:
         samples: one for each photo that has a class.
         notes: what was left out and what to beware of, one sentence each.
-        folders: folder → what it was taken as, one of `TAKEN_AS`; empty where the folders are classes.
+        folders: folder → what it was taken as, one of `TAKEN_AS`; empty where the folders are classes and nobody took them as such.
     """
 
     samples: list[Sample]
     notes: list[str]
     folders: dict[str, str]
+
+
+class NothingToLearn(UserError):
+    """Photos that no training can use; `placed` is how far they were understood."""
+
+    def __init__(self, problem: str, placed: Placed):
+        super().__init__(problem)
+        self.placed = placed
 
 
 def place(
@@ -54,55 +63,55 @@ def place(
         changes: class name → new name; the same new name for two classes merges them, and an empty one leaves the class out.
         taken_as: folder → one of `TAKEN_AS`, where that is not what its name says. A folder taken as a class makes all of them classes.
 
-    Raises: UserError where there are fewer than two classes.
+    Raises: NothingToLearn where there are fewer than two classes, or none but in validation and test.
     """
-    paths = _unwrapped([_folders_of(item, root) for item in items])
-    folders = _splits_among(paths, {one_spelling(folder): taken for folder, taken in (taken_as or {}).items()})
-    names, notes = ClassNames(changes), []
+    given = _unwrapped([_folders_of(item, root) for item in items])
+    paths = _splits_first(given)
+    told = {one_spelling(folder): taken for folder, taken in (taken_as or {}).items()}
+    folders = _splits_among(paths, told)
+    splits = {} if AS_CLASS in folders.values() else folders
+    names = ClassNames(changes)
     samples, loose, deep, left_out = [], [], set(), Counter[str]()
-    for item, path in zip(items, paths, strict=True):
+    for item, lies, path in zip(items, given, paths, strict=True):
         split = ""
-        if folders and path:
-            if not (split := folders[path[0]]):
+        if splits and path:
+            if not (split := splits[path[0]]):
                 left_out[path[0]] += 1
                 continue
             path = _without_repetition(path)
         if not path:
-            loose.append(item.shown)
+            loose.append("/".join((*lies[-1:], item.shown)))
             continue
         if len(path) > 1:
             deep.add(path[0])
         if label := names.of(path[0]):
             samples.append(Sample(item, label, "" if split == ALL else split))
-    if any(PLAIN.get(folder.casefold()) != split for folder, split in folders.items()):
-        what = {ALL: "train and validation together", "": "nothing"}
-        taken = [f"“{shown_name(folder)}” as {what.get(split, split)}" for folder, split in folders.items()]
-        notes.append(f"These folders hold classes, and are taken as splits: {', '.join(taken)}.")
-    if loose:
-        notes.append(f"{list_files(loose)} beside the class folders: left out.")
-    if left_out:
-        count = f"{left_out.total():,} photo{'' if left_out.total() == 1 else 's'}"
-        notes.append(f"{list_names(sorted(left_out))} with {count} is no split by its name: left out.")
+    notes = [*_about_splits(splits, left_out, told), *([f"{list_files(loose)} beside the class folders: left out."] if loose else [])]
     if deep:
-        notes.append(f"{list_names(sorted(deep))} has folders inside: their photos count as the class's own.")
-    notes += names.notes()
+        have, own = ("has", "class's") if len(deep) == 1 else ("have", "classes'")
+        notes.append(f"{list_names(sorted(deep))} {have} folders inside: their photos count as the {own} own.")
+    placed = Placed(samples, [*notes, *names.notes()], folders)
+    if splits and all(sample.split in (VALIDATION, TEST) for sample in samples):
+        problem = "There is nothing to learn from: take a folder with classes as train, or as train and validation together."
+        raise NothingToLearn(problem, placed)
     if len(names.labels) < 2:
         problem = f"There is one class only, “{shown_name(names.labels[0])}”" if names.labels else "There are no class folders"
-        raise UserError(f"{problem}: give a folder with one sub-folder of photos for each of at least two classes.")
-    return Placed(samples, notes, folders)
+        raise NothingToLearn(f"{problem}: give a folder with one sub-folder of photos for each of at least two classes.", placed)
+    return placed
 
 
 def chosen(items: Sequence[Item], labels: Sequence[str], changes: Mapping[str, str] | None = None) -> Placed:
     """Give each photo the class that the user chose for it; `changes` as in `place`.
 
-    Raises: UserError where there are fewer than two classes.
+    Raises: NothingToLearn where there are fewer than two classes.
     """
     names = ClassNames(changes)
     samples = [Sample(item, new) for item, label in zip(items, labels, strict=True) if (new := names.of(label))]
+    placed = Placed(samples, names.notes(), {})
     if len(names.labels) < 2:
         problem = f"“{shown_name(names.labels[0])}” is the only class so far" if names.labels else "There is no class left"
-        raise UserError(f"{problem}: select other photos in Embeddings and send them as another class.")
-    return Placed(samples, names.notes(), {})
+        raise NothingToLearn(f"{problem}: select other photos in Embeddings and send them as another class.", placed)
+    return placed
 
 
 class ClassNames:
@@ -153,8 +162,19 @@ def _unwrapped(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return paths
 
 
+def _splits_first(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The same paths, with the two topmost folders exchanged where the splits lie in the classes, as in `cat/train` and `cat/test`."""
+    inside = [path for path in paths if len(path) > 1]
+    outer, inner = {path[0] for path in paths if path}, {WORDS.get(_word_of(path[1]), "") for path in inside}
+    if len(inner) < 2 or "" in inner or all(map(_word_of, outer)):
+        return paths
+    if {path[0] for path in inside} != outer or 2 * len(inside) < len(paths):
+        return paths
+    return [(path[1], path[0], *path[2:]) if len(path) > 1 else () for path in paths]
+
+
 def _splits_among(paths: list[tuple[str, ...]], taken_as: Mapping[str, str]) -> dict[str, str]:
-    """What each topmost folder is taken as, sorted by folder; empty where they are classes."""
+    """What each topmost folder is taken as, sorted by folder; empty where they are classes and `taken_as` has none of them."""
     inside: dict[str, set[str]] = {}  # folder → the folders in it
     nested, photos = Counter[str](), Counter[str]()
     for path in paths:
@@ -168,25 +188,46 @@ def _splits_among(paths: list[tuple[str, ...]], taken_as: Mapping[str, str]) -> 
     folders = sorted(inside)
     told = {folder: taken_as[one_spelling(folder)] for folder in folders if one_spelling(folder) in taken_as}
     if AS_CLASS in told.values():
-        return {}
+        return dict.fromkeys(folders, AS_CLASS)
     holding = [folder for folder in folders if 2 * nested[folder] >= photos[folder]]  # classes, most of them
-    named = {folder: split for folder in holding if (split := WORDS.get(_word_of(folder), ""))}
+    named = {folder: split for folder in folders if (split := WORDS.get(_word_of(folder), ""))}
     alike = len(folders) > 1 and all(len(inside[folder]) > 1 and inside[folder] == inside[folders[0]] for folder in folders)
     if not told and not alike and not _are_splits(named, folders, holding):
         return {}
-    found = {folder: named.get(folder, "") for folder in folders}
-    if alike and not named:
-        found = dict.fromkeys(folders, ALL)
-    found |= told
+    others = ALL if alike and len(set(named.values())) < 2 else ""
+    found = {folder: named.get(folder, others) for folder in folders}
     if TRAIN not in found.values() and ALL not in found.values():  # what there is besides the test is learned from
         only = VALIDATION if VALIDATION in found.values() else TEST
-        found |= {folder: ALL for folder, split in found.items() if split == only and folder not in told}
-    return found
+        found |= {folder: ALL for folder, split in found.items() if split == only}
+    return found | told
 
 
 def _are_splits(named: Mapping[str, str], folders: Sequence[str], holding: Sequence[str]) -> bool:
-    """Whether folders are splits: two have names of different splits, or one has the name of train and all of them hold classes."""
-    return len(set(named.values())) > 1 or (TRAIN in named.values() and len(holding) == len(folders))
+    """Whether folders are splits: two have names of different splits and one of these holds classes, or one has the name of train and all
+    of them hold classes."""
+    different = len(set(named.values())) > 1 and not named.keys().isdisjoint(holding)
+    return different or (TRAIN in named.values() and len(holding) == len(folders))
+
+
+def _about_splits(splits: Mapping[str, str], left_out: Counter[str], told: Mapping[str, str]) -> list[str]:
+    """What folders were taken for, and which were left out with how many photos."""
+    notes = []
+    if any(PLAIN.get(folder.casefold()) != split for folder, split in splits.items()):
+        what = {ALL: "train and validation together", "": "nothing"}
+        taken = [f"“{shown_name(folder)}” as {what.get(split, split)}" for folder, split in splits.items()]
+        doubtful = any(split == ALL and not _word_of(folder) for folder, split in splits.items())
+        remedy = " If they are classes, take one as a class: then all are." if doubtful else ""
+        notes.append(f"These folders are taken as splits: {', '.join(taken)}.{remedy}")
+    asked = sorted(folder for folder in left_out if one_spelling(folder) in told)
+    unnamed = sorted(left_out.keys() - set(asked))
+    for folders, one, several in (
+        (asked, "is left out, as asked", "are left out, as asked"),
+        (unnamed, "is no split by its name: left out", "are no splits by their names: left out"),
+    ):
+        if count := sum(left_out[folder] for folder in folders):
+            photos = f"{count:,} photo{'' if count == 1 else 's'}"
+            notes.append(f"{list_names(folders)} with {photos} {one if len(folders) == 1 else several}.")
+    return notes
 
 
 def _word_of(folder: str) -> str:

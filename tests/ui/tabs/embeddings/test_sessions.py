@@ -6,6 +6,7 @@ import io
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from vitdemo.embeddings.maps.nearest import NEAR_DUPLICATE
 from vitdemo.embeddings.maps.scores import score_layer
 from vitdemo.embeddings.vectors.extract import patch_tokens
 from vitdemo.embeddings.vectors.patches import correspondence, patch_colours
+from vitdemo.ui.tabs.embeddings import page_data
 from vitdemo.ui.tabs.embeddings.downloads import as_script
 from vitdemo.ui.tabs.embeddings.maps import FinishedMap, MapKey
 from vitdemo.ui.tabs.embeddings.page_data import map_numbers
@@ -125,6 +127,11 @@ def test_the_page_gets_photos_by_their_numbers_in_the_gallery(job, ask):
     for place in range(5):
         with Image.open(io.BytesIO(pictures["bytes"][starts[place] : starts[place + 1]].tobytes())) as image:
             assert image.width == 96
+
+
+def test_a_folder_written_in_two_ways_is_one_on_the_map(job):
+    row = replace(job.maps.rows[0], folder="cafe\u0301")
+    assert page_data._photo_row(0, row)["folder"] == "caf\u00e9"
 
 
 def test_a_photo_with_its_neighbours(jobs, job, ask):

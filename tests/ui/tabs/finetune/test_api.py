@@ -65,8 +65,8 @@ def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
     assert report["recipe"]["head_epochs"] == 6
     assert report["notes"] == [
         "1 file that is no photo is left out (1 .txt).",
-        "1 photo that can’t be read (“bad.png”): left out.",
-        "1 photo equal to another in its class (“same.png”): left out.",
+        "1 photo that can’t be read (“red/bad.png”): left out.",
+        "1 photo equal to another in its class (“red/same.png”): left out.",
     ]
     with zipfile.ZipFile(file) as packed:
         packed.extractall(tmp_path)

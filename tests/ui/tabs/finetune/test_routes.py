@@ -5,6 +5,7 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,9 +35,34 @@ def ask(bundle, tmp_path, monkeypatch):
     def ask(name: str, **asked) -> dict:
         return answer_of(routes, name, session=session, **asked)
 
-    ask.store = store
+    ask.store, ask.routes = store, routes
     yield ask
     jobs.close()
+
+
+def test_folders_and_notes_stay_where_nothing_can_be_learned(ask):
+    sessions = ask.routes._sessions
+    (session,) = sessions._sessions.values()
+    until(lambda: session.state == "ready", 60)
+    items = [item for item in session.items if item.folder in ("red", "blue")]
+    session.items[:] = [replace(item, name=f"{'train' if '0' in item.name else 'test'}/{item.folder}/{item.shown}") for item in items]
+    session.items[-1] = replace(session.items[-1], name="train/Red/9.png")
+
+    def shown(**folders: str) -> tuple[str, dict[str, str]]:
+        assert ask("change", folders=folders) == {}
+        data = ask("poll", data=True)["data"]
+        return data, dict(re.findall(r'data-folder="(\w+)">.*?<option value="(\w*)" selected', data, re.DOTALL))
+
+    data, folders = shown()
+    assert "“Red” has 1 usable photo" in data
+    assert "“Red”, “red” differ only in upper and lower case or spaces" in data
+    assert folders == {"test": "test", "train": "train"}
+    data, folders = shown(train="test")
+    assert "There is nothing to learn from" in data
+    assert folders == {"test": "test", "train": "test"}
+    assert shown(test="train")[1] == {"test": "train", "train": "test"}
+    assert shown(test="class")[1] == {"test": "class", "train": "class"}
+    assert shown(train="train")[1] == {"test": "test", "train": "train"}
 
 
 def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):

@@ -1,5 +1,5 @@
 // A gallery: photos are given, its job is started and followed. Nothing a visitor named becomes HTML here.
-import { fill, finders, say } from "../lib/dom.js";
+import { fill, finders, list, say } from "../lib/dom.js";
 import { clock, count } from "../lib/format.js";
 import { follow, GONE, known, rpc } from "../lib/rpc.js";
 import { hearFiles, Uploads } from "../lib/upload.js";
@@ -29,6 +29,7 @@ export class Gallery {
     hearFiles(element, (named) => this.give(named));
     this.$(".examples-gallery").addEventListener("click", () => {
       this.fail("");
+      say(this.$(".left-out"), "");
       this.uploading?.abort();
       this.uploading = null;
       this.start("examples");
@@ -66,8 +67,8 @@ export class Gallery {
     if (!files.length) return this.fail("There are no photos in what you gave: give photos, a folder or a zip that holds some.");
     const why = this.uploads.refusal(files);
     if (why) return this.fail(why);
-    this.fail(this.uploads.leftOut(files));
     this.uploading?.abort();
+    say(this.$(".left-out"), this.uploads.leftOut(files));
     this.starting++; // what an earlier start brings is not wanted any more
     const mine = (this.uploading = new AbortController());
     this.asking = true;
@@ -122,7 +123,7 @@ export class Gallery {
   }
 
   tell(answer) {
-    say(this.$(".gallery-notes"), answer.notes?.join(" "));
+    list(this.$(".notes"), answer.notes);
     const done = `${answer.done.toLocaleString("en")} of ${count(answer.total, "photo")}`;
     const share = answer.total ? answer.done / answer.total : 1;
     const errors = answer.wrong ? `, ${answer.wrong} of them can't be read` : "";

@@ -1,6 +1,6 @@
 // Exporting: what is selected, the photos to compare on, Export, how far it is, the result. Words of visitors become HTML by our templates
 // alone, which escape them.
-import { fill, finders, make, openTab, say } from "../lib/dom.js";
+import { fill, finders, list, make, openTab, say } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { follow, GONE, known, NO_ANSWER, rpc, save } from "../lib/rpc.js";
 import { hearFiles, Uploads } from "../lib/upload.js";
@@ -10,7 +10,7 @@ const STEPS = { model: "Load the model", ask: "Running the original", write: "Wr
 const megabytes = (bytes) => (bytes < 1e6 ? "under 1 MB" : `about ${Math.round(bytes / 1e6).toLocaleString("en")} MB`);
 
 export default function mount({ element, props, trigger, watch }) {
-  const { $ } = finders(element);
+  const { $, $$ } = finders(element);
   let id = null; // of the export
   let model = null; // what the server says of the header's model
   let given = {}; // photos to compare on, and to calibrate on
@@ -53,6 +53,7 @@ export default function mount({ element, props, trigger, watch }) {
     $(".exp-expected").textContent = expected(precision);
     $(".exp-compared").textContent = compared();
     $(".exp-calibrated").textContent = calibrated();
+    for (const each of $$(".notes")) list(each, given[each.dataset.kind]?.notes);
     $(".exp-strange").hidden = Boolean(given.photos || (precision.value === "int8" && given.calibration)) || !model?.parameters || model.drawings;
     $(".exp-strange-int8").hidden = precision.value !== "int8";
     for (const each of element.querySelectorAll(".take-back")) each.hidden = !given[each.dataset.kind] || working();
@@ -69,15 +70,14 @@ export default function mount({ element, props, trigger, watch }) {
 
   function compared() {
     if (!given.photos) return given.calibration && chosen("precision") === "int8" ? "It is compared on what calibration leaves of your photos." : "It is compared on the 126 sample images that come with the app.";
-    const { photos, used, folders, notes } = given.photos;
+    const { photos, used, folders } = given.photos;
     const which = used < photos ? `${used.toLocaleString("en")} of your ${count(photos, "photo")}` : `your ${count(photos, "photo")}`;
-    return [`It is compared on ${which}${folders > 1 ? `, in ${folders} folders` : ""}.`, ...notes].join(" ");
+    return `It is compared on ${which}${folders > 1 ? `, in ${folders} folders` : ""}.`;
   }
 
   function calibrated() {
     if (!given.calibration) return "No photos to calibrate on: recipes with fixed scales (static) are left out. Thirty are enough.";
-    const { photos, notes } = given.calibration;
-    return [`Static recipes find their scales on some of ${count(photos, "photo")}; those are not compared on.`, ...notes].join(" ");
+    return `Static recipes find their scales on some of ${count(given.calibration.photos, "photo")}; those are not compared on.`;
   }
 
   element.addEventListener("change", (event) => event.target.name?.startsWith("exp-") && show());
@@ -93,6 +93,7 @@ export default function mount({ element, props, trigger, watch }) {
     const refused = uploads.refusal(files);
     if (refused) return fail(refused);
     uploading?.abort();
+    say($(`.left-out[data-kind=${kind}]`), uploads.leftOut(files));
     const mine = (uploading = new AbortController());
     const told = (text) => ([$(".exp-sending").hidden, $(".exp-sending").textContent] = [!text, text]);
     show();
@@ -116,7 +117,10 @@ export default function mount({ element, props, trigger, watch }) {
     const kind = event.target.closest(".take-back")?.dataset.kind;
     if (!kind) return;
     const answer = await rpc("export/remove", { session: id, kind });
-    if (answer?.given) given = answer.given;
+    if (answer?.given) {
+      given = answer.given;
+      say($(`.left-out[data-kind=${kind}]`), "");
+    }
     fail(answer?.given ? "" : answer?.error || NO_ANSWER);
     show();
   });

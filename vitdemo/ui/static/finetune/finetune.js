@@ -20,7 +20,6 @@ export default function mount({ element, props, trigger }) {
   let over = true; // nothing is being learned
   let reportShown = "";
 
-
   function fail(text) {
     say($(".lesson-error"), text);
     if (text) $(".lesson-error").scrollIntoView({ block: "nearest" });
@@ -41,8 +40,8 @@ export default function mount({ element, props, trigger }) {
     if (!files.length) return fail("There are no photos in what you gave: give a folder with one sub-folder of photos for each class.");
     const why = uploads.refusal(files);
     if (why) return fail(why);
-    fail(uploads.leftOut(files));
     uploading?.abort();
+    say($(".left-out"), uploads.leftOut(files));
     const mine = (uploading = new AbortController());
     try {
       await begin(await uploads.send(files, mine.signal, reading), others);
@@ -65,7 +64,10 @@ export default function mount({ element, props, trigger }) {
     show(answer.session);
   }
 
-  $(".examples-classes").addEventListener("click", () => begin("examples"));
+  $(".examples-classes").addEventListener("click", () => {
+    if (over) say($(".left-out"), "");
+    begin("examples");
+  });
 
   // Following
 

@@ -14,6 +14,13 @@ export function say(box, text) {
   box.textContent = text || "";
 }
 
+// Shows sentences, one a line, and hides the box without any.
+export function list(box, sentences = []) {
+  box.hidden = !sentences.length;
+  if ([...box.children].map((line) => line.textContent).join("\n") === sentences.join("\n")) return; // else they would be read aloud again
+  box.replaceChildren(...sentences.map((sentence) => make("p", "note", sentence)));
+}
+
 // A progress bar's share, from 0 to 1.
 export function fill(bar, share) {
   bar.setAttribute("aria-valuenow", Math.round(100 * share));

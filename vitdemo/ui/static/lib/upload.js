@@ -6,16 +6,27 @@ export const GIVEN = "vitdemo-files"; // tells a box of class `drop` of files, [
 const LARGE = 5e6; // bytes from which on people see them go
 const MOST_NAMED = 2000; // names of other files that the server is told
 const HIDDEN = /(^|\/)(\.|__MACOSX)/;
-// How files of the accepted formats begin, as hexadecimal digits
-const BEGINNING = /^(ffd8ff|89504e47|47494638|424d|4949(2a|2b)00|4d4d00(2a|2b)|52494646.{8}57454250|.{8}66747970|0000000c6a502020|ff4fff51|503[1-6](09|0a|0d|20))/;
+// How files of the accepted formats begin: as hexadecimal digits; and, where the box is one of videos too, the brands in it
+const BEGINNING = /^(ffd8ff|89504e47|47494638|424d|4949(2a|2b)00|4d4d00(2a|2b)|52494646.{8}57454250|0000000c6a502020|ff4fff51|503[1-6](09|0a|0d|20))/;
+const BRANDS = /^.{4}ftyp(.{4})*(avi[fs]|hei[cmsx]|hev[cmsx]|mif1|msf1)/s;
+const HEAD = 64; // bytes that tell what a file is
 const PART_FILES = 50; // in one request
 const PART_BYTES = 16e6;
 
 export const isZip = (name) => name.toLowerCase().endsWith(".zip");
 
-async function holdsPhoto(file) {
-  const bytes = new Uint8Array(await file.slice(0, 16).arrayBuffer());
-  return BEGINNING.test([...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
+// The first bytes of a file; null where it can't be read.
+async function headOf(file) {
+  try {
+    return new Uint8Array(await file.slice(0, HEAD).arrayBuffer());
+  } catch {
+    return null;
+  }
+}
+
+function beginsAsPhoto(bytes) {
+  const digits = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return BEGINNING.test(digits) || BRANDS.test(String.fromCharCode(...bytes));
 }
 
 /** @typedef {{photos: number, mb: number, zipMb: number, suffixes: string[], command: string}} Limits of components/gallery_upload.py */
@@ -30,12 +41,14 @@ export class Uploads {
   }
 
   // Of what was given, [[name, file], …]: the photos and zips, which are sent, as `files`, and the names of the `others`.
-  // A file given by itself is taken whatever it is, unless `inFolders`: then its reason is told.
+  // A file given by itself is taken whatever it is, unless `inFolders`: then its reason is told. A file that can't be read is none.
   async sort(named, inFolders = false) {
     const taken = await Promise.all(
       named.map(async ([name, file]) => {
+        const head = await headOf(file);
+        if (!head) return false;
         if (isZip(name) || (!inFolders && !name.includes("/"))) return true;
-        return !HIDDEN.test(name) && (this.isNamedAsPhoto(name) || (await holdsPhoto(file)));
+        return !HIDDEN.test(name) && (this.isNamedAsPhoto(name) || beginsAsPhoto(head));
       }),
     );
     return {
@@ -185,7 +198,7 @@ export function hearFiles(element, give) {
 }
 
 async function filesBelow(entry, path = "") {
-  if (entry.isFile) return [[path + entry.name, await new Promise((done, no) => entry.file(done, no))]];
+  if (entry.isFile) return [[path + entry.name, await new Promise((done) => entry.file(done, () => done(null)))]]; // null can't be read
   const reader = entry.createReader();
   const found = [];
   for (;;) {

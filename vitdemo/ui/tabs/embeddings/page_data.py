@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.names import shown_path
+from vitdemo.core.names import one_spelling, shown_path
 from vitdemo.embeddings.maps.atlas import MapOptions
 from vitdemo.ui.packing import pack
 from vitdemo.ui.server import served_files
@@ -90,7 +90,7 @@ def _photo_row(number: int, row: "EmbeddingRow") -> dict:
     return {
         "id": number,
         "name": shown_path(row.path),
-        "folder": row.folder,
+        "folder": one_spelling(row.folder),  # the page has one colour for each
         "label": best.label.short if best else "",
         "probability": best.probability if best else None,
         "duplicate": row.duplicate_of,

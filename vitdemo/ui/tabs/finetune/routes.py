@@ -154,7 +154,7 @@ class FinetuneRoutes(TabRoutes):
         if not asked.names and not asked.folders:
             session.changes, session.taken_as = {}, {}
         session.changes = changes_of(asked.names, session.changes)
-        session.taken_as |= taken_of(asked.folders)
+        session.taken_as = taken_of(asked.folders, session.taken_as)
 
     @page_route(starts_work=True)
     def start(self, asked: StartTraining, caller: Caller) -> None:
@@ -211,11 +211,12 @@ class FinetuneRoutes(TabRoutes):
 def _data(session: FinetuneSession) -> str:
     """The classes with counts and thumbnails as HTML, or the reason why fine-tuning can't use them."""
     number_of_item = {id(item): index for index, item in enumerate(session.items)}
+    placed = session.placed_so_far()
     try:
         data = session.data()
     except UserError as error:
-        names = sorted(set(_labels(session)))
-        return html("finetune/data", classes=[], notes=session.notes, error=str(error), totals={}, names=names, folders={})
+        names, notes = sorted({sample.label for sample in placed.samples}), [*session.notes, *placed.notes]
+        return html("finetune/data", classes=[], notes=notes, error=str(error), totals={}, names=names, folders=placed.folders)
     counts = data.counts()
     classes = [
         {
@@ -227,16 +228,7 @@ def _data(session: FinetuneSession) -> str:
         for label, samples in sorted(samples_of(data).items())
     ]
     totals = {split: sum(class_counts[split] for class_counts in counts.values()) for split in ("train", "validation", "test")}
-    folders = session.placed().folders
-    return html("finetune/data", classes=classes, notes=data.notes, error="", totals=totals, names=[], folders=folders)
-
-
-def _labels(session: FinetuneSession) -> list[str]:
-    """The class of each photo, for data that fine-tuning can't use; empty for fewer than two classes."""
-    try:
-        return [sample.label for sample in session.placed().samples]
-    except UserError:
-        return []
+    return html("finetune/data", classes=classes, notes=data.notes, error="", totals=totals, names=[], folders=placed.folders)
 
 
 def _is_stale(session: FinetuneSession, report: dict) -> bool:

@@ -92,12 +92,21 @@ class FinetuneSession:
         return {names.of(label) for label in self.labels} - {""}
 
     def placed(self) -> "Placed":
-        """Each photo with its current class name, and its split. Raises: UserError for fewer than two classes."""
+        """Each photo with its current class name, and its split. Raises: NothingToLearn where no training can use them."""
         from vitdemo.finetune.data.folders import chosen, place
 
         if self.labels:
             return chosen(self.items, self.labels, self.changes)
         return place(self.items, changes=self.changes, taken_as=self.taken_as)
+
+    def placed_so_far(self) -> "Placed":
+        """As `placed`, also where no training can use them."""
+        from vitdemo.finetune.data.folders import NothingToLearn
+
+        try:
+            return self.placed()
+        except NothingToLearn as error:
+            return error.placed
 
     def data(self, seed: int = 0, share: float = 0.2) -> "Dataset":
         """The classes, with their current names, and the splits.
@@ -138,13 +147,18 @@ def changes_of(asked: dict, data: Mapping[str, str]) -> dict[str, str]:
     return {old: new for old, new in renamed.items() if old not in changed} | changed
 
 
-def taken_of(asked: dict) -> dict[str, str]:
-    """What the page takes folders as: folder → one of folders.TAKEN_AS. Raises: UserError for anything else."""
-    from vitdemo.finetune.data.folders import TAKEN_AS
+def taken_of(asked: dict, data: Mapping[str, str]) -> dict[str, str]:
+    """Merge what the page takes folders as with what it took them as earlier: folder → one of folders.TAKEN_AS.
+
+    A folder that was taken as a class is forgotten: it made classes of all, and another choice for one of them makes splits of all again.
+
+    Raises: UserError where `asked` is anything else.
+    """
+    from vitdemo.finetune.data.folders import AS_CLASS, TAKEN_AS
 
     if not all(isinstance(folder, str) and what in TAKEN_AS for folder, what in asked.items()):
         raise UserError("Send what each folder is taken as: train, validation, test, all, class or nothing.")
-    return asked
+    return {folder: what for folder, what in data.items() if what != AS_CLASS or not asked} | asked
 
 
 def samples_of(data: "Dataset") -> dict[str, list]:
