@@ -70,6 +70,12 @@ def test_names_are_compared_in_one_of_unicodes_forms():
     assert labels(f"{apart}/a.jpg", "tea/c.jpg", "bun/d.jpg", changes={composed: "bun"}) == [("bun", ""), ("tea", ""), ("bun", "")]
 
 
+def test_a_damaged_zip_is_named_and_no_photo():
+    photos = [*items("cat/a.jpg", "dog/b.jpg"), Item(Path("c.zip"), "c.zip", error="“c.zip” is damaged or no zip: make it again.")]
+    placed = place(photos)
+    assert (len(placed.samples), placed.notes) == (2, ["“c.zip” is damaged or no zip: make it again."])
+
+
 def test_bytes_that_are_no_text_stay_apart():
     assert labels("\udce8/a.jpg", "\udce9/b.jpg") == [("\\xe8", ""), ("\\xe9", "")]
 

@@ -15,7 +15,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.names import one_spelling, shown_name
 from vitdemo.core.outputs import as_utf8
 from vitdemo.core.photos.gallery import Item
-from vitdemo.finetune.data.dataset import SPLITS, TEST, TRAIN, VALIDATION, Sample, list_files, list_names
+from vitdemo.finetune.data.dataset import NAMED, SPLITS, TEST, TRAIN, VALIDATION, Sample, list_files, list_names
 
 AS_CLASS, ALL = "class", "all"  # what a folder may be taken as besides a split: a class; or photos to divide into train and validation
 TAKEN_AS = (*SPLITS, ALL, AS_CLASS, "")  # "" leaves the folder out
@@ -65,6 +65,8 @@ def place(
 
     Raises: NothingToLearn where there are fewer than two classes, or none but in validation and test.
     """
+    damaged = [item.error for item in items if item.error]  # such as a zip, which may have been a class
+    items = [item for item in items if not item.error]
     given = _unwrapped([_folders_of(item, root) for item in items])
     paths = _splits_first(given)
     told = {one_spelling(folder): taken for folder, taken in (taken_as or {}).items()}
@@ -86,7 +88,11 @@ def place(
             deep.add(path[0])
         if label := names.of(path[0]):
             samples.append(Sample(item, label, "" if split == ALL else split))
-    notes = [*_about_splits(splits, left_out, told), *([f"{list_files(loose)} beside the class folders: left out."] if loose else [])]
+    notes = [
+        *damaged[:NAMED],
+        *_about_splits(splits, left_out, told),
+        *([f"{list_files(loose)} beside the class folders: left out."] if loose else []),
+    ]
     if deep:
         have, own = ("has", "class's") if len(deep) == 1 else ("have", "classes'")
         notes.append(f"{list_names(sorted(deep))} {have} folders inside: their photos count as the {own} own.")
