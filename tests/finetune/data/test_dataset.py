@@ -51,6 +51,14 @@ def test_a_class_with_too_few_is_refused(count):
         settled(*read("cat", 5), *read("dog", count), broken)
 
 
+def test_a_class_whose_photos_are_elsewhere_says_where():
+    torn = Sample(Item(Path("x"), "dog/7.jpg"), "dog", id="cat0")
+    with pytest.raises(UserError, match=r"“dog” has 1 usable photo \(1 is in another class too, and counts in neither\), and"):
+        settled(*read("cat", 6), *read("dog", 1), torn)
+    with pytest.raises(UserError, match="“dog” has no usable photos besides those for test, and a class needs two"):
+        settled(*read("cat", 6), *read("dog", 3, TEST))
+
+
 def test_unreadable_photos_are_left_out():
     broken = Sample(Item(Path("x"), "cat/x.jpg"), "cat", error="“x.jpg” is damaged.")
     data = settled(*read("cat", 5), *read("dog", 5), broken)

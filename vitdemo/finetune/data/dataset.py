@@ -93,7 +93,8 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
             tested = any(sample.label == label and sample.split == TEST for sample in kept)
             has = f"has {counts[label] or 'no'} usable photo{'' if counts[label] else 's'}{' besides those for test' if tested else ''}"
             dropped = {sample.id for sample in samples if sample.label == label and not sample.error} - {sample.id for sample in kept}
-            why = f" ({len(dropped)} are in another class too, and count in neither)" if dropped else ""
+            they = "1 is in another class too, and counts" if len(dropped) == 1 else f"{len(dropped)} are in another class too, and count"
+            why = f" ({they} in neither)" if dropped else ""
             raise UserError(f"“{shown_name(label)}” {has}{why}, and a class needs two at least: add photos to it, or leave the class out.")
     if any(sample.split == VALIDATION for sample in kept):
         kept = [sample if sample.split else replace(sample, split=TRAIN) for sample in kept]
