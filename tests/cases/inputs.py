@@ -213,6 +213,8 @@ CASES = [
     ),
     Case("val and test without train", splits("val", "test"), {"cat": 4, "dog": 4}, {"": 4, "test": 4}, ("“val” as train and validation",)),
     Case("train and dev", splits("train", "dev"), {"cat": 4, "dog": 4}, {"train": 4, "validation": 4}, ("“dev” as validation",)),
+    Case("train and eval", splits("train", "eval"), {"cat": 4, "dog": 4}, {"train": 4, "validation": 4}, ("“eval” as validation",)),
+    Case("Trainset and Holdout", splits("Trainset", "Holdout"), {"cat": 4, "dog": 4}, {"train": 4, "test": 4}, ("“Holdout” as test",)),
     Case("folders of the same classes", splits("monday", "tuesday"), {"cat": 4, "dog": 4}, {"": 8}, ("“monday” as train and validation",)),
     Case(
         "one wrapper with a stray picture beside it",

@@ -21,8 +21,8 @@ AS_CLASS, ALL = "class", "all"  # what a folder may be taken as besides a split:
 TAKEN_AS = (*SPLITS, ALL, AS_CLASS, "")  # "" leaves the folder out
 WORDS = {
     **dict.fromkeys(("train", "training", "trn"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), VALIDATION),
-    **dict.fromkeys(("test", "testing", "tst"), TEST),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval", "evaluation"), VALIDATION),
+    **dict.fromkeys(("test", "testing", "tst", "holdout"), TEST),
 }
 PLAIN = {"train": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION, "test": TEST}  # names that need no note
 _END = re.compile(r"(set|data|images?|imgs?|photos?)$")  # of a word, as in “trainset”
