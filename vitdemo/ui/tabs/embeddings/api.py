@@ -105,7 +105,7 @@ def _answer(job: EmbeddingJob, drawn: FinishedMap) -> dict:
     rows_by_number = {
         row["id"]: {
             "photo": embedding.rows[row["id"]].path,
-            "label": row["folder"],
+            "label": embedding.rows[row["id"]].folder,
             "prediction": row["label"] or None,
             "probability": row["probability"],
             "position": position,
