@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload, model_picker
@@ -34,6 +35,13 @@ def build(store: ModelStore, header: ModelPicker) -> None:
         """Select a fine-tuned model, {name, title}, as the visitor's model in every tab."""
         payload = event_payload(event)
         name, title = str(payload.get("name")), str(payload.get("title"))
+        try:
+            own = name.startswith("own:") and store.allowed(name) == name
+        except UserError:
+            own = False
+        if not own:  # the picker offers no other name than a fine-tuned model's
+            yield gr.skip(), gr.skip()
+            return
         yield gr.update(choices=[(title, name), *model_picker.choices(store.settings.model)], value=name), gr.skip()
         async for waiting in model_picker.watch(store, name, request.session_hash or ""):
             yield gr.skip(), waiting.status
