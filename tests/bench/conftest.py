@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 
+from tests.support.pictures import noise
 from vitdemo.core.models.vit import Vit
 
 
@@ -114,3 +115,11 @@ def small_models(monkeypatch, vit):
         return vit
 
     return serve
+
+
+@pytest.fixture
+def five(tmp_path) -> list[str]:
+    """The paths of five photos, in order."""
+    for number in range(5):
+        noise(40, 30, number).save(tmp_path / f"{number}.png")
+    return [str(tmp_path / f"{number}.png") for number in range(5)]

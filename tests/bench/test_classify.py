@@ -35,14 +35,6 @@ def test_without_photos(tmp_path, monkeypatch, capsys):
     assert "set VITDEMO_SHARED, or give --photos DIR" in capsys.readouterr().err
 
 
-@pytest.fixture
-def five(tmp_path) -> list[str]:
-    """The paths of five photos, in order."""
-    for number in range(5):
-        noise(40, 30, number).save(tmp_path / f"{number}.png")
-    return [str(tmp_path / f"{number}.png") for number in range(5)]
-
-
 def test_what_is_made_of_the_sides_seconds(five, tmp_path, monkeypatch, capsys):
     seconds = {"ours": [2.0, 1.0, 4.0], "timm loop": [3.0] * 3, "transformers pipeline": [9.0] * 3, "model alone": [0.5, 1.0, 0.1]}
     sides = Sides(seconds)

@@ -53,14 +53,6 @@ def test_without_photos(bench, tmp_path, monkeypatch, capsys):
     assert "set VITDEMO_SHARED, or give --photos" in capsys.readouterr().err
 
 
-@pytest.fixture
-def five(tmp_path) -> list[str]:
-    """The paths of five photos, in order."""
-    for number in range(5):
-        noise(40, 30, number).save(tmp_path / f"{number}.png")
-    return [str(tmp_path / f"{number}.png") for number in range(5)]
-
-
 def test_what_is_made_of_the_sides_seconds(five, tmp_path, monkeypatch, capsys):
     passes = {"ours": [2.0, 8.0], "hooks": [3.0, 3.0], "transformers": [4.0, 4.0], "model alone": [1.0, 2.0]}
     sides = Sides(passes | {"our map": [1.0, 3.0], "umap.UMAP": [4.0, 6.0]}, {"our map": 0.98765, "umap.UMAP": 0.9})

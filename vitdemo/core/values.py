@@ -59,16 +59,14 @@ def matching(pattern: str, wanted: str) -> Parser:
     return Parser(_checked(str, re.compile(pattern).fullmatch), wanted)
 
 
-def _codec(text: str) -> str:
+def _decodes_ascii(codec: str) -> bool:
     try:
-        if b"a/1".decode(text) == "a/1":
-            return text
-    except (LookupError, UnicodeError):
-        pass
-    raise ValueError
+        return b"a/1".decode(codec) == "a/1"  # a UnicodeError is a ValueError
+    except LookupError:
+        return False
 
 
-encoding = Parser(_codec, "the name of an encoding, such as gbk, shift_jis, cp1251 or cp437")
+encoding = Parser(_checked(str, _decodes_ascii), "the name of an encoding, such as gbk, shift_jis, cp1251 or cp437")
 
 
 def served_at(taken: Collection[str]) -> Parser:
