@@ -37,17 +37,19 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """open_page(server, theme="light", width=1280) → a fresh visitor's page, ready to use."""
+    """open_page(server, theme="light", width=1280) → a fresh visitor's page, ready to use, without a photo unless a sample is asked for."""
     contexts, strangers, faults = [], [], []
 
-    def visit(server, theme: str = "light", width: int = 1280, path: str = "/") -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 900}, permissions=["clipboard-read", "clipboard-write", "camera"])
+    def visit(server, theme: str = "light", width: int = 1280, path: str = "/", height: int = 900, sample: bool = False) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, permissions=["clipboard-read", "clipboard-write", "camera"]
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("request", lambda request: strangers.append(request.url) if is_strange(request.url, server.url) else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"{server.url}{path}?__theme={theme}")
+        page.goto(f"{server.url}{path}?__theme={theme}" + ("" if sample else "&photo=none"))
         page.locator("#photo input[type=file]").wait_for(state="attached")
         return page
 

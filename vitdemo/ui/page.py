@@ -34,14 +34,14 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
     """Build the whole page without serving it. What only one tab needs is not imported or loaded here."""
     visitors = visitors or Visitors(store)
     with Page(title="vitdemo", analytics_enabled=False) as page:
-        header = model_picker.build(store)
+        header = model_picker.build(page, store, visitors.retry)
         active = gr.Textbox(classify_tab.TAB, visible="hidden", label="open tab")
         with gr.Tabs():
             with gr.Tab("Classify", id=classify_tab.TAB) as tab, gr.Tabs():
                 classify_active = ActiveTab(active, tab)
                 with gr.Tab("One photo", id="one"):
                     comparison = ModelComparison(visitors.export_sessions, visitors.comparison_requests)
-                    current = classify_tab.build(page, store, header, visitors.classify_requests, classify_active)
+                    current = classify_tab.build(page, header, visitors.classify_requests, classify_active, visitors.photo_answers)
                     comparison.follow(current, classify_active)
                 with gr.Tab("Many photos", id="many"):
                     gallery_panel.build(store)

@@ -114,7 +114,7 @@ def serve(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     with running(settings, leaving) as app:
         _announce(app.address, settings)
-        threading.Thread(target=_report_model, args=(app.store,), name="report model", daemon=True).start()
+        threading.Thread(target=_report_model, args=(app,), name="report model", daemon=True).start()
         app.visitors.keep_sweeping()
         while not terminated.wait(SIGNAL_SECONDS):  # a signal that reaches another thread is heard by this one only when it wakes
             pass
@@ -226,12 +226,18 @@ def _drain(page: gr.Blocks, visitors: Visitors, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def _report_model(store: ModelStore) -> None:
-    """Load the operator's model and print the outcome on the terminal. The page is open meanwhile, and stays open without a model."""
+def _report_model(app: RunningApp) -> None:
+    """Load the operator's model, print the outcome on the terminal, and answer the sample on which the page opens. The page is open
+    meanwhile, and stays open without a model.
+    """
     try:
-        vit = store.get().result()
+        loading = app.store.get()
+        vit = loading.result()
+        if loading.instead:
+            print(f"vitdemo: {loading.instead} The demo model answers until it is: press Retry on the page.", file=sys.stderr, flush=True)
         print(f"{vit.name} is ready on {vit.device}, weights from {vit.source}", flush=True)
         log.info("model ready", extra={"model": vit.name, "device": str(vit.device)})
+        app.visitors.photo_answers.first(vit)
     except UserError as error:
         print(f"vitdemo: {error}", file=sys.stderr, flush=True)
 

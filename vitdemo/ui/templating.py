@@ -108,8 +108,8 @@ def panel(value: str = "", elem_id: str | None = None) -> gr.HTML:
 
 
 def data_uri(image: Image.Image, kind: str) -> str:
-    """Encode an image as a data: URI; `kind` is JPEG or PNG."""
-    data = encode(image, kind, **({"quality": 88} if kind == "JPEG" else {}))
+    """Encode an image as a data: URI; `kind` is JPEG, PNG or WEBP."""
+    data = encode(image, kind, **({} if kind == "PNG" else {"quality": 88}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"
 
 

@@ -11,6 +11,7 @@ from vitdemo.ui.sessions.latest_request import LatestRequest
 from vitdemo.ui.sessions.photo_queue import PhotoQueue
 from vitdemo.ui.sessions.photo_requests import PhotoRequests
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
+from vitdemo.ui.tabs.classify.photo_answers import PhotoAnswers
 from vitdemo.ui.tabs.classify.sessions import ClassifyJobs
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
 from vitdemo.ui.tabs.export.sessions import ExportSessions
@@ -26,6 +27,7 @@ class Visitors:
         photo_queue: the queue in which all visitors' single photos are prepared.
         classify_requests, attention_requests, comparison_requests: requests about a photo in Classify, in Attention, and for an export.
         picker_requests: each visitor's newest request for the model picker in other tabs.
+        photo_answers: the answers to the samples, which are kept for all visitors.
         classify_jobs, attention_sessions, embedding_jobs, finetune_sessions, export_sessions: the tabs' jobs and sessions.
         jobs: the queue of all long jobs.
     """
@@ -37,6 +39,7 @@ class Visitors:
         self.classify_requests, self.attention_requests, self.comparison_requests = (PhotoRequests(self.photo_queue) for _ in range(3))
         self.classify_jobs = ClassifyJobs(store)
         self.attention_sessions = AttentionSessions(store)
+        self.photo_answers = PhotoAnswers(self.attention_sessions)
         self.embedding_jobs = EmbeddingJobs(store)
         self.jobs = Jobs(store.settings)
         self.finetune_sessions = FinetuneSessions(store, self.jobs)
@@ -56,6 +59,12 @@ class Visitors:
                 self.embedding_jobs,
             ):
                 part.leave(visitor)
+
+    def retry(self, model: str) -> None:
+        """Load a model again that could not be loaded, and answer the photos anew that another one answered in its place."""
+        self.store.retry(model)
+        for requests in (self.classify_requests, self.attention_requests, self.comparison_requests):
+            requests.forget()
 
     def keep_sweeping(self) -> None:
         """Start a thread that calls `sweep` every SWEEP_SECONDS."""

@@ -10,10 +10,11 @@ import pytest
 from tests.support.waiting import finished
 from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.models import catalogue
 from vitdemo.core.models.catalogue import CATALOGUE
 from vitdemo.core.models.weights import LoadProgress
 from vitdemo.ui.components import model_picker
-from vitdemo.ui.components.model_picker import BANNER, build, choices, watch
+from vitdemo.ui.components.model_picker import build, choices, watch
 
 
 def text(status: str) -> str:
@@ -25,11 +26,28 @@ def test_the_catalogue_is_offered_with_sizes_and_classes():
     offered = choices("auto")
     assert [name for _, name in offered] == ["auto" if entry.name == DEFAULT_MODEL else entry.name for entry in CATALOGUE]
     words = dict((name, said) for said, name in offered)
-    assert words["auto"] == "ViT-B/16, or the demo model offline"
-    assert words[DEMO_MODEL].endswith(" · 21 classes · comes with the app")
-    assert re.fullmatch(r".+ · 1,000 classes · \d+ MB", words["vit_tiny_patch16_224.augreg_in21k_ft_in1k"])
+    purpose = {entry.name: entry.purpose for entry in CATALOGUE}
+    assert words["auto"] == f"ViT-B/16 · 1,000 classes · 346 MB to fetch · {purpose[DEFAULT_MODEL]}"
+    assert words[DEMO_MODEL] == f"Demo model · 21 classes · on this machine · {purpose[DEMO_MODEL]}"
     (without,) = {said.split(" · ")[1] for said, name in offered for entry in CATALOGUE if entry.name == name and not entry.classes}
     assert without == "features only"
+
+
+def test_what_is_on_this_machine_is_marked(monkeypatch, tmp_path):
+    tiny = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    assert " · 23 MB to fetch · " in dict((name, said) for said, name in choices("auto"))[tiny]
+    assert " · on this machine · " in dict((name, said) for said, name in choices(tiny))[tiny]  # given with --checkpoint, or being loaded
+    monkeypatch.setattr(catalogue, "try_to_load_from_cache", lambda repo, file: str(tmp_path) if repo == f"timm/{tiny}" else None)
+    here = [name for said, name in choices("auto") if " · on this machine · " in said]
+    assert here == [tiny, DEMO_MODEL]
+
+
+def test_every_model_is_looked_for_where_timm_keeps_it():
+    import timm
+
+    for entry in CATALOGUE[:-1]:
+        config = timm.get_pretrained_cfg(entry.name)
+        assert (config.hf_hub_id, config.hf_hub_filename or "model.safetensors") == (f"timm/{entry.name}", "model.safetensors")
 
 
 def test_the_operators_own_model_comes_first():
@@ -41,8 +59,8 @@ def test_the_operators_own_model_comes_first():
 
 @pytest.mark.parametrize("locked", [True, False])
 def test_a_locked_picker_can_not_be_changed(locked):
-    with gr.Blocks():
-        header = build(SimpleNamespace(settings=Settings(model=DEMO_MODEL, lock_model=locked)))
+    with gr.Blocks() as page:
+        header = build(page, SimpleNamespace(settings=Settings(model=DEMO_MODEL, lock_model=locked)), lambda name: None)
     assert (header.picker.interactive, header.picker.value) == (not locked, DEMO_MODEL)
     assert text(header.status.value) == "Opening …"
 
@@ -63,7 +81,7 @@ def watched(loading, monkeypatch) -> list:
 
 def test_a_download_is_followed_to_its_end(vit, monkeypatch):
     vit = replace(vit, parameters=5_678_000, source="the hub")
-    loading = SimpleNamespace(name="a model", vit=vit, error=None, done=looks(2), progress=LoadProgress("download", 5_000_000, 20_000_000))
+    loading = SimpleNamespace(name="a model", vit=vit, error=None, done=looks(2), instead="", precision="fp32", progress=LoadProgress("download", 5_000_000, 20_000_000))
     first, second, last = watched(loading, monkeypatch)
     assert first == second
     assert (first.text, first.share) == ("Downloading a model: 5 of 20 MB", 0.25)
@@ -71,28 +89,33 @@ def test_a_download_is_followed_to_its_end(vit, monkeypatch):
     assert 'class="model-status busy"' in first.status
     assert last.text == ""
     assert 'class="model-status ready"' in last.status
-    assert text(last.status) == f"{vit.name} 5.7 M parameters 8 classes on CPU weights from the hub"
+    assert text(first.status) == "25% Downloading a model: 5 of 20 MB"
+    assert text(last.status) == f"CPU · fp32 {vit.name} 5.7 M parameters 8 classes on CPU in fp32 weights from the hub"
 
 
 def test_a_model_without_classes_gives_features(vit, monkeypatch):
-    loading = SimpleNamespace(name="m", vit=replace(vit, labels=()), error=None, done=looks(0), progress=None)
+    loading = SimpleNamespace(name="m", vit=replace(vit, labels=()), error=None, instead="", precision="fp32", done=looks(0), progress=None)
     (status,) = watched(loading, monkeypatch)
     assert "features, no classes" in text(status.status)
 
 
-@pytest.mark.parametrize(("asked", "warned"), [("auto", True), (DEMO_MODEL, False)])
-def test_the_demo_model_in_another_ones_place_is_said(asked, warned, vit, monkeypatch):
-    loading = SimpleNamespace(name=asked, vit=replace(vit, name=DEMO_MODEL), error=None, done=looks(0), progress=None)
+@pytest.mark.parametrize("instead", ["", "ViT-B/16 is not on this machine. The model hub can't be reached."])
+def test_the_demo_model_in_another_ones_place_is_said(instead, vit, monkeypatch):
+    vit = replace(vit, name=DEMO_MODEL)
+    loading = SimpleNamespace(name="auto", vit=vit, error=None, instead=instead, precision="fp32", done=looks(0), progress=None)
     (status,) = watched(loading, monkeypatch)
-    assert (BANNER.split(":")[0] in text(status.status)) == warned
+    said = text(status.status).replace("&#39;", "'")
+    assert ("ViT-B/16 is not on this machine. The model hub can't be reached. Until then the demo model answers" in said) == bool(instead)
+    assert ("Retry" in said, said.startswith("Offline: demo model")) == (bool(instead), bool(instead))
     assert f"{DEMO_MODEL}: " in text(status.status)  # what it is good for
 
 
 def test_what_went_wrong_is_said(monkeypatch):
-    loading = SimpleNamespace(name="m", vit=None, error=UserError("The hub has no <b>."), done=looks(0), progress=None)
+    loading = SimpleNamespace(name="m", vit=None, error=UserError("The hub has no <b>."), instead="", done=looks(0), progress=None)
     (status,) = watched(loading, monkeypatch)
     assert 'class="model-status failed"' in status.status
     assert "The hub has no &lt;b&gt;." in status.status
+    assert "Retry" in status.status
 
     def refuse(name: str, visitor: str):
         raise UserError("Choose one from the list.")
@@ -101,4 +124,4 @@ def test_what_went_wrong_is_said(monkeypatch):
         return [step async for step in watch(SimpleNamespace(get=refuse), "m", "ann")]
 
     (status,) = finished(all_steps())
-    assert text(status.status) == "Choose one from the list."
+    assert text(status.status) == "No model Choose one from the list."

@@ -136,6 +136,18 @@ def overlay(
     return _outline(Image.fromarray(pixels), geometry)
 
 
+def light(heat: "np.ndarray | torch.Tensor", size: tuple[int, int], look: OverlayStyle | None = None) -> Image.Image:
+    """A map's colours and opacities alone, as RGBA of this width and height, to lay over the crop."""
+    look, heat = look or OverlayStyle(), np.asarray(heat, np.float32)
+    (low, high), (rows, columns) = span_of(heat), heat.shape
+    across = sampling((np.arange(size[0]) + 0.5) * columns / size[0], columns, look.smooth)  # (w, columns)
+    down = sampling((np.arange(size[1]) + 0.5) * rows / size[1], rows, look.smooth)  # (h, rows)
+    scale = 255 / (high - low) if high > low else 0
+    levels = (down @ ((heat - low) * scale) @ across.T).round().clip(0, 255).astype(np.uint8)  # (h, w)
+    alphas = (look.alphas() * 255 / 256).round().astype(np.uint8)
+    return Image.fromarray(np.dstack([lookup_table(look.colours)[levels], alphas[levels]]), "RGBA")
+
+
 def sampling(position: np.ndarray, count: int, smooth: bool) -> np.ndarray:
     """Interpolation weights along one axis, (points, count) float32: the share of each of `count` patches in each point. Rows sum to 1.
 

@@ -41,6 +41,8 @@ class Loading:
         progress: how far the load is.
         vit: the loaded model.
         error: why the model could not be loaded.
+        instead: why the demo model is in the place of `auto`; empty where it is not.
+        precision: the precision in which the model runs.
         done: set when the load has ended.
         ended, used: when the load ended, and when the model was last requested; seconds on the monotonic clock.
         reserved: bytes that the model will take, from when they are known until the load has ended.
@@ -51,6 +53,8 @@ class Loading:
     progress: "LoadProgress | None" = None
     vit: "Vit | None" = None
     error: Exception | None = None
+    instead: str = ""
+    precision: str = ""
     done: threading.Event = field(default_factory=threading.Event)
     ended: float = 0.0
     used: float = 0.0
@@ -130,6 +134,17 @@ class ModelStore:
             loading.used = now
             return loading
 
+    def retry(self, name: str | None = None) -> None:
+        """Load a model again at its next use, where it could not be loaded, or where the demo model answers in its place.
+
+        Raises: UserError for a name that visitors may not choose.
+        """
+        name = self.allowed(name)
+        with self._lock:
+            loading = self._models.get(name)
+            if loading and loading.done.is_set() and (loading.error or loading.instead):
+                del self._models[name]
+
     def add(self, name: str, folder: Path) -> None:
         """Register a visitor's own model, and forget those that are neither loaded nor in their folders any more.
 
@@ -203,14 +218,16 @@ class ModelStore:
 
         try:
             return self._load_named(DEFAULT_MODEL, loading, report)
-        except HubUnreachable:
+        except HubUnreachable as error:
             if not ((folder := loader.bundle_folder(DEMO_MODEL)) and folder.is_dir()):
                 raise UserError(AUTO_OFFLINE) from None
+            loading.instead = f"ViT-B/16 is not on this machine. {str(error).split(':')[0]}."
             return self._load_named(DEMO_MODEL, loading, report)
 
     def _load_named(self, name: str, loading: Loading, report) -> "Vit":
         from vitdemo.core.models import loader
 
+        loading.precision = self.settings.precision
         engine, name = self.engine, self.place_of(name)
         self._make_room(sum(4 * parameter.numel() for parameter in loader.skeleton(name).parameters()), loading)
         return loader.load(name, self.settings, engine.device, report)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from huggingface_hub import try_to_load_from_cache
+
 from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL
 
 
@@ -64,6 +66,11 @@ CATALOGUE = (
 def find(name: str) -> CatalogueEntry | None:
     """Return the entry of this name; None where the catalogue has none."""
     return next((entry for entry in CATALOGUE if entry.name == name), None)
+
+
+def is_here(entry: CatalogueEntry) -> bool:
+    """Whether the model's weights are on this machine."""
+    return entry.name == DEMO_MODEL or isinstance(try_to_load_from_cache(f"timm/{entry.name}", "model.safetensors"), str)
 
 
 def title_of(name: str) -> str:

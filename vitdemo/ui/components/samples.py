@@ -49,8 +49,6 @@ class Sample:
 
     def served(self) -> str:
         """The path of a copy that may be served: a package's folder is nobody's business."""
-        if self.drawn:
-            return str(self.path)
         copy = Path(get_upload_folder(), f"sample-{self.id[:32]}", self.path.name)
         if not copy.is_file():
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +70,17 @@ def samples() -> tuple[Sample, ...]:
 def suit_drawings(vit: "Vit") -> bool:
     """Whether a model knows the drawn things, so that drawings suit it better than photographs."""
     return _know_drawings(vit.labels)
+
+
+def first_sample(vit: "Vit") -> Sample:
+    """The first sample that suits a model."""
+    drawn = suit_drawings(vit)
+    return next(sample for sample in samples() if sample.drawn == drawn)
+
+
+def is_sample(photo_id: str) -> bool:
+    """Whether a photo is one of the samples, by the sha256 of its file."""
+    return photo_id in _drawn_by_id()
 
 
 def note_on(photo_id: str, vit: "Vit") -> list[str]:

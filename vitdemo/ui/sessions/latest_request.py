@@ -31,6 +31,11 @@ class LatestRequest:
         """Whether the page shows the answer to a request with this content, and no other request is under way."""
         return self._answered.get(visitor) == asked
 
+    def forget(self) -> None:
+        """Forget all answers, so that every request is answered anew."""
+        with self._lock:
+            self._answered.clear()
+
     def leave(self, visitor: str) -> None:
         """Forget a visitor who has left: none of the visitor's requests is answered any more."""
         with self._lock:

@@ -33,10 +33,12 @@ class Answer:
     Attributes:
         value: of the work.
         complete: whether the same request needs no other answer; false for an error that may pass.
+        asked: the request that the page will send for what it shows now, and that needs no answer; None for the one that was sent.
     """
 
     value: Any
     complete: bool = True
+    asked: Any = None
 
 
 class PhotoRequests:
@@ -74,8 +76,12 @@ class PhotoRequests:
         answer = await ticket.result
         if answer and newest():
             if answer.complete:
-                self._latest.answered(visitor, asked)
+                self._latest.answered(visitor, answer.asked or asked)
             yield answer
+
+    def forget(self) -> None:
+        """Answer every request anew, even one whose answer a page shows."""
+        self._latest.forget()
 
     def leave(self, visitor: str) -> None:
         """Forget a visitor who has left: none of the visitor's requests is answered any more."""

@@ -18,6 +18,13 @@ export function startClasses() {
   drawClasses();
 }
 
+// One class, and another one that it is held against, null for none.
+export function holdAgainst(target, other) {
+  setClass("target", target);
+  setClass("other", other);
+  $(".att-versus").open = other !== null;
+}
+
 async function wantClass(target) {
   if (target === null || classes.get(target)?.heats) return;
   working("Computing what supports this class …");

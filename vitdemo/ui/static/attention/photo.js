@@ -3,19 +3,24 @@ import { unpack } from "../lib/arrays.js";
 import { fill, say } from "../lib/dom.js";
 import { fetched, file } from "../lib/rpc.js";
 import { sendPhoto } from "../lib/upload.js";
+import { holdAgainst } from "./classes.js";
 import { drawHeads, setHead, setMethod } from "./controls.js";
 import { fit } from "./draw.js";
 import { startAnew, test } from "./erase.js";
 import { drawLens, play, setLayer } from "./layers.js";
 import { $, $$, clearPhoto, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
-import { endTour } from "./tour.js";
+import { endTour, startTour } from "./tour.js";
 import { drawMoves, drawWall, openHead } from "./wall.js";
+import { heed } from "./wish.js";
 
 const EMPTY =
   "Drop a photo here, paste one, or choose one above. " +
   "You will see where the model looks in it: layer by layer, head by head, patch by patch.";
 
+let grantWish = () => {};
+
 export function listen() {
+  grantWish = heed(() => told?.photo_id, grant);
   $(".att-pick").addEventListener("change", pick);
   const frame = $(".att-frame");
   for (const kind of ["dragenter", "dragover"]) {
@@ -47,6 +52,13 @@ async function give(photo) {
     announce();
     problem(error.message);
   }
+}
+
+function grant(wish) {
+  if (wish.tour) return startTour();
+  setMethod("relevance");
+  setLayer(told.layers);
+  holdAgainst(wish.target, wish.other);
 }
 
 export async function announce() {
@@ -120,4 +132,5 @@ async function show(value) {
   $(".att-moves").replaceChildren();
   if (told.headsOff) drawMoves(told.top);
   problem("");
+  grantWish();
 }

@@ -77,12 +77,14 @@ const STEPS = [
 ];
 
 export function listen() {
-  $(".att-tour-start").addEventListener("click", () => told && toStep(0));
+  $(".att-tour-start").addEventListener("click", () => told && startTour());
   $(".att-tour-back").addEventListener("click", () => toStep(Math.max(0, tour.step - 1)));
   $(".att-tour-next").addEventListener("click", () => toStep(tour.step + 1 < STEPS.length ? tour.step + 1 : -1));
   $(".att-tour-end").addEventListener("click", () => toStep(-1));
   $(".att-tour").addEventListener("keydown", (event) => event.key === "Escape" && toStep(-1));
 }
+
+export const startTour = () => toStep(0);
 
 // Ends the tour, where one runs, and gives back what was on show.
 export function endTour() {

@@ -50,6 +50,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     state = {
         "state": "ready",
         "session": session.id,
+        "photo_id": photo.id,
         "name": photo.name,
         "model": title_of(vit.name),
         "notes": [note for note in (*photo.notes, *note_on(photo.id, vit), unseen_note(geometry), part) if note],

@@ -55,6 +55,7 @@ def build(
     }
     gr.on([current.photo.change, header.picker.input], **respond)
     opened.then(**respond)
+    header.retried.then(**respond)
     explorer.upload(given_photo, None, current.photo, trigger_mode="multiple", queue=False, **quiet)
 
 

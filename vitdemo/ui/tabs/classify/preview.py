@@ -1,5 +1,6 @@
-"""Draw what the model sees of a photo: the photo with its crop and patch grid, and the model input as an image."""
+"""Draw what the model sees of a photo: the photo with its crop, patch grid and maps, and the model input as an image."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from vitdemo.core.photos.preprocessing import Preprocessing
 from vitdemo.ui.templating import data_uri
 
 MAX_PIXELS = 1000  # of the preview's longer side
+MAP_PIXELS = 320  # of a map's longer side
 MAX_ASPECT = 5  # longer side ÷ shorter side; a photo above this is shown around its crop only
 
 
@@ -40,6 +42,7 @@ class View:
         geometry: the resize and crop.
         arrived: the model input as a data: URI.
         part: whether only a part of the photo is shown.
+        maps: a map for each layer, to lay over the crop, as data: URIs.
     """
 
     preview: Picture
@@ -47,18 +50,13 @@ class View:
     geometry: Geometry
     arrived: str
     part: bool
+    maps: tuple[str, ...] = ()
 
     @property
     def outline(self) -> str:
         """The crop's outline as an SVG path."""
         left, top, right, bottom = self.geometry.box
         return f"M{left:.4f} {top:.4f}H{right:.4f}V{bottom:.4f}H{left:.4f}Z"
-
-    @property
-    def outside(self) -> str:
-        """The window without the crop, as an SVG path."""
-        left, top, width, height = self.window
-        return f"M{left:.4f} {top:.4f}h{width:.4f}v{height:.4f}h{-width:.4f}Z{self.outline}"
 
     @property
     def lines(self) -> str:
@@ -70,13 +68,16 @@ class View:
         return across + down
 
 
-def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessing, vit: Vit) -> View:
+def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessing, vit: Vit, heats: Iterable[torch.Tensor] = ()) -> View:
     """Everything the page shows of one photo and its model input.
 
     Args:
         tensor: the model input, (3, height, width). It is drawn with the model's own mean and std, so that an input made with other
             statistics looks as wrong as it is.
+        heats: a map for each layer, (rows, columns), if there are any.
     """
+    from vitdemo.attention.drawing.render import light
+
     geometry = preprocessing.geometry(photo.size, vit.patch)
     left, top, right, bottom = geometry.box
     part = max(photo.size) > MAX_ASPECT * min(photo.size)
@@ -91,6 +92,7 @@ def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessi
     width, height = shown[2] - shown[0], shown[3] - shown[1]
     shrink = min(1, MAX_PIXELS / max(width, height))
     preview = photo.resize((max(1, round(width * shrink)), max(1, round(height * shrink))), box=shown, reducing_gap=2)
+    map_size = tuple(max(1, round(side * MAP_PIXELS / max(geometry.crop))) for side in geometry.crop)
     own = vit.preprocessing
     mean, std = torch.tensor(own.mean).view(3, 1, 1), torch.tensor(own.std).view(3, 1, 1)
     arrived = ((tensor * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()  # (height, width, 3)
@@ -100,4 +102,5 @@ def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessi
         geometry=geometry,
         arrived=data_uri(Image.fromarray(arrived), "PNG"),
         part=part,
+        maps=tuple(data_uri(light(heat, map_size), "WEBP") for heat in heats),
     )

@@ -1,35 +1,42 @@
 """One photo in the Classify tab: its top classes, and what the model saw of the photo."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from vitdemo.core.config import DEMO_MODEL
 from vitdemo.core.errors import UserError
-from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components import examples, model_picker, preprocessing_panel
 from vitdemo.ui.components.active_tab import ActiveTab
+from vitdemo.ui.components.anywhere import given_photo
 from vitdemo.ui.components.current_photo import CurrentPhoto
 from vitdemo.ui.components.model_picker import ModelPicker
-from vitdemo.ui.components.samples import note_on
+from vitdemo.ui.components.samples import first_sample
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.client import client_of
-from vitdemo.ui.server.upload import upload_of
+from vitdemo.ui.server.upload import Upload, upload_of
+from vitdemo.ui.sessions.model_loading import arrived
 from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests
-from vitdemo.ui.templating import html, panel, percent, static_text
+from vitdemo.ui.tabs.classify.photo_answers import PhotoAnswers
+from vitdemo.ui.templating import html, percent, script, static_text
 
-MAX_CLASSES = 20  # kept with each answer, so that the slider needs no second forward pass
 TAB = "classify"  # id of the tab
-UNCHANGED = (gr.skip(),) * 6  # keeps the status line, the answer, the view, the preprocessing note, the sizes and the kept answer
+UNCHANGED = (gr.skip(),) * 5  # keeps the status line, the answer, the view, the preprocessing note and the sizes
 EMPTY_ANSWER = "Drop a photo, paste one, take one with the camera or pick a file. The model's likeliest classes appear here."
-EMPTY_VIEW = "Here you will see which part of the photo reaches the model, and the patches it is cut into."
+NO_VIEW = '<div class="view-none"></div>'  # Gradio's photo box is on show in its place
+MEANWHILE = "ViT-B/16 is on its way. Meanwhile the demo model, which knows 21 drawn things, answers a drawing."
 
 
-def build(page: gr.Blocks, store: ModelStore, header: ModelPicker, requests: PhotoRequests, opened: ActiveTab) -> CurrentPhoto:
+def build(page: gr.Blocks, header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answers: PhotoAnswers) -> CurrentPhoto:
     """Lay out the panel for one photo and wire it. Returns: the photo, for the other tabs."""
     with gr.Row():
-        with gr.Column(scale=5, min_width=300):
+        with gr.Column(scale=6, min_width=300):
+            view = _scripted("view", html("classify/opening"), "view")
             photo = gr.Image(
                 label="Photo",
                 type="filepath",
@@ -40,43 +47,51 @@ def build(page: gr.Blocks, store: ModelStore, header: ModelPicker, requests: Pho
                 alt_text="The photo you gave",
                 elem_id="photo",
             )
+            choose = _scripted("choose", html("classify/choose"), "choose")
             examples.build(photo)
-        with gr.Column(scale=7, min_width=300):
-            answer = panel(_message(EMPTY_ANSWER), "answer")
-            top = gr.Slider(1, MAX_CLASSES, value=5, step=1, label="Classes shown", buttons=[], elem_id="top")
-    panel("<h2>What the model sees</h2>")
-    view = panel(_message(EMPTY_VIEW, "small"), "view")
+        with gr.Column(scale=6, min_width=300):
+            answer = _scripted("answer", _message("Opening …", "busy"), "answer")
     recipe = preprocessing_panel.build()
-    kept = gr.State(None)  # the last answer, for the slider
 
-    # The handlers take raw values: only core.photos opens the photo, and an empty number box is no error.
+    # The handlers take raw values: only core.photos opens the photo.
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
     respond: dict[str, Any] = {
-        "fn": _respond(store, photo, requests),
-        "inputs": [photo, header.picker, top, opened.active, *recipe.controls],
-        "outputs": [header.status, answer, view, recipe.about, recipe.size, kept],
+        "fn": _respond(answers, photo, requests),
+        "inputs": [photo, header.picker, opened.active, *recipe.controls],
+        "outputs": [header.status, answer, view, recipe.about, recipe.size],
         "trigger_mode": "multiple",  # each request begins at once, and supersedes earlier requests
         "concurrency_limit": None,
         **quiet,
     }
-    gr.on([page.load, photo.change, header.picker.input, *(control.input for control in recipe.controls)], **respond)
+    welcome = respond | {"fn": _welcome(answers, requests), "inputs": [header.picker], "outputs": [*respond["outputs"], photo]}
+    page.load(**welcome)
+    given = respond | {"fn": _respond(answers, photo, requests, only_photos=True)}  # Gradio's empty box says at first that it has changed
+    photo.change(**given)
+    gr.on([photo.clear, header.picker.input, *(control.input for control in recipe.controls)], **respond)
     opened.then(**respond)
+    header.retried.then(**respond)
     photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")
+    choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, **quiet)
     recipe.reset.click(lambda: [preprocessing_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
-    top.input(_show, [kept, top], answer, trigger_mode="always_last", queue=False, **quiet)
     return CurrentPhoto(photo, recipe.controls)
 
 
-def _respond(store: ModelStore, component: gr.Image, requests: PhotoRequests):
-    async def respond(request: gr.Request, payload: dict | None, name: str, top: Any, active: str, *recipe: str) -> AsyncIterator[tuple]:
+def _scripted(name: str, value: str, elem_id: str) -> gr.HTML:
+    return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=script(f"classify/{name}"))
+
+
+def _respond(answers: PhotoAnswers, component: gr.Image, requests: PhotoRequests, only_photos: bool = False):
+    store = answers.store
+
+    async def respond(request: gr.Request, payload: dict | None, name: str, active: str, *recipe: str) -> AsyncIterator[tuple]:
         """Answer for the current photo, if the tab is open. Gradio sends the last value once more, so that this ends with UNCHANGED."""
-        if active == TAB:
+        if active == TAB and (payload or not only_photos):
             asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
             visitor = request.session_hash or ""
-            arguments = (store, component, visitor, payload, name, top, recipe)
             watching = model_picker.watch(store, name, visitor)
+            work = partial(_outputs, answers, visitor, lambda: upload_of(payload, component), name, recipe)
             try:
-                async for step in requests.answer(visitor, client_of(request), asked, watching, lambda: _outputs(*arguments)):
+                async for step in requests.answer(visitor, client_of(request), asked, watching, work):
                     if isinstance(step, Answer):
                         yield gr.skip(), *step.value
                         continue
@@ -84,54 +99,106 @@ def _respond(store: ModelStore, component: gr.Image, requests: PhotoRequests):
                     message = _message(text, "busy", step.share) if payload and text else gr.skip()
                     yield step.status or gr.skip(), message, *UNCHANGED[2:]
             except UserError as error:
-                yield gr.skip(), _message(user_message(error), "error"), *UNCHANGED[2:]
+                yield gr.skip(), _message(user_message(error), "error"), NO_VIEW, *UNCHANGED[3:]
         yield UNCHANGED
 
     return respond
 
 
-def _outputs(
-    store: ModelStore, component: gr.Image, visitor: str, payload: dict | None, name: str, top: Any, recipe: tuple[str, ...]
-) -> Answer:
-    """The answer, view, preprocessing note, image sizes on offer and answer to keep. After an error, the parts before it are returned."""
-    view, about, size = _message(EMPTY_VIEW, "small"), gr.skip(), gr.skip()
+def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
+    store = answers.store
+
+    async def welcome(request: gr.Request, name: str) -> AsyncIterator[tuple]:
+        """Make a sample that suits the model the current photo, and answer it. While ViT-B/16 is on its way, show a drawing's answer.
+
+        At “?photo=none” the page opens without a photo.
+        """
+        visitor, said = request.session_hash or "", ""
+        empty = request.query_params.get("photo") == "none"
+        asked, watching = ("welcome", name), model_picker.watch(store, name, visitor)
+        drawing = asyncio.ensure_future(_drawing(answers)) if name == "auto" and not empty else None
+        try:
+            async for step in requests.answer(
+                visitor, client_of(request), asked, watching, partial(_sample, answers, visitor, name, empty)
+            ):
+                if isinstance(step, Answer):
+                    yield gr.skip(), *step.value
+                    continue
+                text = step.text if step.share is None else f"{step.text.split(':')[0]}: {step.share:.0%}"
+                answer = view = gr.skip()
+                if text and text != said:
+                    said, answer = text, _message(text, "busy", step.share)
+                    if drawing and drawing.done() and not drawing.exception():
+                        below, view = drawing.result()
+                        answer = _message(text, "busy small", step.share) + below
+                yield step.status or gr.skip(), answer, view, *UNCHANGED[3:], gr.skip()
+        except UserError as error:
+            yield gr.skip(), _message(user_message(error), "error"), NO_VIEW, *UNCHANGED[3:], gr.skip()
+        yield *UNCHANGED, gr.skip()
+
+    return welcome
+
+
+async def _drawing(answers: PhotoAnswers) -> tuple[str, str]:
+    """The demo model's answer to a drawing, and the view, for as long as another model is on its way."""
+    vit = await arrived(answers.store, DEMO_MODEL)
+    return await asyncio.to_thread(_answer_drawing, answers, vit)
+
+
+def _sample(answers: PhotoAnswers, visitor: str, name: str, empty: bool) -> Answer:
+    """As `_outputs`, for a sample that suits the model or for none, and the path at which the page finds the sample."""
+    recipe = (preprocessing_panel.OWN,) * len(preprocessing_panel.CALLED)
+    if empty:
+        return Answer((*_outputs(answers, visitor, lambda: None, name, recipe).value, None), complete=False)
+    sample = first_sample(answers.store.get(name, visitor).result(timeout=1))
+    path = sample.served()
+    found = _outputs(answers, visitor, lambda: Upload(Path(path), sample.path.name), name, recipe)
+    return Answer((*found.value, path), found.complete, (path, name, *recipe))
+
+
+def _answer_drawing(answers: PhotoAnswers, vit: Any) -> tuple[str, str]:
+    found = answers.first(vit)
+    assert found.answer
+    kept = found.answer | {"notes": [MEANWHILE], "said": found.answer["said"] | {"photo": ""}}
+    return _answer(kept), _view(found.view, vit, vit.preprocessing, kept, "")
+
+
+def _outputs(answers: PhotoAnswers, visitor: str, upload: Callable[[], Upload | None], name: str, recipe: tuple[str, ...]) -> Answer:
+    """The answer, view, preprocessing note and image sizes on offer. After an error, the parts before it are returned."""
+    store, view, about, size = answers.store, NO_VIEW, gr.skip(), gr.skip()
     try:
         vit = store.get(name, visitor).result(timeout=1)
         size, recipe = preprocessing_panel.fit_sizes(vit, recipe, store.settings.max_image_size)
         about = preprocessing_panel.about(vit.preprocessing, vit.preprocessing)
         preprocessing = preprocessing_panel.overridden(vit, recipe, store.settings.max_image_size)
         about = preprocessing_panel.about(preprocessing, vit.preprocessing)
-        if (upload := upload_of(payload, component)) is None:
-            return Answer((_message(EMPTY_ANSWER), view, about, size, None), complete=False)
-
-        from vitdemo.classify.photo import classify_input
+        if (given := upload()) is None:
+            return Answer((_message(EMPTY_ANSWER), view, about, size), complete=False)
         from vitdemo.core.photos.photo import open_photo
-        from vitdemo.ui.tabs.classify.preview import view_of
 
-        photo = open_photo(upload.path, store.settings, name=upload.name)
-        tensor = preprocessing(photo.image)
-        foreign = (preprocessing.mean, preprocessing.std) != (vit.preprocessing.mean, vit.preprocessing.std)
-        view = html("classify/preview", view=view_of(photo.image, tensor, preprocessing, vit), foreign=foreign, percent=percent)
-        result = classify_input(tensor, vit, store.engine, top=MAX_CLASSES)
-        kept = {
-            "predictions": result.predictions,
-            "milliseconds": 1000 * result.seconds,
-            "notes": [*photo.notes, *note_on(photo.id, vit)],
-            "name": photo.name,
-            "model": title_of(vit.name),
-            "unfamiliar": result.unfamiliar,
-        }
-        return Answer((_show(kept, top), view, about, size, kept))
+        found = answers.get(open_photo(given.path, store.settings, name=given.name), vit, preprocessing)
+        view = _view(found.view, vit, preprocessing, found.answer, str(given.path))
+        if found.error:
+            raise found.error
+        return Answer((_answer(found.answer), view, about, size))
     except Exception as error:
-        return Answer((_message(user_message(error), "error"), view, about, size, None), complete=False)
+        return Answer((_message(user_message(error), "error"), view, about, size), complete=False)
 
 
-def _show(kept: dict | None, top: Any) -> str:
-    """The answer's first `top` classes as HTML. The answer stays unchanged where the number box holds no number."""
-    if kept is None or isinstance(top, bool) or not isinstance(top, int | float):
-        return gr.skip()
-    count = max(1, min(MAX_CLASSES, int(top)))
-    return html("classify/predictions", **kept | {"predictions": kept["predictions"][:count]}, percent=percent)
+def _view(view: Any, vit: Any, preprocessing: Any, answer: dict | None, path: str) -> str:
+    """What the model sees of a photo, as HTML.
+
+    Args:
+        path: of the photo, as the page knows it.
+    """
+    foreign = (preprocessing.mean, preprocessing.std) != (vit.preprocessing.mean, vit.preprocessing.std)
+    supported = answer["said"]["first"].label.short if answer else ""
+    made = time.time_ns()  # Gradio shows a view anew only where it differs from the one before
+    return html("classify/preview", view=view, foreign=foreign, answer=supported, path=path, made=made, percent=percent)
+
+
+def _answer(answer: dict) -> str:
+    return html("classify/predictions", **answer, percent=percent)
 
 
 def _message(text: str, kind: str = "empty", share: float | None = None) -> str:

@@ -1,0 +1,41 @@
+// The photo in Classify: its map goes through the layers until somebody does something.
+import { finders } from "../lib/dom.js";
+
+const PACE = 900; // milliseconds for a layer
+const REST = 3; // layers' time for the last one
+
+export default function mount({ element, watch }) {
+  const { $, $$ } = finders(element);
+  let playing = 0;
+
+  function show(layer) {
+    const maps = $$(".map");
+    maps.forEach((map, index) => map.classList.toggle("on", index + 1 === layer));
+    if ($(".layer")) $(".layer").textContent = `Layer ${layer} of ${maps.length}. `;
+  }
+
+  function stop() {
+    clearInterval(playing);
+    playing = 0;
+    if ($(".map")) show($$(".map").length);
+  }
+
+  function play() {
+    clearInterval(playing);
+    const last = $$(".map").length;
+    if (!last) return;
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return stop();
+    let at = 0;
+    const step = () => {
+      if (!element.isConnected) return clearInterval(playing);
+      at = (at + 1) % (last + REST);
+      show(Math.min(at, last) || 1);
+    };
+    step();
+    playing = setInterval(step, PACE);
+  }
+
+  for (const kind of ["pointerdown", "keydown", "wheel"]) document.addEventListener(kind, () => playing && stop(), { passive: true });
+  watch("value", play);
+  play();
+}
