@@ -338,11 +338,12 @@ def test_the_theme_button_is_remembered(app, open_page):
     expect(page.locator("body")).to_have_class(re.compile("dark"))
 
 
-def test_on_a_phone_the_answer_comes_into_sight(app, open_page, picture):
+def test_on_a_phone_the_photo_and_its_answer_come_into_sight(app, open_page, picture):
     page = open_page(app, width=390)
-    page.evaluate("scrollTo(0, 0)")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
     give(page, picture)
-    expect(page.locator("#answer .predictions li:not([hidden])").nth(2)).to_be_in_viewport(timeout=WAIT)
+    expect(page.locator("#answer .says")).to_be_in_viewport(ratio=1, timeout=WAIT)
+    expect(page.locator("#view svg")).to_be_in_viewport(ratio=1)
 
 
 def test_a_lost_connection_is_told_in_words_that_help(app, open_page, picture):

@@ -1,8 +1,8 @@
 // The answer: how many classes are shown, and its ways to the Attention tab: why this class and not the next one, and the tour.
 import { want } from "../attention/wish.js";
-import { finders } from "../lib/dom.js";
+import { finders, rendered } from "../lib/dom.js";
 
-export default function mount({ element, watch }) {
+export default function mount({ element }) {
   const { $, $$ } = finders(element);
   let count = 5; // stays with the next photo
 
@@ -19,6 +19,5 @@ export default function mount({ element, watch }) {
     } else if (target) want({ photo, target: Number(target), other: other ? Number(other) : null });
     else if (photo) want({ photo, tour: true });
   });
-  watch("value", draw);
-  draw();
+  rendered(element, draw);
 }

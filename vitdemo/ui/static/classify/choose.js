@@ -10,7 +10,10 @@ export default function mount({ element, trigger }) {
       document.querySelector("#view .view")?.classList.add("stale"); // Gradio's photo box, which has the camera, comes in its place
       gradio("Capture from camera").click();
     },
-    remove: () => gradio("Remove Image")?.click(),
+    remove: () => {
+      gradio("Remove Image")?.click();
+      if (!gradio("Upload file").classList.contains("selected")) gradio("Upload file").click(); // the camera is off
+    },
   };
   element.addEventListener("click", (event) => does[event.target.closest("[data-does]")?.dataset.does]?.());
   const pick = async () => {

@@ -1,10 +1,11 @@
-// Once a photo is given: it is on show before its answer is there. On a phone the answer lies below it, out of sight: bring it there.
+// Once a photo is given: it is on show before its answer is there. On a phone it and its answer may be out of sight: bring them there.
 (photo) => {
   const view = document.querySelector("#view .view");
   if (!photo || view?.dataset.path === photo.path) return; // its answer is there already
   view?.classList.add("stale");
-  const answer = document.querySelector("#answer");
-  if (matchMedia("(max-width: 700px)").matches && answer.getBoundingClientRect().top > innerHeight / 2) {
-    answer.scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  const [picture, answer] = ["#photo", "#answer"].map((name) => document.querySelector(name).getBoundingClientRect());
+  if (matchMedia("(max-width: 700px)").matches && (picture.top < 0 || answer.top > 0.8 * innerHeight)) {
+    const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+    document.querySelector("#photo").scrollIntoView({ block: "start", behavior });
   }
 }

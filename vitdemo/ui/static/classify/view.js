@@ -1,10 +1,10 @@
 // The photo in Classify: its map goes through the layers until somebody does something.
-import { finders } from "../lib/dom.js";
+import { finders, rendered } from "../lib/dom.js";
 
 const PACE = 900; // milliseconds for a layer
 const REST = 3; // layers' time for the last one
 
-export default function mount({ element, watch }) {
+export default function mount({ element }) {
   const { $, $$ } = finders(element);
   let playing = 0;
 
@@ -36,6 +36,5 @@ export default function mount({ element, watch }) {
   }
 
   for (const kind of ["pointerdown", "keydown", "wheel"]) document.addEventListener(kind, () => playing && stop(), { passive: true });
-  watch("value", play);
-  play();
+  rendered(element, play);
 }

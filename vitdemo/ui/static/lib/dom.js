@@ -8,6 +8,19 @@ export const pause = (milliseconds) => new Promise((done) => setTimeout(done, mi
 /** @param {ParentNode} element @returns {{$: (selector: string) => any, $$: (selector: string) => any[]}} */
 export const finders = (element) => ({ $: (selector) => element.querySelector(selector), $$: (selector) => [...element.querySelectorAll(selector)] });
 
+// Calls draw() once a component's HTML is there, and again for other HTML in its place.
+export function rendered(element, draw) {
+  let shown = null;
+  const look = () => {
+    const now = element.querySelector(".card");
+    if (now === shown) return;
+    shown = now;
+    if (now) draw();
+  };
+  new MutationObserver(look).observe(element, { childList: true, subtree: true });
+  look();
+}
+
 // Shows a sentence in a box, and hides the box without one.
 export function say(box, text) {
   box.hidden = !text;

@@ -113,7 +113,7 @@ def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
 
         At “?photo=none” the page opens without a photo.
         """
-        visitor, said = request.session_hash or "", ""
+        visitor, said = request.session_hash or "", ("", False)
         empty = request.query_params.get("photo") == "none"
         asked, watching = ("welcome", name), model_picker.watch(store, name, visitor)
         drawing = asyncio.ensure_future(_drawing(answers)) if name == "auto" and not empty else None
@@ -126,11 +126,11 @@ def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
                     continue
                 text = step.text if step.share is None else f"{step.text.split(':')[0]}: {step.share:.0%}"
                 answer = view = gr.skip()
-                if text and text != said:
-                    said, answer = text, _message(text, "busy", step.share)
-                    if drawing and drawing.done() and not drawing.exception():
-                        below, view = drawing.result()
-                        answer = _message(text, "busy small", step.share) + below
+                drawn = drawing.result() if drawing and drawing.done() and not drawing.exception() else None
+                if text and (text, bool(drawn)) != said:
+                    answer = _message(text, "busy small" if drawn else "busy", step.share) + (drawn[0] if drawn else "")
+                    view = drawn[1] if drawn and not said[1] else view
+                    said = text, bool(drawn)
                 yield step.status or gr.skip(), answer, view, *UNCHANGED[3:], gr.skip()
         except UserError as error:
             yield gr.skip(), _message(user_message(error), "error"), NO_VIEW, *UNCHANGED[3:], gr.skip()
