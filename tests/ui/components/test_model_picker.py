@@ -81,7 +81,15 @@ def watched(loading, monkeypatch) -> list:
 
 def test_a_download_is_followed_to_its_end(vit, monkeypatch):
     vit = replace(vit, parameters=5_678_000, source="the hub")
-    loading = SimpleNamespace(name="a model", vit=vit, error=None, done=looks(2), instead="", precision="fp32", progress=LoadProgress("download", 5_000_000, 20_000_000))
+    loading = SimpleNamespace(
+        name="a model",
+        vit=vit,
+        error=None,
+        done=looks(2),
+        instead="",
+        precision="fp32",
+        progress=LoadProgress("download", 5_000_000, 20_000_000),
+    )
     first, second, last = watched(loading, monkeypatch)
     assert first == second
     assert (first.text, first.share) == ("Downloading a model: 5 of 20 MB", 0.25)

@@ -8,16 +8,15 @@ export const pause = (milliseconds) => new Promise((done) => setTimeout(done, mi
 /** @param {ParentNode} element @returns {{$: (selector: string) => any, $$: (selector: string) => any[]}} */
 export const finders = (element) => ({ $: (selector) => element.querySelector(selector), $$: (selector) => [...element.querySelectorAll(selector)] });
 
-// Calls draw() once a component's HTML is there, and again for other HTML in its place.
+// Calls draw() for what a component shows, and again for other HTML in its place, which Gradio puts into the same elements where it can.
 export function rendered(element, draw) {
-  let shown = null;
+  let shown = "";
   const look = () => {
-    const now = element.querySelector(".card");
-    if (now === shown) return;
-    shown = now;
-    if (now) draw();
+    const made = element.querySelector("[data-made]")?.dataset.made;
+    if (made && made !== shown) draw();
+    shown = made;
   };
-  new MutationObserver(look).observe(element, { childList: true, subtree: true });
+  new MutationObserver(look).observe(element, { childList: true, subtree: true, attributeFilter: ["data-made"] });
   look();
 }
 

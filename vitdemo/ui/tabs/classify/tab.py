@@ -65,10 +65,10 @@ def build(page: gr.Blocks, header: ModelPicker, requests: PhotoRequests, opened:
     }
     welcome = respond | {"fn": _welcome(answers, requests), "inputs": [header.picker], "outputs": [*respond["outputs"], photo]}
     page.load(**welcome)
-    given = respond | {"fn": _respond(answers, photo, requests, only_photos=True)}  # Gradio's empty box says at first that it has changed
+    given = respond | {"fn": _respond(answers, photo, requests, only_photos=True)}  # both events come once while the page is being built
     photo.change(**given)
+    opened.then(**given)
     gr.on([photo.clear, header.picker.input, *(control.input for control in recipe.controls)], **respond)
-    opened.then(**respond)
     header.retried.then(**respond)
     photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")
     choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, **quiet)
@@ -193,12 +193,12 @@ def _view(view: Any, vit: Any, preprocessing: Any, answer: dict | None, path: st
     """
     foreign = (preprocessing.mean, preprocessing.std) != (vit.preprocessing.mean, vit.preprocessing.std)
     supported = answer["said"]["first"].label.short if answer else ""
-    made = time.time_ns()  # Gradio shows a view anew only where it differs from the one before
-    return html("classify/preview", view=view, foreign=foreign, answer=supported, path=path, made=made, percent=percent)
+    return html("classify/preview", view=view, foreign=foreign, answer=supported, path=path, made=time.time_ns(), percent=percent)
 
 
 def _answer(answer: dict) -> str:
-    return html("classify/predictions", **answer, percent=percent)
+    """The model's answer as HTML. Like a view, it says when it was made, so that the page's script knows one from the other."""
+    return html("classify/predictions", **answer, made=time.time_ns(), percent=percent)
 
 
 def _message(text: str, kind: str = "empty", share: float | None = None) -> str:
