@@ -41,7 +41,6 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     session = AttentionSession(visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry, store.settings)
     trace = sessions.trace(session, vit)
     tables = {f"colours-{name}": lookup_table(name) for name in (*COLOURS, DIFFERENCE)}
-    maps, sections = pack(numbers_of(trace) | tables)
     window = window_of(geometry)
     shown = _shrunk(photo.image.crop(window))
     part = (
@@ -49,12 +48,9 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     )
     state = {
         "state": "ready",
-        "session": session.id,
         "name": photo.name,
         "model": title_of(vit.name),
         "notes": [note for note in (*photo.notes, *note_on(photo.id, vit), unseen_note(geometry), part) if note],
-        "maps": session.write("maps.bin", maps),
-        "sections": sections,
         "photo": session.write("photo.jpg", encode(shown, "JPEG", quality=92)),
         "geometry": placed(geometry, window),
         "layers": trace.layers,
@@ -64,10 +60,22 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
         "cls": trace.has_cls,
         "patch": vit.patch,
         "headsOff": _separable(vit),
-        **_answers(store, vit, trace),
+        **answer_data(sessions, session, vit, tables),
     }
     sessions.keep(session)
     return state
+
+
+def answer_data(sessions: AttentionSessions, session: AttentionSession, vit: "Vit", tables: dict[str, np.ndarray] | None = None) -> dict:
+    """What changes with the heads that are off: the session's id, the file of numbers, and the leading classes.
+
+    Args:
+        tables: more arrays for the file.
+    """
+    trace = sessions.trace(session, vit)
+    maps, sections = pack(numbers_of(trace) | (tables or {}))
+    answers = _answers(sessions.store, vit, trace)
+    return {"session": session.id, "maps": session.write("maps.bin", maps), "sections": sections, **answers}
 
 
 def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
