@@ -113,14 +113,14 @@ def conclusion(area: float, random: Sequence[float], centre: float) -> str:
     low, high = min(random), max(random)
     orders = f"{len(random)} random orders: {low:.3f} to {high:.3f}"
     if low <= area <= high:
-        chance = f"not sooner than by chance (area {area:.3f}, within the spread of {orders})"
+        chance = f"no sooner than by chance (area {area:.3f}, within the spread of {orders})"
     else:
         chance = f"{'sooner' if area < low else 'later'} than by chance (area {area:.3f}; {orders})"
     if abs(area - centre) <= high - low:
-        prior = f"about as soon as centre first ({centre:.3f}): that difference lies within the spread of the random orders"
+        prior = f"; the difference to centre first ({centre:.3f}) lies within the spread of the random orders"
     else:
-        prior = f"{'sooner' if area < centre else 'later'} than centre first ({centre:.3f})"
-    return f"The probability falls {chance}, and {prior}."
+        prior = f"; {'sooner' if area < centre else 'later'} than centre first ({centre:.3f})"
+    return f"The probability falls {chance}{prior}."
 
 
 def _hidden(heat: Heat, steps: int) -> tuple[tuple[int, ...], torch.Tensor]:

@@ -6,10 +6,11 @@ import { sendPhoto } from "../lib/upload.js";
 import { drawHeads, setHead, setMethod } from "./controls.js";
 import { fit } from "./draw.js";
 import { startAnew, test } from "./erase.js";
+import { drawMoves } from "./heads/ablation.js";
+import { drawWall, openHead } from "./heads/wall.js";
 import { drawLens, play, setLayer } from "./layers.js";
 import { $, $$, clearPhoto, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
 import { endTour } from "./tour.js";
-import { drawMoves, drawWall, openHead } from "./wall.js";
 
 const EMPTY =
   "Drop a photo here, paste one, or choose one above. " +
@@ -83,7 +84,7 @@ function forget() {
 }
 
 async function show(value) {
-  if (value.session === told?.session) return;
+  if (value.session === told?.first) return;
   const image = $(".att-photo");
   let maps;
   try {
