@@ -190,6 +190,7 @@ def test_a_locked_scale_goes_for_all_layers(app, open_page, picture, known):
     own = ends(page)
     bare = bare_photo(page, 0.85)
     page.get_by_label("Lock scale").check()
+    expect(page.locator("#attention .att-unit")).to_have_text("share of attention, rolled out, one scale for all layers")
     rollouts = maps.rollouts(traced).numpy()
     span = render.span_of(rollouts)
     for layer in (3, 1):
@@ -442,7 +443,7 @@ def test_a_head_opens_and_is_switched_off(app, open_page, picture, known, vit, e
     page.get_by_role("button", name="All heads on").click()
     expect(page.locator("#attention .att-moves")).to_contain_text("The answer with all heads")
     expect(page.locator("#attention .att-off-why")).to_be_hidden()
-    assert "off" not in page.locator("#attention .att-title").inner_text()
+    expect(page.locator("#attention .att-title")).not_to_contain_text(" off")
     page.get_by_role("button", name="Show on the photo").click()
     expect(page.locator("#attention .att-title")).to_contain_text("What CLS looks at · layer 2 of 3 · head 1")
 
@@ -462,7 +463,7 @@ def test_the_whole_tab_is_of_the_model_without_the_heads_that_are_off(app, open_
     expect(page.locator("#attention .att-title")).to_have_text(
         f"What supports {vit.labels[target].name} · up to layer 3 of 3 · 2 heads off"
     )
-    expect(page.locator("#attention .att-off-why")).to_contain_text("This whole tab shows the model without the heads that are struck out.")
+    expect(page.locator("#attention .att-off-why")).to_contain_text("This whole tab is without the heads struck out.")
     expect(page.locator("#attention .att-head-why")).to_contain_text("still count the heads that are off")
     chips = page.locator("#attention .att-picker[data-role=target] .att-chip small").all_inner_texts()
     assert chips == [shown(share) for share in top.values.tolist()]
@@ -491,7 +492,7 @@ def test_the_whole_tab_is_of_the_model_without_the_heads_that_are_off(app, open_
 
 def painted(page: Page, traced, geometry, layer: int, head: int, colours="inferno", opacity=0.85) -> None:
     """A tile of the wall shows its head's CLS attention as the downloads would draw it over the crop."""
-    tile = page.locator(f'#attention .att-tile[data-layer="{layer}"][data-head="{head}"] canvas')
+    tile = page.locator(f'#attention .att-tiles:not([aria-busy]) .att-tile[data-layer="{layer}"][data-head="{head}"] canvas')
     slide(page, "opacity", 0)
     bare = pixels_of(tile)
     slide(page, "opacity", 100 * opacity)

@@ -4,9 +4,9 @@ import { boxOf, drawBar, overlay, prepare } from "./overlay.js";
 import { $, $$, base, columns, explorer, pointed, rows, setBase, signed, titled, told, unit, view } from "./state.js";
 
 const HINTS = {
-  mouse: ["Hover a patch to see what it looks at. Click holds it.", "Held: point at others for their values. Click it again or press Escape to let go."],
+  mouse: ["Hover a patch to see what it looks at. Click holds it.", "Held. Point elsewhere for values. Escape lets go."],
   touch: ["Tap a patch to see what it looks at.", "Held. Tap it again to let go."],
-  value: ["Point at a patch to read its value. Click holds it.", "Held. Click it again or press Escape to let go."],
+  value: ["Point at a patch to read its value. Click holds it.", "Held. Escape lets go."],
 };
 const AWAY = 8; // pixels between a patch and its tooltip
 let frame = 0;
@@ -41,7 +41,7 @@ function paintStage() {
     $(".att-low").textContent = digits(low);
     $(".att-high").textContent = `${view.even && !signed() ? "≥ " : ""}${digits(high)}`;
     drawBar($(".att-bar"), tableOf(colours()));
-    $(".att-unit").textContent = unit();
+    $(".att-unit").textContent = `${unit()}${view.locked ? ", one scale for all layers" : ""}`;
     read(heat(), low, high);
     $(".att-title").textContent = titled(); // of what is drawn: while numbers are on their way, the map before them keeps its own
   }

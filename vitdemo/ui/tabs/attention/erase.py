@@ -73,7 +73,7 @@ def erased(session: AttentionSession, stop: bool) -> EraseStatus:
         test.stopping.set()
     done = dict(test.curves)
     random = [done[name] for name in REFERENCES[:-1] if name in done]
-    curves = {name: _row(done[name]) for name in ("map", "centre") if name in done}
+    curves = {name: _row(curve) for name, curve in done.items() if name in ("map", "centre")}
     if random:
         curves["random"] = _row(random[0]) | _spread(random)
     return EraseStatus(

@@ -6,12 +6,13 @@ import { $, $$, base, calm, numbers, off, reader, told, view } from "../state.js
 
 const TILE = 72; // pixels of a tile's longer side
 const [TITLE, GAP, SMALLEST, LARGEST, HIGH] = [24, 20, 36, 124, 800]; // pixels: a layer's number, between blocks, a tile, the wall
+const REST = 100; // milliseconds
 const TINTS = {
   entropy: "The strip under each map is its entropy, in nats, averaged over all tokens: low heads stare at a few places, high ones look everywhere at once.",
   distance: "The strip under each map is its mean distance, in pixels of the model's input, averaged over all patches: low heads look near by, high ones across the photo.",
 };
 export const wall = { tint: "entropy", open: null, cursor: [0, 0], lines: [], blocks: 0 };
-let frame = 0;
+let waiting = 0;
 
 export function listen() {
   const choose = (tint) => {
@@ -77,8 +78,8 @@ export function drawWall() {
   $(".att-tint-high").textContent = `${high.toFixed(wall.tint === "entropy" ? 1 : 0)} ${unit}`;
   $(".att-tint-why").textContent = TINTS[wall.tint];
   $(".att-wall-why").textContent =
-    `What ${reader()} looks at through every head: a row for each layer, a column for each head. A click opens one.`;
-  const off = "This whole tab shows the model without the heads that are struck out. The other tabs show it with all heads.";
+    `What ${reader()} looks at through every head, each on its own scale: a row for each layer, a column for each head. A click opens one.`;
+  const off = "This whole tab is without the heads struck out. The other tabs use all heads.";
   say($(".att-off-why"), told.off.length ? off : "");
   markWall();
 }
@@ -123,7 +124,7 @@ function arrange() {
 
 // Each tile as the stage would paint it, over the crop.
 function paint() {
-  frame = 0;
+  $(".att-tiles").removeAttribute("aria-busy");
   if (!told || !base) return;
   const { left, right, top, bottom } = base.seen;
   const scale = Math.min(1, TILE / Math.max(right - left, bottom - top));
@@ -131,8 +132,11 @@ function paint() {
   for (const tile of $$(".att-tile")) paintHead(tile.firstChild, prepared, clsHeat(tile.dataset.layer - 1, Number(tile.dataset.head)), view);
 }
 
+// Once a slider rests: hundreds of tiles take longer than a frame.
 export function repaint() {
-  if (!frame) frame = requestAnimationFrame(paint);
+  clearTimeout(waiting);
+  $(".att-tiles").setAttribute("aria-busy", "true");
+  waiting = setTimeout(paint, REST);
 }
 
 function paintHead(canvas, prepared, heats, look) {
