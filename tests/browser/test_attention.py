@@ -241,9 +241,14 @@ def test_escape_lets_go_from_anywhere_but_where_it_closes_something(app, open_pa
         expect(title).to_contain_text("What supports")
     hold()
     page.get_by_label("Search a class").fill("a")
-    page.keyboard.press("Escape")  # closes the classes found
+    page.keyboard.press("Escape")  # of the field
     settle(page)
     expect(title).to_contain_text("What the patch in row 11, column 3")
+    page.evaluate("document.activeElement.blur(); document.body.insertAdjacentHTML('beforeend', '<dialog open></dialog>')")
+    page.keyboard.press("Escape")  # of the dialog
+    settle(page)
+    expect(title).to_contain_text("What the patch in row 11, column 3")
+    page.evaluate("document.querySelector('dialog').remove()")
     page.get_by_role("button", name="Guided tour").click()
     page.keyboard.press("Escape")  # ends the tour, which gives back what was held
     settle(page)
@@ -276,6 +281,13 @@ def test_the_keyboard_does_what_the_mouse_does(app, open_page, picture, known):
     expect(page.locator("#attention .att-said")).to_contain_text(f"looks most at row {most // 14 + 1}, column {most % 14 + 1}")
     page.keyboard.press("Enter")
     expect(page.locator("#attention .att-said")).to_contain_text("Held: the patch in row 8, column 6")
+    rank = 1 + int((maps.looks_at(traced, 3, (7, 5)) > maps.looks_at(traced, 3, (7, 5))[7, 5]).sum())
+    expect(page.locator("#attention .att-said")).to_contain_text(
+        re.compile(rf"Here: row 8, column 6 · \S+ · {rank}{suffix(rank)} of 196\.$")
+    )
+    page.keyboard.press("ArrowRight")  # the map of the held patch stays, and is read beside it
+    expect(page.locator("#attention .att-said")).to_contain_text("row 8, column 7 · ")
+    expect(page.locator("#attention .att-title")).to_contain_text("row 8, column 6 looks at")
     page.keyboard.press("PageDown")
     expect(page.locator("#attention .att-layer-text")).to_have_text("2 / 3")
     page.keyboard.press("Tab")

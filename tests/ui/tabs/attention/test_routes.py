@@ -206,7 +206,7 @@ def test_a_locked_scale_is_one_span_for_all_layers(ask, session, sessions, vit):
         assert np.array_equal(np.asarray(made(ask("download", kind="png", question=question))), np.asarray(expected))
         frame = ImageSequence.Iterator(made(ask("download", kind="gif", question=question)))[1].convert("RGB")
         painted = figures.layer_frames(photo, drawn, session.geometry, style, span=span)[1]
-        assert np.abs(np.asarray(frame).astype(int) - np.asarray(painted)).mean() < 6  # a GIF has 256 colours
+        assert np.abs(np.asarray(frame).astype(int) - np.asarray(painted)).mean() < 3  # a GIF has 256 colours; with its own span, it is 5
         sheet = figures.all_layers(photo, drawn, session.geometry, style, title=title(asked, session, sessions, vit), span=span)
         assert np.array_equal(np.asarray(made(ask("download", kind="layers", question=question))), np.asarray(sheet))
 
