@@ -502,6 +502,20 @@ def test_the_whole_tab_is_of_the_model_without_the_heads_that_are_off(app, open_
     expect(page.locator("#attention .att-erase-row")).to_be_hidden()  # of another model
 
 
+def test_a_head_stays_on_where_the_server_does_not_answer(app, open_page, picture):
+    page = visit(open_page, app, picture)
+    page.route("**/page/attention/ablate", lambda route: route.abort())
+    page.get_by_role("button", name="Switch this head off").click()
+    expect(page.locator("#attention .att-problem")).to_contain_text("The server does not answer")
+    expect(page.get_by_role("button", name="Switch this head off")).to_be_visible()
+    expect(page.locator("#attention .att-tile.off")).to_have_count(0)
+    expect(page.locator("#attention .att-moves")).not_to_have_attribute("aria-busy", "true")
+    page.unroute("**/page/attention/ablate")
+    page.get_by_role("button", name="Switch this head off").click()
+    expect(page.locator("#attention .att-moves")).to_contain_text("With one head off", timeout=WAIT)
+    expect(page.locator("#attention .att-problem")).to_be_hidden()
+
+
 def painted(page: Page, traced, geometry, layer: int, head: int, colours="inferno", opacity=0.85) -> None:
     """A tile of the wall shows its head's CLS attention as the downloads would draw it over the crop."""
     tile = page.locator(f'#attention .att-tiles:not([aria-busy]) .att-tile[data-layer="{layer}"][data-head="{head}"] canvas')
