@@ -13,6 +13,7 @@ from tests.support.apps import TINY
 from tests.support.pictures import noise
 from tests.support.profiles import ADOBE_RGB, of_screen
 from tests.support.small_vits import small_vit, unfused_vit
+from vitdemo.attention.methods.ablation import without_heads
 from vitdemo.attention.question import Question, gradient_of, heat
 from vitdemo.attention.snippet import snippet
 from vitdemo.core.config import Settings
@@ -66,6 +67,25 @@ def test_it_gives_the_map_shown(kind, engine, tmp_path, monkeypatch):
         text = snippet(question, traced, vit, vit.preprocessing, photo="photo.png")
         agree(vit, engine, vit.preprocessing, "photo.png", question, text)
         assert len(text.splitlines()) < 22
+
+
+def test_without_some_heads(engine, tmp_path, monkeypatch):
+    vit, unfused, heads = small_vit(), unfused_vit(), ((1, 2), (2, 0), (2, 1))
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: copy.deepcopy(unfused))
+    monkeypatch.chdir(tmp_path)
+    noise(90, 70).save("photo.png")
+    ablated = without_heads(vit, heads)
+    with Image.open("photo.png") as image:
+        traced = trace(ablated, vit.preprocessing(image))
+    for question in QUESTIONS:
+        agree(
+            ablated,
+            engine,
+            vit.preprocessing,
+            "photo.png",
+            question,
+            snippet(question, traced, vit, vit.preprocessing, photo="photo.png", off=heads),
+        )
 
 
 def test_a_bundle_and_preprocessing_of_ones_own(vit, bundle, engine, tmp_path, monkeypatch):

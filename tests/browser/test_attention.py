@@ -12,9 +12,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.test_classify import WAIT
 from vitdemo.attention.drawing import render
-from vitdemo.attention.methods import maps
-from vitdemo.attention.methods.ablation import ablate
-from vitdemo.attention.methods.faithfulness import erase_curve, random_heat
+from vitdemo.attention.methods import heads, maps
+from vitdemo.attention.methods.ablation import moves, without_heads
+from vitdemo.attention.methods.faithfulness import centre_prior, conclusion, erase_curve, random_heat
 from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.core.inference.trace import trace
 
@@ -64,9 +64,7 @@ def settle(page: Page) -> None:
 
 def canvas(page: Page, name: str = "heat") -> np.ndarray:
     """(height, width, 3) uint8: what a canvas shows."""
-    settle(page)
-    data = page.locator(f"#attention .att-{name}").evaluate("canvas => canvas.toDataURL()")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB"))
+    return pixels_of(page.locator(f"#attention .att-{name}"))
 
 
 def inside(pixels: np.ndarray, geometry) -> np.ndarray:
@@ -131,19 +129,132 @@ def test_hover_and_hold_show_what_a_patch_looks_at(app, open_page, picture, know
         point(page, geometry, 4, 9)
         expect(page.locator("#attention .att-title")).to_contain_text("What the patch in row 5, column 10 looks at · layer 3 of 3")
         check(page, maps.looks_at(traced, 3, (4, 9)), geometry, bare=bare)
+        read(page, maps.looks_at(traced, 3, (4, 9)).numpy(), 4, 9)
         point(page, geometry, 10, 2)
         check(page, maps.looks_at(traced, 3, (10, 2)), geometry, bare=bare)
         page.mouse.down()
         page.mouse.up()
         page.mouse.move(2, 2)
         expect(page.locator("#attention .att-hint")).to_contain_text("Held")
+        expect(page.locator("#attention .att-tip")).to_be_hidden()
+        expect(page.locator("#attention .att-needle")).to_be_hidden()
         page.get_by_role("radio", name="is looked at by").click()
         expect(page.locator("#attention .att-title")).to_contain_text("is looked at by")
         check(page, maps.looked_at_by(traced, 3, (10, 2)), geometry, bare=bare)
-        page.locator("#attention .att-heat").focus()
-        page.keyboard.press("Escape")
-        expect(page.locator("#attention .att-title")).to_contain_text("What supports")
+        page.locator("#attention .att-caption").scroll_into_view_if_needed()
+        point(page, geometry, 3, 3)  # the map of the held patch stays, and tells its value there
+        expect(page.locator("#attention .att-title")).to_contain_text("What the patch in row 11, column 3 is looked at by")
+        read(page, maps.looked_at_by(traced, 3, (10, 2)).numpy(), 3, 3)
     assert made.urls == []
+
+
+def read(page: Page, values: np.ndarray, row: int, column: int, low=None, high=None) -> None:
+    """The tooltip, and the needle on the colour bar, tell this patch's value in the map."""
+    value, low, high = values[row, column], values.min() if low is None else low, values.max() if high is None else high
+    rank = 1 + int((values > value).sum())
+    place, number, order = page.locator("#attention .att-tip").inner_text().split(" · ")
+    assert (place, order) == (f"row {row + 1}, column {column + 1}", f"{rank}{suffix(rank)} of {values.size}")
+    assert float(number.replace("−", "-")) == pytest.approx(float(value), rel=0.06)
+    needle, bar = (page.locator(f"#attention .att-{name}").bounding_box() for name in ("needle", "bar"))
+    assert needle["x"] + needle["width"] / 2 == pytest.approx(bar["x"] + bar["width"] * (value - low) / (high - low), abs=1.5)
+
+
+def suffix(rank: int) -> str:
+    return "th" if rank // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
+
+
+def test_the_maps_own_values_are_read_where_the_map_stays(app, open_page, picture, known):
+    _, traced, geometry = known
+    page = visit(open_page, app, picture)
+    method(page, "Rollout")
+    page.get_by_role("radio", name="value").click()
+    before = canvas(page)
+    page.locator("#attention .att-caption").scroll_into_view_if_needed()
+    point(page, geometry, 6, 12)
+    expect(page.locator("#attention .att-title")).to_have_text("Rollout · up to layer 3 of 3")
+    rollouts = maps.rollouts(traced).numpy()
+    read(page, rollouts[2], 6, 12)
+    assert np.array_equal(canvas(page), before)
+    page.mouse.down()
+    page.mouse.up()
+    text = page.locator("#attention .att-tip").inner_text()
+    page.mouse.move(2, 2)
+    expect(page.locator("#attention .att-tip")).to_have_text(text)  # held
+    expect(page.locator("#attention .att-said")).to_have_text(text)
+
+
+def test_a_locked_scale_goes_for_all_layers(app, open_page, picture, known):
+    _, traced, geometry = known
+    page = visit(open_page, app, picture)
+    method(page, "Rollout")
+    own = ends(page)
+    bare = bare_photo(page, 0.85)
+    page.get_by_label("Lock scale").check()
+    expect(page.locator("#attention .att-unit")).to_have_text("share of attention, rolled out, one scale for all layers")
+    rollouts = maps.rollouts(traced).numpy()
+    span = render.span_of(rollouts)
+    for layer in (3, 1):
+        slide(page, "layer", layer)
+        assert ends(page) == pytest.approx(span, rel=0.05)
+        check(page, rollouts[layer - 1], geometry, span=span, bare=bare)
+    page.get_by_role("radio", name="value").click()
+    page.locator("#attention .att-caption").scroll_into_view_if_needed()
+    point(page, geometry, 2, 5)
+    read(page, rollouts[0], 2, 5, *span)
+    overlay = Image.open(take(page, "Overlay", "picture-rollout-overlay.png")).convert("RGB")
+    with Image.open(picture) as photo:
+        expected = render.overlay(photo.convert("RGB"), rollouts[0], geometry, span=span)
+    assert np.array_equal(np.asarray(overlay), np.asarray(expected))
+    page.get_by_label("Lock scale").uncheck()
+    slide(page, "layer", 3)
+    assert ends(page) == own != pytest.approx(span, rel=0.05)
+
+
+def ends(page: Page) -> tuple[float, float]:
+    """The numbers at the ends of the colour bar."""
+    settle(page)
+    low, high = (float(page.locator(f"#attention .att-{end}").inner_text().replace("−", "-")) for end in ("low", "high"))
+    return low, high
+
+
+def test_escape_lets_go_from_anywhere_but_where_it_closes_something(app, open_page, picture, known):
+    _, _, geometry = known
+    page = visit(open_page, app, picture)
+    title = page.locator("#attention .att-title")
+
+    def hold() -> None:
+        page.locator("#attention .att-caption").scroll_into_view_if_needed()
+        point(page, geometry, 10, 2)
+        page.mouse.down()
+        page.mouse.up()
+        page.mouse.move(2, 2)
+        expect(title).to_contain_text("What the patch in row 11, column 3")
+
+    for leave in (
+        lambda: page.locator("#attention .att-tile").last.focus(),
+        lambda: page.locator("#attention .att-layer").focus(),
+        lambda: page.evaluate("document.activeElement.blur()"),
+    ):
+        hold()
+        leave()
+        page.keyboard.press("Escape")
+        expect(title).to_contain_text("What supports")
+    hold()
+    page.get_by_label("Search a class").fill("a")
+    page.keyboard.press("Escape")  # of the field
+    settle(page)
+    expect(title).to_contain_text("What the patch in row 11, column 3")
+    page.evaluate("document.activeElement.blur(); document.body.insertAdjacentHTML('beforeend', '<dialog open></dialog>')")
+    page.keyboard.press("Escape")  # of the dialog
+    settle(page)
+    expect(title).to_contain_text("What the patch in row 11, column 3")
+    page.evaluate("document.querySelector('dialog').remove()")
+    page.get_by_role("button", name="Guided tour").click()
+    page.keyboard.press("Escape")  # ends the tour, which gives back what was held
+    settle(page)
+    expect(title).to_contain_text("What the patch in row 11, column 3")
+    page.keyboard.press("Escape")
+    expect(title).to_contain_text("What supports")
 
 
 def test_one_heads_attention_comes_when_it_is_needed(app, open_page, picture, known):
@@ -170,6 +281,13 @@ def test_the_keyboard_does_what_the_mouse_does(app, open_page, picture, known):
     expect(page.locator("#attention .att-said")).to_contain_text(f"looks most at row {most // 14 + 1}, column {most % 14 + 1}")
     page.keyboard.press("Enter")
     expect(page.locator("#attention .att-said")).to_contain_text("Held: the patch in row 8, column 6")
+    rank = 1 + int((maps.looks_at(traced, 3, (7, 5)) > maps.looks_at(traced, 3, (7, 5))[7, 5]).sum())
+    expect(page.locator("#attention .att-said")).to_contain_text(
+        re.compile(rf"Here: row 8, column 6 · \S+ · {rank}{suffix(rank)} of 196\.$")
+    )
+    page.keyboard.press("ArrowRight")  # the map of the held patch stays, and is read beside it
+    expect(page.locator("#attention .att-said")).to_contain_text("row 8, column 7 · ")
+    expect(page.locator("#attention .att-title")).to_contain_text("row 8, column 6 looks at")
     page.keyboard.press("PageDown")
     expect(page.locator("#attention .att-layer-text")).to_have_text("2 / 3")
     page.keyboard.press("Tab")
@@ -321,11 +439,6 @@ def test_a_head_opens_and_is_switched_off(app, open_page, picture, known, vit, e
     expect(tiles).to_have_count(9)
     page.locator('.att-tile[data-layer="2"][data-head="1"]').click()
     expect(page.locator("#attention .att-open-title")).to_have_text("Layer 2, head 1")
-    tint = page.locator('.att-tile[data-layer="2"][data-head="1"] canvas')
-    pixels = np.array(tint.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 14, 14).data]")).reshape(14, 14, 4)
-    heat = maps.cls_attention(traced)[1, 1].numpy()
-    bright, share = pixels[..., :3].sum(-1), np.sqrt(heat / heat.max())
-    np.testing.assert_allclose(bright / bright.max(), share, atol=0.02)
     page.locator("#attention .att-tint").get_by_role("radio", name="distance").click()
     expect(page.locator("#attention .att-tint-high")).to_contain_text("px")
 
@@ -335,14 +448,127 @@ def test_a_head_opens_and_is_switched_off(app, open_page, picture, known, vit, e
 
     page.get_by_role("button", name="Switch this head off").click()
     expect(page.locator("#attention .att-moves")).to_contain_text("With one head off", timeout=WAIT)
-    moves = ablate(vit, engine, tensor, [(2, 1)]).moves
-    expected = [f"{shown(each.before)} → {shown(each.after)}" for each in moves]
+    without = trace(without_heads(vit, [(2, 1)]), tensor)
+    expected = [f"{shown(each.before)} → {shown(each.after)}" for each in moves(vit, traced.logits, without.logits)]
     assert page.locator("#attention .att-move-text").all_inner_texts() == expected
     expect(page.locator('.att-tile[data-layer="2"][data-head="1"]')).to_have_class(re.compile("off"))
     page.get_by_role("button", name="All heads on").click()
     expect(page.locator("#attention .att-moves")).to_contain_text("The answer with all heads")
+    expect(page.locator("#attention .att-off-why")).to_be_hidden()
+    expect(page.locator("#attention .att-title")).not_to_contain_text(" off")
     page.get_by_role("button", name="Show on the photo").click()
     expect(page.locator("#attention .att-title")).to_contain_text("What CLS looks at · layer 2 of 3 · head 1")
+
+
+def test_the_whole_tab_is_of_the_model_without_the_heads_that_are_off(app, open_page, picture, known, vit, engine, bundle):
+    tensor, _, geometry = known
+    page = visit(open_page, app, picture)
+    bare = bare_photo(page, 0.85)
+    for layer, head in ((1, 2), (2, 1)):
+        page.locator(f'.att-tile[data-layer="{layer}"][data-head="{head}"]').click()
+        page.get_by_role("button", name="Switch this head off").click()
+    expect(page.locator("#attention .att-moves")).to_contain_text("With 2 heads off", timeout=WAIT)
+    without = without_heads(vit, [(1, 2), (2, 1)])
+    traced = trace(without, tensor)
+    top = traced.logits.softmax(-1).topk(5)
+    target = int(trace(vit, tensor).logits.argmax())
+    expect(page.locator("#attention .att-title")).to_have_text(
+        f"What supports {vit.labels[target].name} · up to layer 3 of 3 · 2 heads off"
+    )
+    expect(page.locator("#attention .att-off-why")).to_contain_text("This whole tab is without the heads struck out.")
+    expect(page.locator("#attention .att-head-why")).to_contain_text("still count the heads that are off")
+    chips = page.locator("#attention .att-picker[data-role=target] .att-chip small").all_inner_texts()
+    assert chips == [shown(share) for share in top.values.tolist()]
+    expect(page.locator("#attention .att-lens-text strong")).to_have_text(vit.labels[int(top.indices[0])].name)
+    expect(page.locator("#attention .att-lens-text")).to_contain_text(shown(float(top.values[0])))
+    relevance = maps.relevance(traced, attention_gradient(without, engine, tensor, target))
+    check(page, relevance, geometry, bare=bare)
+    method(page, "Rollout")
+    check(page, maps.rollout(traced), geometry, bare=bare)
+    with np.load(take(page, "NPZ", "picture-rollout-without-2-heads-maps.npz")) as numbers:
+        np.testing.assert_allclose(numbers["logits"], traced.logits, atol=1e-5)
+        np.testing.assert_allclose(numbers["heat"], maps.rollout(traced), atol=1e-6)
+    page.get_by_role("button", name="Copy as Python").click()
+    expect(page.locator("#attention .att-took")).to_contain_text("Copied")
+    assert "for layer, head in [(1, 2), (2, 1)]:" in page.evaluate("navigator.clipboard.readText()")
+    painted(page, traced, geometry, 3, 0)
+    page.get_by_role("button", name="Test the map on show").click()
+    expect(page.locator("#attention .att-erase-text")).to_have_text("Tested: Rollout · up to layer 3 of 3 · 2 heads off", timeout=2 * WAIT)
+    curve = erase_curve(without, engine, tensor, maps.rollout(traced), target, steps=14)
+    slide(page, "k", 3)
+    expect(page.locator("#attention .att-erased-map-text strong")).to_have_text(shown(curve.deletion[3]))
+    page.get_by_role("button", name="All heads on").click()
+    expect(page.locator("#attention .att-title")).to_have_text("Rollout · up to layer 3 of 3")
+    expect(page.locator("#attention .att-erase-row")).to_be_hidden()  # of another model
+
+
+def test_a_head_stays_on_where_the_server_does_not_answer(app, open_page, picture):
+    page = visit(open_page, app, picture)
+    page.route("**/page/attention/ablate", lambda route: route.abort())
+    page.get_by_role("button", name="Switch this head off").click()
+    expect(page.locator("#attention .att-problem")).to_contain_text("The server does not answer")
+    expect(page.get_by_role("button", name="Switch this head off")).to_be_visible()
+    expect(page.locator("#attention .att-tile.off")).to_have_count(0)
+    expect(page.locator("#attention .att-moves")).not_to_have_attribute("aria-busy", "true")
+    page.unroute("**/page/attention/ablate")
+    page.get_by_role("button", name="Switch this head off").click()
+    expect(page.locator("#attention .att-moves")).to_contain_text("With one head off", timeout=WAIT)
+    expect(page.locator("#attention .att-problem")).to_be_hidden()
+
+
+def painted(page: Page, traced, geometry, layer: int, head: int, colours="inferno", opacity=0.85) -> None:
+    """A tile of the wall shows its head's CLS attention as the downloads would draw it over the crop."""
+    tile = page.locator(f'#attention .att-tiles:not([aria-busy]) .att-tile[data-layer="{layer}"][data-head="{head}"] canvas')
+    slide(page, "opacity", 0)
+    bare = pixels_of(tile)
+    slide(page, "opacity", 100 * opacity)
+    shown = pixels_of(tile).astype(int)
+    scale = bare.shape[1] / (geometry.box[2] - geometry.box[0])
+    photo = Image.new("RGB", tuple(round(side * scale) for side in geometry.photo))
+    corner = render.crop_pixels(replace(geometry, photo=photo.size))
+    photo.paste(Image.fromarray(bare), corner[:2])
+    heat = maps.cls_map(traced, layer=layer, head=head)
+    drawn = render.overlay(photo, heat, geometry, render.OverlayStyle(colours, opacity)).crop(corner)
+    assert drawn.size == bare.shape[1::-1]
+    away = np.abs(shown - np.asarray(drawn).astype(int))[2:-2, 2:-2]  # without the frame of a download
+    assert (away > 2).mean() < 0.002, f"{(away > 2).mean():.4f} of the pixels differ, by up to {away.max()}"
+    assert np.abs(shown - bare).max() > 40
+
+
+def test_the_wall_is_painted_as_the_stage_and_numbered(app, open_page, picture, known):
+    _, traced, geometry = known
+    page = visit(open_page, app, picture)
+    for layer, head in ((1, 0), (2, 1), (3, 2)):
+        painted(page, traced, geometry, layer, head)
+    page.get_by_label("Colours").select_option("viridis")
+    painted(page, traced, geometry, 2, 0, "viridis", 0.6)
+    wall = page.locator("#attention .att-tiles")
+    assert wall.get_by_role("columnheader").all_inner_texts() == ["", "0", "1", "2"]
+    assert wall.get_by_role("rowheader").all_inner_texts() == ["1", "2", "3"]
+    for number in range(3):  # above the tiles of their heads, and beside those of their layers
+        title, tile = (
+            wall.get_by_role("columnheader").nth(1 + number).bounding_box(),
+            page.locator(f'.att-tile[data-head="{number}"]').first.bounding_box(),
+        )
+        assert title["x"] + title["width"] / 2 == pytest.approx(tile["x"] + tile["width"] / 2, abs=1)
+        assert title["y"] + title["height"] <= tile["y"]
+        title, tile = (
+            wall.get_by_role("rowheader").nth(number).bounding_box(),
+            page.locator(f'.att-tile[data-layer="{number + 1}"]').first.bounding_box(),
+        )
+        assert title["y"] + title["height"] / 2 == pytest.approx(tile["y"] + tile["height"] / 2, abs=2)
+        assert title["x"] + title["width"] <= tile["x"]
+    strips = page.locator("#attention .att-tile").evaluate_all("all => all.map(tile => getComputedStyle(tile).borderBottomColor)")
+    entropy = heads.entropy(traced).flatten().numpy()
+    level = np.rint(255 * (entropy - entropy.min()) / (entropy.max() - entropy.min())).astype(int)
+    expected = render.lookup_table("viridis")[level].astype(int)
+    assert np.abs(np.array([[int(part) for part in re.findall(r"\d+", strip)] for strip in strips]) - expected).max() <= 3
+
+
+def pixels_of(canvas) -> np.ndarray:
+    settle(canvas.page)
+    data = canvas.evaluate("canvas => canvas.toDataURL()")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB"))
 
 
 def shown(share: float) -> str:
@@ -359,10 +585,17 @@ def test_the_erase_test_and_its_slider(app, open_page, picture, known, vit, engi
     page.get_by_role("button", name="Test the map on show").click()
     expect(page.locator("#attention .att-erase-text")).to_contain_text("Tested: What supports", timeout=2 * WAIT)
     expect(page.locator("#attention .att-chart .curve")).to_have_count(3)
+    areas = [erase_curve(vit, engine, tensor, random_heat(traced.grid, seed), target, steps=14).deletion_area for seed in range(10)]
+    prior = erase_curve(vit, engine, tensor, centre_prior(traced.grid), target, steps=14).deletion_area
+    expect(page.locator("#attention .att-conclusion")).to_have_text(conclusion(curves["map"].deletion_area, areas, prior))
+    texts = page.locator("#attention .att-chart text").all_text_contents()
+    assert {"patches erased, in %", f"probability of {vit.labels[target].name}, in %", "50", "100"} <= set(texts)
+    expect(page.locator("#attention .att-chart .spread")).to_have_count(1)
+    expect(page.locator("#attention .att-chart-text")).to_contain_text(f"({min(areas):.3f} to {max(areas):.3f})")
     with Requests(page) as made:
         for step in (0, 5, 14):
             slide(page, "k", step)
-            expect(page.locator("#attention .att-k-text")).to_have_text(f"{14 * step} of 196")
+            expect(page.locator("#attention .att-k-text")).to_have_text(f"{14 * step} of 196, {round(100 * 14 * step / 196)} %")
             for name, curve in curves.items():
                 text = page.locator(f"#attention .att-erased-{name}-text strong").inner_text()
                 assert abs(float(re.sub(r"[^\d.]", "", text)) - 100 * curve.deletion[step]) < 0.11

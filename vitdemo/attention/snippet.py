@@ -1,5 +1,7 @@
 """“Copy as Python”: an attention map as about ten lines of plain timm and torch, which run without this project."""
 
+from collections.abc import Sequence
+
 from vitdemo.attention.question import OF_A_CLASS, OF_A_PATCH, ONLY_FUSED, Question
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import Trace
@@ -19,6 +21,7 @@ def snippet(
     photo: str = "photo.jpg",
     bundle: bool = False,
     checkpoint: str = "",
+    off: Sequence[tuple[int, int]] = (),
 ) -> str:
     """Write Python code that ends with `heat`, (rows, columns), equal to the requested map.
 
@@ -26,6 +29,7 @@ def snippet(
         photo: the photo's file name, as the code opens it.
         bundle: whether the model is a folder in timm's layout; the reader needs that folder to run the code.
         checkpoint: file name of the weights, which the reader needs to run the code; empty for timm's own weights.
+        off: the heads that are switched off, as pairs (layer from 1, head from 0).
 
     Raises: UserError for a map that plain timm cannot compute in a few lines.
     """
@@ -41,6 +45,7 @@ def snippet(
         "",
         "timm.layers.set_fused_attn(False)  # so that the attention can be read",
         f"model = timm.create_model({name!r}, {weights}{resized}).eval()",
+        *_switch_off(off, trace.heads),
         f"config = timm.data.resolve_model_data_config(model){_config_changes(preprocessing, changed)}",
         f"photo = ImageOps.exif_transpose(Image.open({photo!r}))",
         *(["if icc := photo.info.get('icc_profile'):", f"    photo = {CONVERTED}"] if preprocessing.icc == "convert" else []),
@@ -62,6 +67,14 @@ def _imports(preprocessing: Preprocessing, photo: str) -> list[str]:
         else ["import timm, torch", "from PIL import Image, ImageOps"]
     )
     return lines + ["import pi_heif; pi_heif.register_heif_opener()"] * photo.lower().endswith((".heic", ".heif"))
+
+
+def _switch_off(heads: Sequence[tuple[int, int]], of: int) -> list[str]:
+    """The code lines that switch heads off, as `ablation.without_heads` does."""
+    if not heads:
+        return []
+    weight = "model.blocks[layer - 1].attn.proj.weight.data"
+    return [f"for layer, head in {list(heads)}:  # switched off", f"    {weight}.unflatten(1, ({of}, -1))[:, head] = 0"]
 
 
 def _map_lines(question: Question, trace: Trace) -> list[str]:

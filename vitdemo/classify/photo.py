@@ -52,10 +52,8 @@ def classify_input(tensor: torch.Tensor, vit: Vit, engine: Engine, *, top: int =
     Raises: UserError where the model has no classes.
     """
     check_classes(vit)
-    batch = tensor[None]  # (1, 3, height, width)
     if vit.ood is None:
-        logits, seconds = engine.logits(vit, batch)  # (1, classes)
+        logits, seconds = engine.logits(vit, tensor[None])  # (1, classes)
         return Classification(top_classes(logits[0], vit.labels, top), seconds)
-    logits, features, seconds = engine.logits_and_features(vit, batch)
-    unfamiliar = bool(vit.ood.distance(features)[0] > vit.ood.limit)
-    return Classification(top_classes(logits[0], vit.labels, top), seconds, unfamiliar)
+    logits, features, seconds = engine.logits_and_features(vit, tensor[None])
+    return Classification(top_classes(logits[0], vit.labels, top), seconds, vit.ood.is_unfamiliar(features[0]))

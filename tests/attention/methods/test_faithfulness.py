@@ -14,6 +14,7 @@ from vitdemo.attention.methods.faithfulness import (
     Curve,
     agreement,
     centre_prior,
+    conclusion,
     cover,
     erase_curve,
     erase_curves,
@@ -69,11 +70,30 @@ def test_areas_known_answers():
     assert curve.insertion_area == pytest.approx(0.5 * 3 / 4)
 
 
-def test_curves_of_several_maps(vit, engine):
+@pytest.mark.parametrize("steps", [3, 20])  # in one batch a map, and in two
+def test_curves_of_several_maps(vit, engine, steps):
     tensor = images(1, 64, 96)[0]
     heats = {"random": random_heat((4, 6), 0), "centre": centre_prior((4, 6))}
-    found = dict(erase_curves(vit, engine, tensor, heats, 1, steps=3))
-    assert found == {name: erase_curve(vit, engine, tensor, heat, 1, steps=3) for name, heat in heats.items()}
+    found = dict(erase_curves(vit, engine, tensor, heats, 1, steps=steps))
+    for name, heat in heats.items():
+        expected = erase_curve(vit, engine, tensor, heat, 1, steps=steps)
+        assert (found[name].erased, found[name].insertion) == (expected.erased, ())
+        assert found[name].deletion == pytest.approx(expected.deletion, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("area", "centre", "said"),
+    [
+        (0.1, 0.5, "sooner than by chance (area 0.100; 3 random orders: 0.300 to 0.400); sooner than centre first (0.500)."),
+        (0.1, 0.19, "sooner than by chance (area 0.100; 3 random orders: 0.300 to 0.400); the difference to centre first (0.190) lies"),
+        (0.1, 0.01, "sooner than by chance (area 0.100; 3 random orders: 0.300 to 0.400); the difference to centre first (0.010) lies"),
+        (0.3, 0.05, "no sooner than by chance (area 0.300, within the spread of 3 random orders: 0.300 to 0.400); later than centre"),
+        (0.4, 0.8, "no sooner than by chance (area 0.400, within the spread of 3 random orders: 0.300 to 0.400); sooner than centre"),
+        (0.5, 0.3, "later than by chance (area 0.500; 3 random orders: 0.300 to 0.400); later than centre first (0.300)."),
+    ],
+)
+def test_the_conclusion_says_no_more_than_the_spread_allows(area, centre, said):
+    assert conclusion(area, [0.35, 0.4, 0.3], centre).startswith(f"The probability falls {said}")
 
 
 def test_what_erased_patches_show(vit):

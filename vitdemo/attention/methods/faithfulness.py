@@ -3,9 +3,9 @@
 Pets usually sit in the centre of their photos, so compare every map with a centre prior and a random map as well.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
@@ -33,6 +33,7 @@ class Curve:
     Attributes:
         erased: how many patches are erased (or revealed) at each point, from 0 to all.
         deletion, insertion: the probability with those patches erased, or only those shown (Petsiuk et al., 2018, arXiv:1806.07421).
+            `erase_curves` leaves insertion empty.
     """
 
     erased: tuple[int, ...]
@@ -82,30 +83,67 @@ def erase_curve(
 
     Raises: UserError for an unknown fill, or a number of steps below 1 or above the number of patches.
     """
+    erased, hidden = _hidden(heat, steps)
+    masks = torch.cat([hidden, ~hidden])  # (2 points, rows, columns)
+    probabilities_of = _probabilities_of(vit, engine, tensor, target, fill)
+    probabilities: list[float] = list(chain.from_iterable(engine.map(probabilities_of, masks.split(ERASE_BATCH))))
+    return Curve(erased, tuple(probabilities[: len(erased)]), tuple(probabilities[len(erased) :]))
+
+
+def erase_curves(
+    vit: Vit, engine: Engine, tensor: torch.Tensor, heats: Mapping[str, Heat], target: int, *, fill: Fill = "grey", steps: int = STEPS
+) -> Iterator[tuple[str, Curve]]:
+    """Erase patches in the order of several named maps, and yield each map's deletion curve as soon as it is ready.
+
+    Arguments and errors as `erase_curve`.
+    """
+    orders = {name: _hidden(heat, steps) for name, heat in heats.items()}
+    batches = (batch for _, hidden in orders.values() for batch in hidden.split(ERASE_BATCH))
+    probabilities = chain.from_iterable(engine.map(_probabilities_of(vit, engine, tensor, target, fill), batches))
+    for name, (erased, _) in orders.items():
+        yield name, Curve(erased, tuple(islice(probabilities, len(erased))), ())
+
+
+def conclusion(area: float, random: Sequence[float], centre: float) -> str:
+    """Say in a sentence whether a map beats chance and a centre prior; a difference within the spread of the random orders counts as none.
+
+    Args:
+        area: `deletion_area` of the map; `random`, of several random orders; `centre`, of `centre_prior`.
+    """
+    low, high = min(random), max(random)
+    orders = f"{len(random)} random orders: {low:.3f} to {high:.3f}"
+    if low <= area <= high:
+        chance = f"no sooner than by chance (area {area:.3f}, within the spread of {orders})"
+    else:
+        chance = f"{'sooner' if area < low else 'later'} than by chance (area {area:.3f}; {orders})"
+    if abs(area - centre) <= high - low:
+        prior = f"; the difference to centre first ({centre:.3f}) lies within the spread of the random orders"
+    else:
+        prior = f"; {'sooner' if area < centre else 'later'} than centre first ({centre:.3f})"
+    return f"The probability falls {chance}{prior}."
+
+
+def _hidden(heat: Heat, steps: int) -> tuple[tuple[int, ...], torch.Tensor]:
+    """How many patches are erased at each point, and which, (points, rows, columns) bool."""
     if not 1 <= steps <= heat.numel():
         raise UserError(f"The curve can have from 1 to {heat.numel()} steps; {steps} were asked for.")
     order = heat.flatten().argsort(descending=True, stable=True)  # (P,)
-    erased = [round(step * len(order) / steps) for step in range(steps + 1)]
+    erased = tuple(round(step * len(order) / steps) for step in range(steps + 1))
     hidden = torch.zeros(len(erased), len(order), dtype=torch.bool)
     for row, count in zip(hidden, erased, strict=True):
         row[order[:count]] = True
-    masks = torch.cat([hidden, ~hidden]).unflatten(1, heat.shape)  # (2 points, rows, columns)
+    return erased, hidden.unflatten(1, heat.shape)
+
+
+def _probabilities_of(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int, fill: Fill) -> Callable[[torch.Tensor], list[float]]:
+    """A function from masks, (photos, rows, columns) bool, to the class's probability without those patches."""
     filled = filling(tensor, vit.preprocessing, fill)
 
     def probabilities_of(batch: torch.Tensor) -> list[float]:
         (logits,), _ = engine.forward(lambda images: (vit.logits(images),), cover(tensor, filled, batch))
         return logits.softmax(-1)[:, target].tolist()
 
-    probabilities: list[float] = list(chain.from_iterable(engine.map(probabilities_of, masks.split(ERASE_BATCH))))
-    return Curve(tuple(erased), tuple(probabilities[: len(erased)]), tuple(probabilities[len(erased) :]))
-
-
-def erase_curves(
-    vit: Vit, engine: Engine, tensor: torch.Tensor, heats: Mapping[str, Heat], target: int, *, fill: Fill = "grey", steps: int = STEPS
-) -> Iterator[tuple[str, Curve]]:
-    """Yield each named map's curve as soon as the curve is ready. Arguments and errors as `erase_curve`."""
-    for name, heat in heats.items():
-        yield name, erase_curve(vit, engine, tensor, heat, target, fill=fill, steps=steps)
+    return probabilities_of
 
 
 def filling(tensor: torch.Tensor, preprocessing: Preprocessing, fill: Fill) -> torch.Tensor:

@@ -14,10 +14,15 @@ from vitdemo.core.inference.module_hooks import hooked
 AttentionLayer = Attention | ParallelScalingBlock
 
 
+def copy_modules(module: VisionTransformer) -> VisionTransformer:
+    """Copy the modules, and share the weights."""
+    with hooked(()):  # waits until other threads have removed their hooks, so that none are copied
+        return copy.deepcopy(module, {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())})
+
+
 def unfused(module: VisionTransformer) -> VisionTransformer:
     """Copy the modules, share the weights, and switch off timm's fused attention. Logits differ by up to 2e-6."""
-    with hooked(()):  # waits until other threads have removed their hooks, so that none are copied
-        copied = copy.deepcopy(module, {id(tensor): tensor for tensor in chain(module.parameters(), module.buffers())})
+    copied = copy_modules(module)
     for submodule in copied.modules():
         if hasattr(submodule, "fused_attn"):
             submodule.fused_attn = False  # type: ignore[assignment]  # torch knows only tensors and modules as attributes

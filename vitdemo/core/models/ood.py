@@ -52,6 +52,10 @@ class OodDetector:
         """Return the distance to the nearest class mean, in standard deviations: (B, width) → (B,)."""
         return torch.cdist(features @ self.whitening, self.means @ self.whitening).amin(-1)
 
+    def is_unfamiliar(self, features: torch.Tensor) -> bool:
+        """Whether one photo, by its features (width,), is unlike everything the model was trained on."""
+        return bool(self.distance(features[None])[0] > self.limit)
+
     def save(self, folder: Path) -> None:
         """Write the statistics to a bundle's folder."""
         save_file(

@@ -120,6 +120,12 @@ def about(preprocessing: "Preprocessing", own: "Preprocessing") -> str:
     )
 
 
+def changed_note(preprocessing: "Preprocessing", own: "Preprocessing") -> list[str]:
+    """A sentence where another preprocessing than the model's own is in use."""
+    changed = [CALLED[name] for name in preprocessing.differences(own) if name in CALLED]
+    return [f"Not the model's own preprocessing: {', '.join(changed)}. Change it in Classify."] if changed else []
+
+
 def _sizes(patch: int, largest: int) -> list[str]:
     return [str(count * patch) for count in (7, 10, 14, 18, 21, 24, 28, 32, 37) if count * patch <= largest]
 

@@ -103,10 +103,10 @@ def test_what_runs_no_model_takes_the_server_no_time(sessions, upload, monkeypat
 
 
 def test_scenes_come_and_go(sessions, upload):
-    told = [seen(sessions, upload) for _ in range(3)]
+    told = [seen(sessions, upload) for _ in range(4)]
     with pytest.raises(UserError, match="not here any more"):
         sessions.get(told[0]["session"])
-    kept = sessions.get(told[2]["session"])
+    kept = sessions.get(told[3]["session"])
     assert kept.folder.is_dir()
     other = seen(sessions, upload, visitor="w")
     sessions.leave("v")

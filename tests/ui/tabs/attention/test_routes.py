@@ -4,14 +4,18 @@ import base64
 import io
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageSequence
 
-from vitdemo.attention.drawing import render
+from tests.support.waiting import until
+from vitdemo.attention.drawing import figures, render
 from vitdemo.attention.methods import maps
-from vitdemo.attention.methods.ablation import ablate
+from vitdemo.attention.methods.ablation import without_heads
+from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.core.models.labels import Label
 from vitdemo.ui.tabs.attention import routes
 from vitdemo.ui.tabs.attention.downloads import KINDS
@@ -88,15 +92,56 @@ def test_one_head_at_every_layer(ask, session, sessions, vit):
     assert "error" in ask("head", head=3)
 
 
-def test_the_answer_without_some_heads(ask, session, sessions, vit, engine):
-    moves = ask("ablate", heads=[[2, 1], [3, 0], [2, 1]])["moves"]
-    expected = ablate(vit, engine, session.tensor, [(2, 1), (3, 0)]).moves
-    assert [(row["index"], row["name"]) for row in moves] == [(each.label.index, each.label.name.split(",")[0]) for each in expected]
-    assert [row["probability"] for row in moves] == pytest.approx([each.before for each in expected], abs=1e-6)
-    assert [row["after"] for row in moves] == pytest.approx([each.after for each in expected], abs=1e-6)
-    assert all(row["probability"] == row["after"] for row in ask("ablate", heads=[])["moves"])
+def test_everything_follows_the_heads_that_are_off(ask, session, sessions, vit, engine):
+    answer = ask("ablate", heads=[[3, 0], [2, 1], [2, 1]])
+    without, ablated = sessions.get(answer["session"]), without_heads(vit, [(2, 1), (3, 0)])
+    trace, whole = sessions.trace(without, sessions.vit(without)), sessions.trace(session, vit)
+    probabilities = ablated.logits(session.tensor[None])[0].softmax(-1)
+    assert without.off == ((2, 1), (3, 0))
+    assert torch.allclose(trace.logits.softmax(-1), probabilities, atol=1e-6)
+    for row in answer["moves"]:
+        before = whole.logits.softmax(-1)[row["index"]]
+        assert (row["probability"], row["after"]) == (
+            pytest.approx(float(before)),
+            pytest.approx(float(probabilities[row["index"]]), abs=1e-6),
+        )
+        assert row["probability"] != row["after"]
+    assert [row["probability"] for row in answer["top"]] == pytest.approx(probabilities.topk(5).values.tolist(), abs=1e-6)
+    assert answer["lens"][-1]["index"] == answer["top"][0]["index"]
+    assert answer["lens"][-1]["probability"] == pytest.approx(answer["top"][0]["probability"], abs=1e-6)
+    with open(answer["maps"], "rb") as file:
+        kind, start, count = answer["sections"]["rollout"]
+        rollout = np.frombuffer(file.read(), np.dtype(kind).newbyteorder("<"), count, start)
+    np.testing.assert_array_equal(rollout, maps.rollouts(trace).numpy().ravel())
+
+    ask = partial(ask, session=answer["session"])
+    gradient = attention_gradient(ablated, engine, session.tensor, 2)
+    heats = np.frombuffer(base64.b64decode(ask("relevance", target=2)["heats"]), "<f4")
+    np.testing.assert_allclose(heats, maps.relevances(trace, gradient).numpy().ravel(), atol=1e-6)
+    assert ask("relevance", target=2)["probability"] == pytest.approx(float(probabilities[2]), abs=1e-6)
+    assert ask("classes", words="boat")["classes"][0]["probability"] == pytest.approx(float(probabilities[7]), abs=1e-6)
+    taken = ask("download", kind="npz", question={"method": "cls"})
+    assert taken["name"] == "photo-cls-without-2-heads-maps.npz"
+    with np.load(taken["path"]) as arrays:
+        np.testing.assert_array_equal(arrays["logits"], trace.logits.numpy())
+    assert "for layer, head in [(2, 1), (3, 0)]:" in ask("download", kind="python", question={"method": "cls"})["text"]
+    ask("erase", question={"method": "cls", "target": 2})
+    until(lambda: ask("erased")["over"])
+    assert ask("erased")["curves"]["map"]["deletion"][0] == pytest.approx(float(probabilities[2]), abs=1e-5)
+
+    again = ask("ablate", heads=[])
+    assert sessions.vit(sessions.get(again["session"])) is vit
+    assert all(row["probability"] == row["after"] for row in again["moves"])
     for heads in ([[1]], [[1, 2, 3]], ["12"], [[1, "2"]], [[1, True]], [[1.0, 1]], [None]):
         assert ask("ablate", heads=heads)["error"] == "Name the heads to switch off by layer and head."
+    assert "There is no layer 4" in ask("ablate", heads=[[4, 0]])["error"]
+
+
+def test_copies_without_heads_are_few(ask, session, sessions, vit, monkeypatch):
+    monkeypatch.setattr("vitdemo.ui.tabs.attention.sessions.MAX_COPIES", 2)
+    copies = [sessions.vit(session.without([(layer, 0)])) for layer in (1, 2, 1, 3, 1, 2)]
+    assert copies[0] is copies[2] is copies[4]
+    assert copies[1] is not copies[5]
 
 
 def made(answer: dict) -> Image.Image:
@@ -142,6 +187,34 @@ def test_a_difference_is_drawn_about_an_even_middle(ask, session, sessions, vit)
     style = render.OverlayStyle(render.DIFFERENCE)
     expected = render.overlay(sessions.photo(session).image, heats[2], session.geometry, style, span=render.even_span(heats[2]))
     assert np.array_equal(np.asarray(made(ask("download", kind="png", question=asked))), np.asarray(expected))
+
+
+def test_a_locked_scale_is_one_span_for_all_layers(ask, session, sessions, vit):
+    photo = sessions.photo(session).image
+    heats = maps.rollouts(sessions.trace(session, vit)).numpy()
+    difference = (sessions.relevance(session, vit, 1) - sessions.relevance(session, vit, 2)).numpy()
+    evened = render.without_peaks(heats)
+    cases = (
+        ({"method": "rollout"}, heats, render.span_of(heats), "inferno"),
+        ({"method": "rollout", "even": True}, evened, render.span_of(evened), "inferno"),
+        ({"method": "relevance", "target": 1, "other": 2}, difference, render.even_span(difference), render.DIFFERENCE),
+    )
+    for asked, drawn, span, colours in cases:
+        question = asked | {"layer": 2, "locked": True}
+        style = render.OverlayStyle(colours)
+        expected = render.overlay(photo, drawn[1], session.geometry, style, span=span)
+        assert np.array_equal(np.asarray(made(ask("download", kind="png", question=question))), np.asarray(expected))
+        frame = ImageSequence.Iterator(made(ask("download", kind="gif", question=question)))[1].convert("RGB")
+        painted = figures.layer_frames(photo, drawn, session.geometry, style, span=span)[1]
+        assert np.abs(np.asarray(frame).astype(int) - np.asarray(painted)).mean() < 3  # a GIF has 256 colours; with its own span, it is 5
+        sheet = figures.all_layers(photo, drawn, session.geometry, style, title=title(asked, session, sessions, vit), span=span)
+        assert np.array_equal(np.asarray(made(ask("download", kind="layers", question=question))), np.asarray(sheet))
+
+
+def title(asked, session, sessions, vit) -> str:
+    from vitdemo.attention import question
+
+    return question.title(question.Question.parse(asked | {"layer": 2}), sessions.trace(session, vit), vit)
 
 
 def test_moving_pictures_have_a_frame_for_each_layer(ask, vit):

@@ -14,7 +14,7 @@ export function listen() {
 export function startClasses() {
   if (!told.top.length) return;
   if (view.target === null) setClass("target", told.top[0].index);
-  else wantClass(view.target);
+  else [view.target, view.other].forEach(wantClass);
   drawClasses();
 }
 

@@ -5,7 +5,7 @@ import { fit, redraw } from "./draw.js";
 import { setLayer } from "./layers.js";
 import { tell, wantLinks } from "./stage.js";
 import { $, base, calm, patch, told, view } from "./state.js";
-import { drawLarge, markWall, wall } from "./wall.js";
+import { drawLarge, markWall, repaint, wall } from "./heads/wall.js";
 
 const METHODS = {
   cls: () => `What ${told?.cls ?? true ? "the CLS token, which the classifier reads, looks" : "the pooled patches look"} at in this layer.`,
@@ -15,9 +15,10 @@ const METHODS = {
 const DIRECTIONS = {
   "looks-at": "Its query: where it takes information from.",
   "looked-at-by": "Its key: which patches take information from it.",
+  value: "Its value in the map and its rank. The map stays as it is.",
 };
 const COLOURS = ["inferno", "viridis", "magma", "cividis"];
-const PICTURE = [".att-opacity", ".att-split", ".att-colours", ".att-flat", ".att-smooth", ".att-even", ".att-gridded", ".att-framed"];
+const PICTURE = [".att-opacity", ".att-split", ".att-colours", ".att-flat", ".att-smooth", ".att-even", ".att-locked", ".att-gridded", ".att-framed"];
 let markMethod, markDirection; // of the radio buttons
 
 export function listen() {
@@ -64,11 +65,11 @@ export function setHead(value) {
   redraw();
 }
 
-function fitHead() {
-  $(".att-head-why").textContent =
-    view.method === "cls"
-      ? "One head of the layer, or all of them combined."
-      : "This method uses all heads. The selection applies to the patch you point at.";
+export function fitHead() {
+  const one = "One head of the layer, or all of them combined.";
+  const all = "This method uses all heads. The selection applies to the patch you point at.";
+  const counted = told?.off.length ? " Mean, max, min and rollout still count the heads that are off." : "";
+  $(".att-head-why").textContent = (view.method === "cls" ? one : all) + counted;
 }
 
 export function drawHeads() {
@@ -87,10 +88,12 @@ export function picture() {
     if (base) fit(); // what lies outside the crop looks different
   }
   view.even = $(".att-even").checked;
+  view.locked = $(".att-locked").checked;
   $(".att-opacity-text").textContent = `${$(".att-opacity").value} %`;
   $(".att-split-text").textContent = view.split ? `${$(".att-split").value} %` : "off";
   drawLarge();
   drawThree();
+  repaint();
   redraw();
 }
 

@@ -1,12 +1,14 @@
 // The stage: the map over the photo, its colour bar and title, and the lines on top.
-import { colours, digits, drawable, heat, span, tableOf } from "./heat.js";
+import { colours, digits, drawable, ends, heat, reading, tableOf } from "./heat.js";
 import { boxOf, drawBar, overlay, prepare } from "./overlay.js";
-import { $, $$, base, columns, explorer, patch, rows, setBase, signed, titled, told, unit, view } from "./state.js";
+import { $, $$, base, columns, explorer, pointed, rows, setBase, signed, titled, told, unit, view } from "./state.js";
 
 const HINTS = {
-  mouse: ["Hover a patch to see what it looks at. Click holds it.", "Held. Click it again, or press Escape, to let go."],
+  mouse: ["Hover a patch to see what it looks at. Click holds it.", "Held. Point elsewhere for values. Escape lets go."],
   touch: ["Tap a patch to see what it looks at.", "Held. Tap it again to let go."],
+  value: ["Point at a patch to read its value. Click holds it.", "Held. Escape lets go."],
 };
+const AWAY = 8; // pixels between a patch and its tooltip
 let frame = 0;
 
 export function redraw() {
@@ -31,23 +33,40 @@ function paintStage() {
   if (!told || !base) return;
   const values = drawable(heat());
   if (values) {
-    const ends = span(values);
+    const [low, high] = ends();
     const began = performance.now();
     const look = { colours: colours(), opacity: view.opacity, smooth: view.smooth, flat: view.flat };
-    $(".att-heat").getContext("2d").putImageData(overlay(base, values, ends, look), 0, 0);
+    $(".att-heat").getContext("2d").putImageData(overlay(base, values, [low, high], look), 0, 0);
     explorer.dataset.drawn = (performance.now() - began).toFixed(1);
-    $(".att-low").textContent = digits(ends[0]);
-    $(".att-high").textContent = `${view.even && !signed() ? "≥ " : ""}${digits(ends[1])}`;
+    $(".att-low").textContent = digits(low);
+    $(".att-high").textContent = `${view.even && !signed() ? "≥ " : ""}${digits(high)}`;
     drawBar($(".att-bar"), tableOf(colours()));
-    $(".att-unit").textContent = unit();
+    $(".att-unit").textContent = `${unit()}${view.locked ? ", one scale for all layers" : ""}`;
+    read(heat(), low, high);
     $(".att-title").textContent = titled(); // of what is drawn: while numbers are on their way, the map before them keeps its own
   }
   $(".att-heat").style.clipPath = view.split ? `inset(0 0 0 ${100 * view.split}%)` : "";
   $(".att-divider").hidden = !view.split;
   $(".att-divider").style.left = `${100 * view.split}%`;
   mark();
-  const held = view.held && !view.hover;
-  $(".att-hint").textContent = HINTS[touched() ? "touch" : "mouse"][held ? 1 : 0];
+  $(".att-hint").textContent = HINTS[view.direction === "value" ? "value" : touched() ? "touch" : "mouse"][view.held ? 1 : 0];
+}
+
+// The value under the pointer: a needle on the colour bar, and a tooltip above the patch, or below it. A finger has no place but the one it held.
+function read(values, low, high) {
+  const place = view.hover || (touched() || view.direction === "value" ? view.held : null);
+  const [tip, needle] = [$(".att-tip"), $(".att-needle")];
+  tip.hidden = needle.hidden = !place;
+  if (!place) return;
+  const { value, text } = reading(values, place);
+  tip.textContent = text;
+  needle.style.left = `${high > low ? 100 * Math.min(1, Math.max(0, (value - low) / (high - low))) : 0}%`;
+  const inner = $(".att-inner");
+  const scale = inner.clientWidth / told.geometry.photo[0];
+  const [left, top, right, bottom] = boxOf(...place).map((edge) => edge * scale);
+  const above = top - AWAY - tip.offsetHeight;
+  tip.style.left = `${Math.max(0, Math.min(inner.clientWidth - tip.offsetWidth, (left + right - tip.offsetWidth) / 2))}px`;
+  tip.style.top = `${above < 0 ? bottom + AWAY : above}px`;
 }
 
 // The frame, the grid and the patch that is asked, in lines that stay thin at any size.
@@ -62,13 +81,10 @@ function mark() {
     for (let row = 1; row < rows(); row++) lines += `M${left} ${top + ((bottom - top) * row) / rows()}H${right}`;
     for (let column = 1; column < columns(); column++) lines += `M${left + ((right - left) * column) / columns()} ${top}V${bottom}`;
   }
-  let cursor = "";
-  if (patch()) {
-    const [x, y, x2, y2] = boxOf(...patch());
-    cursor = `M${x} ${y}H${x2}V${y2}H${x}Z`;
-  }
+  const boxes = [view.held, pointed()].filter(Boolean).map((place) => boxOf(...place));
+  const cursor = boxes.map(([x, y, x2, y2]) => `M${x} ${y}H${x2}V${y2}H${x}Z`).join("");
   for (const [name, path] of [["outline", outline], ["grid", lines], ["cursor", cursor]]) {
     $$(`.att-marks .att-${name}`).forEach((line) => line.setAttribute("d", path));
   }
-  $(".att-marks").classList.toggle("held", Boolean(view.held && !view.hover));
+  $(".att-marks").classList.toggle("held", Boolean(view.held));
 }

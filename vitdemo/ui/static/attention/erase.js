@@ -1,16 +1,15 @@
-// The erase test: the curves come once from the server, one after the other; the slider then works in the page.
+// The erase test: the curves and their conclusion come from the server; the slider then works in the page.
 import { make, pause } from "../lib/dom.js";
-import { percent } from "../lib/format.js";
+import { percent, shownName } from "../lib/format.js";
 import { boxOf } from "./overlay.js";
 import { $, ask, base, classes, columns, element, patches, problem, question, titled, told, view } from "./state.js";
 
-export const test = { curves: {}, order: [], random: [], target: null, running: 0, title: "" };
+export const test = { curves: {}, order: [], random: [], target: null, running: 0, title: "", conclusion: "" };
 const KINDS = {
   map: ["this map", "var(--bar)", "solid"],
-  random: ["random", "var(--neutral-500)", "dashed"],
+  random: ["random orders", "var(--neutral-500)", "dashed"],
   centre: ["centre first", "var(--warn)", "dotted"],
 };
-const STAGES = ["following the map …", "erasing at random …", "erasing from the centre …"];
 const GREY = "rgb(128 128 128)";
 
 export function listen() {
@@ -21,7 +20,7 @@ export function listen() {
 
 // For a new photo.
 export function startAnew() {
-  Object.assign(test, { curves: {}, target: null });
+  Object.assign(test, { curves: {}, target: null, conclusion: "", running: test.running + 1 });
   $(".att-erase-row").hidden = $(".att-erase-line").hidden = true;
   $(".att-k").dataset.fresh = "yes";
   erasing(null);
@@ -35,15 +34,14 @@ export async function startErase() {
   if (asked.method !== "relevance" && view.target !== null) asked.target = view.target;
   erasing(0);
   if (!(await ask("erase", { question: asked }))) return mine === test.running && erasing(null);
-  Object.assign(test, { curves: {}, title });
+  Object.assign(test, { curves: {}, title, conclusion: "" });
   while (mine === test.running && element.isConnected) {
     const answer = await ask("erased");
     if (!answer || mine !== test.running) break;
-    const { curves, order, random, target } = answer;
-    Object.assign(test, { curves, order, random, target });
-    const done = Object.keys(curves).length;
-    erasing(answer.over ? null : done / 3);
-    if (done) drawErase();
+    const { curves, order, random, target, conclusion } = answer;
+    Object.assign(test, { curves, order, random, target, conclusion });
+    erasing(answer.over ? null : answer.done);
+    if (curves.map) drawErase();
     if (answer.error) problem(answer.error);
     if (answer.over) return;
     await pause(200);
@@ -59,8 +57,8 @@ function erasing(share) {
   $(".att-erase-bar").setAttribute("aria-valuenow", Math.round(100 * (share || 0)));
   $(".att-erase-bar").firstElementChild.style.width = `${Math.max(4, 100 * (share || 0))}%`;
   const tested = test.curves.map ? `Tested: ${test.title}` : "";
-  const stage = STAGES[Math.min(2, Math.round(3 * share))];
-  $(".att-erase-text").textContent = on ? `Erasing patches and asking the model again: ${stage}` : tested;
+  $(".att-erase-text").textContent = on ? "Erasing patches and asking the model again, in this map's order, ten random ones and from the centre …" : tested;
+  $(".att-conclusion").textContent = test.conclusion;
 }
 
 const className = (target) => [...told.top, ...classes.values()].find((found) => found.index === target)?.name ?? `class ${target}`;
@@ -80,10 +78,10 @@ function drawErase() {
 function drawErased() {
   const step = Number($(".att-k").value);
   const count = test.curves.map.erased[step];
-  $(".att-k-text").textContent = `${count} of ${patches()}`;
+  $(".att-k-text").textContent = `${count} of ${patches()}, ${Math.round((100 * count) / patches())} %`;
   $(".att-k").setAttribute("aria-valuetext", `${count} of ${patches()} patches`);
   const name = className(test.target);
-  const kinds = [["map", test.order, "hottest patches"], ["random", test.random, "random patches"]];
+  const kinds = [["map", test.order, "hottest patches"], ["random", test.random, "random patches, in the first order"]];
   for (const [kind, order, words] of kinds) {
     erasedPhoto($(`.att-erased-${kind}`), order.slice(0, count));
     const chance = test.curves[kind]?.deletion[step];
@@ -118,44 +116,48 @@ const svg = (tag, attributes, text = "") => {
 };
 
 function drawChart() {
-  const [left, top, wide, high] = [40, 12, 308, 178];
+  const [left, top, wide, high] = [52, 12, 296, 178];
   const total = test.curves.map.erased.at(-1);
-  const highest = Math.max(0.02, ...Object.values(test.curves).flatMap((curve) => curve.deletion));
+  const highest = Math.max(0.02, ...Object.values(test.curves).flatMap((curve) => curve.high || curve.deletion));
   const most = highest > 0.5 ? 1 : highest;
   const x = (count) => left + (wide * count) / total;
   const y = (share) => top + high * (1 - share / most);
+  const path = (values) => values.map((value, index) => `${x(test.curves.map.erased[index]).toFixed(1)} ${y(value).toFixed(1)}`);
   const parts = [];
   for (const share of [0, 0.5, 1]) {
     parts.push(svg("line", { class: "rule", x1: left, x2: left + wide, y1: y(share * most), y2: y(share * most) }));
-    const text = `${(100 * share * most).toFixed(most < 0.1 ? 1 : 0)} %`;
+    const text = (100 * share * most).toFixed(most < 0.1 ? 1 : 0);
     parts.push(svg("text", { x: left - 6, y: y(share * most) + 4, "text-anchor": "end" }, text));
+    const anchor = ["start", "middle", "end"][2 * share];
+    parts.push(svg("text", { x: x(share * total), y: top + high + 18, "text-anchor": anchor }, String(100 * share)));
   }
-  for (const count of [0, Math.round(total / 2), total]) {
-    const anchor = count === total ? "end" : count ? "middle" : "start";
-    parts.push(svg("text", { x: x(count), y: top + high + 18, "text-anchor": anchor }, String(count)));
-  }
-  parts.push(svg("text", { x: left + wide / 2, y: top + high + 36, "text-anchor": "middle" }, "patches erased"));
+  const middle = top + high / 2;
+  parts.push(svg("text", { x: left + wide / 2, y: top + high + 38, "text-anchor": "middle" }, "patches erased, in %"));
+  const upwards = { x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` };
+  parts.push(svg("text", upwards, `probability of ${shownName(className(test.target), 24)}, in %`));
+  const { random } = test.curves;
+  if (random) parts.push(svg("path", { class: "spread", d: `M${[...path(random.low), ...path(random.high).reverse()].join("L")}Z` }));
   const words = [];
   for (const [kind, [name, colour, line]] of Object.entries(KINDS)) {
     const curve = test.curves[kind];
     if (!curve) continue;
-    const points = curve.erased.map((count, index) => `${x(count).toFixed(1)} ${y(curve.deletion[index]).toFixed(1)}`);
-    parts.push(svg("path", { class: `curve ${kind}`, d: `M${points.join("L")}`, stroke: colour }));
-    words.push([name, colour, line, curve.area]);
+    parts.push(svg("path", { class: `curve ${kind}`, d: `M${path(curve.mean || curve.deletion).join("L")}`, stroke: colour }));
+    const spread = curve.areas ? ` (${[Math.min, Math.max].map((end) => end(...curve.areas).toFixed(3)).join(" to ")})` : "";
+    words.push([name, colour, line, `${curve.area.toFixed(3)}${spread}`]);
   }
   const step = Number($(".att-k").value);
   const at = test.curves.map.erased[step];
   parts.push(svg("line", { class: "now", x1: x(at), x2: x(at), y1: top, y2: top + high }));
   parts.push(svg("circle", { class: "dot", cx: x(at), cy: y(test.curves.map.deletion[step]), r: 5 }));
   $(".att-chart").replaceChildren(...parts);
-  const areas = words.map(([name, , , area]) => `${name} ${area.toFixed(2)}`).join(", ");
+  const areas = words.map(([name, , , area]) => `${name} ${area}`).join(", ");
   const label = `Probability of ${className(test.target)} while patches are erased; area under each curve, lower is better: ${areas}`;
   $(".att-chart").setAttribute("aria-label", label);
   const keys = words.map(([name, colour, drawn, area]) => {
     const key = make("span", "att-key");
     const line = make("i");
     Object.assign(line.style, { borderColor: colour, borderTopStyle: drawn });
-    key.append(line, `${name} ${area.toFixed(2)}`);
+    key.append(line, `${name} ${area}`);
     return key;
   });
   const spaced = keys.flatMap((key, index) => (index ? [" ", key] : [key]));

@@ -1,5 +1,6 @@
 // The numbers of a map, one a patch, and the colours they are drawn in.
-import { classes, columns, links, numbers, patch, patches, signed, told, view } from "./state.js";
+import { ordinal } from "../lib/format.js";
+import { classes, columns, links, numbers, patch, patches, placed, signed, told, view } from "./state.js";
 
 // The map on show; null while its numbers are on their way.
 export function heat(layer = view.layer) {
@@ -68,6 +69,21 @@ export function span(values, even = signed()) {
   if (!even) return [low, high];
   const reach = Math.max(-low, high);
   return [-reach, reach];
+}
+
+// The values at the ends of the colours of the map on show: its own, or those of all its layers.
+/** @returns {[number, number]} */
+export function ends() {
+  if (!view.locked) return span(drawable(heat()));
+  const spans = Array.from({ length: told.layers }, (_, place) => span(drawable(heat(place + 1))));
+  return [Math.min(...spans.map(([low]) => low)), Math.max(...spans.map(([, high]) => high))];
+}
+
+// A patch's value in a map, and its place among all, the highest first.
+export function reading(values, [row, column]) {
+  const value = values[row * columns() + column];
+  const rank = 1 + values.filter((other) => other > value).length;
+  return { value, text: `${placed([row, column])} · ${digits(value)} · ${ordinal(rank)} of ${values.length}` };
 }
 
 export const tableOf = (name) => numbers[`colours-${name}`];

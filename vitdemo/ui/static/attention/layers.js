@@ -4,7 +4,7 @@ import { percent } from "../lib/format.js";
 import { drawThree } from "./classes.js";
 import { redraw } from "./draw.js";
 import { $, $$, element, told, view } from "./state.js";
-import { markWall } from "./wall.js";
+import { markWall } from "./heads/wall.js";
 
 let playing = 0;
 

@@ -110,11 +110,11 @@ export function alphasOf({ colours, opacity, flat }) {
   });
 }
 
-export function drawBar(canvas, table, first = 0) {
+export function drawBar(canvas, table) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, 1);
   for (let x = 0; x < canvas.width; x++) {
-    const entry = 3 * Math.round(first + (x * (255 - first)) / (canvas.width - 1));
+    const entry = 3 * Math.round((255 * x) / (canvas.width - 1));
     image.data.set([table[entry], table[entry + 1], table[entry + 2], 255], 4 * x);
   }
   context.putImageData(image, 0, 0);

@@ -3,15 +3,16 @@ import { unpack } from "../lib/arrays.js";
 import { fill, say } from "../lib/dom.js";
 import { fetched, file } from "../lib/rpc.js";
 import { sendPhoto } from "../lib/upload.js";
+import { heed } from "../lib/wish.js";
 import { holdAgainst } from "./classes.js";
 import { drawHeads, setHead, setMethod } from "./controls.js";
 import { fit } from "./draw.js";
 import { startAnew, test } from "./erase.js";
+import { drawMoves } from "./heads/ablation.js";
+import { drawWall, openHead } from "./heads/wall.js";
 import { drawLens, play, setLayer } from "./layers.js";
 import { $, $$, clearPhoto, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
 import { endTour, startTour } from "./tour.js";
-import { drawMoves, drawWall, openHead } from "./wall.js";
-import { heed } from "./wish.js";
 
 const EMPTY =
   "Drop a photo here, paste one, or choose one above. " +
@@ -95,7 +96,7 @@ function forget() {
 }
 
 async function show(value) {
-  if (value.session === told?.session) return;
+  if (value.session === told?.first) return;
   const image = $(".att-photo");
   let maps;
   try {

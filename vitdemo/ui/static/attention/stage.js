@@ -2,9 +2,12 @@
 import { unpack } from "../lib/arrays.js";
 import { fetched } from "../lib/rpc.js";
 import { redraw } from "./draw.js";
-import { digits, heat } from "./heat.js";
+import { digits, heat, reading } from "./heat.js";
 import { setLayer } from "./layers.js";
-import { $, ask, columns, links, patch, placed, rows, told, view } from "./state.js";
+import { $, ask, columns, element, links, patch, placed, pointed, rows, told, view } from "./state.js";
+
+const TYPED = "textarea, select, [contenteditable=true], input:not([type=range], [type=checkbox], [type=radio], [type=file])";
+const OPEN = "dialog[open], [aria-modal=true], ul[role=listbox], .att-tour:not([hidden])"; // what Escape closes before
 
 export function listen() {
   const canvas = $(".att-heat");
@@ -15,6 +18,11 @@ export function listen() {
   canvas.addEventListener("click", (event) => told && hold(at(event)));
   canvas.addEventListener("keydown", (event) => told && press(event));
   canvas.addEventListener("blur", () => hover(null));
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented || !told || !pointed() || !element.checkVisibility()) return;
+    if (/** @type {Element} */ (event.target).closest(TYPED) || document.querySelector(OPEN)) return;
+    letGo();
+  });
 }
 
 // The patch under the pointer.
@@ -37,6 +45,12 @@ function hover(place) {
   redraw();
 }
 
+function letGo() {
+  [view.hover, view.held] = [null, null];
+  tell();
+  redraw();
+}
+
 function hold(place) {
   view.held = same(place, view.held) ? null : place;
   view.hover = null;
@@ -49,13 +63,12 @@ function press(event) {
   const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   const { key } = event;
   if (steps[key]) {
-    const [row, column] = patch() || [rows() >> 1, columns() >> 1];
-    const [down, across] = patch() ? steps[key] : [0, 0];
+    const [row, column] = pointed() || [rows() >> 1, columns() >> 1];
+    const [down, across] = pointed() ? steps[key] : [0, 0];
     view.hover = [Math.min(rows() - 1, Math.max(0, row + down)), Math.min(columns() - 1, Math.max(0, column + across))];
     wantLinks();
     tell();
-  } else if (key === "Enter" || key === " ") hold(patch());
-  else if (key === "Escape") [view.hover, view.held] = [null, null];
+  } else if (key === "Enter" || key === " ") hold(pointed());
   else if (key === "PageUp" || key === "PageDown") setLayer(view.layer + (key === "PageUp" ? 1 : -1));
   else return;
   event.preventDefault();
@@ -65,7 +78,7 @@ function press(event) {
 // One head's attention for the hover, fetched when it is first needed; the mean of all is there from the start.
 export async function wantLinks() {
   const head = view.head;
-  if (head === "mean" || links.has(head)) return;
+  if (!patch() || head === "mean" || links.has(head)) return;
   links.set(head, null);
   const answer = await ask("head", { head });
   if (!answer) return links.delete(head);
@@ -76,13 +89,15 @@ export async function wantLinks() {
   redraw();
 }
 
-// For a screen reader: where the patch looks most.
+// For a screen reader: where the patch looks most, and the value that is read.
 export function tell() {
-  const values = patch() && heat();
+  const values = pointed() && heat();
   if (!values) return ($(".att-said").textContent = "");
+  const value = reading(values, pointed()).text;
+  if (!patch() || (view.held && view.hover)) return ($(".att-said").textContent = value);
   const most = values.indexOf(Math.max(...values));
   const where = placed([Math.floor(most / columns()), most % columns()]);
   const words = view.direction === "looks-at" ? "looks most at" : "is looked at most by";
-  const held = view.held && !view.hover ? "Held: the" : "The";
-  $(".att-said").textContent = `${held} patch in ${placed(patch())} ${words} ${where}, ${digits(values[most])} of its attention.`;
+  const held = view.held ? "Held: the" : "The";
+  $(".att-said").textContent = `${held} patch in ${placed(patch())} ${words} ${where}, ${digits(values[most])} of its attention. Here: ${value}.`;
 }

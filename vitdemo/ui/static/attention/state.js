@@ -1,6 +1,7 @@
 // Where the model looks: what the server said of the photo, and what is selected. A page has one explorer.
 // Nothing a visitor named becomes HTML in this folder.
 import { finders, say } from "../lib/dom.js";
+import { count } from "../lib/format.js";
 import { NO_ANSWER, rpc } from "../lib/rpc.js";
 
 export let element, props, trigger; // the component's, as Gradio gives them
@@ -16,7 +17,7 @@ export const view = {
   method: "relevance",
   layer: 12, // from 1
   head: "mean", // or a number from 0
-  direction: "looks-at",
+  direction: "looks-at", // or "looked-at-by", or "value", which leaves the map as it is
   hover: null, // a patch, [row, column]
   held: null,
   target: null, // a class
@@ -26,6 +27,7 @@ export const view = {
   opacity: 0.85,
   smooth: true,
   flat: false, // one opacity everywhere; else the map is painted with light
+  locked: false, // one scale for all layers
   even: false, // peaks cut off
   split: 0, // share of the photo that stays bare
 };
@@ -42,10 +44,18 @@ export function clearPhoto() {
 }
 
 export function setPhoto(value, arrays) {
-  [told, numbers] = [value, arrays];
-  [links, classes, off] = [new Map(), new Map(value.top.map((found) => [found.index, found])), new Set()];
+  off = new Set();
+  classes = new Map();
+  setAnswer({ ...value, first: value.session, off: [] }, arrays);
   Object.assign(view, { hover: null, held: null, target: null, other: null, part: "difference" });
   if (typeof view.head === "number" && view.head >= told.heads) view.head = "mean";
+}
+
+// What the model says of the photo, with all heads or without some: nothing that was said before is kept but names.
+export function setAnswer(answer, arrays) {
+  [told, numbers, links] = [{ ...told, ...answer }, { ...numbers, ...arrays }, new Map()];
+  const named = [...classes.values()].map(({ index, name, probability }) => ({ index, name, probability }));
+  classes = new Map([...named, ...told.top].map((found) => [found.index, found]));
 }
 
 export function setBase(prepared) {
@@ -80,7 +90,8 @@ export function working(text) {
 export const problem = (text) => say($(".att-problem"), text);
 
 export const reader = () => (told.cls ? "CLS" : "the pooled answer"); // what gives the answer
-export const patch = () => view.hover || view.held;
+export const pointed = () => view.hover || view.held; // the patch whose value is read
+export const patch = () => (view.direction === "value" ? null : view.held || view.hover); // whose attention is the map on show
 export const rows = () => told.geometry.grid[0];
 export const columns = () => told.geometry.grid[1];
 export const patches = () => rows() * columns();
@@ -91,8 +102,8 @@ export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches
 // What the server is asked about the map on show; a patch counts when it is held.
 /** @returns {Record<string, any>} */
 export function question() {
-  const look = { colours: view.colours, opacity: view.opacity, smooth: view.smooth, flat: view.flat, even: view.even, layer: view.layer };
-  if (view.held) return { ...look, method: view.direction, patch: view.held, head: view.head };
+  const look = { colours: view.colours, opacity: view.opacity, smooth: view.smooth, flat: view.flat, even: view.even, locked: view.locked, layer: view.layer };
+  if (view.held && patch()) return { ...look, method: view.direction, patch: view.held, head: view.head };
   if (view.method === "cls") return { ...look, method: "cls", head: view.head };
   if (view.method === "rollout") return { ...look, method: "rollout" };
   if (view.other === null || view.part === "a") return { ...look, method: "relevance", target: view.target };
@@ -112,6 +123,11 @@ export function unit() {
 
 // What the map on show is.
 export function titled() {
+  const off = told.off.length ? ` · ${count(told.off.length, "head")} off` : "";
+  return whole() + off;
+}
+
+function whole() {
   const layer = `layer ${view.layer} of ${told.layers}`;
   const head = ["mean", "max", "min"].includes(view.head) ? `${view.head} of ${told.heads} heads` : `head ${view.head}`;
   const name = (target) => classes.get(target)?.name || "…";

@@ -3,16 +3,17 @@ import * as classes from "./classes.js";
 import * as controls from "./controls.js";
 import * as download from "./download.js";
 import * as erase from "./erase.js";
+import * as ablation from "./heads/ablation.js";
+import * as wall from "./heads/wall.js";
 import * as layers from "./layers.js";
 import * as photo from "./photo.js";
 import * as stage from "./stage.js";
 import { mountOn } from "./state.js";
 import * as tour from "./tour.js";
-import * as wall from "./wall.js";
 
 export default function mount(component) {
   mountOn(component);
-  for (const part of [stage, layers, controls, classes, wall, erase, download, tour, photo]) part.listen();
+  for (const part of [stage, layers, controls, classes, wall, ablation, erase, download, tour, photo]) part.listen();
   component.watch("value", photo.announce);
   photo.announce();
   photo.pick(); // what was picked while the modules were on their way

@@ -3,7 +3,7 @@ import { picture, setDirection, setHead, setMethod } from "./controls.js";
 import { startErase, test } from "./erase.js";
 import { play, setLayer } from "./layers.js";
 import { $, $$, calm, classes, columns, explorer, patches, rows, told, view } from "./state.js";
-import { openHead } from "./wall.js";
+import { openHead } from "./heads/wall.js";
 
 const tour = { step: -1 };
 
@@ -81,7 +81,11 @@ export function listen() {
   $(".att-tour-back").addEventListener("click", () => toStep(Math.max(0, tour.step - 1)));
   $(".att-tour-next").addEventListener("click", () => toStep(tour.step + 1 < STEPS.length ? tour.step + 1 : -1));
   $(".att-tour-end").addEventListener("click", () => toStep(-1));
-  $(".att-tour").addEventListener("keydown", (event) => event.key === "Escape" && toStep(-1));
+  $(".att-tour").addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    toStep(-1);
+  });
 }
 
 export const startTour = () => toStep(0);

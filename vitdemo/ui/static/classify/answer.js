@@ -1,5 +1,5 @@
 // The answer: how many classes are shown, and its ways to the Attention tab: why this class and not the next one, and the tour.
-import { want } from "../attention/wish.js";
+import { want } from "../lib/wish.js";
 import { finders, rendered } from "../lib/dom.js";
 
 export default function mount({ element }) {

@@ -1,5 +1,5 @@
 // The buttons of the header: light and dark in turn, remembered in this browser, and the tour.
-import { want } from "../attention/wish.js";
+import { want } from "../lib/wish.js";
 
 export default function mount({ element }) {
   const does = {

@@ -4,6 +4,12 @@
 export const percent = (share) =>
   share > 0 && share < 0.001 ? "< 0.1 %" : share > 0.999 && share < 1 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
 
+// 1st, 2nd, 3rd, 11th.
+export function ordinal(number) {
+  const teen = Math.floor(number / 10) % 10 === 1;
+  return `${number}${(!teen && { 1: "st", 2: "nd", 3: "rd" }[number % 10]) || "th"}`;
+}
+
 export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 // A name as one line, as `shown_name` in core/names.py: without control and direction-changing characters, a long one without its middle.

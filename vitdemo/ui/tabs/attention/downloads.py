@@ -57,16 +57,19 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
     trace = sessions.trace(session, vit)
     if kind == "python":
         weights = weights_of(session.model, vit, sessions.store.settings)
-        return Made(text=snippet(question, trace, vit, session.preprocessing, photo=session.upload.name, **weights))
+        return Made(text=snippet(question, trace, vit, session.preprocessing, photo=session.upload.name, off=session.off, **weights))
     heats = sessions.heats(session, vit, question)
     if asked.get("even") and question.other is None and kind != "npz":
         heats = torch.from_numpy(without_peaks(heats.numpy()))
     style, caption = style_of(asked), title(question, trace, vit)
+    without = f"without {len(session.off)} head{'s' * (len(session.off) > 1)}" if session.off else ""
+    caption = ", ".join(filter(None, (caption, without)))
+    locked = asked.get("locked") is True
     with _one_at_a_time(session), drawing(session.geometry):
         photo = sessions.photo(session) if kind != "npz" else None
-        data = file_of(kind, question, heats, trace, session.geometry, photo, style, caption, bool(vit.labels))
-    stem = session.upload.name.rsplit(".", 1)[0]
-    return Made(session.write(KINDS[kind], data), f"{stem}-{question.method}-{KINDS[kind]}")
+        data = file_of(kind, question, heats, trace, session.geometry, photo, style, caption, bool(vit.labels), locked=locked)
+    name = (session.upload.name.rsplit(".", 1)[0], question.method, without.replace(" ", "-"), KINDS[kind])
+    return Made(session.write(KINDS[kind], data), "-".join(filter(None, name)))
 
 
 def drawing(geometry: "Geometry") -> AbstractContextManager[None]:
@@ -95,6 +98,8 @@ def file_of(
     look: "OverlayStyle",
     words: str,
     classes: bool,
+    *,
+    locked: bool = False,
 ) -> bytes:
     """Make one file for the requested map.
 
@@ -104,6 +109,7 @@ def file_of(
         photo: the upright original; not needed for npz.
         words: the title of the sheet with all layers.
         classes: whether the model's logits are of classes; else an npz file has no logits.
+        locked: whether the colours have one span for all layers, as in the sheet and the animation of a difference.
     """
     import numpy as np
 
@@ -120,15 +126,14 @@ def file_of(
         return file.getvalue()
     assert photo is not None
     drawn = heats.numpy()
+    spanned = drawn[place] if kind == "png" and not locked else drawn
+    span = render.even_span(spanned) if signed else render.span_of(spanned) if locked else None
     if kind == "png":
-        span = render.even_span(drawn[place]) if signed else None
         render.overlay(photo.image, drawn[place], geometry, look, span=span).save(file, "PNG", compress_level=1)
     elif kind == "layers":
-        span = render.even_span(drawn) if signed else None
         sheet = figures.all_layers(photo.image, drawn, geometry, look, title=words, first_layer=question.first_layer, span=span)
         sheet.save(file, "PNG")
     else:
-        span = render.even_span(drawn) if signed else None
         frames = figures.layer_frames(photo.image, drawn, geometry, look, first_layer=question.first_layer, span=span)
         return figures.animation(frames, cast(Literal["gif", "webp"], kind))
     return file.getvalue()

@@ -8,12 +8,15 @@ from PIL import Image
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.core.photos.encode import encode
+from vitdemo.ui.components.preprocessing_panel import changed_note
 from vitdemo.ui.components.samples import note_on
 from vitdemo.ui.packing import pack
 from vitdemo.ui.server.upload import Upload
 from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
 
 if TYPE_CHECKING:
+    import torch
+
     from vitdemo.attention.methods.maps import Fusion
     from vitdemo.core.inference.trace import Trace
     from vitdemo.core.models.vit import Vit
@@ -41,7 +44,6 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     session = AttentionSession(visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry, store.settings)
     trace = sessions.trace(session, vit)
     tables = {f"colours-{name}": lookup_table(name) for name in (*COLOURS, DIFFERENCE)}
-    maps, sections = pack(numbers_of(trace) | tables)
     window = window_of(geometry)
     shown = _shrunk(photo.image.crop(window))
     part = (
@@ -49,13 +51,16 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     )
     state = {
         "state": "ready",
-        "session": session.id,
         "photo_id": photo.id,
         "name": photo.name,
         "model": title_of(vit.name),
-        "notes": [note for note in (*photo.notes, *note_on(photo.id, vit), unseen_note(geometry), part) if note],
-        "maps": session.write("maps.bin", maps),
-        "sections": sections,
+        "notes": [
+            *photo.notes,
+            *note_on(photo.id, vit),
+            *_unfamiliar_note(store, vit, session.tensor),
+            *changed_note(preprocessing, vit.preprocessing),
+            *(note for note in (unseen_note(geometry), part) if note),
+        ],
         "photo": session.write("photo.jpg", encode(shown, "JPEG", quality=92)),
         "geometry": placed(geometry, window),
         "layers": trace.layers,
@@ -65,10 +70,28 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
         "cls": trace.has_cls,
         "patch": vit.patch,
         "headsOff": _separable(vit),
-        **_answers(store, vit, trace),
+        **answer_data(sessions, session, vit, tables),
     }
     sessions.keep(session)
     return state
+
+
+def _unfamiliar_note(store: ModelStore, vit: "Vit", tensor: "torch.Tensor") -> list[str]:
+    if vit.ood is None or not vit.ood.is_unfamiliar(store.engine.logits_and_features(vit, tensor[None])[1][0]):
+        return []
+    return ["Unlike anything the model was trained on: its answer is a guess."]
+
+
+def answer_data(sessions: AttentionSessions, session: AttentionSession, vit: "Vit", tables: dict[str, np.ndarray] | None = None) -> dict:
+    """What changes with the heads that are off: the session's id, the file of numbers, and the leading classes.
+
+    Args:
+        tables: more arrays for the file.
+    """
+    trace = sessions.trace(session, vit)
+    maps, sections = pack(numbers_of(trace) | (tables or {}))
+    answers = _answers(sessions.store, vit, trace)
+    return {"session": session.id, "maps": session.write("maps.bin", maps), "sections": sections, **answers}
 
 
 def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from vitdemo.ui.server.page_routes import Caller, OfSession, TabRoutes, page_rou
 from vitdemo.ui.tabs.attention import erase
 from vitdemo.ui.tabs.attention.downloads import Made, download
 from vitdemo.ui.tabs.attention.erase import EraseStatus
-from vitdemo.ui.tabs.attention.page_data import class_row, head_numbers
+from vitdemo.ui.tabs.attention.page_data import answer_data, class_row, head_numbers
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 
 MAX_FOUND_CLASSES = 8  # shown by a search
@@ -94,9 +94,18 @@ class HeadFile:
 
 
 @dataclass
-class Moves:
-    """The leading classes' probabilities with all heads, and `after` switching some off."""
+class WithoutSome:
+    """A photo's session without some heads, as `answer_data`.
 
+    Attributes:
+        moves: the leading classes' probabilities with all heads, and `after` switching some off.
+    """
+
+    session: str
+    maps: str
+    sections: dict
+    top: list[dict]
+    lens: list[dict]
     moves: list[dict]
 
 
@@ -150,16 +159,22 @@ class AttentionRoutes(TabRoutes):
         return HeadFile(session.write(f"head-{head}.bin", data), sections)
 
     @page_route()
-    def ablate(self, asked: WithoutHeads, caller: Caller) -> Moves:
-        """The leading classes' probabilities with all heads, and without some heads."""
-        from vitdemo.attention.methods.ablation import ablate
+    def ablate(self, asked: WithoutHeads, caller: Caller) -> WithoutSome:
+        """A session of the same photo in which these heads are off, and no others."""
+        from vitdemo.attention.methods.ablation import moves
 
-        session = self._sessions.get(asked.session)
-        vit, heads = self._sessions.vit(session), asked.heads[:MAX_HEADS]
+        session, heads = self._sessions.get(asked.session), asked.heads[:MAX_HEADS]
         if not all(isinstance(pair, list) and len(pair) == 2 and all(type(number) is int for number in pair) for pair in heads):
             raise UserError("Name the heads to switch off by layer and head.")
-        ablation = ablate(vit, self._sessions.store.engine, session.tensor, dict.fromkeys(map(tuple, heads)))
-        return Moves([{**class_row(vit, move.label.index, move.before), "after": move.after} for move in ablation.moves])
+        logits = []
+        for made in (session.without(()), without := session.without(map(tuple, heads))):
+            vit = self._sessions.vit(made)
+            logits.append(self._sessions.trace(made, vit).logits)
+        answer = answer_data(self._sessions, without, vit)
+        self._sessions.keep(without)
+        return WithoutSome(
+            **answer, moves=[class_row(vit, move.label.index, move.before) | {"after": move.after} for move in moves(vit, *logits)]
+        )
 
     @page_route()
     def erase(self, asked: OfMap, caller: Caller) -> None:

@@ -9,9 +9,11 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
@@ -23,6 +25,7 @@ from vitdemo.ui.server.upload import Upload
 if TYPE_CHECKING:  # the page opens without torch
     import torch
 
+    from vitdemo.attention.methods.ablation import Head
     from vitdemo.attention.methods.faithfulness import Curve
     from vitdemo.attention.question import Question
     from vitdemo.core.inference.trace import Trace
@@ -32,14 +35,15 @@ if TYPE_CHECKING:  # the page opens without torch
     from vitdemo.core.photos.photo import Photo
     from vitdemo.core.photos.preprocessing import Preprocessing
 
-MAX_PER_VISITOR = 2  # the session on show, and the session that it replaces
+MAX_PER_VISITOR = 3  # the session on show, its photo's first, and the session that it replaces
 MAX_SESSIONS = 200  # of all visitors together
 MAX_CLASSES = 16  # whose relevance a session keeps, a few kilobytes each
+MAX_COPIES = 8  # of a model without some heads; each takes the memory of the output projections it changes
 
 
 @dataclass(eq=False)
 class AttentionSession:
-    """One photo under one model.
+    """One photo under one model, with all heads or without some.
 
     Attributes:
         visitor: the Gradio session of the page.
@@ -48,9 +52,11 @@ class AttentionSession:
         photo_id: sha256 of the photo's file.
         tensor: the model input, (3, height, width).
         preprocessing, geometry: how the photo became the tensor.
+        off: the heads that are switched off, in order.
         id: finds the session again; can't be guessed.
         relevance: class → (layers, rows, columns), for the classes used last.
         curves: question → its erase test.
+        references: class → the erase curves of the orders that every map is held against, for the classes tested last.
         erasing: the erase test that was requested last.
         seen: seconds on the monotonic clock, of the last request.
         lock: guards relevance, curves and erasing.
@@ -65,9 +71,11 @@ class AttentionSession:
     preprocessing: "Preprocessing"
     geometry: "Geometry"
     settings: Settings
+    off: "tuple[Head, ...]" = ()
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     relevance: OrderedDict[int, "torch.Tensor"] = field(default_factory=OrderedDict)
     curves: dict = field(default_factory=dict)
+    references: "OrderedDict[int, dict[str, Curve]]" = field(default_factory=OrderedDict)
     erasing: "EraseTest | None" = None
     seen: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -77,6 +85,11 @@ class AttentionSession:
     def folder(self) -> Path:
         """The folder of the session's files: served by Gradio, and named by an id that can't be guessed."""
         return Path(get_upload_folder(), f"attention-{self.id}")
+
+    def without(self, heads: "Iterable[Head]") -> "AttentionSession":
+        """A new session of the same photo with these heads switched off."""
+        given = (self.visitor, self.model, self.upload, self.photo_id, self.tensor, self.preprocessing, self.geometry, self.settings)
+        return AttentionSession(*given, tuple(sorted(set(heads))))
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file for the page. Returns: its path. Raises: UserError where there is no room for it."""
@@ -89,7 +102,7 @@ class EraseTest:
 
     Attributes:
         question: the tested map.
-        curves: "map", "random" or "centre" → its curve, as far as computed.
+        curves: "map" or the name of a reference order → its curve, as far as computed.
         order, random: the patches' indices, in the order in which the map and the random order erase them.
         target: the class whose probability is measured.
         error: the reason for a failure, for people.
@@ -115,6 +128,8 @@ class AttentionSessions:
         self._sessions: OrderedDict[str, AttentionSession] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
         self._traces: TraceCache | None = None
+        self._copies: WeakKeyDictionary[Vit, OrderedDict[tuple[Head, ...], Vit]] = WeakKeyDictionary()  # least recently used first
+        self._copying = threading.Lock()
 
     @property
     def traces(self) -> "TraceCache":
@@ -157,8 +172,23 @@ class AttentionSessions:
             self._drop([session for session in self._sessions.values() if session.visitor == visitor])
 
     def vit(self, session: AttentionSession) -> "Vit":
-        """The session's model, loaded again after its eviction. Raises: UserError where the model can't be loaded."""
-        return self.store.get(session.model, session.visitor).result(timeout=60)
+        """The session's model without the heads that are off, loaded again after its eviction.
+
+        Raises: UserError where the model can't be loaded, or does not have these heads.
+        """
+        from vitdemo.attention.methods.ablation import without_heads
+
+        vit = self.store.get(session.model, session.visitor).result(timeout=60)
+        if not session.off:
+            return vit
+        with self._copying:
+            copies = self._copies.setdefault(vit, OrderedDict())
+            if session.off not in copies:
+                copies[session.off] = without_heads(vit, session.off)
+            copies.move_to_end(session.off)
+            while len(copies) > MAX_COPIES:
+                copies.popitem(last=False)
+            return copies[session.off]
 
     def trace(self, session: AttentionSession, vit: "Vit") -> "Trace":
         """The session's trace, from the cache or computed again."""

@@ -1,5 +1,5 @@
 // What other parts of the page wish to see in the Attention tab: two classes of a photo held against each other, or the tour.
-import { openTab } from "../lib/dom.js";
+import { openTab } from "./dom.js";
 
 const WISHED = "vitdemo-wished";
 let wish = null;

@@ -1,0 +1,189 @@
+// The wall of heads: a small map for each, painted as on the stage, with what the head is like below it; one is open beside the wall.
+import { button, make, radios, say } from "../../lib/dom.js";
+import { clsHeat, digits, span, tableOf } from "../heat.js";
+import { drawBar, overlay, prepare } from "../overlay.js";
+import { $, $$, base, calm, numbers, off, reader, told, view } from "../state.js";
+
+const TILE = 72; // pixels of a tile's longer side
+const [TITLE, GAP, SMALLEST, LARGEST, HIGH] = [24, 20, 36, 124, 800]; // pixels: a layer's number, between blocks, a tile, the wall
+const REST = 100; // milliseconds
+const TINTS = {
+  entropy: "The strip under each map is its entropy, in nats, averaged over all tokens: low heads stare at a few places, high ones look everywhere at once.",
+  distance: "The strip under each map is its mean distance, in pixels of the model's input, averaged over all patches: low heads look near by, high ones across the photo.",
+};
+export const wall = { tint: "entropy", open: null, cursor: [0, 0], lines: [], blocks: 0 };
+let waiting = 0;
+
+export function listen() {
+  const choose = (tint) => {
+    wall.tint = tint;
+    if (told) drawWall();
+  };
+  radios($(".att-tint"), choose, "tint");
+  new ResizeObserver(() => told && $(".att-tiles").clientWidth && arrange()).observe($(".att-tiles"));
+  $(".att-tiles").addEventListener("click", (event) => {
+    const tile = event.target.closest(".att-tile");
+    if (!tile) return;
+    openHead(tile.dataset.layer - 1, Number(tile.dataset.head));
+    $(".att-open").scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "nearest" }); // on a phone it stands below the wall
+  });
+  $(".att-tiles").addEventListener("focusin", (event) => {
+    wall.cursor = [event.target.dataset.layer - 1, Number(event.target.dataset.head)];
+    markWall();
+  });
+  $(".att-tiles").addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const [place, head] = wall.cursor;
+    tileOf(Math.min(told.layers - 1, Math.max(0, place + step[0])), Math.min(told.heads - 1, Math.max(0, head + step[1]))).focus();
+  });
+}
+
+function shade() {
+  const values = numbers[wall.tint];
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const table = tableOf("viridis");
+  const colourOf = (value) => {
+    const entry = 3 * Math.round((255 * (value - low)) / (high - low || 1));
+    return `rgb(${table.subarray(entry, entry + 3).join(" ")})`;
+  };
+  return { values, low, high, table, colourOf };
+}
+
+export function drawWall() {
+  const { values, low, high, table, colourOf } = shade();
+  const unit = wall.tint === "entropy" ? "nats" : "px";
+  wall.lines = Array.from({ length: told.layers }, (_, place) => {
+    const line = lineOf("att-tile-row", "rowheader", String(place + 1), `Layer ${place + 1}`);
+    for (let head = 0; head < told.heads; head++) {
+      const value = values[place * told.heads + head];
+      const tile = button("att-tile");
+      tile.setAttribute("role", "gridcell");
+      tile.setAttribute("aria-label", `Layer ${place + 1}, head ${head}: ${value.toFixed(wall.tint === "entropy" ? 2 : 0)} ${unit}`);
+      tile.title = tile.getAttribute("aria-label");
+      [tile.dataset.layer, tile.dataset.head] = [place + 1, head];
+      tile.style.setProperty("--tint", colourOf(value));
+      tile.append(make("canvas"));
+      line.append(tile);
+    }
+    return line;
+  });
+  $(".att-tiles").style.setProperty("--heads", told.heads);
+  wall.blocks = 0;
+  arrange();
+  paint();
+  drawBar($(".att-tint-bar"), table);
+  $(".att-tint-low").textContent = low.toFixed(wall.tint === "entropy" ? 1 : 0);
+  $(".att-tint-high").textContent = `${high.toFixed(wall.tint === "entropy" ? 1 : 0)} ${unit}`;
+  $(".att-tint-why").textContent = TINTS[wall.tint];
+  $(".att-wall-why").textContent =
+    `What ${reader()} looks at through every head, each on its own scale: a row for each layer, a column for each head. A click opens one.`;
+  const off = "This whole tab is without the heads struck out. The other tabs use all heads.";
+  say($(".att-off-why"), told.off.length ? off : "");
+  markWall();
+}
+
+function lineOf(className, role, text, label) {
+  const line = make("div", className);
+  line.setAttribute("role", "row");
+  const title = make("span", "att-tile-title", text);
+  title.setAttribute("role", role);
+  title.setAttribute("aria-label", label);
+  line.append(title);
+  return line;
+}
+
+// The layers below each other, or in blocks beside each other: as few as keep the wall within a screen, where there is room for their tiles.
+// Each block numbers its heads.
+function arrange() {
+  const box = $(".att-tiles");
+  const tile = (blocks) => ((box.clientWidth + GAP) / blocks - GAP - TITLE) / told.heads;
+  const high = (blocks) => Math.ceil(told.layers / blocks) * Math.min(LARGEST, tile(blocks));
+  let blocks = 1;
+  while (high(blocks) > HIGH && tile(blocks + 1) >= SMALLEST) blocks++;
+  if (blocks === wall.blocks) return;
+  wall.blocks = blocks;
+  box.style.setProperty("--blocks", blocks);
+  const each = Math.ceil(told.layers / blocks);
+  const made = Array.from({ length: Math.ceil(told.layers / each) }, (_, block) => {
+    const group = make("div", "att-tile-block");
+    group.setAttribute("role", "rowgroup");
+    const titles = lineOf("att-tile-heads", "columnheader", "", "Layer");
+    for (let head = 0; head < told.heads; head++) {
+      const title = make("span", "att-tile-title", String(head));
+      title.setAttribute("role", "columnheader");
+      title.setAttribute("aria-label", `Head ${head}`);
+      titles.append(title);
+    }
+    group.append(titles, ...wall.lines.slice(block * each, (block + 1) * each));
+    return group;
+  });
+  box.replaceChildren(...made);
+}
+
+// Each tile as the stage would paint it, over the crop.
+function paint() {
+  $(".att-tiles").removeAttribute("aria-busy");
+  if (!told || !base) return;
+  const { left, right, top, bottom } = base.seen;
+  const scale = Math.min(1, TILE / Math.max(right - left, bottom - top));
+  const prepared = (base.tile ??= prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale)));
+  for (const tile of $$(".att-tile")) paintHead(tile.firstChild, prepared, clsHeat(tile.dataset.layer - 1, Number(tile.dataset.head)), view);
+}
+
+// Once a slider rests: hundreds of tiles take longer than a frame.
+export function repaint() {
+  clearTimeout(waiting);
+  $(".att-tiles").setAttribute("aria-busy", "true");
+  waiting = setTimeout(paint, REST);
+}
+
+function paintHead(canvas, prepared, heats, look) {
+  const drawn = overlay(prepared, heats, span(heats, false), look);
+  const { left, top, right, bottom } = prepared.seen;
+  [canvas.width, canvas.height] = [right - left, bottom - top];
+  canvas.getContext("2d").putImageData(drawn, -left, -top);
+}
+
+const tileOf = (place, head) => $(`.att-tile[data-layer="${place + 1}"][data-head="${head}"]`);
+
+export function markWall() {
+  if (!told) return;
+  for (const tile of $$(".att-tile")) {
+    const { layer, head } = tile.dataset;
+    const open = wall.open && wall.open[0] === layer - 1 && wall.open[1] === Number(head);
+    tile.classList.toggle("off", off.has(`${layer},${head}`));
+    tile.classList.toggle("open", Boolean(open));
+    tile.tabIndex = wall.cursor[0] === layer - 1 && wall.cursor[1] === Number(head) ? 0 : -1;
+  }
+  $$(".att-tile-row").forEach((row, place) => row.classList.toggle("current", place + 1 === view.layer));
+}
+
+export function openHead(place, head) {
+  wall.open = [place, head];
+  wall.cursor = [place, head];
+  const entropy = numbers.entropy[place * told.heads + head];
+  const distance = numbers.distance[place * told.heads + head];
+  $(".att-open-title").textContent = `Layer ${place + 1}, head ${head}`;
+  $(".att-open-why").textContent = `Entropy ${entropy.toFixed(2)} nats, mean distance ${distance.toFixed(0)} pixels.`;
+  $(".att-off").hidden = !told.headsOff;
+  const isOff = off.has(`${place + 1},${head}`);
+  $(".att-off").setAttribute("aria-pressed", isOff);
+  $(".att-off").textContent = isOff ? "Switch this head on" : "Switch this head off";
+  $(".att-all-on").hidden = off.size === 0;
+  drawLarge();
+  markWall();
+}
+
+// The opened head over the crop.
+export function drawLarge() {
+  if (!wall.open || !base) return;
+  const large = $(".att-large");
+  const heats = clsHeat(...wall.open);
+  const scale = Math.min(2, 640 / Math.max(base.seen.right - base.seen.left, base.seen.bottom - base.seen.top));
+  const prepared = (base.large ??= prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale)));
+  const [low, high] = span(heats, false);
+  paintHead(large, prepared, heats, view);
+  large.setAttribute("aria-label", `${$(".att-open-title").textContent}: what ${reader()} looks at, from ${digits(low)} to ${digits(high)}`);
+}
