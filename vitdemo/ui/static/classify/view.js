@@ -1,10 +1,10 @@
 // The photo in Classify: its map goes through the layers until somebody does something.
-import { finders, rendered } from "../lib/dom.js";
+import { finders, pause, rendered } from "../lib/dom.js";
 
 const PACE = 900; // milliseconds for a layer
 const REST = 3; // layers' time for the last one
 
-export default function mount({ element }) {
+export default function mount({ element, trigger }) {
   const { $, $$ } = finders(element);
   let playing = 0;
 
@@ -37,4 +37,11 @@ export default function mount({ element }) {
 
   for (const kind of ["pointerdown", "keydown", "wheel"]) document.addEventListener(kind, () => playing && stop(), { passive: true });
   rendered(element, play);
+  welcome();
+
+  // Asks for the sample on which the page opens, once Gradio's photo box is there: until then it would forget it.
+  async function welcome() {
+    while (element.isConnected && !document.querySelector("#photo [data-testid=image]")) await pause(20);
+    if ($(".waiting")) trigger("select", {});
+  }
 }

@@ -32,7 +32,7 @@ NO_VIEW = '<div class="view-none"></div>'  # Gradio's photo box is on show in it
 MEANWHILE = "ViT-B/16 is on its way. Meanwhile the demo model, which knows 21 drawn things, answers a drawing."
 
 
-def build(page: gr.Blocks, header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answers: PhotoAnswers) -> CurrentPhoto:
+def build(header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answers: PhotoAnswers) -> CurrentPhoto:
     """Lay out the panel for one photo and wire it. Returns: the photo, for the other tabs."""
     with gr.Row():
         with gr.Column(scale=6, min_width=300):
@@ -64,7 +64,7 @@ def build(page: gr.Blocks, header: ModelPicker, requests: PhotoRequests, opened:
         **quiet,
     }
     welcome = respond | {"fn": _welcome(answers, requests), "inputs": [header.picker], "outputs": [*respond["outputs"], photo]}
-    page.load(**welcome)
+    view.select(**welcome)
     given = respond | {"fn": _respond(answers, photo, requests, only_photos=True)}  # both events come once while the page is being built
     photo.change(**given)
     opened.then(**given)
