@@ -13,7 +13,8 @@ import { drawWall, openHead } from "./heads/wall.js";
 import { drawStrip } from "./filmstrip.js";
 import { play, setLayer } from "./layers.js";
 import { $, $$, clearPhoto, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
-import { endTour, startTour } from "./tour.js";
+import { drawBig, present } from "./show/presenter.js";
+import { endTour, startTour } from "./show/tour.js";
 
 const EMPTY =
   "Drop a photo here, paste one, or choose one beside. " +
@@ -62,6 +63,7 @@ async function give(photo) {
 
 function grant(wish) {
   if (wish.tour) return startTour();
+  if (wish.present) return present(true);
   setMethod("relevance");
   setLayer(told.layers);
   holdAgainst(wish.target, wish.other);
@@ -138,5 +140,6 @@ async function show(value) {
   $(".att-moves").replaceChildren();
   if (told.headsOff) drawMoves(told.top);
   problem("");
+  drawBig();
   grantWish();
 }

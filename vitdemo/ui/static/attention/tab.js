@@ -10,11 +10,12 @@ import * as layers from "./layers.js";
 import * as photo from "./photo.js";
 import * as stage from "./stage.js";
 import { mountOn } from "./state.js";
-import * as tour from "./tour.js";
+import * as presenter from "./show/presenter.js";
+import * as tour from "./show/tour.js";
 
 export default function mount(component) {
   mountOn(component);
-  for (const part of [stage, layers, filmstrip, controls, classes, wall, ablation, erase, download, tour, photo]) part.listen();
+  for (const part of [stage, layers, filmstrip, controls, classes, wall, ablation, erase, download, tour, presenter, photo]) part.listen();
   component.watch("value", photo.announce);
   photo.announce();
   photo.pick(); // what was picked while the modules were on their way
