@@ -90,7 +90,16 @@ def test_a_photos_answer_is_the_models(answers, component, payload, vit, engine)
 @pytest.mark.parametrize(("chances", "said"), [((0.6, 0.2), "It almost said"), ((0.81, 0.2), "Next comes"), ((1.0,), None)])
 def test_the_answer_in_a_sentence(chances, said):
     first, *others = (Prediction(Label(index, f"thing {index}"), chance) for index, chance in enumerate(chances))
-    answer = {"predictions": [first, *others], "milliseconds": 1.0, "notes": [], "name": "a", "model": "m", "unfamiliar": None}
+    answer = {
+        "predictions": [first, *others],
+        "milliseconds": 1.0,
+        "notes": [],
+        "name": "a",
+        "model": "m",
+        "unfamiliar": None,
+        "entropy": 0.5,
+        "most": 1.0,
+    }
     html = tab._answer(answer | {"said": {"first": first, "rival": others[0] if others else None, "photo": "x"}})
     sentence = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", re.search(r'class="says">(.*?)</p>', html, re.DOTALL)[1])).strip()
     assert sentence == f"It says thing 0, {100 * chances[0]:.1f} %." + (f" {said} thing 1, 20.0 %." if said else "")

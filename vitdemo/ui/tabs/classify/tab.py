@@ -1,6 +1,7 @@
 """One photo in the Classify tab: its top classes, and what the model saw of the photo."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -69,7 +70,8 @@ def build(header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answe
     photo.change(**given)
     opened.then(**given)
     gr.on([photo.clear, header.picker.input, *(control.input for control in recipe.controls)], **respond)
-    header.retried.then(**respond)
+    again = _again(respond["fn"], welcome["fn"])
+    header.retried.then(**respond | {"fn": again, "outputs": welcome["outputs"]})
     photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")
     choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, **quiet)
     recipe.reset.click(lambda: [preprocessing_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
@@ -139,6 +141,19 @@ def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
     return welcome
 
 
+def _again(respond: Callable, welcome: Callable):
+    async def again(request: gr.Request, payload: dict | None, name: str, active: str, *recipe: str) -> AsyncIterator[tuple]:
+        """Answer the current photo by a model that was loaded again, or a sample where there is none yet."""
+        if payload or active != TAB:
+            async for step in respond(request, payload, name, active, *recipe):
+                yield *step, gr.skip()
+        else:
+            async for step in welcome(request, name):
+                yield step
+
+    return again
+
+
 async def _drawing(answers: PhotoAnswers) -> tuple[str, str]:
     """The demo model's answer to a drawing, and the view, for as long as another model is on its way."""
     vit = await arrived(answers.store, DEMO_MODEL)
@@ -180,7 +195,11 @@ def _outputs(answers: PhotoAnswers, visitor: str, upload: Callable[[], Upload | 
         view = _view(found.view, vit, preprocessing, found.answer, str(given.path))
         if found.error:
             raise found.error
-        return Answer((_answer(found.answer), view, about, size))
+        from vitdemo.classify.snippet import snippet
+        from vitdemo.core.models.snippet import weights_of
+
+        python = snippet(vit, preprocessing, photo=found.answer["name"], **weights_of(name, vit, store.settings))
+        return Answer((_answer(found.answer, python), view, about, size))
     except Exception as error:
         return Answer((_message(user_message(error), "error"), view, about, size), complete=False)
 
@@ -196,9 +215,15 @@ def _view(view: Any, vit: Any, preprocessing: Any, answer: dict | None, path: st
     return html("classify/preview", view=view, foreign=foreign, answer=supported, path=path, made=time.time_ns(), percent=percent)
 
 
-def _answer(answer: dict) -> str:
-    """The model's answer as HTML. Like a view, it says when it was made, so that the page's script knows one from the other."""
-    return html("classify/predictions", **answer, made=time.time_ns(), percent=percent)
+def _answer(answer: dict, python: str = "") -> str:
+    """The model's answer as HTML. Like a view, it says when it was made, so that the page's script knows one from the other.
+
+    Args:
+        python: code that gives the same answer, to be copied.
+    """
+    rows = [each.as_row() for each in answer["predictions"]]
+    copies = {"json": json.dumps([{"path": answer["name"], "predictions": rows}], ensure_ascii=False), "python": python}
+    return html("classify/predictions", **answer, copies=copies, made=time.time_ns(), percent=percent)
 
 
 def _message(text: str, kind: str = "empty", share: float | None = None) -> str:
