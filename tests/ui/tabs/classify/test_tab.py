@@ -182,14 +182,17 @@ def test_on_load_a_sample_that_suits_the_model_is_the_photo(answers, component, 
     assert sample.path.name in html
     assert answer.asked == (path, "m", *PLAIN)  # so that the photo's own event needs no answer
     empty = tab._sample(answers, "ann", "m", empty=True)
-    assert (empty.value[1], empty.value[4], empty.complete) == (tab.NO_VIEW, None, False)
+    assert (empty.value[1], empty.value[4], empty.complete) == (tab.NO_VIEW, gr.skip(), False)
 
 
 class Requests:
     """Requests whose steps are known; `asked` has what they are about."""
 
     def __init__(self, *steps):
-        self.steps, self.asked = steps, []
+        self.steps, self.asked, self.superseded = steps, [], []
+
+    def supersede(self, visitor):
+        self.superseded.append(visitor)
 
     async def answer(self, visitor, client, asked, watching, work):
         self.asked.append((visitor, client, asked))
@@ -243,3 +246,5 @@ def test_a_tab_that_is_not_open_answers_nothing(monkeypatch):
     requests = Requests(Answer("x"))
     assert responded(requests, monkeypatch, {"path": "/x.png"}, active="export") == [tab.UNCHANGED]
     assert requests.asked == []
+    assert responded(requests, monkeypatch, None, active="export") == [tab.UNCHANGED]
+    assert requests.superseded == ["ann"]  # by the photo: no sample comes in its place

@@ -42,6 +42,6 @@ export default function mount({ element, trigger }) {
   // Asks for the sample on which the page opens, once Gradio's photo box is there: until then it would forget it.
   async function welcome() {
     while (element.isConnected && !document.querySelector("#photo [data-testid=image]")) await pause(20);
-    if ($(".waiting")) trigger("select", {});
+    if ($(".waiting:not(.stale)")) trigger("select", {}); // nobody was faster with a photo
   }
 }

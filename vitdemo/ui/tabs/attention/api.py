@@ -84,8 +84,8 @@ def _answer(
     from vitdemo.attention.methods.gradients import find_target
     from vitdemo.attention.snippet import snippet
     from vitdemo.core.inference.trace import check_room
-    from vitdemo.core.photos.photo import open_photo
     from vitdemo.core.models.snippet import weights_of
+    from vitdemo.core.photos.photo import open_photo
     from vitdemo.ui.tabs.attention.downloads import KINDS, drawing, file_of
     from vitdemo.ui.tabs.attention.page_data import class_row
 

@@ -87,6 +87,8 @@ def _respond(answers: PhotoAnswers, component: gr.Image, requests: PhotoRequests
 
     async def respond(request: gr.Request, payload: dict | None, name: str, active: str, *recipe: str) -> AsyncIterator[tuple]:
         """Answer for the current photo, if the tab is open. Gradio sends the last value once more, so that this ends with UNCHANGED."""
+        if active != TAB and payload:
+            requests.supersede(request.session_hash or "")  # a sample may be on its way
         if active == TAB and (payload or not only_photos):
             asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
             visitor = request.session_hash or ""
@@ -164,7 +166,7 @@ def _sample(answers: PhotoAnswers, visitor: str, name: str, empty: bool) -> Answ
     """As `_outputs`, for a sample that suits the model or for none, and the path at which the page finds the sample."""
     recipe = (preprocessing_panel.OWN,) * len(preprocessing_panel.CALLED)
     if empty:
-        return Answer((*_outputs(answers, visitor, lambda: None, name, recipe).value, None), complete=False)
+        return Answer((*_outputs(answers, visitor, lambda: None, name, recipe).value, gr.skip()), complete=False)
     sample = first_sample(answers.store.get(name, visitor).result(timeout=1))
     path = sample.served()
     found = _outputs(answers, visitor, lambda: Upload(Path(path), sample.path.name), name, recipe)
@@ -193,8 +195,8 @@ def _outputs(answers: PhotoAnswers, visitor: str, upload: Callable[[], Upload | 
 
         found = answers.get(open_photo(given.path, store.settings, name=given.name), vit, preprocessing)
         view = _view(found.view, vit, preprocessing, found.answer, str(given.path))
-        if found.error:
-            raise found.error
+        if found.answer is None:
+            raise found.error or UserError("The model gave no answer: try again.")
         from vitdemo.classify.snippet import snippet
         from vitdemo.core.models.snippet import weights_of
 
