@@ -3,7 +3,8 @@
 import gradio as gr
 from PIL import Image
 
-from vitdemo.ui.components.samples import samples
+from vitdemo.core.photos.samples import samples
+from vitdemo.ui.components.samples import served
 from vitdemo.ui.server.gradio_internals import event_payload
 from vitdemo.ui.templating import data_uri, html, script
 
@@ -23,7 +24,7 @@ def build(photo: gr.Image, elem_id: str = "examples", lead: str = "Sample images
 
     def choose(event: gr.EventData) -> str:
         sample = by_name.get(str(event_payload(event).get("name")))
-        return sample.served() if sample else gr.skip()
+        return served(sample) if sample else gr.skip()
 
     row.select(choose, None, photo, trigger_mode="multiple", queue=False, show_progress="hidden", api_visibility="private")
 
