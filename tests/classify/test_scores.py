@@ -35,6 +35,11 @@ def test_a_wordnet_id_is_shown_as_its_class():
     ]
 
 
+def test_two_classes_of_one_name_are_told_apart():
+    names = ClassNames(labels_of(1000, {}))
+    assert [names.title(id) for id in ("n02012849", "n03126707")] == ["crane (n02012849)", "crane (n03126707)"]
+
+
 def test_classes_that_differ_in_case_alone_are_two():
     labels = [Label(index, name) for index, name in enumerate(("A", "a", "café"))]
     assert [ClassNames(labels).meant(name) for name in ("A", "a", "cafe\u0301", "CAFÉ")] == [{0}, {1}, {2}, {2}]

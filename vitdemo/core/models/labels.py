@@ -1,5 +1,6 @@
 """The labels of a model's classes: names and meanings."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -60,7 +61,12 @@ class ClassNames:
         self._exact: dict[str, set[int]] = {}
         self._loose: dict[str, set[int]] = {}
         self.labels = {label.index: label for label in labels}
-        self._of_synset = {label.synset: label for label in self.labels.values() if label.synset}
+        alike = Counter(label.short for label in self.labels.values())
+        self._titles = {
+            label.synset: label.short if alike[label.short] == 1 else f"{label.short} ({label.synset})"
+            for label in self.labels.values()
+            if label.synset
+        }
         for label in self.labels.values():
             self._exact.setdefault(one_spelling(label.name), set()).add(label.index)
             for name in {label.name, *label.name.split(","), label.synset} - {""}:
@@ -71,9 +77,9 @@ class ClassNames:
         return tuple(self.labels[index] for index in sorted(self.meant(name)))
 
     def title(self, folder: str) -> str:
-        """A folder's name as people read it: of a WordNet id that the model knows the class's short name, of any other name itself."""
-        label = self._of_synset.get(folder)
-        return label.short if label else folder
+        """A folder's name as people read it: of a WordNet id that the model knows the class's short name, of any other name itself. The id
+        follows a name that two classes have, which keeps them apart."""
+        return self._titles.get(folder, folder)
 
     def meant(self, name: str) -> frozenset[int]:
         """The indices of the classes that are called this; else of those of which it is a synonym, the synset, or either in another

@@ -143,6 +143,11 @@ class GalleryRoutes(TabRoutes):
         return Offer("" if same else title_of(vit.name if vit else name))
 
     @page_route()
+    def hold(self, asked: OfGallery, caller: Caller) -> None:
+        """Keep the gallery of a page that has been loaded again."""
+        self._jobs.get(asked.gallery, caller.visitor)
+
+    @page_route()
     def stop(self, asked: OfGallery, caller: Caller) -> None:
         """Stop a gallery; its finished photos stay."""
         self._jobs.get(asked.gallery).stopping.set()

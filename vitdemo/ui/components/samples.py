@@ -1,5 +1,6 @@
 """The sample pictures on the page: copies that may be served, and what is said where one does not suit the model."""
 
+import hashlib
 import shutil
 from functools import cache
 from pathlib import Path
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 
 def served(sample: Sample) -> str:
     """The path of a copy that may be served: a package's folder is nobody's business."""
-    if sample.drawn:
-        return str(sample.path)
-    copy = Path(get_upload_folder(), f"sample-{sample.id[:32]}", sample.path.name)
+    return str(sample.path) if sample.drawn else served_copy(sample.path, sample.path.name)
+
+
+def served_copy(path: Path, name: str) -> str:
+    """The path of a copy of a picture that may be served, under another name."""
+    copy = Path(get_upload_folder(), f"sample-{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}", name)
     if not copy.is_file():
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(sample.path, copy)
+        shutil.copyfile(path, copy)
     return str(copy)
 
 

@@ -165,10 +165,9 @@ export default function mount({ element, props, trigger, watch }) {
       if (answer.error && answer.state === undefined) {
         // it is not there any more
         sessionStorage.removeItem(KEY);
-        const shown = state;
         [id, state, given] = [null, "", {}];
         $(".exp-work").hidden = $(".exp-result").hidden = true;
-        if (shown) fail(answer.error);
+        fail(answer.error);
         show();
         return null;
       }
