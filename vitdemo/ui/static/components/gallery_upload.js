@@ -27,6 +27,7 @@ export class Gallery {
     this.uploading = null;
     this.asking = false; // photos are on their way to the server: the gallery on show goes on in silence
     this.told = null; // how far it is, as last heard
+    this.settled = false; // its answers are there, and nothing is on its way
     this.starting = 0; // number of the newest start
     hearFiles(element, (named) => this.give(named));
     for (const samples of $$("[data-samples]")) {
@@ -66,6 +67,8 @@ export class Gallery {
   }
 
   progress(text, share = null, stoppable = true) {
+    this.settled = false;
+    this.$(".again").hidden = true;
     this.$(".run").hidden = false;
     this.$(".run-text").setAttribute("aria-live", stoppable ? "off" : "polite"); // not every step aloud: the end is
     this.$(".run-text").textContent = text;
@@ -105,7 +108,6 @@ export class Gallery {
   async begin(way, asked) {
     const mine = ++this.starting;
     this.asking = true;
-    this.$(".again").hidden = true;
     this.progress("Starting …", 1, false);
     const answer = await rpc(`${this.tab}/${way}`, { ...asked, model: await known("model") }, START_PATIENCE);
     if (mine !== this.starting) return; // other photos were given meanwhile
@@ -118,15 +120,14 @@ export class Gallery {
     this.asking = false;
     if (this.told) this.tell(this.told);
     else this.$(".run").hidden = true;
-    this.offer();
   }
 
   // Offers the photos to the model that is selected, where another one has answered.
   async offer() {
     const { id } = this;
-    if (!FINAL.includes(this.told?.state) || this.asking) return;
+    if (!this.settled) return;
     const answer = await rpc(`${this.tab}/offer`, { gallery: id, model: await known("model") });
-    if (id !== this.id || this.asking) return;
+    if (id !== this.id || !this.settled) return;
     this.$(".again").hidden = !answer?.title;
     this.$(".again").textContent = `Run again with ${answer?.title}`;
   }
@@ -135,7 +136,6 @@ export class Gallery {
     Object.assign(this, { id, asking: false, told: null });
     sessionStorage.setItem(this.key, id);
     this.$(".drop").classList.add("given");
-    this.$(".again").hidden = true;
     this.heard.show();
     follow(`${this.tab}/poll`, () => ({ gallery: id, ...this.heard.asked() }), () => this.id === id, (answer) => this.hear(answer), () => this.fail(GONE));
   }
@@ -146,6 +146,7 @@ export class Gallery {
       sessionStorage.removeItem(this.key);
       this.id = this.told = null;
       if (!this.asking) this.$(".run").hidden = true;
+      this.settled = false;
       this.$(".again").hidden = true;
       this.fail(answer.error);
       if (!shown) {
@@ -156,7 +157,6 @@ export class Gallery {
     }
     this.told = answer;
     if (!this.asking) this.tell(answer);
-    this.offer();
     return this.heard.progress(answer);
   }
 
@@ -175,5 +175,7 @@ export class Gallery {
       const left = answer.speed ? ` · ${clock((answer.total - answer.done) / answer.speed)} left` : "";
       this.progress(`${done} · ${answer.model}${speed}${left}`, share);
     } else this.progress(answer.text, answer.share ?? 0);
+    this.settled = FINAL.includes(answer.state);
+    this.offer();
   }
 }
