@@ -150,8 +150,8 @@ def test_ones_own_photos_and_what_is_put_in(app, open_page, folder, tmp_path):
     assert json.loads(report.read_text("utf-8"))["plan"] == {
         "format": "pt2", "precision": "fp32", "baked": True, "extras": ["features"], "kits": [], "prefer": "fastest",
     }  # fmt: skip
-    page.get_by_role("button", name="Use the sample images").click()
-    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample images")
+    page.get_by_role("button", name="Use the sample drawings").click()
+    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample drawings")
 
 
 def test_only_what_goes_together_can_be_chosen(app, open_page):
@@ -215,7 +215,7 @@ def test_what_is_wrong_is_said(app, open_page, folder, tmp_path):
     (tmp_path / "bad.zip").write_bytes(b"PK no zip")
     page.set_input_files("#export .files", tmp_path / "bad.zip")
     expect(page.locator("#export .exp-error")).to_contain_text("“bad.zip” is damaged or no zip", timeout=WAIT)
-    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample images")
+    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample drawings")
     expect(page.locator("#export .start")).to_be_enabled()
 
 

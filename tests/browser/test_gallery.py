@@ -264,6 +264,35 @@ def test_a_reload_finds_the_gallery_again(done):
     assert len(names(done)) == 14
 
 
+def test_a_page_that_is_loaded_again_holds_its_galleries_before_their_tabs_are_opened(app, open_page, folder):
+    page = open_page(app)
+    page.get_by_role("tab", name="Embeddings").click()
+    page.set_input_files("#embeddings .folder", folder)
+    expect(page.locator("#embeddings .run-text")).to_contain_text("14 of 14 photos", timeout=WAIT)
+    id = page.evaluate("sessionStorage.getItem('vitdemo-embeddings')")
+    with page.expect_response(lambda answer: answer.url.endswith("/page/embeddings/hold")) as held:
+        page.reload()
+    assert (held.value.request.post_data_json, held.value.json()) == ({"gallery": id}, {})
+    page.get_by_role("tab", name="Embeddings").click()
+    expect(page.locator("#embeddings .emb")).to_be_visible(timeout=WAIT)
+
+
+def test_what_has_expired_is_told_with_the_remedy(app, open_page):
+    page = open_page(app)
+    page.evaluate("for (const tab of ['gallery', 'embeddings', 'finetune', 'export']) sessionStorage.setItem(`vitdemo-${tab}`, 'gone')")
+    page.reload()
+    for names, said in (
+        (("Many photos",), "This gallery is not here any more: give the photos again."),
+        (("Embeddings",), "This gallery is not here any more: give the photos again."),
+        (("Fine-tune",), "These photos are not here any more: give them again."),
+        (("Export",), "This export is not here any more: start again."),
+    ):
+        for name in names:
+            page.get_by_role("tab", name=name).click()
+        expect(page.locator("[role=alert]:visible").filter(has_text="not here any more")).to_have_text(said, timeout=WAIT)
+        expect(page.locator(".drop.given")).to_have_count(0)
+
+
 def test_a_zip(app, open_page, folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "things.zip", "w") as archive:
         for path in sorted(folder.rglob("*")):

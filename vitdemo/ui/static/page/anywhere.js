@@ -23,7 +23,7 @@ export default function mount({ element, trigger }) {
   async function one(file) {
     veil("Uploading the photo …");
     try {
-      trigger("upload", { path: await sendPhoto(file) });
+      trigger("upload", { path: await sendPhoto(file), name: file.name });
     } catch (error) {
       say($(".veil-said"), error.message);
     }

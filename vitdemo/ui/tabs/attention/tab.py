@@ -55,7 +55,7 @@ def build(
     }
     gr.on([current.photo.change, header.picker.input], **respond)
     opened.then(**respond)
-    explorer.upload(given_photo, None, current.photo, trigger_mode="multiple", queue=False, **quiet)
+    explorer.upload(given_photo, None, current.photo, trigger_mode="multiple", queue=False, postprocess=False, **quiet)
 
 
 def _respond(sessions: AttentionSessions, component: gr.Image, requests: PhotoRequests):
