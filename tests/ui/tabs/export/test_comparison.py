@@ -155,7 +155,8 @@ def test_a_comparison_begins_with_the_photo_of_the_known_answer(comparison, sess
     (known / "answer.json").write_text('{"name": "../Shih-Tzu dog"}', "utf-8")
     session.file = session.bundle.joinpath
     begun = {}
-    panel = SimpleNamespace(select=lambda fn, inputs, outputs, **_: begun.update(fn=fn))
+    then = SimpleNamespace(then=lambda **answer: begun.update(answer=answer))
+    panel = SimpleNamespace(select=lambda fn, inputs, outputs, **_: begun.update(fn=fn) or then)
     comparison._photo = None
     comparison.offer(panel)
     event = SimpleNamespace(_data={"tried": "one/bundle-1"})

@@ -46,6 +46,7 @@ class ModelComparison:
         self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=script("export/comparison"))
         self._tried = gr.Textbox("", visible="hidden", label="export that is tried")
         self._photo: gr.Image
+        self._answer: dict[str, Any] = {}  # the event that fills the card
         self._tab: int | str | None = ""  # id of the Classify tab
         self._loaded: OrderedDict[Job, Exported] = OrderedDict()  # least recently used first
         self._loading = threading.Lock()
@@ -53,10 +54,10 @@ class ModelComparison:
     def follow(self, current: CurrentPhoto, opened: ActiveTab) -> None:
         """Compare both models on the current photo whenever the photo changes or the tab is opened."""
         self._photo, self._tab = current.photo, opened.tab.id
-        respond: dict[str, Any] = {"fn": self._respond, "inputs": [self._tried, current.photo, opened.active], "outputs": self._card}
-        respond |= {"concurrency_limit": None, **QUIET}
-        gr.on([self._tried.change, current.photo.change], **respond)
-        opened.then(**respond)
+        self._answer = {"fn": self._respond, "inputs": [self._tried, current.photo, opened.active], "outputs": self._card}
+        self._answer |= {"concurrency_limit": None, **QUIET}
+        current.photo.change(**self._answer)
+        opened.then(**self._answer)
         self._card.select(self._close, None, [self._tried, self._card], queue=False, **QUIET)
 
     def offer(self, panel: gr.HTML) -> None:
@@ -69,7 +70,8 @@ class ModelComparison:
             tried = str(event_payload(event).get("tried", ""))
             return tried, gr.skip() if payload else self._known_photo(tried)
 
-        panel.select(begin, self._photo, [self._tried, self._photo], queue=False, **QUIET)
+        # an event of the bundle's name alone could be asked with the photo of before
+        panel.select(begin, self._photo, [self._tried, self._photo], queue=False, **QUIET).then(**self._answer)
 
     def _known_photo(self, tried: str) -> str | dict:
         """A copy of the photo of a bundle's known answer, under the name of what is on it; no change where the bundle is gone."""
