@@ -3,7 +3,8 @@
 import gradio as gr
 from PIL import Image
 
-from vitdemo.ui.components.samples import samples
+from vitdemo.core.photos.samples import samples
+from vitdemo.ui.components.samples import served
 from vitdemo.ui.server.gradio_internals import event_payload
 from vitdemo.ui.templating import data_uri, html, script
 
@@ -25,7 +26,7 @@ def markup() -> str:
 def chosen(event: gr.EventData) -> str:
     """The path of the sample that was clicked."""
     name = event_payload(event).get("name")
-    return next((sample.served() for sample in samples() if sample.name == name), gr.skip())
+    return next((served(sample) for sample in samples() if sample.name == name), gr.skip())
 
 
 def _thumbnail(path) -> Image.Image:

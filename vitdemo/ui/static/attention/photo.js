@@ -54,7 +54,7 @@ async function give(photo) {
   problem("");
   showState("busy", "Uploading the photo …");
   try {
-    trigger("upload", { path: await sendPhoto(photo) });
+    trigger("upload", { path: await sendPhoto(photo), name: photo.name });
   } catch (error) {
     announce();
     problem(error.message);

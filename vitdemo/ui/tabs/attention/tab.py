@@ -56,7 +56,7 @@ def build(
     opened.then(**respond)
     header.retried.then(**respond)
     explorer.select(examples.chosen, None, current.photo, trigger_mode="multiple", queue=False, **quiet)
-    explorer.upload(given_photo, None, current.photo, trigger_mode="multiple", queue=False, **quiet)
+    explorer.upload(given_photo, None, current.photo, trigger_mode="multiple", queue=False, postprocess=False, **quiet)
 
 
 def _respond(sessions: AttentionSessions, component: gr.Image, requests: PhotoRequests):

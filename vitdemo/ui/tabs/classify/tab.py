@@ -17,7 +17,7 @@ from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.anywhere import given_photo
 from vitdemo.ui.components.current_photo import CurrentPhoto
 from vitdemo.ui.components.model_picker import ModelPicker
-from vitdemo.ui.components.samples import first_sample
+from vitdemo.ui.components.samples import first_sample, served
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import Upload, upload_of
@@ -73,7 +73,7 @@ def build(header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answe
     again = _again(respond["fn"], welcome["fn"])
     header.retried.then(**respond | {"fn": again, "outputs": welcome["outputs"]})
     photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")
-    choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, **quiet)
+    choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, postprocess=False, **quiet)
     recipe.reset.click(lambda: [preprocessing_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
     return CurrentPhoto(photo, recipe.controls)
 
@@ -168,7 +168,7 @@ def _sample(answers: PhotoAnswers, visitor: str, name: str, empty: bool) -> Answ
     if empty:
         return Answer((*_outputs(answers, visitor, lambda: None, name, recipe).value, gr.skip()), complete=False)
     sample = first_sample(answers.store.get(name, visitor).result(timeout=1))
-    path = sample.served()
+    path = served(sample)
     found = _outputs(answers, visitor, lambda: Upload(Path(path), sample.path.name), name, recipe)
     return Answer((*found.value, path), found.complete, (path, name, *recipe))
 
