@@ -258,7 +258,7 @@ def check(page: Page) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         for _ in range(2):
-            page.get_by_role("button", name="Light / dark").click()
+            page.get_by_role("button", name="Light or dark").click()
             page.wait_for_function("document.getAnimations().every(animation => animation.playState !== 'running')")
             found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
             assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found.response["violations"]] == []
