@@ -96,9 +96,9 @@ def preloads(prefix: str) -> str:
 
 @cache
 def scripts_version() -> str:
-    """A version of all modules in static/, which changes with any of them."""
+    """A version of all modules and pictures in static/, which changes with any of them."""
     digest = hashlib.sha256()
-    for path in sorted(STATIC.rglob("*.js")):
+    for path in sorted([*STATIC.rglob("*.js"), *STATIC.rglob("*.webp")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -132,5 +132,5 @@ def log_share(share: float) -> float:
 def _environment() -> Environment:
     made = Environment(loader=FileSystemLoader(STATIC), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters["shown"] = shown_name
-    made.globals["log_share"] = log_share
+    made.globals |= {"log_share": log_share, "version": scripts_version}
     return made

@@ -47,6 +47,11 @@ export default function mount({ element, trigger }) {
   }
 
   const listeners = {
+    click: (event) => {
+      const asked = event.target.closest?.("[data-presses]");
+      const all = asked ? [...asked.closest(".html-container").querySelectorAll(asked.dataset.presses)] : [];
+      all.find((button) => button.offsetParent)?.click(); // the sample's own button
+    },
     dragenter: (event) => hasFiles(event) && veil(place() ? MANY : ONE),
     dragleave: (event) => event.relatedTarget || veil(""),
     dragend: () => veil(""),
