@@ -39,7 +39,7 @@ export function drawStrip() {
     tile.dataset.layer = place + 1;
     tile.append(make("canvas"), make("span", "", leading?.name ?? String(place + 1)));
     if (leading) {
-      tile.append(make("b", "", percent(leading.probability)), make("i"));
+      tile.append(make("small", "", percent(leading.probability)), make("i"));
       tile.lastChild.style.setProperty("--share", leading.probability);
     }
     return tile;

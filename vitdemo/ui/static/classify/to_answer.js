@@ -5,7 +5,6 @@
   view?.classList.add("stale");
   const [picture, answer] = ["#photo", "#answer"].map((name) => document.querySelector(name).getBoundingClientRect());
   if (matchMedia("(max-width: 700px)").matches && (picture.top < 0 || answer.top > 0.8 * innerHeight)) {
-    const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
-    document.querySelector("#photo").scrollIntoView({ block: "start", behavior });
+    document.querySelector("#view").scrollIntoView({ block: "start" }); // where the photo will be
   }
 }

@@ -53,7 +53,7 @@ export function drawBig() {
       const chosen = Object.assign(make("button", "", ""), { type: "button" });
       chosen.dataset.place = place;
       chosen.setAttribute("aria-pressed", view.method === "relevance" && found.index === view.target);
-      chosen.append(make("span", "", found.name), make("b", "", percent(found.probability)), make("i"));
+      chosen.append(make("span", "", found.name), make("strong", "", percent(found.probability)), make("i"));
       chosen.lastChild.style.setProperty("--share", found.probability);
       line.append(chosen);
       return line;
