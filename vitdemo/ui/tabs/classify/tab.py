@@ -67,12 +67,12 @@ def build(header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answe
     welcome = respond | {"fn": _welcome(answers, requests), "inputs": [header.picker], "outputs": [*respond["outputs"], photo]}
     view.select(**welcome)
     given = respond | {"fn": _respond(answers, photo, requests, only_photos=True)}  # both events come once while the page is being built
+    photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")  # the listeners take turns
     photo.change(**given)
     opened.then(**given)
     gr.on([photo.clear, header.picker.input, *(control.input for control in recipe.controls)], **respond)
     again = _again(respond["fn"], welcome["fn"])
     header.retried.then(**respond | {"fn": again, "outputs": welcome["outputs"]})
-    photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")
     choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, postprocess=False, **quiet)
     recipe.reset.click(lambda: [preprocessing_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
     return CurrentPhoto(photo, recipe.controls)
