@@ -109,7 +109,7 @@ function arrange() {
   const made = Array.from({ length: Math.ceil(told.layers / each) }, (_, block) => {
     const group = make("div", "att-tile-block");
     group.setAttribute("role", "rowgroup");
-    const titles = lineOf("att-tile-heads", "columnheader", "", "Layer");
+    const titles = lineOf("att-tile-heads", "gridcell", "", "Layer");
     for (let head = 0; head < told.heads; head++) {
       const title = make("span", "att-tile-title", String(head));
       title.setAttribute("role", "columnheader");

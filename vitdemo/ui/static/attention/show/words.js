@@ -8,7 +8,9 @@ let waiting = 0;
 export function listen() {
   const hear = (kind, heard) => explorer.addEventListener(kind, (event) => heard(event.target.closest?.("[data-word]")));
   for (const kind of ["pointerover", "focusin"]) hear(kind, (word) => (hide(), word && (waiting = setTimeout(() => show(word), REST))));
-  for (const kind of ["pointerdown", "focusout", "keydown"]) hear(kind, hide);
+  for (const kind of ["pointerdown", "focusout"]) hear(kind, hide);
+  const press = () => (explorer.isConnected ? hide() : document.removeEventListener("keydown", press));
+  document.addEventListener("keydown", press);
   explorer.addEventListener("pointerleave", hide);
 }
 
