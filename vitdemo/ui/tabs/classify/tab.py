@@ -69,7 +69,8 @@ def build(header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answe
     given = respond | {"fn": _respond(answers, photo, requests, only_photos=True)}  # both events come once while the page is being built
     photo.change(**given)
     opened.then(**given)
-    gr.on([photo.clear, header.picker.input, *(control.input for control in recipe.controls)], **respond)
+    gr.on([header.picker.input, *(control.input for control in recipe.controls)], **respond)
+    photo.clear(**respond | {"inputs": [gr.State(), *respond["inputs"][1:]]})  # Gradio may still send the photo that was removed
     again = _again(respond["fn"], welcome["fn"])
     header.retried.then(**respond | {"fn": again, "outputs": welcome["outputs"]})
     photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")
