@@ -3,7 +3,7 @@
 import { test, startErase } from "../../attention/erase.js";
 import { holdAgainst } from "../../attention/classes.js";
 import { play, setLayer } from "../../attention/layers.js";
-import { calm, columns, reader, rows, told, view } from "../../attention/state.js";
+import { calm, classes, columns, patches, reader, rows, told, view } from "../../attention/state.js";
 import { openPhoto } from "../../embeddings/photo.js";
 import { tab as embeddings } from "../../embeddings/shared.js";
 import { close as closeClasses } from "../../finetune/finetune.js";
@@ -12,6 +12,7 @@ import { count, percent } from "../../lib/format.js";
 import { decisiveHead, stage, tellingPatch } from "./stage.js";
 
 const LONG = 180_000; // milliseconds for the first map, which loads a library
+const STRONGEST = 20; // patches in which two classes are compared
 const SETTLES = 400; // milliseconds for a tab that answers anew
 const brought = { map: null, dots: null, classes: false, options: false }; // what the tour made, to be closed in the end
 
@@ -51,9 +52,10 @@ async function cut(until) {
 async function layers(until) {
   if (!(await stage(until, { layer: 1, drawn: ["85", "0", true, false] }))) return null;
   calm() ? setLayer(told.layers) : play(true);
-  const others = told.lens.findLastIndex((leading) => leading.index !== told.lens.at(-1).index);
-  const since = others < 0 ? "from the first layer on" : `from layer ${others + 2} on`;
-  const said = told.lens.length ? ` Below each is what the model would say if it stopped there: ${told.lens.at(-1).name} ${since}.` : "";
+  const last = told.top.length ? told.lens.at(-1) : null;
+  const other = told.lens.findLastIndex((leading) => leading?.index !== last?.index) + 1; // the last layer with another answer
+  const since = other ? `from layer ${other + 1} on` : "from the first layer on";
+  const said = last ? ` The strip has a picture of each; below it is what the model would say if it stopped there: ${last.name} ${since}.` : "";
   return {
     title: `It looks ${told.layers} times`,
     text: `The photo passes ${told.layers} layers, and bright is where ${reader()} looks in each.${said}`,
@@ -70,13 +72,22 @@ async function patch(until) {
   };
 }
 
+const strongest = (heats) => [...heats.keys()].sort((one, other) => heats[other] - heats[one]).slice(0, STRONGEST);
+
 async function why(until) {
   if (!(await stage(until, { method: "relevance" })) || told.top.length < 2) return null;
   const [first, rival] = told.top;
   holdAgainst(first.index, rival.index);
+  view.part = "a";
+  const maps = [first, rival].map(({ index }) => () => classes.get(index)?.heats);
+  if (!(await until(() => maps.every((map) => map())))) return null;
+  setLayer(view.layer);
+  const [own, others] = maps.map((map) => strongest(map().subarray(-patches())));
+  const shared = own.filter((place) => others.includes(place)).length;
+  const same = 2 * shared >= STRONGEST ? "Both answers come from much the same places" : `${rival.name} would be found elsewhere`;
   return {
     title: `Why ${first.name}, and not ${rival.name}?`,
-    text: `Red patches speak for ${first.name}, blue ones for ${rival.name}. The stronger the colour, the more that place counts between the two.`,
+    text: `Bright patches speak for ${first.name}. Of its ${STRONGEST} strongest, ${shared} are among the strongest for ${rival.name}, too. ${same}: ${percent(first.probability)} against ${percent(rival.probability)}.`,
     watch: [PHOTO],
   };
 }
@@ -142,19 +153,19 @@ async function map(until) {
 
 async function neighbours(until) {
   if (!(await map(until))) return null;
-  const { rows } = embeddings.panel;
-  const { id, name } = rows.find((row) => row.name.split("/").at(-1) === told?.name) ?? rows[0];
+  const { rows, numbers } = embeddings.panel;
+  const { id, name } = rows[Math.max(0, numbers.remote.indexOf(Math.min(...numbers.remote)))]; // the nearest to its neighbours
   await openPhoto(id);
   const near = find("#embeddings .emb-near small")?.textContent;
   await until(() => find("#embeddings .emb-image").complete, 5_000);
   return near && {
     title: "One point, and its neighbours",
-    text: `This is ${name.split("/").at(-1)}. Below it are the pictures that the model finds most like it. The nearest has a similarity of ${near}; 1 would be the same.`,
+    text: `This is ${name}. Below it are the pictures that the model finds most like it. The nearest has a similarity of ${near}; 1 would be the same.`,
     watch: ["#embeddings .emb-open"],
   };
 }
 
-async function classes(until) {
+async function folders(until) {
   if (!(await until(() => mounted("#finetune .drop")))) return null;
   const given = () => find("#finetune .data:not([hidden])");
   if (!given()) {
@@ -167,7 +178,7 @@ async function classes(until) {
   return {
     title: "Teach it classes of your own",
     text: `Give a folder with one sub-folder of photos for each class.${here} You get a model that knows them, tested on photos that it did not learn from.`,
-    watch: [given() ? "#finetune .data" : "#finetune .drop"],
+    watch: [given() ? "#finetune .classes" : "#finetune .drop"],
   };
 }
 
@@ -193,7 +204,7 @@ export const STEPS = [
   { tab: "Attention", show: erase, waits: "Turning patches grey and asking again …" },
   { tab: "Embeddings", show: map, waits: "Drawing a map of sample photos …" },
   { tab: "Embeddings", show: neighbours },
-  { tab: "Fine-tune", show: classes, waits: "Reading sample photos …" },
+  { tab: "Fine-tune", show: folders, waits: "Reading sample photos …" },
   { tab: "Export", show: files },
 ];
 

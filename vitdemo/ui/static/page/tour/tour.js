@@ -38,26 +38,25 @@ export default function mount({ element }) {
   async function go(to, way = 1) {
     const until = waiting(++turn);
     at = to;
-    try {
-      for (; STEPS[at]; at += way) {
-        const step = STEPS[at];
-        tell({ title: step.tab, text: step.waits ?? "One moment …" }, true);
-        if (step.tab !== "Attention") leaveStage();
-        openTab(step.tab);
+    for (; STEPS[at]; at += way) {
+      const step = STEPS[at];
+      tell({ title: step.tab, text: step.waits ?? "One moment …" }, true);
+      if (step.tab !== "Attention") leaveStage();
+      openTab(step.tab);
+      try {
         const said = await step.show(until);
         await until(() => true);
         if (said) return tell(said);
+      } catch (reason) {
+        if (reason === ANOTHER) return;
+        console.error(reason); // the tour goes on with the next step
       }
-    } catch (reason) {
-      if (reason === ANOTHER) return;
-      throw reason;
     }
     way < 0 ? go(0) : end();
   }
 
   // Says what there is to say, with what is to be watched in sight and marked.
   function tell({ title, text, watch = [] }, busy = false) {
-    light(watch);
     $(".tour-count").textContent = `${at + 1} of ${STEPS.length}`;
     $(".tour-title").textContent = title;
     $(".tour-text").textContent = text;
@@ -67,12 +66,17 @@ export default function mount({ element }) {
     $(".tour-next").textContent = at === STEPS.length - 1 ? "Done" : "Next";
     $(".tour-title").focus({ preventScroll: true });
     measure();
-    for (const part of watch.toReversed()) document.querySelector(part)?.scrollIntoView({ block: "start" });
+    light(watch.map((part) => document.querySelector(part)));
   }
 
-  function light(watch) {
+  // Marks the first part, and the others where there is room for them, too.
+  /** @param {any[]} parts */
+  function light(parts) {
+    const [first, ...others] = parts;
     document.querySelectorAll(".tour-lit").forEach((part) => part.classList.remove("tour-lit"));
-    for (const part of watch) document.querySelector(part)?.classList.add("tour-lit");
+    first?.scrollIntoView({ block: "start" });
+    const inSight = others.filter((part) => part.getBoundingClientRect().bottom < innerHeight - card.offsetHeight);
+    for (const part of [first, ...inSight]) part?.classList.add("tour-lit");
   }
 
   function end() {
