@@ -21,13 +21,15 @@ const all = (part) => /** @type {any[]} */ ([...document.querySelectorAll(part)]
 const mounted = (part) => find(part) && !find(part).closest("[inert]");
 const list = (words, last) => [words.slice(0, -1).join(", "), words.at(-1)].filter(Boolean).join(` ${last} `);
 
+export const isEmpty = () => Boolean(find("#view .view-none") && !find("#photo img"));
+
 const PHOTO = "#attention .att-inner";
 
 async function answer(until) {
   openTab("One photo");
-  if (find("#view .view-none")) find(`#examples .${find(".of-drawings") ? "drawing" : "photograph"}`).click();
+  if (isEmpty()) find(`#examples .${find(".of-drawings") ? "drawing" : "photograph"}`).click();
   await pause(SETTLES);
-  const settled = () => find("#view .view:not(.stale, .waiting)") && !find("#answer .busy");
+  const settled = () => (find("#view .view:not(.stale, .waiting)") && !find("#answer .busy")) || find("#answer .error");
   if (!(await until(settled)) || !find("#answer .says")) return null;
   const [first, rival] = all("#answer .says strong").map((name) => name.textContent);
   const [chance, next] = all("#answer .percent").map((each) => each.textContent);
