@@ -9,13 +9,12 @@ const PATIENCE = 10_000; // milliseconds for a photo to go
 export function keep() {
   forgetStage();
   const open = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab][aria-selected=true]")]).filter((tab) => tab.offsetParent);
-  return { focused: document.activeElement, tabs: open.map((tab) => tab.textContent.trim()), scrolled: scrollY, empty: isEmpty() };
+  return { focused: document.activeElement, tabs: open.map((tab) => tab.textContent.trim()), scrolled: scrollY };
 }
 
-export async function restore({ focused, tabs, scrolled, empty }) {
+export async function restore({ focused, tabs, scrolled }) {
   giveBackStage();
-  closeSamples();
-  if (empty && !isEmpty()) {
+  if (closeSamples() && !isEmpty()) {
     openTab("Classify");
     await pause(300); // for the server to hear which tab is open
     find("#choose [data-does=remove]").click();

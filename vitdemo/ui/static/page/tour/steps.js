@@ -14,7 +14,7 @@ import { decisiveHead, stage, tellingPatch } from "./stage.js";
 const LONG = 180_000; // milliseconds for the first map, which loads a library
 const STRONGEST = 20; // patches in which two classes are compared
 const SETTLES = 400; // milliseconds for a tab that answers anew
-const brought = { map: null, dots: null, classes: false, options: false }; // what the tour made, to be closed in the end
+const brought = { photo: false, map: null, dots: null, classes: false, options: false }; // what the tour made, to be closed in the end
 
 const find = (part) => /** @type {any} */ (document.querySelector(part));
 const all = (part) => /** @type {any[]} */ ([...document.querySelectorAll(part)]);
@@ -27,7 +27,11 @@ const PHOTO = "#attention .att-inner";
 
 async function answer(until) {
   openTab("One photo");
-  if (isEmpty()) find(`#examples .${find(".of-drawings") ? "drawing" : "photograph"}`).click();
+  await until(() => !find("#view .waiting"));
+  if (isEmpty()) {
+    find(`#examples .${find(".of-drawings") ? "drawing" : "photograph"}`).click();
+    brought.photo = true;
+  }
   await pause(SETTLES);
   const settled = () => (find("#view .view:not(.stale, .waiting)") && !find("#answer .busy")) || find("#answer .error");
   if (!(await until(settled)) || !find("#answer .says")) return null;
@@ -210,11 +214,13 @@ export const STEPS = [
   { tab: "Export", show: files },
 ];
 
-// Closes what the tour has opened.
+// Closes what the tour has opened, but for the photo; gives back whether that is the tour's own, too.
 export function closeSamples() {
   brought.dots?.click();
   if (brought.map && brought.map === embeddings.gallery.id) embeddings.gallery.close();
   if (brought.classes) closeClasses();
   if (brought.options) find("#export .exp-more").open = false;
-  Object.assign(brought, { map: null, dots: null, classes: false, options: false });
+  const { photo } = brought;
+  Object.assign(brought, { photo: false, map: null, dots: null, classes: false, options: false });
+  return photo;
 }
