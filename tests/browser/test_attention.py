@@ -250,7 +250,11 @@ def test_escape_lets_go_from_anywhere_but_where_it_closes_something(app, open_pa
     expect(title).to_contain_text("What the patch in row 11, column 3")
     page.evaluate("document.querySelector('dialog').remove()")
     page.get_by_role("button", name="Guided tour").click()
+    expect(page.locator(".tour")).to_have_attribute("aria-busy", "false", timeout=WAIT)
+    page.locator(".tour-next").click()
+    expect(page.locator("#attention.presenting")).to_be_visible(timeout=WAIT)
     page.keyboard.press("Escape")  # ends the tour, which gives back what was held
+    expect(page.locator("#attention.presenting")).to_have_count(0)
     settle(page)
     expect(title).to_contain_text("What the patch in row 11, column 3")
     page.keyboard.press("Escape")

@@ -1,4 +1,4 @@
-"""The Attention tab in the page: the photo travels, errors are sentences, the tour, what a screen reader finds, and memory."""
+"""The Attention tab in the page: the photo travels, errors are sentences, what a screen reader finds, and memory."""
 
 import re
 from pathlib import Path
@@ -145,34 +145,6 @@ def test_on_a_phone_nothing_jumps_and_an_opened_head_is_seen(app, open_page, pic
     expect(page.locator("#attention .att-large")).to_be_in_viewport()
 
 
-def test_the_tour(app, open_page, picture):
-    page = visit(open_page, app, picture)
-    page.get_by_role("button", name="Guided tour").click()
-    titles = []
-    for step in range(1, 6):
-        expect(page.locator("#attention .att-tour-count")).to_have_text(f"{step} of 5")
-        expect(page.locator("#attention .att-tour-title")).to_be_focused()
-        titles.append(page.locator("#attention .att-tour-title").inner_text())
-        if step == 3:
-            expect(page.locator("#attention .att-title")).to_contain_text("What the patch in row")
-        if step == 5:
-            expect(page.locator("#attention .att-chart .curve")).to_have_count(3, timeout=2 * WAIT)
-        page.get_by_role("button", name="Next").or_(page.get_by_role("button", name="Done")).click()
-    assert len(set(titles)) == 5
-    expect(page.locator("#attention .att-tour")).to_be_hidden()
-    expect(page.get_by_role("button", name="Guided tour")).to_be_focused()
-
-    page.locator("#attention .att-method").get_by_role("radio", name="Rollout").click()
-    page.locator("#attention .att-layer").fill("2")
-    page.locator("#attention .att-opacity").fill("80")
-    page.get_by_role("button", name="Guided tour").click()
-    page.get_by_role("button", name="Next").click()
-    page.keyboard.press("Escape")
-    expect(page.locator("#attention .att-tour")).to_be_hidden()
-    expect(page.locator("#attention .att-title")).to_contain_text("Rollout · up to layer 2 of 3")  # all is as it was
-    expect(page.locator("#attention .att-opacity-text")).to_have_text("80 %")
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_accessibility(app, open_page, picture, tmp_path, theme, width):
@@ -191,10 +163,6 @@ def test_accessibility(app, open_page, picture, tmp_path, theme, width):
     found += serious(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing to scroll sideways to
     page.get_by_label("Search a class").fill("")
-    page.get_by_role("button", name="Guided tour").click()
-    page.wait_for_function("document.getAnimations().every(animation => animation.playState !== 'running')")
-    found += serious(page)
-    page.keyboard.press("Escape")
     (tmp_path / "words.jpg").write_text("no photo")
     page.set_input_files("#attention .att-pick", tmp_path / "words.jpg")
     expect(page.locator("#attention .att-problem")).to_contain_text("stays on show", timeout=WAIT)

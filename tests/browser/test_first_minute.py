@@ -93,8 +93,8 @@ def test_see_why_shows_the_photo_with_the_rival(demo, open_page, picture):
 def test_the_tour_begins_with_the_sample(demo, open_page, where):
     page = opened(open_page(demo, sample=True))
     page.locator(where).get_by_role("button", name=re.compile("tour", re.IGNORECASE)).click()
-    expect(page.locator("#attention .att-tour")).to_be_visible(timeout=WAIT)
-    expect(page.locator("#attention .att-tour-count")).to_have_text(re.compile("^1 of "))
+    expect(page.locator(".tour-title")).to_have_text(f"The model says: {labels(page)[0]}", timeout=WAIT)
+    expect(page.locator(".tour-count")).to_have_text(re.compile("^1 of "))
 
 
 def test_another_photo_comes_by_button_camera_or_drop_and_goes(demo, open_page, picture):

@@ -4,7 +4,7 @@ import gradio as gr
 
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.ui.components import anywhere, identity, model_picker
+from vitdemo.ui.components import anywhere, identity, model_picker, tour
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.server.gradio_internals import Page, set_queue_pace
 from vitdemo.ui.server.page_routes import PageRoutes
@@ -56,6 +56,7 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
             with gr.Tab("Export", id=export_tab.TAB) as tab:
                 export_tab.build(store, header, comparison, ActiveTab(active, tab))
         anywhere.build(current.photo)
+        tour.build()
         api.build(store, visitors.classify_jobs, visitors.photo_queue)
         attention_api.build(visitors.attention_sessions, visitors.photo_queue)
         embed_api.build(store, visitors.embedding_jobs)

@@ -45,6 +45,7 @@ from vitdemo.ui.visitors import Visitors
 log = logging.getLogger(__name__)
 STYLES = (
     "page/style",
+    "page/tour/tour",
     "components/gallery_upload",
     "classify/gallery",
     "attention/attention",

@@ -14,7 +14,6 @@ import { drawStrip } from "./filmstrip.js";
 import { play, setLayer } from "./layers.js";
 import { $, $$, clearPhoto, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
 import { drawBig, present } from "./show/presenter.js";
-import { endTour, startTour } from "./show/tour.js";
 
 const EMPTY =
   "Drop a photo here, paste one, or choose one beside. " +
@@ -62,7 +61,6 @@ async function give(photo) {
 }
 
 function grant(wish) {
-  if (wish.tour) return startTour();
   if (wish.present) return present(true);
   setMethod("relevance");
   setLayer(told.layers);
@@ -90,12 +88,11 @@ function showState(name, text = "", share = null) {
   $(".att-text").setAttribute("role", name === "error" ? "alert" : "status");
   $(".att-message .bar").hidden = share === null;
   fill($(".att-message .bar"), share || 0);
-  for (const button of $$(".att-tour-start, .att-present")) button.hidden = name !== "ready";
+  $(".att-present").hidden = name !== "ready";
 }
 
 function forget() {
   play(false);
-  endTour();
   test.running++;
   clearPhoto();
   $(".att-name").textContent = "";
@@ -117,7 +114,6 @@ async function show(value) {
     forget();
     return showState("error", "The numbers could not be fetched: check the connection and give the photo again.");
   }
-  endTour(); // gives back the method and the layer, which stay with the next photo
   const layer = told ? Math.round((view.layer * value.layers) / told.layers) : value.layers;
   const method = value.top.length ? view.method : view.method === "rollout" ? "rollout" : "cls";
   forget();

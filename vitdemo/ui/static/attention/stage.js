@@ -7,7 +7,7 @@ import { setLayer } from "./layers.js";
 import { $, ask, columns, element, links, patch, placed, pointed, rows, told, view } from "./state.js";
 
 const TYPED = "textarea, select, [contenteditable=true], input:not([type=range], [type=checkbox], [type=radio], [type=file])";
-const OPEN = "dialog[open], [aria-modal=true], ul[role=listbox], .att-tour:not([hidden])"; // what Escape closes before
+const OPEN = "dialog[open], [aria-modal=true], ul[role=listbox]"; // what Escape closes before
 
 export function listen() {
   const canvas = $(".att-heat");

@@ -11,12 +11,11 @@ import * as photo from "./photo.js";
 import * as stage from "./stage.js";
 import { mountOn } from "./state.js";
 import * as presenter from "./show/presenter.js";
-import * as tour from "./show/tour.js";
 import * as words from "./show/words.js";
 
 export default function mount(component) {
   mountOn(component);
-  for (const part of [stage, layers, filmstrip, controls, classes, wall, ablation, erase, download, tour, presenter, words, photo]) part.listen();
+  for (const part of [stage, layers, filmstrip, controls, classes, wall, ablation, erase, download, presenter, words, photo]) part.listen();
   component.watch("value", photo.announce);
   photo.announce();
   photo.pick(); // what was picked while the modules were on their way

@@ -1,5 +1,5 @@
-// The answer: how many classes are shown, on which scale, copies of it, and its ways to the Attention tab: why this class and not the next
-// one, and the tour.
+// The answer: how many classes are shown, on which scale, copies of it, and its way to the Attention tab: why this class and not the next
+// one.
 import { copy, finders, rendered } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { want } from "../lib/wish.js";
@@ -35,7 +35,6 @@ export default function mount({ element }) {
     draw();
     if (kind) copy(texts[kind](), $(".copied"), `Copied as ${pressed.textContent.split(" ").at(-1)}.`);
     else if (target) want({ photo, target: Number(target), other: other ? Number(other) : null });
-    else if (photo) want({ photo, tour: true });
   });
   rendered(element, draw);
 }

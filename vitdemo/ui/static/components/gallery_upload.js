@@ -116,6 +116,19 @@ export class Gallery {
     this.fail(answer?.error || "The server does not answer: check the connection and give the photos again.");
   }
 
+  // Shows none, as before the first one.
+  close() {
+    this.$(".stop").click();
+    sessionStorage.removeItem(this.key);
+    Object.assign(this, { id: null, told: null, settled: false });
+    this.starting++;
+    this.$(".run").hidden = true;
+    say(this.$(".notes"), "");
+    this.$(".drop").classList.remove("given");
+    this.heard.show();
+    this.heard.gone?.();
+  }
+
   showAgain() {
     this.asking = false;
     if (this.told) this.tell(this.told);

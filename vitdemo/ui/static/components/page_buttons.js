@@ -1,10 +1,7 @@
-// The buttons of the header: light and dark in turn, remembered in this browser, and the tour.
-import { want } from "../lib/wish.js";
-
+// The header's switch between light and dark, remembered in this browser. Its tour is page/tour/tour.js.
 export default function mount({ element }) {
-  const does = {
-    theme: () => localStorage.setItem("vitdemo-theme", document.body.classList.toggle("dark") ? "dark" : "light"),
-    tour: () => want({ tour: true }),
-  };
-  element.addEventListener("click", (event) => does[event.target.closest("[data-does]")?.dataset.does]?.());
+  element.addEventListener("click", (event) => {
+    if (!event.target.closest("[data-does=theme]")) return;
+    localStorage.setItem("vitdemo-theme", document.body.classList.toggle("dark") ? "dark" : "light");
+  });
 }

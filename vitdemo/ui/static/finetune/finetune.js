@@ -10,6 +10,8 @@ const AT_WORK = "Training is running on these photos: stop it first, or wait unt
 const USE_PATIENCE = 30_000; // milliseconds for the model list to select a new model
 const COLOURS = ["var(--bar)", "var(--warn)"];
 
+export let close = () => {}; // forgets the photos, as before the first ones
+
 export default function mount({ element, props, trigger }) {
   const { $ } = finders(element);
   let session = null;
@@ -82,6 +84,13 @@ export default function mount({ element, props, trigger }) {
     for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
     poll();
   }
+
+  close = () => {
+    sessionStorage.removeItem(KEY);
+    session = null;
+    fail("");
+    for (const part of [".reading", ".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
+  };
 
   let polling = 0;
   function poll() {

@@ -1,10 +1,10 @@
-// What other parts of the page wish to see in the Attention tab: two classes of a photo held against each other, or the tour.
+// What other parts of the page wish to see in the Attention tab: two classes of a photo held against each other.
 import { openTab } from "./dom.js";
 
 const WISHED = "vitdemo-wished";
 let wish = null;
 
-/** @param {{photo?: string, target?: number, other?: number | null, tour?: boolean, present?: boolean}} wished `photo`: its sha256, any where it is left out */
+/** @param {{photo?: string, target?: number, other?: number | null, present?: boolean}} wished `photo`: its sha256, any where it is left out */
 export function want(wished) {
   wish = wished;
   openTab("Attention");

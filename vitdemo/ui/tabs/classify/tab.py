@@ -70,7 +70,8 @@ def build(header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answe
     photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")  # the listeners take turns
     photo.change(**given)
     opened.then(**given)
-    gr.on([photo.clear, header.picker.input, *(control.input for control in recipe.controls)], **respond)
+    gr.on([header.picker.input, *(control.input for control in recipe.controls)], **respond)
+    photo.clear(**respond | {"inputs": [gr.State(), *respond["inputs"][1:]]})  # Gradio may still send the photo that was removed
     again = _again(respond["fn"], welcome["fn"])
     header.retried.then(**respond | {"fn": again, "outputs": welcome["outputs"]})
     choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, postprocess=False, **quiet)

@@ -9,21 +9,24 @@ import { startAnew } from "../erase.js";
 import { drawStrip } from "../filmstrip.js";
 import { setLayer } from "../layers.js";
 import { $, ask, off, problem, setAnswer, told, view } from "../state.js";
+import { drawBig } from "../show/presenter.js";
 import { drawWall, openHead, wall } from "./wall.js";
 
 export function listen() {
   $(".att-off").addEventListener("click", () => {
     const [place, head] = wall.open;
     const name = `${place + 1},${head}`;
-    off.has(name) ? off.delete(name) : off.add(name);
-    openHead(place, head);
-    answerWithout();
+    switchOff(off.has(name) ? [...off].filter((other) => other !== name) : [...off, name]);
   });
-  $(".att-all-on").addEventListener("click", () => {
-    off.clear();
-    openHead(...wall.open);
-    answerWithout();
-  });
+  $(".att-all-on").addEventListener("click", () => switchOff([]));
+}
+
+// Switches off these heads, "layer,head", and all others on.
+export function switchOff(heads) {
+  off.clear();
+  heads.forEach((name) => off.add(name));
+  openHead(...wall.open);
+  answerWithout();
 }
 
 // The whole tab without the heads that are off. What is switched meanwhile is asked next.
@@ -49,14 +52,15 @@ async function answerWithout() {
 
 const names = () => [...off].sort().join(" ");
 
-function show({ moves, ...answer }, maps) {
+function show(answer, maps) {
   setAnswer({ ...answer, off: names() ? names().split(" ") : [] }, unpack(maps, answer.sections));
   drawStrip();
   if (view.method === "relevance") startClasses();
   fitHead();
   startAnew();
   drawWall();
-  drawMoves(moves);
+  drawMoves(told.moves);
+  drawBig();
   setLayer(view.layer);
 }
 

@@ -1,5 +1,5 @@
 // Presenter mode: the photo, its answer and the filmstrip alone on the screen, in large type, and led by keys.
-import { make, openTab } from "../../lib/dom.js";
+import { button, make, openTab } from "../../lib/dom.js";
 import { percent } from "../../lib/format.js";
 import { holdAgainst } from "../classes.js";
 import { startErase, test } from "../erase.js";
@@ -30,7 +30,7 @@ export function listen() {
   $(".att-keys-on").checked = !localStorage.getItem(OFF);
   $(".att-keys-on").addEventListener("change", (event) => (event.target.checked ? localStorage.removeItem(OFF) : localStorage.setItem(OFF, "1")));
   $(".att-keys-list").replaceChildren(...KEYS.flatMap(([key, does]) => [make("dt", "", key), make("dd", "", does)]));
-  $(".att-big").addEventListener("click", (event) => choose(event.target.closest("button")?.dataset.place));
+  $(".att-big").addEventListener("click", (event) => choose(event.target.closest("button")?.dataset.index));
   const hear = (event) => (explorer.isConnected ? press(event) : document.removeEventListener("keydown", hear));
   document.addEventListener("keydown", hear);
 }
@@ -45,31 +45,35 @@ export function present(on) {
   else lastFocus?.focus({ preventScroll: true });
 }
 
-// The five leading classes, large; the one that the map explains is marked.
+// The five leading classes, large; the one that the map explains is marked. Where heads are off, with the answer before.
 export function drawBig() {
+  const moves = told.off.length ? told.moves.slice(0, told.top.length) : told.top;
+  $(".att-big").classList.toggle("moved", told.off.length > 0);
   $(".att-big").replaceChildren(
-    ...told.top.map((found, place) => {
+    ...moves.map(({ index, name, probability, after = probability }) => {
       const line = make("li");
-      const chosen = Object.assign(make("button", "", ""), { type: "button" });
-      chosen.dataset.place = place;
-      chosen.setAttribute("aria-pressed", view.method === "relevance" && found.index === view.target);
-      chosen.append(make("span", "", found.name), make("strong", "", percent(found.probability)), make("i"));
-      chosen.lastChild.style.setProperty("--share", found.probability);
+      const chosen = button("");
+      chosen.dataset.index = index;
+      chosen.setAttribute("aria-pressed", view.method === "relevance" && index === view.target);
+      chosen.append(make("span", "", name), make("strong", "", told.off.length ? `${percent(probability)} → ${percent(after)}` : percent(after)), make("i"));
+      chosen.lastChild.style.setProperty("--share", after);
+      chosen.lastChild.style.setProperty("--before", probability);
       line.append(chosen);
       return line;
     })
   );
 }
 
-function choose(place) {
-  const found = told?.top[place];
-  if (found) holdAgainst(found.index, null);
+function choose(index) {
+  if (index !== undefined) holdAgainst(Number(index), null);
 }
 
-// What is on the screen: the stage, the wall or the erase test.
-function look(part) {
-  explorer.dataset.look = explorer.dataset.look === part ? "" : part;
+// What is on the screen: the stage for "", the wall or the erase test.
+export function look(part) {
+  explorer.dataset.look = part;
 }
+
+const toggle = (part) => look(explorer.dataset.look === part ? "" : part);
 
 function showKeys(on = $(".att-keys").hidden) {
   $(".att-keys").hidden = !on;
@@ -77,7 +81,7 @@ function showKeys(on = $(".att-keys").hidden) {
 }
 
 function erase() {
-  look("erase");
+  toggle("erase");
   if (explorer.dataset.look && !test.curves.map) startErase();
 }
 
@@ -106,10 +110,10 @@ function press(event) {
     arrowright: () => (play(false), setLayer(view.layer + 1)),
     d: difference,
     e: erase,
-    h: () => look("wall"),
+    h: () => toggle("wall"),
     "?": () => showKeys(),
   }[key.toLowerCase()];
   if (!does && !/^[1-5]$/.test(key)) return;
   event.preventDefault();
-  does ? does() : choose(Number(key) - 1);
+  does ? does() : choose(told.top[Number(key) - 1]?.index);
 }
