@@ -41,7 +41,7 @@ export function present(on) {
   explorer.classList.toggle("presenting", on);
   look("");
   showKeys(false);
-  if (on) $(".att-heat").focus({ preventScroll: true });
+  if (on) $(".att-title").focus({ preventScroll: true }); // not the map: its arrow keys move from patch to patch
   else lastFocus?.focus({ preventScroll: true });
 }
 

@@ -33,6 +33,7 @@ async function answer(until) {
     brought.photo = true;
   }
   await pause(SETTLES);
+  find("#view").dispatchEvent(new PointerEvent("pointerdown", { bubbles: true })); // the map stands still, at the last layer
   const settled = () => (find("#view .view:not(.stale, .waiting)") && !find("#answer .busy")) || find("#answer .error");
   if (!(await until(settled)) || !find("#answer .says")) return null;
   const [first, rival] = all("#answer .says strong").map((name) => name.textContent);
@@ -47,10 +48,10 @@ async function answer(until) {
 
 async function cut(until) {
   if (!(await stage(until, { layer: 1, drawn: ["0", "0", false, true] }))) return null;
-  const gathers = told.cls ? "One more token, called CLS, belongs to no patch: it gathers the answer." : "In the end, the answer is pooled from all of them.";
+  const gathers = told.cls ? "It adds one place that belongs to no patch, called CLS: there the answer is gathered." : "In the end, the answer is pooled from all of them.";
   return {
     title: "It cuts the photo into patches",
-    text: `The model sees what lies inside the frame as ${rows()} × ${columns()} small squares, its patches. ${gathers}`,
+    text: `The model sees only what lies inside the frame, as ${rows()} × ${columns()} small squares: its patches. ${gathers}`,
     watch: [PHOTO],
   };
 }
@@ -61,7 +62,7 @@ async function layers(until) {
   const last = told.top.length ? told.lens.at(-1) : null;
   const other = told.lens.findLastIndex((leading) => leading?.index !== last?.index) + 1; // the last layer with another answer
   const since = other ? `from layer ${other + 1} on` : "from the first layer on";
-  const said = last ? ` The strip has a picture of each; below it is what the model would say if it stopped there: ${last.name} ${since}.` : "";
+  const said = last ? ` The strip has a picture of each, and what the model would say if it stopped there: guesses at first, and ${last.name} ${since}.` : "";
   return {
     title: `It looks ${told.layers} times`,
     text: `The photo passes ${told.layers} layers, and bright is where ${reader()} looks in each.${said}`,
@@ -105,7 +106,7 @@ async function head(until) {
   const where = found.layers === 1 ? "the last layer" : `the last ${found.layers} layers`;
   return {
     title: `Each layer looks in ${count(told.heads, "way")} at once`,
-    text: `Each way is a head. We switched off all ${found.tried} heads of ${where}, one at a time: ${told.top[0].name} needs this one most. Bright is where it looks.`,
+    text: `Each way is a head. Of the ${found.tried} heads of ${where}, switched off one at a time, ${told.top[0].name} needs head ${found.head} of layer ${found.layer} most. Bright is where it looks.`,
     watch: [PHOTO],
   };
 }
@@ -132,7 +133,7 @@ async function erase(until) {
   await stage(until, { method: "relevance", part: "erase" });
   return test.conclusion && {
     title: "Is the map right?",
-    text: `We turn the patches grey that it calls the most important, and ask again. ${test.conclusion.replace(/ \([^)]*\)/g, "")}`,
+    text: `We turn grey the patches that matter most by the map for ${told.top[0].name}, and ask again. ${test.conclusion.replace(/ \([^)]*\)/g, "")}`,
     watch: ["#attention .att-erase-row"],
   };
 }
@@ -141,7 +142,7 @@ async function map(until) {
   if (!(await until(() => mounted("#embeddings .drop")))) return null;
   const { gallery } = embeddings;
   if (!gallery.id) {
-    find("#embeddings [data-samples=drawings]").click(); // there are enough of them for a map
+    all("#embeddings .drop [data-samples]").find((samples) => samples.offsetParent).click(); // the first kind suits the model
     await until(() => gallery.id || find("#embeddings .gallery-error:not([hidden])"));
     brought.map = gallery.id;
   }
@@ -152,7 +153,7 @@ async function map(until) {
   find("#embeddings .map-as [data-value=photos]").click();
   return {
     title: "Many pictures on one map",
-    text: `Here are ${count(embeddings.panel.rows.length, "picture")}, and those that the model finds alike lie together. It was told no names: it sorts by what it sees.`,
+    text: `Here are ${count(embeddings.panel.rows.length, "other picture")}. Those that the model finds alike lie together; it goes by what it sees, not by their names.`,
     watch: ["#embeddings .emb-stage .map-box"],
   };
 }
