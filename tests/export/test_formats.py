@@ -147,11 +147,14 @@ def test_imagenets_labels_keep_their_synsets(tmp_path):
     assert again.labels == vit.labels
 
 
-def test_attention_that_can_not_be_read(tmp_path, monkeypatch):
-    vit = small_vit()
-    monkeypatch.setattr(vit.module.blocks[0], "attn", torch.nn.Identity())
-    with pytest.raises(UserError, match="is not one map per layer and head"):
-        formats.write(vit, Plan("onnx", extras=("attention",)), tmp_path)
+def test_attention_that_can_not_be_read(tmp_path):
+    shape = {"embed_dim": 48, "depth": 2, "num_heads": 3, "img_size": 64, "dynamic_img_size": True}
+    module = timm.create_model("vit_small_patch16_18x2_224", **shape).eval().requires_grad_(False)
+    twice = replace(small_vit(), name="twice", module=module)
+    for format in ("onnx", "torchscript", "pt2"):
+        with pytest.raises(UserError) as refused:
+            formats.write(twice, Plan(format, extras=("attention",)), tmp_path)
+        assert str(refused.value).startswith("The attention of twice is not one map per layer and head")
 
 
 def test_what_an_exporter_stumbles_over(tmp_path, monkeypatch):

@@ -427,16 +427,20 @@ def test_unknown_name(name):
         "swin_tiny_patch4_window7_224",
         "convnext_tiny.fb_in1k",
         "mixer_b16_224",
-        "beit_base_patch16_224",
-        "vit_relpos_small_patch16_224",
         "samvit_base_patch16",
-        "vit_small_r26_s32_224.augreg_in21k_ft_in1k",  # a ResNet in front: its patches are no pixels
-        "vit_base_r50_s16_224.orig_in21k",
-        "vitamin_small_224",
+        "hiera_tiny_224",
+        "cait_xxs24_224",
     ],
 )
 def test_other_architectures(name):
-    assert refusal(name) == f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model."
+    assert refusal(name) == f"“{name}” has no attention from every patch to every patch, so there is no map to show: choose a ViT."
+
+
+@pytest.mark.parametrize("name", ["qwen3_vit_88m", "deepseek_vit_412m_enc", "gemma4_vit_167m", "convit_tiny"])
+def test_vits_that_can_not_be_read(name):
+    assert refusal(name) == (
+        f"“{name}” is a ViT whose attention this app can't read, such as a language model's vision tower: choose another ViT."
+    )
 
 
 def test_skeleton_takes_no_memory():
