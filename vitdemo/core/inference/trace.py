@@ -86,7 +86,7 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
             if call.number < adapter.layers:
                 call.of(photo).map(scores=scratch, out=attention[photo][call.number][None])
             else:  # pooling: (1, heads, latents, pooled)
-                readout[photo][adapter.pooled_from :] = call.of(photo).map().mean((0, 1, 2))
+                readout[photo][-call.key.shape[-2] :] = call.of(photo).map().mean((0, 1, 2))
         return call.run(call.value)
 
     with torch.inference_mode(), AttentionCalls(vit, keep):

@@ -98,25 +98,15 @@ class Adapter:
         return getattr(self.module, "attn_pool", None)
 
     @property
-    def pooled_from(self) -> int:
-        """The first token that a pooling over tokens takes part of."""
-        return 0 if getattr(self.module, "pool_include_prefix", False) else self.prefix
-
-    @property
-    def reads_cls(self) -> bool:
-        """Whether the head reads the CLS token alone; otherwise it reads a pooling of tokens."""
-        return self.pool is None and self.has_cls and self.module.global_pool in ("token", "")
-
-    @property
     def patch(self) -> tuple[int, int]:
         """Width and height of a patch, in pixels; behind a convolutional stem, the pixels for which one token stands."""
         height, width = self.embed.feat_ratio(as_scalar=False)
         return width, height
 
     @property
-    def any_size(self) -> bool:
-        """Whether the model takes inputs of another size than its own; relative position tables fit one grid only."""
-        return not isinstance(self.module, Beit | VisionTransformerRelPos)
+    def only_size(self) -> tuple[int, int] | None:
+        """(height, width) of the only inputs that the model takes, as its relative positions fit one grid; None where it takes others."""
+        return self.own_size if isinstance(self.module, Beit | VisionTransformerRelPos) else None
 
     @property
     def own_size(self) -> tuple[int, int] | None:
@@ -124,22 +114,26 @@ class Adapter:
         return getattr(self.embed, "img_size", None)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(rows, columns) of patches of an input of this (height, width)."""
+        """(rows, columns) of patches of an input of this (height, width). Raises: UserError for a size that the model does not take."""
+        if self.only_size not in (None, tuple(size)):
+            height, width = self.only_size
+            raise UserError(f"This model takes {width}×{height} pixels only, which its relative positions fit: leave the image size alone.")
         rows, columns = self.embed.dynamic_feat_size(size)
         return rows, columns
 
     def tokens(self, size: tuple[int, int]) -> int:
-        """Number of tokens of an input of this (height, width)."""
+        """Number of tokens of an input of this (height, width). Raises: as `grid`."""
         rows, columns = self.grid(size)
         return self.prefix + rows * columns
 
     def readout(self, tokens: int) -> torch.Tensor:
         """The share of each token in the head's input, (tokens,): CLS alone, or the average; zeros where attention pooling decides."""
         readout = torch.zeros(tokens)
-        if self.reads_cls:
+        if self.pool is None and self.has_cls and self.module.global_pool in ("token", ""):
             readout[0] = 1
         elif self.pool is None:
-            readout[self.pooled_from :] = 1 / (tokens - self.pooled_from)
+            pooled = readout[0 if getattr(self.module, "pool_include_prefix", False) else self.prefix :]
+            pooled += 1 / len(pooled)
         return readout
 
     def intermediates(self, images: torch.Tensor, layers: list[int] | None = None) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -162,8 +156,8 @@ class Adapter:
 
     def fix_size(self) -> None:
         """Fix the input size, as timm does by default: exporters would write the resampling of the position embedding into the graph."""
-        if getattr(self.module, "dynamic_img_size", False):
-            self.module.dynamic_img_size = False
+        if isinstance(self.module, VisionTransformer):
+            self.module.dynamic_img_size = False  # type: ignore[misc]  # Final in timm, for TorchScript's compiler alone
             self.embed.flatten, self.embed.output_fmt, self.embed.strict_img_size = True, Format.NCHW, True
 
     @property
