@@ -8,10 +8,12 @@ import timm
 import torch
 from timm.layers import set_fused_attn
 
-from tests.support.pictures import paint
+from tests.support.pictures import noise, paint
 from tests.support.small_vits import FAMILIES, write_family
 from vitdemo.attention.methods.ablation import without_heads
 from vitdemo.attention.methods.gradients import attention_gradient
+from vitdemo.attention.question import Question, gradient_of, heat
+from vitdemo.attention.snippet import snippet
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.attention_calls import AttentionCalls
@@ -146,6 +148,29 @@ def test_head_ablation(model):
         found = without_heads(model.vit, off).logits(model.batch)
     assert torch.allclose(found, expected, atol=1e-5)
     assert not torch.allclose(found, model.vit.logits(model.batch), atol=1e-3)
+
+
+def test_copy_as_python(model, engine, tmp_path, monkeypatch):
+    """The code runs with timm alone, and gives the map that was shown, with heads switched off; or a sentence says what to do instead."""
+    monkeypatch.chdir(model.folder.parent)
+    photo, off, vit = tmp_path / "photo.png", [(1, 1), (2, 0)], model.vit
+    noise(80, 70).save(photo)
+    ablated = without_heads(vit, off)
+    tensor = vit.preprocessing(noise(80, 70))
+    traced = trace(ablated, tensor)
+    for question in (Question("cls", layer=2), Question("relevance", target=3)):
+        if vit.adapter.pool is not None:
+            with pytest.raises(UserError, match="use “python -m vitdemo attention” for it"):
+                snippet(question, traced, vit, vit.preprocessing, bundle=True)
+            continue
+        found: dict = {}
+        try:
+            exec(snippet(question, traced, vit, vit.preprocessing, photo=str(photo), bundle=True, off=off), found)
+        finally:
+            set_fused_attn(True)
+        expected = heat(question, traced, gradient_of(ablated, engine, tensor))
+        np.testing.assert_allclose(found["heat"], expected.numpy(), rtol=2e-4, atol=2e-6)
+        assert expected.std() > 0
 
 
 @pytest.mark.slow

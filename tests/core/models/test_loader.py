@@ -443,6 +443,15 @@ def test_vits_that_can_not_be_read(name):
     )
 
 
+def test_attention_is_fused_whatever_timms_setting_is():
+    timm.layers.set_fused_attn(False)
+    try:
+        parts = [part.fused_attn for part in loader.skeleton("vit_base_patch16_siglip_224").modules() if hasattr(part, "fused_attn")]
+    finally:
+        timm.layers.set_fused_attn(True)
+    assert parts == [True] * 13  # twelve blocks and the pooling
+
+
 def test_skeleton_takes_no_memory():
     module = loader.skeleton("vit_large_patch16_224")
     assert {each.device.type for each in module.state_dict().values()} == {"meta"}
