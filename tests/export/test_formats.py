@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from tests.support.apps import ROOT
-from tests.support.small_vits import small_vit, timms_attention, unfused_vit
+from tests.support.small_vits import small_vit, timms_attention, twice_vit, unfused_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import loader
@@ -148,12 +148,9 @@ def test_imagenets_labels_keep_their_synsets(tmp_path):
 
 
 def test_attention_that_can_not_be_read(tmp_path):
-    shape = {"embed_dim": 48, "depth": 2, "num_heads": 3, "img_size": 64, "dynamic_img_size": True}
-    module = timm.create_model("vit_small_patch16_18x2_224", **shape).eval().requires_grad_(False)
-    twice = replace(small_vit(), name="twice", module=module)
     for format in ("onnx", "torchscript", "pt2"):
         with pytest.raises(UserError) as refused:
-            formats.write(twice, Plan(format, extras=("attention",)), tmp_path)
+            formats.write(twice_vit(), Plan(format, extras=("attention",)), tmp_path)
         assert str(refused.value).startswith("The attention of twice is not one map per layer and head")
 
 

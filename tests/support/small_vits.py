@@ -1,5 +1,6 @@
 """Small ViTs with random weights, of every kind whose attention this project reads, and timm's own unfused models beside them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import timm
@@ -53,6 +54,12 @@ def small_vit(kind: str = "plain", seed: int = 0) -> Vit:
     module = _build(kind, seed).requires_grad_(False)
     labels = labels_of(module.num_classes, module.pretrained_cfg)
     return Vit(kind, module, labels, Preprocessing.of(module), "random", torch.device("cpu"), 0)
+
+
+def twice_vit() -> Vit:
+    """A model whose attention can't be read: each block has two attention layers side by side."""
+    module = timm.create_model("vit_small_patch16_18x2_224", dynamic_img_size=True, **{**SMALL, "depth": 2}).eval().requires_grad_(False)
+    return replace(small_vit(), name="twice", module=module)
 
 
 def unfused_vit(kind: str = "plain", seed: int = 0) -> torch.nn.Module:

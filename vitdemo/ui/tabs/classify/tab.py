@@ -180,6 +180,7 @@ def _outputs(answers: PhotoAnswers, visitor: str, upload: Callable[[], Upload | 
         view = _view(found.view, vit, preprocessing, found.answer, str(given.path))
         if found.error:
             raise found.error
+        assert found.answer is not None  # there is an answer or an error
         return Answer((_answer(found.answer), view, about, size))
     except Exception as error:
         return Answer((_message(user_message(error), "error"), view, about, size), complete=False)
