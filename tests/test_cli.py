@@ -23,6 +23,8 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.photo import open_photo
 
+FACTS = {"model", "sha256", "folder", "true_class", "correct", "label_conflict", "duplicate_of"}
+
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch):
@@ -52,7 +54,7 @@ def test_classify_a_folder_to_json(gallery, model, vit, tmp_path, capsys):
     assert main(["classify", str(gallery), *model, "--top", "3", "--output", str(output)]) == 0
     first, bad, last = json.loads(output.read_text("utf-8"))
     assert [first["path"], bad["path"], last["path"]] == [str(gallery / name) for name in ("a.png", "b.jpg", "c.png")]
-    assert bad.keys() == {"path", "error"}
+    assert bad.keys() - FACTS == {"path", "error"}
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(vit.module), is_training=False)
     for row in (first, last):
         with torch.inference_mode():
@@ -140,7 +142,19 @@ def test_only_bad_files(gallery, model, tmp_path, capsys):
     assert main(arguments) == 1
     assert "Traceback" not in capsys.readouterr().err
     assert main([*arguments, "--output", str(tmp_path / "out.json")]) == 1
-    assert [each.keys() for each in json.loads((tmp_path / "out.json").read_text("utf-8"))] == [{"path", "error"}] * 2
+    assert [each.keys() - FACTS for each in json.loads((tmp_path / "out.json").read_text("utf-8"))] == [{"path", "error"}] * 2
+
+
+def test_copies_in_folders_of_two_classes_are_told(model, vit, tmp_path, capsys):
+    noise(50, 60).save(tmp_path / "photo.png")
+    for name in ("cat", "boat"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "copy.png").write_bytes((tmp_path / "photo.png").read_bytes())
+    assert main(["classify", str(tmp_path / "in"), *model, "--output", str(tmp_path / "out.json")]) == 0
+    assert "2 photos are copies in folders of different classes: they count neither as correct nor as wrong." in capsys.readouterr().err
+    first, second = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert (first["true_class"], first["folder"], first["model"], first["duplicate_of"]) == ("boat", "boat", vit.name, None)
+    assert (second["true_class"], second["duplicate_of"], second["correct"], second["label_conflict"]) == ("cat", first["path"], None, True)
 
 
 def test_no_photos_at_all(tmp_path, model, capsys):

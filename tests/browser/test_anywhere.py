@@ -73,6 +73,39 @@ def test_text_on_the_photo_box_gets_our_sentence(page):
     expect(page.locator("#answer")).to_contain_text("“notes.txt” is not a photo that can be read here", timeout=WAIT)
 
 
+@pytest.mark.parametrize("way", ["pick", "drop", "paste"])
+def test_other_files_for_one_photo_get_our_sentence_or_the_gallery(page, tmp_path, way):
+    def give(name: str, data: bytes, type: str) -> None:
+        if way == "pick":
+            page.set_input_files("#photo input[type=file]", {"name": name, "mimeType": type, "buffer": data})
+        else:
+            move(page, "#photo" if way == "drop" else "body", way, (name, data, type))
+
+    give("notes.txt", b"Hello", "text/plain")
+    expect(page.locator("#answer")).to_contain_text("“notes.txt” is not a photo that can be read here", timeout=WAIT)
+    give("colours.zip", zipped(tmp_path), "application/zip")
+    expect(page.get_by_role("tab", name="Many photos")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#gallery .run-text")).to_contain_text("Done: 9 of 9 photos", timeout=WAIT)
+    expect(page.locator("[data-testid=toast-text]")).to_have_count(0)
+
+
+@pytest.mark.parametrize("way", ["pick", "drop"])
+def test_other_files_for_attention_get_our_sentence(page, tmp_path, way):
+    page.get_by_role("tab", name="Attention").click()
+    expect(page.locator(".att-frame")).to_be_visible(timeout=WAIT)
+
+    def give(name: str, data: bytes, type: str) -> None:
+        if way == "pick":
+            page.set_input_files(".att-pick", {"name": name, "mimeType": type, "buffer": data})
+        else:
+            move(page, ".att-frame", way, (name, data, type))
+
+    give("notes.txt", b"Hello", "text/plain")
+    expect(page.locator(".att-text")).to_contain_text("“notes.txt” is not a photo that can be read here", timeout=WAIT)
+    give("colours.zip", zipped(tmp_path), "application/zip")
+    expect(page.locator(".att-text")).to_contain_text("“colours.zip” is a zip archive, not a photo", timeout=WAIT)
+
+
 def test_a_zip_goes_to_the_gallery_tab_that_is_open(page, tmp_path):
     page.get_by_role("tab", name="Fine-tune").click()
     expect(page.locator("#finetune .drop")).to_be_visible(timeout=WAIT)
@@ -87,4 +120,6 @@ def test_a_photo_that_is_too_large_is_told(start_app, bundle, open_page):
     page = open_page(server)
     expect(page.locator("#examples button").first).to_be_visible(timeout=WAIT)
     move(page, "h1", "drop", ("big.png", bytes(2 << 20), "image/png"))
-    expect(page.locator(".veil-said")).to_contain_text("The photo could not be uploaded", timeout=WAIT)
+    expect(page.locator(".veil-said")).to_have_text(
+        "“big.png” is larger than 1 MB: leave it out, or save a smaller copy of it.", timeout=WAIT
+    )

@@ -543,11 +543,11 @@ def test_the_wall_is_painted_as_the_stage_and_numbered(app, open_page, picture, 
     page.get_by_label("Colours").select_option("viridis")
     painted(page, traced, geometry, 2, 0, "viridis", 0.6)
     wall = page.locator("#attention .att-tiles")
-    assert wall.get_by_role("columnheader").all_inner_texts() == ["", "0", "1", "2"]
+    assert wall.get_by_role("columnheader").all_inner_texts() == ["0", "1", "2"]
     assert wall.get_by_role("rowheader").all_inner_texts() == ["1", "2", "3"]
     for number in range(3):  # above the tiles of their heads, and beside those of their layers
         title, tile = (
-            wall.get_by_role("columnheader").nth(1 + number).bounding_box(),
+            wall.get_by_role("columnheader").nth(number).bounding_box(),
             page.locator(f'.att-tile[data-head="{number}"]').first.bounding_box(),
         )
         assert title["x"] + title["width"] / 2 == pytest.approx(tile["x"] + tile["width"] / 2, abs=1)

@@ -55,8 +55,8 @@ def test_one_photo_travels_across_the_tabs_and_is_computed_once(app, open_page, 
 
 def test_a_drawing_a_dropped_and_a_pasted_photo(app, open_page, picture):
     page = visit(open_page, app)
-    page.locator("#attention-examples").get_by_label("Try the cat").click()
-    ready(page, "cat.jpg")
+    page.locator("#attention-examples").get_by_label("Try the cheetah").click()
+    ready(page, "cheetah.jpg")
     move = """(target, [kind, data]) => {
         const transfer = new DataTransfer();
         transfer.items.add(new File([Uint8Array.from(data)], "given.png", {type: "image/png"}));
@@ -66,8 +66,8 @@ def test_a_drawing_a_dropped_and_a_pasted_photo(app, open_page, picture):
     }"""
     page.locator("#attention .att-frame").evaluate(move, ["drop", list(picture.read_bytes())])
     ready(page, "given.png")
-    page.locator("#attention-examples").get_by_label("Try the clock").click()
-    ready(page, "clock.jpg")
+    page.locator("#attention-examples").get_by_label("Try the lion").click()
+    ready(page, "lion.jpg")
     page.locator("body").evaluate(move, ["paste", list(picture.read_bytes())])
     ready(page, "given.png")
     expect(page.locator("#attention .att-outline").last).to_have_attribute("d", re.compile("^M51"))
@@ -80,14 +80,14 @@ def test_what_is_wrong_is_a_sentence_and_the_next_photo_works(app, open_page, pi
     expect(page.locator("#attention [role=alert].att-text")).to_contain_text(
         "“words.jpg” is not a photo that can be read here: give a JPEG", timeout=WAIT
     )
-    expect(page.locator("#attention .att-side")).to_be_hidden()
+    expect(page.locator("#attention .att-method")).to_be_hidden()
     offer(page, picture)
-    expect(page.locator("#attention .att-side")).to_be_visible()
+    expect(page.locator("#attention .att-method")).to_be_visible()
     page.set_input_files("#attention .att-pick", tmp_path / "words.jpg")
     expect(page.locator("#attention .att-problem")).to_contain_text("“words.jpg” is not a photo that can be read here", timeout=WAIT)
     expect(page.locator("#attention .att-problem")).to_contain_text("The photo before it stays on show.")
     expect(page.locator("#attention .att-name")).to_contain_text(picture.name)
-    expect(page.locator("#attention .att-side")).to_be_visible()
+    expect(page.locator("#attention .att-method")).to_be_visible()
     slender = tmp_path / "slender.png"
     noise(900, 90).save(slender)
     offer(page, slender)

@@ -96,7 +96,7 @@ def test_from_start_to_the_model_in_classify(demo_app, open_page, tmp_path):
     session = onnxruntime.InferenceSession(bundle / "model.onnx")
     found = session.run(None, {"image": np.load(bundle / "known_answer" / "input.npy")})[0]
     np.testing.assert_allclose(found, np.load(bundle / "known_answer" / "output.npy"), atol=answer["tolerance"])
-    assert answer["predictions"][0]["label"] == "cat"
+    assert (answer["predictions"][0]["label"], answer["credit"]) == ("butterfly", "butterfly, drawn for this app")
     names = card.locator(".exp-files button").all_inner_texts()
     assert sorted(names) == sorted(path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file())
     single = take(page, card.get_by_role("button", name="Download labels.json"), tmp_path / "labels.json")
@@ -105,7 +105,8 @@ def test_from_start_to_the_model_in_classify(demo_app, open_page, tmp_path):
     page.get_by_role("button", name="Try it").click()
     trial = page.locator("#trial")
     expect(trial.locator(".trial-side")).to_have_count(2, timeout=WAIT)
-    assert [side.locator(".label").first.inner_text() for side in trial.locator(".trial-side").all()] == ["cat", "cat"]
+    assert [side.locator(".label").first.inner_text() for side in trial.locator(".trial-side").all()] == ["butterfly"] * 2
+    expect(trial.locator("figcaption")).to_have_text("butterfly.png")
     times = [float(re.search(r"([\d.]+) ms", text)[1]) for text in trial.locator(".trial-about").all_inner_texts()]
     assert all(time > 0 for time in times)
     expect(trial).to_contain_text("The same top class.")
@@ -150,8 +151,8 @@ def test_ones_own_photos_and_what_is_put_in(app, open_page, folder, tmp_path):
     assert json.loads(report.read_text("utf-8"))["plan"] == {
         "format": "pt2", "precision": "fp32", "baked": True, "extras": ["features"], "kits": [], "prefer": "fastest",
     }  # fmt: skip
-    page.get_by_role("button", name="Use the sample images").click()
-    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample images")
+    page.get_by_role("button", name="Use the sample drawings").click()
+    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample drawings")
 
 
 def test_only_what_goes_together_can_be_chosen(app, open_page):
@@ -215,7 +216,7 @@ def test_what_is_wrong_is_said(app, open_page, folder, tmp_path):
     (tmp_path / "bad.zip").write_bytes(b"PK no zip")
     page.set_input_files("#export .files", tmp_path / "bad.zip")
     expect(page.locator("#export .exp-error")).to_contain_text("“bad.zip” is damaged or no zip", timeout=WAIT)
-    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample images")
+    expect(page.locator("#export .exp-compared")).to_contain_text("126 sample drawings")
     expect(page.locator("#export .start")).to_be_enabled()
 
 
@@ -257,7 +258,7 @@ def check(page: Page) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         for _ in range(2):
-            page.get_by_role("button", name="Light / dark").click()
+            page.get_by_role("button", name="Light or dark").click()
             page.wait_for_function("document.getAnimations().every(animation => animation.playState !== 'running')")
             found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]})
             assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found.response["violations"]] == []

@@ -52,6 +52,9 @@ def known(folder, vit, engine) -> dict[str, tuple[str, float]]:
     }
 
 
+CONFLICT = ("things/apple/apple0.png", "things/cat/again.png")  # the same photo
+
+
 def open_gallery(page: Page) -> Page:
     page.get_by_role("tab", name="Many photos").click()
     expect(page.locator("#gallery .drop")).to_be_visible(timeout=WAIT)
@@ -88,16 +91,20 @@ def test_a_folder_with_its_sub_folders(done, known):
             assert label == known[path][0]
             assert float(re.sub(r"[^\d.]", "", percent)) == pytest.approx(100 * known[path][1], abs=0.06)
     assert done.locator("#gallery .rows img").count() == 13
-    expect(done.locator("#gallery .badge")).to_have_text(["duplicate"])
+    expect(done.locator("#gallery .badge")).to_have_text(["original", "label conflict", "duplicate", "label conflict"])
 
 
 def test_folders_that_name_classes_are_scored(done, known):
-    right = sum(Path(path).parent.name == label for path, (label, _) in known.items())
-    expect(done.locator("#gallery .scores")).to_contain_text(
-        re.compile(rf"{100 * right / 13:.1f} % top-1 and [\d.]+ % top-5 accuracy on the\s+13 photos whose folder names a class")
+    right = sum(Path(path).parent.name == label for path, (label, _) in known.items() if path not in CONFLICT)
+    scores = done.locator("#gallery .scores")
+    expect(scores).to_contain_text(
+        re.compile(rf"{100 * right / 11:.1f} % top-1 and [\d.]+ % top-5 accuracy on the\s+11 photos whose folder names a class")
     )
+    expect(scores).to_contain_text("2 photos are copies in folders of different classes: they count neither as correct nor as wrong.")
+    expect(done.locator("#gallery .matrix")).to_be_hidden()
+    scores.get_by_text("Confusion matrix").click()
     cells = done.locator("#gallery .matrix button").all_inner_texts()
-    assert 0 < sum(map(int, cells)) <= 13
+    assert sum(map(int, cells)) == 11
     cell = done.locator("#gallery .matrix button").first
     count, true = int(cell.inner_text()), cell.get_attribute("data-folder")
     cell.click()
@@ -135,8 +142,8 @@ def test_filter_by_words_and_kind(done):
     done.get_by_label("Filter by name or class").fill("")
     done.locator("[data-chip=error]").click()
     assert names(done) == ["broken.jpg"]
-    done.locator("[data-chip=duplicate]").click()
-    assert names(done) == ["again.png"]
+    done.locator("[data-chip=conflict]").click()
+    assert names(done) == ["apple0.png", "again.png"]
     done.locator("[data-chip=all]").first.click()
     assert len(names(done)) == 14
 
@@ -169,11 +176,121 @@ def test_take_the_answers_away(done, known, tmp_path):
     assert pyarrow.parquet.read_table(saved["parquet"]).num_rows == 14
 
 
+def test_the_download_takes_what_is_shown_under_a_name_that_says_so(done, vit):
+    expect(done.locator("#gallery .download-lead")).to_have_text("Download all 14")
+    done.locator("[data-chip=conflict]").click()
+    expect(done.locator("#gallery .download-lead")).to_have_text("Download 2 shown")
+    with done.expect_download() as event:
+        done.locator("[data-kind=json]").click()
+    assert re.fullmatch(rf"things-{vit.name}-Label-conflicts-predictions-\d{{4}}-\d\d-\d\d\.json", event.value.suggested_filename)
+    rows = json.loads(Path(event.value.path()).read_text("utf-8"))
+    assert [(row["path"], row["true_class"], row["correct"], row["duplicate_of"], row["model"]) for row in rows] == [
+        (CONFLICT[0], "apple", None, None, vit.name),
+        (CONFLICT[1], "cat", None, CONFLICT[0], vit.name),
+    ]
+    done.get_by_label("Filter by name or class").fill("nothing")
+    expect(done.locator("[data-kind=json]")).to_be_disabled()
+
+
+def test_duplicates_stand_beside_their_originals(app, open_page, tmp_path):
+    for name, number in (("a", 0), ("b", 1), ("c", 2), ("d", 1), ("e", 0), ("f", 1)):
+        noise(16, 12, number).save(tmp_path / f"{name}.png")
+    page = open_gallery(open_page(app))
+    page.set_input_files("#gallery .files", sorted(tmp_path.iterdir()))
+    finished(page)
+    chip = page.locator("[data-chip=duplicate]")
+    expect(chip).to_have_text("Duplicates 5")
+    chip.click()
+    assert names(page) == ["a.png", "e.png", "b.png", "d.png", "f.png"]
+    for _ in range(2):  # by name, downwards: the groups stay together
+        page.get_by_role("button", name="Photo", exact=True).click()
+    assert names(page) == ["b.png", "d.png", "f.png", "a.png", "e.png"]
+    page.get_by_label("Filter by name or class").fill("f.png")
+    assert names(page) == ["b.png", "d.png", "f.png"]
+    expect(page.locator("#gallery .rows .badge")).to_have_text(["original", "duplicate", "duplicate"])
+
+
+def test_a_wrong_row_says_what_was_right(done, known):
+    wrong = sorted(path for path, (label, _) in known.items() if Path(path).parent.name != label and path not in CONFLICT)
+    done.locator("[data-chip=wrong]").click()
+    rows = done.locator("#gallery .rows tbody tr").evaluate_all(
+        "rows => rows.map(row => [row.querySelector('.open').title, row.querySelector('.truth').textContent])"
+    )
+    assert rows == [[path, f"true class: {Path(path).parent.name}"] for path in wrong]
+    done.locator("#gallery .rows button.open").first.click()
+    expect(done.locator("#gallery .detail")).to_contain_text(f"True class, by its folder: {Path(wrong[0]).parent.name}", timeout=WAIT)
+
+
+def test_the_first_row_is_in_sight_of_a_small_screen(app, open_page, folder):
+    page = open_page(app)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    open_gallery(page).set_input_files("#gallery .folder", folder)
+    finished(page)
+    expect(page.locator("#gallery .scores")).to_be_visible()
+    box = page.locator("#gallery .rows tbody tr").first.bounding_box()
+    assert box["y"] + box["height"] < 700
+
+
+def select(page: Page, model: str) -> None:
+    page.locator("#model input").click()
+    page.get_by_role("option").filter(has_text=model).click()
+
+
+@pytest.mark.parametrize("place", ["#gallery", "#embeddings"])
+def test_another_model_is_offered_the_gallery(app, open_page, folder, vit, place):
+    page = open_page(app)
+    if place == "#gallery":
+        open_gallery(page)
+    else:
+        page.get_by_role("tab", name="Embeddings").click()
+    page.set_input_files(f"{place} .folder", folder)
+    said, again = page.locator(f"{place} .run-text"), page.locator(f"{place} .again")
+    expect(said).to_contain_text(f"Done: 14 of 14 photos, 1 of them can't be read · by {vit.name}", timeout=WAIT)
+    expect(again).to_be_hidden()
+    select(page, "Demo model")
+    expect(again).to_have_text("Run again with Demo model", timeout=WAIT)
+    assert f"by {vit.name}" in said.inner_text()
+    again.click()
+    expect(said).to_contain_text("Done: 14 of 14 photos, 1 of them can't be read · by Demo model", timeout=WAIT)
+    expect(again).to_be_hidden()
+    select(page, vit.name)
+    expect(again).to_have_text(f"Run again with {vit.name}", timeout=WAIT)
+
+
 def test_a_reload_finds_the_gallery_again(done):
     done.reload()
     open_gallery(done)
     finished(done)
     assert len(names(done)) == 14
+
+
+def test_a_page_that_is_loaded_again_holds_its_galleries_before_their_tabs_are_opened(app, open_page, folder):
+    page = open_page(app)
+    page.get_by_role("tab", name="Embeddings").click()
+    page.set_input_files("#embeddings .folder", folder)
+    expect(page.locator("#embeddings .run-text")).to_contain_text("14 of 14 photos", timeout=WAIT)
+    id = page.evaluate("sessionStorage.getItem('vitdemo-embeddings')")
+    with page.expect_response(lambda answer: answer.url.endswith("/page/embeddings/hold")) as held:
+        page.reload()
+    assert (held.value.request.post_data_json, held.value.json()) == ({"gallery": id}, {})
+    page.get_by_role("tab", name="Embeddings").click()
+    expect(page.locator("#embeddings .emb")).to_be_visible(timeout=WAIT)
+
+
+def test_what_has_expired_is_told_with_the_remedy(app, open_page):
+    page = open_page(app)
+    page.evaluate("for (const tab of ['gallery', 'embeddings', 'finetune', 'export']) sessionStorage.setItem(`vitdemo-${tab}`, 'gone')")
+    page.reload()
+    for names, said in (
+        (("Many photos",), "This gallery is not here any more: give the photos again."),
+        (("Embeddings",), "This gallery is not here any more: give the photos again."),
+        (("Fine-tune",), "These photos are not here any more: give them again."),
+        (("Export",), "This export is not here any more: start again."),
+    ):
+        for name in names:
+            page.get_by_role("tab", name=name).click()
+        expect(page.locator("[role=alert]:visible").filter(has_text="not here any more")).to_have_text(said, timeout=WAIT)
+        expect(page.locator(".drop.given")).to_have_count(0)
 
 
 def test_a_zip(app, open_page, folder, tmp_path):
@@ -267,9 +384,19 @@ def test_a_name_is_never_html(app, open_page, tmp_path):
     assert page.locator("#gallery img[onerror]").count() == 0
 
 
+def test_photographs_are_the_samples_of_a_model_of_photos(app, open_page):
+    page = open_gallery(open_page(app))
+    page.get_by_role("button", name="6 sample photos").click()
+    finished(page, "Done: 6 of 6 photos")
+    assert names(page) == [f"{name}.jpg" for name in ("cheetah", "lion", "tower", "temple", "flower", "officer")]
+    select(page, "Demo model")
+    expect(page.get_by_role("button", name="6 sample photos")).to_be_hidden(timeout=WAIT)  # it knows drawings alone
+    expect(page.get_by_role("button", name="126 sample drawings")).to_be_visible()
+
+
 def test_the_bundled_drawings_by_their_own_names(app, open_page):
     page = open_gallery(open_page(app))
-    page.get_by_role("button", name="126 sample images").click()
+    page.get_by_role("button", name="126 sample drawings").click()
     finished(page, "Done: 126 of 126 photos")
     titles = page.locator("#gallery .rows .open").evaluate_all("all => all.map(each => each.title)")
     assert len(titles) == 100
@@ -399,10 +526,12 @@ def test_a_server_that_is_gone_is_said(done):
     expect(done.locator("#gallery .gallery-error")).to_have_text("The download failed: try again.")
 
 
-def test_every_number_of_the_confusion_matrix_shows_its_photos(done):
+def test_every_number_of_the_confusion_matrix_shows_its_photos(done, known):
+    done.locator("#gallery .scores summary").click()
     cells = done.locator("#gallery .matrix button")
-    assert done.locator("#gallery .matrix button[data-other]").count() > 0
-    assert sum(map(int, cells.all_inner_texts())) == 13
+    others = {label for path, (label, _) in known.items() if label not in ("apple", "cat", "fish") and path not in CONFLICT}
+    assert set(done.locator("#gallery .matrix th.other").all_inner_texts()) == others
+    assert sum(map(int, cells.all_inner_texts())) == 11
     for number in range(cells.count()):
         cells.nth(number).click()
         assert len(names(done)) == int(cells.nth(number).inner_text())

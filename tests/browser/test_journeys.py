@@ -37,7 +37,7 @@ def check_access(page: Page) -> None:
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 900})
         if width == 390:
-            page.get_by_role("button", name="Light / dark").click()
+            page.get_by_role("button", name="Light or dark").click()
         violations = Axe().run(settled(page)).response["violations"]
         serious = [
             (each["id"], node["html"][:200]) for each in violations if each["impact"] in ("serious", "critical") for node in each["nodes"]

@@ -20,9 +20,15 @@ from vitdemo.core.photos.gallery import find_items
 
 CAT, EGG = Label(281, "tabby, tabby cat", "n02123045"), Label(4, 'an "<b>egg</b>", 卵\nor two')
 ROWS = [
-    PredictionRow('a,b "c".jpg', "ab12", [Prediction(CAT, 0.75), Prediction(EGG, 0.125)]),
+    PredictionRow('a,b "c".jpg', "ab12", [Prediction(CAT, 0.75), Prediction(EGG, 0.125)], folder="n02123045", meant=(CAT,), conflict=()),
     PredictionRow("bad.jpg", None, None, "“bad.jpg” is empty (0 bytes): copy or download it again."),
-    PredictionRow("two\nlines 写真.jpg", "cd34", [Prediction(EGG, 0.5)]),
+    PredictionRow("two\nlines 写真.jpg", "cd34", [Prediction(EGG, 0.5)], folder="n02123045", duplicate_of="=a", meant=(CAT,), conflict=()),
+]
+FACTS = ["model", "sha256", "folder", "true_class", "correct", "label_conflict", "duplicate_of"]
+KNOWN = [  # FACTS of each row
+    ["m", "ab12", "n02123045", "tabby, tabby cat", True, False, None],
+    ["m", None, "", None, None, None, None],
+    ["m", "cd34", "n02123045", "tabby, tabby cat", False, False, "=a"],
 ]
 
 
@@ -36,9 +42,10 @@ def test_json(tmp_path):
                 {"index": 281, "label": "tabby, tabby cat", "synset": "n02123045", "probability": 0.75},
                 egg | {"probability": 0.125},
             ],
-        },
-        {"path": "bad.jpg", "error": "“bad.jpg” is empty (0 bytes): copy or download it again."},
-        {"path": "two\nlines 写真.jpg", "predictions": [egg | {"probability": 0.5}]},
+        }
+        | dict(zip(FACTS, KNOWN[0], strict=True)),
+        {"path": "bad.jpg", "error": "“bad.jpg” is empty (0 bytes): copy or download it again."} | dict(zip(FACTS, KNOWN[1], strict=True)),
+        {"path": "two\nlines 写真.jpg", "predictions": [egg | {"probability": 0.5}]} | dict(zip(FACTS, KNOWN[2], strict=True)),
     ]
 
 
@@ -46,21 +53,26 @@ def test_csv(tmp_path):
     write_rows(ROWS, tmp_path / "out.csv", "m")
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file)
-    assert header == ["path", "rank", "index", "label", "synset", "probability", "error"]
+    assert header == ["path", "rank", "index", "label", "synset", "probability", "error", *FACTS]
+    right = ["m", "ab12", "n02123045", "tabby, tabby cat", "True", "False", ""]
     assert lines == [
-        ['a,b "c".jpg', "1", "281", "tabby, tabby cat", "n02123045", "0.75", ""],
-        ['a,b "c".jpg', "2", "4", 'an "<b>egg</b>", 卵\nor two', "", "0.125", ""],
-        ["bad.jpg", "", "", "", "", "", "“bad.jpg” is empty (0 bytes): copy or download it again."],
-        ["two\nlines 写真.jpg", "1", "4", 'an "<b>egg</b>", 卵\nor two', "", "0.5", ""],
+        ['a,b "c".jpg', "1", "281", "tabby, tabby cat", "n02123045", "0.75", "", *right],
+        ['a,b "c".jpg', "2", "4", 'an "<b>egg</b>", 卵\nor two', "", "0.125", "", *right],
+        ["bad.jpg", "", "", "", "", "", "“bad.jpg” is empty (0 bytes): copy or download it again.", "m", *[""] * 6],
+        [
+            *("two\nlines 写真.jpg", "1", "4", 'an "<b>egg</b>", 卵\nor two', "", "0.5", ""),
+            *("m", "cd34", "n02123045", "tabby, tabby cat", "False", "False", "'=a"),
+        ],
     ]
 
 
 def test_parquet(tmp_path):
     write_rows(ROWS, tmp_path / "out.parquet", "my model")
     table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
-    assert table.schema.names == ["sha256", "path", "model", "labels", "indices", "probabilities", "error"]
+    more = ["synsets", "folder", "true_class", "correct", "label_conflict", "duplicate_of"]
+    assert table.schema.names == ["sha256", "path", "model", "labels", "indices", "probabilities", "error", *more]
     kinds = [pa.string()] * 3 + [pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.float32()), pa.string()]
-    assert table.schema.types == kinds
+    assert table.schema.types == [*kinds, pa.list_(pa.string()), *[pa.string()] * 2, *[pa.bool_()] * 2, pa.string()]
     good, bad, odd = table.to_pylist()
     assert good == {
         "sha256": "ab12",
@@ -70,7 +82,10 @@ def test_parquet(tmp_path):
         "indices": [281, 4],
         "probabilities": [0.75, 0.125],
         "error": None,
+        "synsets": ["n02123045", ""],
+        **dict(zip(FACTS[2:], KNOWN[0][2:], strict=True)),
     }
+    assert {name: odd[name] for name in FACTS[1:]} == dict(zip(FACTS[1:], KNOWN[2][1:], strict=True))
     assert not bad["labels"]
     assert not bad["probabilities"]
     assert (bad["sha256"], bad["path"], bad["error"]) == (None, "bad.jpg", ROWS[1].error)

@@ -98,3 +98,12 @@ def test_feature_backbone(vit, engine, picture):
     with pytest.raises(UserError) as refused:
         next(classify_gallery(find_items([picture]), backbone, engine, Settings()))
     assert str(refused.value) == sentence
+
+
+def test_the_entropy_is_of_all_classes(vit, engine):
+    image = noise(60, 40)
+    with torch.inference_mode():
+        logits = vit.module(vit.preprocessing(image)[None])[0]
+    assert classify(image, vit, engine, top=1).entropy == pytest.approx(
+        torch.distributions.Categorical(logits=logits).entropy().item(), rel=1e-5
+    )

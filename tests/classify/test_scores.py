@@ -2,25 +2,42 @@
 
 import pytest
 
-from vitdemo.classify.gallery import PredictionRow
+from vitdemo.classify.gallery import PredictionRow, with_conflicts
 from vitdemo.classify.photo import Prediction
-from vitdemo.classify.scores import calibration_error, score
+from vitdemo.classify.scores import MAX_OTHERS, calibration_error, label_conflicts, score
 from vitdemo.core.models.labels import ClassNames, Label, labels_of
 
 CAT, DOG, OWL = Label(0, "tabby, tabby cat", "n02123045"), Label(1, "dog"), Label(2, "great grey owl")
 
 
-def row(folder: str, *ranked: tuple[Label, float]) -> PredictionRow:
-    return PredictionRow("x.png", "id", [Prediction(label, probability) for label, probability in ranked], folder=folder)
+def row(folder: str, *ranked: tuple[Label, float], labels=(CAT, DOG, OWL), id: str = "") -> PredictionRow:
+    predictions = [Prediction(label, probability) for label, probability in ranked]
+    return PredictionRow("x.png", id or f"{folder}{ranked}", predictions, folder=folder, meant=ClassNames(labels).labels_of(folder))
 
 
 def test_names_that_mean_a_class():
     names = ClassNames([CAT, DOG, OWL])
     assert {names.meant(name) for name in ("tabby cat", "tabby", "n02123045", "tabby, tabby cat", "Tabby_Cat")} == {frozenset({0})}
     assert (names.meant("great grey owl"), names.meant("parrot")) == ({2}, frozenset())
-    assert score([row("Great_Grey-Owl", (OWL, 0.9))], [CAT, DOG, OWL]).top1 == 1
-    assert score([row("parrots", (OWL, 0.9))], [CAT, DOG, OWL]) is None
-    assert score([], [CAT]) is None
+    assert score([row("Great_Grey-Owl", (OWL, 0.9))]).top1 == 1
+    assert score([row("parrots", (OWL, 0.9))]) is None
+    assert score([]) is None
+
+
+def test_a_wordnet_id_is_shown_as_its_class():
+    names = ClassNames([CAT, DOG, OWL])
+    assert [names.title(folder) for folder in ("n02123045", "n99999999", "dog", "tabby cat", "")] == [
+        "tabby",
+        "n99999999",
+        "dog",
+        "tabby cat",
+        "",
+    ]
+
+
+def test_two_classes_of_one_name_are_told_apart():
+    names = ClassNames(labels_of(1000, {}))
+    assert [names.title(id) for id in ("n02012849", "n03126707")] == ["crane (n02012849)", "crane (n03126707)"]
 
 
 def test_classes_that_differ_in_case_alone_are_two():
@@ -32,7 +49,9 @@ def test_a_name_of_two_classes_means_either():
     labels = labels_of(1000, {})
     cranes = ClassNames(labels).meant("crane")
     assert cranes == {134, 517}  # the bird and the machine
-    assert all(score([row("crane", (labels[index], 0.5))], labels).top1 == 1 for index in cranes)
+    for index in cranes:
+        found = row("crane", (labels[index], 0.5), labels=labels)
+        assert (score([found]).top1, found.true_class) == (1, "crane")
 
 
 def test_counts():
@@ -43,14 +62,48 @@ def test_counts():
         row("elsewhere", (DOG, 1.0)),
         PredictionRow("bad.png", error="no", folder="dog"),
     ]
-    found = score(rows, [CAT, DOG, OWL])
+    assert [each.correct for each in rows] == [True, False, False, None, None]
+    assert [each.true_class for each in rows] == ["dog", "dog", "tabby, tabby cat", "", ""]
+    found = score(rows)
     assert (found.photos, found.top1, found.top5) == (3, 1, 2)
     assert found.confusion == {("dog", "dog"): 1, ("dog", "tabby"): 1, ("tabby", "great grey owl"): 1}
     assert found.folders == ["dog", "tabby"]
     assert sorted(found.mistakes()) == [("dog", "tabby", 1), ("tabby", "great grey owl", 1)]
     assert found.mistakes(1) == [("dog", "tabby", 1)]
-    assert (found.elsewhere("dog"), found.elsewhere("tabby")) == (0, 1)
+    assert (found.others, found.columns, found.has_rest) == (["great grey owl"], [1, 0, 2], False)
+    assert (found.total("dog"), found.total("tabby")) == (2, 1)
     assert found.calibration_error == pytest.approx((abs(1 - 0.9) + 0.6 + 0.8) / 3)
+
+
+def test_the_most_frequent_wrong_classes_have_columns_of_their_own():
+    labels = [Label(index, f"class {index}") for index in range(30)]
+    wrong = [index for index in range(1, 30) for _ in range(2 if index < MAX_OTHERS else 1)]
+    rows = [row("class 0", (labels[index], 0.5), labels=labels, id=str(place)) for place, index in enumerate([0, 0, *wrong, 29, 29])]
+    found = score(rows)
+    assert found.others == ["class 29", *(f"class {index}" for index in range(1, MAX_OTHERS))]
+    assert found.columns == [0, 29, *range(1, MAX_OTHERS)]
+    assert found.rest("class 0") == 29 - MAX_OTHERS
+    assert found.has_rest
+
+
+def test_copies_in_folders_of_different_classes_are_neither_correct_nor_wrong():
+    rows = [
+        row("dog", (DOG, 0.9), id="a"),
+        row("tabby", (DOG, 0.9), id="a"),  # one of them is mislabelled
+        row("n02123045", (OWL, 0.9), id="b"),
+        row("tabby cat", (OWL, 0.9), id="b"),  # the same class by another name
+        row("dog", (OWL, 0.9), id="c"),
+        row("elsewhere", (OWL, 0.9), id="c"),  # which names no class
+        PredictionRow("bad.png", "a", error="no", folder="tabby"),
+    ]
+    assert [each.conflict for each in rows] == [None] * 7
+    found = with_conflicts(rows)
+    assert [each.conflict for each in found] == [("dog", "tabby")] * 2 + [()] * 5
+    assert [each.correct for each in found] == [None, None, False, False, False, None, None]
+    assert (score(found).photos, score(found).top1) == (3, 0)
+    assert label_conflicts(found) == "2 photos are copies in folders of different classes: they count neither as correct nor as wrong."
+    assert label_conflicts(found[2:]) == ""
+    assert score(found[:2]) is None
 
 
 def test_calibration_error_known_answers():

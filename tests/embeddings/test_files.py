@@ -31,7 +31,7 @@ def rows() -> list[EmbeddingRow]:
         row("a/=1.jpg", 0, folder="a"),
         EmbeddingRow("a/bad.jpg", "a", error="“bad.jpg” is damaged."),
         row(ODD, 1),
-        row("ü.png", 0, folder="ü"),
+        row("ü.png", 0, folder="ü", duplicate_of="a/=1.jpg"),
     ]
 
 
@@ -74,6 +74,8 @@ def test_csv(tmp_path, rows, vectors, mapped):
         found = list(csv.DictReader(file))
     assert [each["path"] for each in found] == [each.path for each in rows]
     assert [each["error"] for each in found] == ["", "“bad.jpg” is damaged.", "", ""]
+    assert {(each["model"], each["layer"], each["pooling"]) for each in found} == {("vit", "3", "cls")}
+    assert [each["duplicate_of"] for each in found] == ["", "", "", "a/=1.jpg"]
     assert found[1]["e1"] == found[1]["cluster"] == found[1]["sha256"] == ""
     done = [each for each in found if not each["error"]]
     np.testing.assert_array_equal(np.array([[each[f"e{number}"] for number in range(1, 5)] for each in done], np.float32), vectors)
@@ -88,7 +90,8 @@ def test_csv(tmp_path, rows, vectors, mapped):
 @pytest.mark.parametrize("with_map", [False, True])
 def test_parquet(tmp_path, rows, vectors, mapped, with_map):
     table = pyarrow.parquet.read_table(write(tmp_path / "a.parquet", rows, vectors, mapped if with_map else None))
-    assert table.column_names == BASE + (MAP if with_map else [])
+    assert table.column_names == [*BASE, *(MAP if with_map else []), "duplicate_of"]
+    assert table["duplicate_of"].to_pylist() == [None, None, None, "a/=1.jpg"]
     assert str(table.schema.field("embedding").type) == "list<element: float>"
     found = table.to_pylist()
     assert [each["path"] for each in found] == ["a/=1.jpg", "a/bad.jpg", 'photos/caf\\xe9, "two"\nlines.jpg', "ü.png"]

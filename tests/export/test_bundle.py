@@ -12,7 +12,7 @@ import pytest
 from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.gallery import find_items, spread_evenly
-from vitdemo.export import bundle, formats, known_answer, place
+from vitdemo.export import bundle, formats, place
 from vitdemo.export.bundle import ExportStep, export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import Report
@@ -73,8 +73,8 @@ def test_the_known_answer_is_the_originals(vit, engine, settings, photos, tmp_pa
     assert (pixels.dtype, pixels.shape[1:]) == (np.uint8, (*vit.preprocessing.size, 3))
     from PIL import Image
 
-    with Image.open(known_answer.PHOTO) as photo, torch.inference_mode():
-        expected = vit.module(vit.preprocessing(photo.convert("RGB"))[None])
+    with Image.open(tmp_path / "b" / "known_answer" / "photo.png") as photo, torch.inference_mode():
+        expected = vit.module(vit.preprocessing(photo)[None])
     np.testing.assert_allclose(np.load(tmp_path / "b" / "known_answer" / "output.npy"), expected, atol=1e-4)
     extras = json.loads((tmp_path / "b" / "report.json").read_text("utf-8"))["extras"]
     assert extras.keys() == {"features", "attention"}

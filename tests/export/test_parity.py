@@ -11,7 +11,7 @@ from vitdemo.export.parity import Agreement, ParitySample, agreement, compare, r
 
 
 def sample(answers, targets) -> ParitySample:
-    return ParitySample(np.zeros((len(answers), 2, 2, 3), np.uint8), None, np.float32(answers), targets, "by hand")
+    return ParitySample(np.zeros((len(answers), 2, 2, 3), np.uint8), None, np.float32(answers), targets, [], "by hand")
 
 
 def test_counts_made_by_hand():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vitdemo.ui import templating
-from vitdemo.ui.templating import bundled
+from vitdemo.ui.templating import bundled, log_share
 
 
 @pytest.fixture
@@ -81,3 +81,8 @@ def test_the_maps_own_page_is_bundled_whole():
     assert "</script" not in text
     assert "fetch(" not in text
     assert Path(templating.STATIC, "photo_map/page.html").read_text("utf-8").count("<script") == 2  # the data, and this
+
+
+def test_small_probabilities_have_a_length_on_the_logarithmic_scale():
+    assert [log_share(share) for share in (1, 0.1, 0.01, 0.001, 0.0001)] == pytest.approx([1, 0.75, 0.5, 0.25, 0])
+    assert log_share(0) == log_share(1e-6) == 0

@@ -35,12 +35,13 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     from vitdemo.core.config import SHARED, Settings
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.photos.gallery import find_items
-    from vitdemo.export.bundle import BUNDLED, export
+    from vitdemo.core.photos.samples import DRAWN_CLASSES
+    from vitdemo.export.bundle import export
     from vitdemo.export.plan import Plan
 
     checkpoint = SHARED / "weights" / f"{TINY}.safetensors"
     shared = SHARED / "data" / "imagenet_val"
-    found = find_items([photos or (shared if shared.is_dir() else BUNDLED)])
+    found = find_items([photos or (shared if shared.is_dir() else DRAWN_CLASSES)])
     items = found[:: max(1, len(found) // PHOTOS)][:PHOTOS]
     settings = Settings(model=TINY, checkpoint=checkpoint) if checkpoint.is_file() else Settings(model="demo")
     store = ModelStore(settings)

@@ -32,7 +32,7 @@ def _classify(flags: argparse.Namespace) -> int:
         return ray.run(flags)
     flags.output = flags.output and Path(flags.output)
     from vitdemo.classify import files, scores
-    from vitdemo.classify.gallery import classify_gallery
+    from vitdemo.classify.gallery import classify_gallery, with_conflicts
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.photos.given import photos_given
     from vitdemo.core.photos.prefetch import sum_up
@@ -69,7 +69,10 @@ def _classify(flags: argparse.Namespace) -> int:
             raise
         stopped = 1
         print(f"\nvitdemo: {error} This was after {len(rows)} of {len(items)} photos.", file=sys.stderr)
-    if summary := scores.score(rows, vit.labels):
+    rows = with_conflicts(rows)
+    if conflicts := scores.label_conflicts(rows):
+        print(f"vitdemo: {conflicts}", file=sys.stderr)
+    if summary := scores.score(rows):
         print(
             f"top-1 {summary.top1 / summary.photos:.1%}, top-5 {summary.top5 / summary.photos:.1%}, calibration error "
             f"{summary.calibration_error:.1%}, of {summary.photos} photos whose folder names a class",

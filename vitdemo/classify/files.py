@@ -27,7 +27,7 @@ def write_rows(rows: list[PredictionRow], path: Path, model: str) -> None:
     """Write predictions as .json, .csv or .parquet; the suffix of the file decides.
 
     Args:
-        model: the model's name, for the Parquet column `model`.
+        model: the model's name.
 
     Raises: UserError for another suffix, or a path that can't be written.
     """
@@ -51,16 +51,22 @@ def as_table(rows: list[PredictionRow], model: str) -> "pa.Table":
             "indices": pa.list_(pa.int32()),
             "probabilities": pa.list_(pa.float32()),
             "error": pa.string(),
+            "synsets": pa.list_(pa.string()),
+            "folder": pa.string(),
+            "true_class": pa.string(),
+            "correct": pa.bool_(),
+            "label_conflict": pa.bool_(),
+            "duplicate_of": pa.string(),
         }
     )
     table = [
         {
-            "sha256": row.sha256,
+            **{name: as_utf8(fact) if isinstance(fact, str) else fact for name, fact in row.facts(model).items()},
             "path": as_utf8(row.path),
-            "model": model,
             "labels": [prediction.label.name for prediction in row.predictions or []],
             "indices": [prediction.label.index for prediction in row.predictions or []],
             "probabilities": [prediction.probability for prediction in row.predictions or []],
+            "synsets": [prediction.label.synset for prediction in row.predictions or []],
             "error": row.error,
         }
         for row in rows
@@ -69,19 +75,19 @@ def as_table(rows: list[PredictionRow], model: str) -> "pa.Table":
 
 
 def _write_json(rows: list[PredictionRow], path: Path, model: str) -> None:
-    path.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", "utf-8")
+    path.write_text(json.dumps([row.as_json(model) for row in rows], indent=1) + "\n", "utf-8")
 
 
 def _write_csv(rows: list[PredictionRow], path: Path, model: str) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error"])
+        facts = PredictionRow("").facts(model)
+        writer = csv.DictWriter(file, ["path", "rank", "index", "label", "synset", "probability", "error", *facts])
         writer.writeheader()
         for row in rows:
-            path_cell = as_cell(row.path)
-            if row.error:
-                writer.writerow({"path": path_cell, "error": as_cell(row.error)})
-            for rank, prediction in enumerate(row.predictions or [], 1):
-                writer.writerow({"path": path_cell, "rank": rank} | {name: as_cell(value) for name, value in prediction.as_row().items()})
+            cells = {"path": row.path, "error": row.error, **row.facts(model)}
+            ranked = [{"rank": rank, **prediction.as_row()} for rank, prediction in enumerate(row.predictions or [], 1)]
+            for prediction in ranked or [{}]:
+                writer.writerow({name: as_cell(value) for name, value in (cells | prediction).items()})
 
 
 def _write_parquet(rows: list[PredictionRow], path: Path, model: str) -> None:

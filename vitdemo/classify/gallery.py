@@ -1,6 +1,6 @@
 """Classify every photo of a gallery, at the full speed of the model."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -9,6 +9,7 @@ import torch
 from vitdemo.classify.photo import Prediction, check_classes, top_classes
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.labels import ClassNames, Label
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.encode import thumbnail
 from vitdemo.core.photos.gallery import Item
@@ -29,8 +30,11 @@ class PredictionRow:
         predictions: the top classes, most probable first.
         error: the reason, for a file that can't be read.
         folder: the folder that the file lies in, which may be its label.
+        meant: the classes that the folder's name can mean.
         unfamiliar: whether the photo is unlike the model's training photos; None where the model can't tell.
         duplicate_of: the path of the earlier file with the same bytes.
+        conflict: the folders of the file's copies, where they name different classes, so that none is known to be true; else
+            empty; None as long as not all copies are known.
         thumbnail: a small JPEG of the model's crop, if thumbnails were requested.
         notes: what decoding changed, one sentence each.
     """
@@ -44,16 +48,39 @@ class PredictionRow:
     duplicate_of: str | None = None
     thumbnail: bytes | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    meant: tuple[Label, ...] = ()
+    conflict: tuple[str, ...] | None = None
+
+    @property
+    def true_class(self) -> str:
+        """The name of the class that the folder names; empty where it names none."""
+        return " or ".join(dict.fromkeys(label.name for label in self.meant))
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the top class is the true one; None where that is unknown."""
+        return self.predictions[0].label in self.meant if self.predictions and self.meant and not self.conflict else None
 
     def first(self, top: int) -> "PredictionRow":
         """A copy of the row with at most the first `top` classes."""
         return replace(self, predictions=self.predictions and self.predictions[:top])
 
-    def as_json(self) -> dict:
-        """The row as JSON: {path, predictions}, or {path, error}."""
-        if self.error:
-            return {"path": self.path, "error": self.error}
-        return {"path": self.path, "predictions": [prediction.as_row() for prediction in self.predictions or []]}
+    def facts(self, model: str) -> dict:
+        """What all files of predictions tell of the photo besides its predictions."""
+        return {
+            "model": model,
+            "sha256": self.sha256,
+            "folder": self.folder,
+            "true_class": self.true_class or None,
+            "correct": self.correct,
+            "label_conflict": None if self.conflict is None else bool(self.conflict),
+            "duplicate_of": self.duplicate_of,
+        }
+
+    def as_json(self, model: str) -> dict:
+        """The row as JSON: {path, predictions}, or {path, error}, and the facts."""
+        answer = {"error": self.error} if self.error else {"predictions": [prediction.as_row() for prediction in self.predictions or []]}
+        return {"path": self.path, **answer, **self.facts(model)}
 
 
 def classify_gallery(
@@ -77,6 +104,7 @@ def classify_gallery(
     """
     check_classes(vit)
     preprocessing = preprocessing or vit.preprocessing
+    names = ClassNames(vit.labels)
     network = vit.logits_and_features if vit.ood else lambda images: (vit.logits(images),)
     size = engine.batch_size(vit, settings.batch_size)
 
@@ -97,17 +125,32 @@ def classify_gallery(
             answers = iter(_answers(vit, outputs, top))
             for photo in batch:
                 name, folder = photo.item.name, photo.item.folder
+                meant = names.labels_of(folder)
                 if photo.error:
-                    yield PredictionRow(name, photo.id, error=photo.error, folder=folder)
+                    yield PredictionRow(name, photo.id, error=photo.error, folder=folder, meant=meant)
                 elif photo.made:
                     predictions, unfamiliar = next(answers)
-                    row = PredictionRow(name, photo.id, predictions, None, folder, unfamiliar, None, photo.made[1], photo.notes)
+                    row = PredictionRow(name, photo.id, predictions, None, folder, unfamiliar, None, photo.made[1], photo.notes, meant)
                     first_rows[photo.index] = row
                     yield row
                 else:
                     assert photo.first is not None  # a duplicate
                     first = first_rows[photo.first]
-                    yield replace(first, path=name, folder=folder, duplicate_of=first.path)
+                    yield replace(first, path=name, folder=folder, duplicate_of=first.path, meant=meant)
+
+
+def with_conflicts(rows: Sequence[PredictionRow]) -> list[PredictionRow]:
+    """The rows of a whole gallery, with the conflicts of photos whose copies lie in folders of different classes."""
+    copies: dict[str | None, list[PredictionRow]] = {}
+    for row in rows:
+        if row.predictions and row.meant:
+            copies.setdefault(row.sha256, []).append(row)
+    conflicts = {
+        id: tuple(dict.fromkeys(row.folder for row in same))
+        for id, same in copies.items()
+        if not set.intersection(*(set(row.meant) for row in same))
+    }
+    return [replace(row, conflict=conflicts.get(row.sha256, ()) if row.meant else ()) for row in rows]
 
 
 def _answers(vit: Vit, outputs: tuple[torch.Tensor, ...], top: int) -> Iterator[tuple[list[Prediction], bool | None]]:

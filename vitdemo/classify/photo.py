@@ -19,11 +19,13 @@ class Classification:
     Attributes:
         predictions: the top classes, most probable first.
         seconds: how long the model took.
+        entropy: of the probabilities of all classes, in nats.
         unfamiliar: whether the photo is unlike the model's training photos (out of distribution); None where the model can't tell.
     """
 
     predictions: list[Prediction]
     seconds: float
+    entropy: float
     unfamiliar: bool | None = None
 
 
@@ -52,8 +54,11 @@ def classify_input(tensor: torch.Tensor, vit: Vit, engine: Engine, *, top: int =
     Raises: UserError where the model has no classes.
     """
     check_classes(vit)
+    unfamiliar = None
     if vit.ood is None:
         logits, seconds = engine.logits(vit, tensor[None])  # (1, classes)
-        return Classification(top_classes(logits[0], vit.labels, top), seconds)
-    logits, features, seconds = engine.logits_and_features(vit, tensor[None])
-    return Classification(top_classes(logits[0], vit.labels, top), seconds, vit.ood.is_unfamiliar(features[0]))
+    else:
+        logits, features, seconds = engine.logits_and_features(vit, tensor[None])
+        unfamiliar = vit.ood.is_unfamiliar(features[0])
+    entropy = torch.special.entr(logits[0].softmax(-1)).sum().item()
+    return Classification(top_classes(logits[0], vit.labels, top), seconds, entropy, unfamiliar)

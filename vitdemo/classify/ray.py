@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 import torch
@@ -13,7 +14,10 @@ from vitdemo.classify.photo import check_classes, top_classes
 from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import Settings
 from vitdemo.core.models.fingerprint import key_of
+from vitdemo.core.models.labels import ClassNames
 from vitdemo.core.models.vit import Vit
+
+_class_names = lru_cache(maxsize=1)(ClassNames)  # made once, not for each batch
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,16 @@ class Classifying:
 
     def table(self, vit: Vit, looked: Sequence) -> pa.Table:
         """The predictions of a batch of outputs as a Parquet table; a file with an error has a row with its reason."""
+        names = _class_names(vit.labels)
         rows = [
-            PredictionRow(output.item.name, output.sha256, error=output.error)
-            if output.error
-            else PredictionRow(output.item.name, output.sha256, top_classes(output.outputs[0], vit.labels, self.top))
+            PredictionRow(
+                output.item.name,
+                output.sha256,
+                None if output.error else top_classes(output.outputs[0], vit.labels, self.top),
+                output.error,
+                output.item.folder,
+                meant=names.labels_of(output.item.folder),
+            )
             for output in looked
         ]
         return as_table(rows, vit.name)

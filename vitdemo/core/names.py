@@ -1,5 +1,6 @@
 """Names of files and classes. They are data, and kept as given: here is how they are compared, and how they are shown."""
 
+import re
 import unicodedata
 
 from vitdemo.core.errors import UserError
@@ -13,6 +14,11 @@ JOINERS = "\u200c\u200d"  # zero-width non-joiner and joiner
 def one_spelling(name: str) -> str:
     """Return a name in Unicode's composed form (NFC), in which equal names compare equal. macOS writes the letters of “café” apart."""
     return unicodedata.normalize("NFC", name)
+
+
+def plain_name(name: str, longest: int = 40) -> str:
+    """Return a name as a part of a file's name that every operating system accepts: letters, digits, dots and underscores, else hyphens."""
+    return re.sub(r"[^\w.]+", "-", one_spelling(as_utf8(name))).strip("-.")[:longest].rstrip("-.")
 
 
 def check_name(text: str) -> str:

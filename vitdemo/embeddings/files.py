@@ -126,20 +126,24 @@ def _write_csv(path: Path, table: _Table) -> None:
         "path": [row.path for row in table.done],
         "sha256": [row.sha256 for row in table.done],
         **table.map_columns(),
+        "duplicate_of": [row.duplicate_of or "" for row in table.done],
     }
+    made = {"model": table.model, "layer": table.layer, "pooling": table.pooling}
     if table.mapped:
         columns["neighbours"] = [json.dumps(list(paths), ensure_ascii=False) for paths in columns["neighbours"]]
     width = table.vectors.shape[1] if len(table.done) else 0
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow([*columns, "error", *(f"e{number}" for number in range(1, width + 1))])
+        writer.writerow([*columns, *made, "error", *(f"e{number}" for number in range(1, width + 1))])
         done = zip(*columns.values(), table.vectors, strict=True)
         for row in table.rows:
             if row.error:
-                writer.writerow([as_cell(row.path), row.sha256 or "", *[""] * (len(columns) - 2), as_cell(row.error), *[""] * width])
+                blank = [""] * (len(columns) - 2)
+                cells = [row.path, row.sha256 or "", *blank, *made.values(), row.error, *[""] * width]
+                writer.writerow(map(as_cell, cells))
             else:
                 *known, vector = next(done)
-                writer.writerow([*map(as_cell, known), "", *vector.tolist()])
+                writer.writerow([*map(as_cell, (*known, *made.values())), "", *vector.tolist()])
 
 
 def _write_parquet(path: Path, table: _Table) -> None:
@@ -180,6 +184,7 @@ def _parquet_parts(table: _Table) -> "Iterator[pa.Table]":
             "embedding": pa.list_(pa.float32()),
             "error": pa.string(),
             **{name: types.get(name, pa.string()) for name in columns},
+            "duplicate_of": pa.string(),
         }
     )
     for first in range(0, max(1, len(table.rows)), 256):
@@ -197,6 +202,7 @@ def _parquet_row(row: EmbeddingRow, place: int | None, table: _Table, columns: d
         "embedding": None if place is None else table.vectors[place].ravel(),
         "error": row.error,
         **{name: None if place is None else _cell(column[place]) for name, column in columns.items()},
+        "duplicate_of": row.duplicate_of and as_utf8(row.duplicate_of),
     }
 
 

@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vitdemo.core.config import ASSETS, Settings
+from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import trace
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos import decoding
-from vitdemo.core.photos.gallery import Item, find_items, spread_evenly
+from vitdemo.core.photos.gallery import Item, spread_evenly
 from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.prefetch import photos_ahead
+from vitdemo.core.photos.samples import drawings
 from vitdemo.export import formats, known_answer, parity, quantize, runtimes, serving
 from vitdemo.export.parity import Agreement, ParitySample
 from vitdemo.export.place import beside, check_output, move
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES, Report, ReportRow, concerns, render
 
-BUNDLED = ASSETS / "examples" / "gallery"
 DRAWINGS = "the drawings that come with vitdemo"
 CALIBRATION = 32  # photos for the scales of a static recipe
 TRACED = 4  # photos on which features and attention are compared
@@ -75,9 +75,10 @@ def export(
     serving.check(plan)
     with beside(output, 3 * plan.expected_bytes(vit.parameters) + 4 * vit.parameters) as folder:
         scales, photos = _share_out(photos, calibration, plan, settings)
-        source, photos = ("those that were given", photos) if photos else (DRAWINGS, find_items([BUNDLED]))
+        given = bool(photos)
+        source, photos = ("those that were given", photos) if given else (DRAWINGS, drawings())
         sample = None
-        for progress in parity.read_sample(photos, source, vit, engine, settings):
+        for progress in parity.read_sample(photos, source, vit, engine, settings, given=given):
             if isinstance(progress, ParitySample):
                 sample = progress
             else:
@@ -212,7 +213,8 @@ class _Work:
         (self.folder / "preprocessing.json").write_text(json.dumps(recipe, indent=1) + "\n", "utf-8")
         shutil.copyfile(TEMPLATES / "preprocess.py", self.folder / "preprocess.py")
         write_decoding(self.folder / "decoding")
-        known_answer.write(self.vit, self.plan, self.outputs, self.folder, self.settings)
+        reference = known_answer.choose(self.vit, self.engine, self.sample, self.settings)
+        known_answer.write(self.vit, self.plan, self.outputs, self.folder, reference)
         self.report.write(self.folder)
         serving.write(self.plan, self.vit, self.outputs, self.folder)
         text = render(
@@ -222,6 +224,7 @@ class _Work:
             outputs=self.outputs,
             labels=len(self.vit.labels),
             icc=self.vit.preprocessing.icc,
+            credit=reference.credit,
         )
         (self.folder / "README.md").write_text(text, "utf-8")
 

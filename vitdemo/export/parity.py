@@ -36,7 +36,9 @@ class ParitySample:
         preprocessing: the model's own.
         answers: the original's logits (photos, classes), or features (photos, width).
         targets: for each photo the classes that its folder's name stands for; empty where it stands for none.
+        items: the photos' files.
         source: a description of the photos, for people.
+        given: whether somebody gave them for this export.
         notes: which photos are not compared on, one sentence for each reason.
     """
 
@@ -44,7 +46,9 @@ class ParitySample:
     preprocessing: Preprocessing
     answers: np.ndarray
     targets: list[frozenset[int]]
+    items: list[Item]
     source: str
+    given: bool = True
     notes: tuple[str, ...] = ()
 
     def inputs(self, indices: Iterable[int], *, baked: bool) -> np.ndarray:
@@ -91,17 +95,20 @@ class Agreement:
         return self.agreement >= AGREES and kept
 
 
-def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settings: Settings) -> Iterator[int | ParitySample]:
+def read_sample(
+    items: list[Item], source: str, vit: Vit, engine: Engine, settings: Settings, *, given: bool = True
+) -> Iterator[int | ParitySample]:
     """Read the photos and run the original on them. Yields the number of photos done after each batch, and finally the ParitySample.
 
     Raises: UserError where none of the photos can be read.
     """
     preprocessing, names = vit.preprocessing, ClassNames(vit.labels)
-    crops, targets, unreadable, copies = [], [], [], 0
+    crops, targets, read, unreadable, copies = [], [], list[Item](), [], 0
     for ready in photos_ahead(items, lambda photo: np.asarray(preprocessing.crop(photo.image)), settings, ahead=16):
         if ready.made is not None:
             crops.append(ready.made)
             targets.append(names.meant(ready.item.folder))
+            read.append(ready.item)
         elif ready.error:
             unreadable.append(ready.item.shown)
         else:
@@ -114,7 +121,7 @@ def read_sample(items: list[Item], source: str, vit: Vit, engine: Engine, settin
     for part in _parts(len(crops)):
         answers.append(engine.logits(vit, torch.from_numpy(normalised(stacked[part], preprocessing)))[0].numpy())
         yield sum(map(len, answers))
-    yield ParitySample(stacked, preprocessing, np.concatenate(answers), targets, source, _left_out(unreadable, copies))
+    yield ParitySample(stacked, preprocessing, np.concatenate(answers), targets, read, source, given, _left_out(unreadable, copies))
 
 
 def _left_out(unreadable: list[str], copies: int) -> tuple[str, ...]:

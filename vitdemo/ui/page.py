@@ -41,7 +41,7 @@ def build(settings: Settings, store: ModelStore, visitors: Visitors | None = Non
                 classify_active = ActiveTab(active, tab)
                 with gr.Tab("One photo", id="one"):
                     comparison = ModelComparison(visitors.export_sessions, visitors.comparison_requests)
-                    current = classify_tab.build(page, header, visitors.classify_requests, classify_active, visitors.photo_answers)
+                    current = classify_tab.build(header, visitors.classify_requests, classify_active, visitors.photo_answers)
                     comparison.follow(current, classify_active)
                 with gr.Tab("Many photos", id="many"):
                     gallery_panel.build(store)

@@ -37,7 +37,7 @@ from vitdemo.ui.server.metrics import Metrics
 from vitdemo.ui.server.page_routes import PageRoutes
 from vitdemo.ui.server.request_observer import RequestObserver
 from vitdemo.ui.server.response_headers import ResponseHeaders
-from vitdemo.ui.server.upload_route import Uploads
+from vitdemo.ui.server.upload_route import PROGRESS, Uploads
 from vitdemo.ui.templating import STATIC, preloads, static_text
 from vitdemo.ui.theme import THEME
 from vitdemo.ui.visitors import Visitors
@@ -148,7 +148,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, pages: 
     """
     settings = store.settings
     monitoring = metrics.routes(page, store) if metrics else []
-    own = [Uploads(settings).route, *pages.routes, *monitoring]
+    own = [Uploads(settings).route, PROGRESS, *pages.routes, *monitoring]
     observers = [*([metrics.request] if metrics else []), *([log_request] if settings.log_json else [])]
     middleware = [
         Middleware(ResponseHeaders),

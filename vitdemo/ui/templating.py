@@ -5,6 +5,7 @@ Pictures become data URIs, so that no visitor's picture lies in a served folder.
 
 import base64
 import hashlib
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -95,9 +96,9 @@ def preloads(prefix: str) -> str:
 
 @cache
 def scripts_version() -> str:
-    """A version of all modules in static/, which changes with any of them."""
+    """A version of all modules and pictures in static/, which changes with any of them."""
     digest = hashlib.sha256()
-    for path in sorted(STATIC.rglob("*.js")):
+    for path in sorted([*STATIC.rglob("*.js"), *STATIC.rglob("*.webp")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -122,8 +123,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def log_share(share: float) -> float:
+    """Where a probability lies on a logarithmic scale from 0.01 % to 100 %, 0 … 1."""
+    return max(0.0, 1 + math.log10(max(share, 1e-9)) / 4)
+
+
 @cache
 def _environment() -> Environment:
     made = Environment(loader=FileSystemLoader(STATIC), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters["shown"] = shown_name
+    made.globals |= {"log_share": log_share, "version": scripts_version}
     return made

@@ -10,7 +10,8 @@ from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.decoding.formats import SUFFIXES
-from vitdemo.ui.components.gallery_upload import StartGallery, limits, start, status_of, uploads_of
+from vitdemo.core.photos.samples import samples
+from vitdemo.ui.components.gallery_upload import GalleryRoutes, RunAgain, StartGallery, limits, status_of, uploads_of
 from vitdemo.ui.server.page_routes import Caller
 from vitdemo.ui.templating import STATIC
 
@@ -24,20 +25,46 @@ def uploads(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+class Jobs:
+    """Galleries that only note how they are begun; one of them is done, with the model `m`."""
+
+    def __init__(self):
+        self.settings, self.store, self.begun = Settings(), self, []
+        self.done = SimpleNamespace(id="old", items=["a", "b"], model="m", model_name="m in full")
+        self.loaded = {"m": "m in full", "n": "n in full"}
+
+    def allowed(self, name: str) -> str:
+        if name not in ("", "m", "n", "auto"):
+            raise UserError("Choose one from the list.")
+        return name or "m"
+
+    def start(self, *given):
+        self.begun.append(given)
+        return SimpleNamespace(id="new")
+
+    def get(self, name: str, visitor: str = ""):
+        loaded = self.loaded.get(name)
+        return self.done if name == "old" else SimpleNamespace(vit=loaded and SimpleNamespace(name=loaded))
+
+
+class Routes(GalleryRoutes):
+    command = "classify"
+
+
 @pytest.fixture
-def begun():
+def jobs() -> Jobs:
+    return Jobs()
+
+
+@pytest.fixture
+def begun(jobs):
     """begun(asked) → what a job is begun with."""
 
-    def run(asked: StartGallery, allowed: tuple[str, ...] = ("", "m")) -> tuple:
-        def check(name: str) -> None:
-            if name not in allowed:
-                raise UserError("Choose one from the list.")
-
-        calls = []
-        store = SimpleNamespace(settings=Settings(), allowed=check)
-        told = start(asked, Caller("ann", "10.0.0.1"), store, "classify", lambda *given: calls.append(given) or SimpleNamespace(id="new"))
+    def run(asked: StartGallery | RunAgain) -> tuple:
+        routes = Routes(jobs)
+        told = (routes.again if isinstance(asked, RunAgain) else routes.start)(asked, Caller("ann", "10.0.0.1"))
         assert told.gallery == "new"
-        return calls[0]
+        return jobs.begun[0]
 
     return run
 
@@ -52,16 +79,39 @@ def test_uploads_begin_a_gallery(begun, uploads):
     assert (model, visitor, client) == ("m", "ann", "10.0.0.1")
 
 
-def test_the_sample_images_have_names_without_the_servers_folders(begun):
-    items, *_ = begun(StartGallery("examples"))
+def test_the_drawings_have_names_without_the_servers_folders(begun):
+    items, *_ = begun(StartGallery("drawings"))
     assert len(items) == 126
     assert all(len(Path(item.name).parts) == 2 and not Path(item.name).is_absolute() for item in items)
     assert {item.name.split("/")[0] for item in items} == {item.folder for item in items}
 
 
+def test_the_photographs_have_their_own_names(begun):
+    items, *_ = begun(StartGallery("photographs"))
+    assert [item.name for item in items] == [f"{name}.jpg" for name in ("cheetah", "lion", "tower", "temple", "flower", "officer")]
+    assert [item.path for item in items] == [sample.path for sample in samples() if not sample.drawn]
+
+
+def test_a_gallery_is_run_again_with_the_model_that_is_selected(begun):
+    assert begun(RunAgain("old", "n")) == (["a", "b"], "n", "ann", "10.0.0.1")
+
+
+def test_a_gallery_is_offered_to_another_model_alone(jobs):
+    def offered(model: str) -> str:
+        return Routes(jobs).offer(RunAgain("old", model), Caller("ann")).title
+
+    assert (offered(""), offered("m"), offered("n")) == ("", "", "n in full")
+    jobs.loaded["auto"] = "m in full"  # which stands for the same model
+    assert offered("auto") == ""
+    jobs.loaded["auto"] = None  # and is loading
+    assert offered("auto") == "ViT-B/16"
+    jobs.loaded["m"] = None
+    assert offered("m") == ""
+
+
 def test_a_model_that_a_visitor_may_not_use(begun, uploads):
     with pytest.raises(UserError, match="Choose one from the list"):
-        begun(StartGallery("examples", model="local-dir:/etc"))
+        begun(StartGallery("drawings", model="local-dir:/etc"))
 
 
 @pytest.mark.parametrize(

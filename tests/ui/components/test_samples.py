@@ -1,4 +1,4 @@
-"""The sample pictures: photographs of installed packages and drawings, and what is said where one does not suit the model."""
+"""The sample pictures on the page: copies that are served, and what is said where one does not suit the model."""
 
 import dataclasses
 from pathlib import Path
@@ -10,8 +10,8 @@ from tests.support.small_vits import small_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.models.labels import Label, labels_of
 from vitdemo.core.photos.photo import open_photo
-from vitdemo.ui.components import samples as module
-from vitdemo.ui.components.samples import DRAWN_CLASSES, note_on, samples, suit_drawings
+from vitdemo.core.photos.samples import DRAWN_CLASSES, samples
+from vitdemo.ui.components.samples import note_on, served, suit_drawings
 
 
 @pytest.fixture(scope="module")
@@ -25,31 +25,15 @@ def models():
     }
 
 
-def test_photographs_come_first_and_every_sample_has_a_credit():
-    names = [sample.name for sample in samples()]
-    assert names == [*("cheetah", "lion", "tower", "temple", "flower", "officer"), *("butterfly", "cat", "clock", "sailboat", "umbrella")]
-    assert [sample.drawn for sample in samples()] == [False] * 6 + [True] * 5
-    assert all(sample.credit for sample in samples())
-    assert all("CC BY 2.0" in sample.credit for sample in samples() if "sklearn" in str(sample.path))
-
-
-def test_what_a_release_lacks_is_left_out(monkeypatch):
-    def gone() -> str:
-        raise ValueError("no such picture")
-
-    monkeypatch.setattr(module, "_PHOTOGRAPHS", (("gone", gone, ""), ("nowhere", lambda: "/nowhere.jpg", ""), module._PHOTOGRAPHS[0]))
-    assert [sample.name for sample in samples.__wrapped__() if not sample.drawn] == ["cheetah"]
-
-
 def test_a_photograph_is_served_as_a_copy(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     cheetah, cat = (next(sample for sample in samples() if sample.name == name) for name in ("cheetah", "cat"))
-    served = Path(cheetah.served())
-    assert served.is_relative_to(tmp_path)
-    assert served.read_bytes() == cheetah.path.read_bytes()
-    assert cheetah.served() == str(served)
-    assert Path(cat.served()).read_bytes() == cat.path.read_bytes()
-    assert Image.open(served).size == (502, 343)
+    copy = Path(served(cheetah))
+    assert copy.is_relative_to(tmp_path)
+    assert copy.read_bytes() == cheetah.path.read_bytes()
+    assert served(cheetah) == str(copy)
+    assert Path(served(cat)).read_bytes() == cat.path.read_bytes()
+    assert Image.open(copy).size == (502, 343)
 
 
 def test_a_sample_that_does_not_suit_the_model_is_told(models):

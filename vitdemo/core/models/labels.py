@@ -1,5 +1,6 @@
 """The labels of a model's classes: names and meanings."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,15 +51,35 @@ def labels_of(num_classes: int, config: dict) -> tuple[Label, ...]:
 
 
 class ClassNames:
-    """Finds the classes that a folder's name can mean. ImageNet has two classes “crane”."""
+    """Finds the classes that a folder's name can mean. ImageNet has two classes “crane”.
+
+    Attributes:
+        labels: the model's labels by their indices.
+    """
 
     def __init__(self, labels: Iterable[Label]):
         self._exact: dict[str, set[int]] = {}
         self._loose: dict[str, set[int]] = {}
-        for label in labels:
+        self.labels = {label.index: label for label in labels}
+        alike = Counter(label.short for label in self.labels.values())
+        self._titles = {
+            label.synset: label.short if alike[label.short] == 1 else f"{label.short} ({label.synset})"
+            for label in self.labels.values()
+            if label.synset
+        }
+        for label in self.labels.values():
             self._exact.setdefault(one_spelling(label.name), set()).add(label.index)
             for name in {label.name, *label.name.split(","), label.synset} - {""}:
                 self._loose.setdefault(_loosened(name), set()).add(label.index)
+
+    def labels_of(self, name: str) -> tuple[Label, ...]:
+        """The labels of the classes that this can mean, in the order of the logits."""
+        return tuple(self.labels[index] for index in sorted(self.meant(name)))
+
+    def title(self, folder: str) -> str:
+        """A folder's name as people read it: of a WordNet id that the model knows the class's short name, of any other name itself. The id
+        follows a name that two classes have, which keeps them apart."""
+        return self._titles.get(folder, folder)
 
     def meant(self, name: str) -> frozenset[int]:
         """The indices of the classes that are called this; else of those of which it is a synonym, the synset, or either in another

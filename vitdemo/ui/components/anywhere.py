@@ -1,5 +1,6 @@
 """Photos that are dropped or pasted anywhere on the page: one becomes the current photo, several go to a gallery."""
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,12 +15,20 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private",
 def build(photo: gr.Image) -> None:
     """Lay out the veil, and hear the photos that its script has uploaded."""
     page = gr.HTML(html("page/anywhere"), elem_id="anywhere", apply_default_css=False, js_on_load=script("page/anywhere"))
-    page.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, **QUIET)
+    page.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, postprocess=False, **QUIET)
 
 
-def given_photo(event: gr.EventData) -> str:
-    """The path of the file that a script has uploaded, to be the current photo. Raises: gr.Error for anything else."""
-    path = event_payload(event).get("path")
+def given_photo(event: gr.EventData) -> dict:
+    """The file that a script has uploaded, as the photo box holds it: Gradio itself would make another thing of an SVG file.
+
+    Raises: gr.Error for anything else.
+    """
+    asked = event_payload(event)
+    path, name = asked.get("path"), asked.get("name")
     if not is_file_in(path, get_upload_folder()):
         raise gr.Error("Send the photo as an uploaded file.", print_exception=False)
-    return str(path)
+    return {
+        "path": path,
+        "orig_name": name if isinstance(name, str) and name else Path(str(path)).name,
+        "meta": {"_type": "gradio.FileData"},
+    }

@@ -1,21 +1,22 @@
-"""The panel for uploading many photos: files, a folder with its sub-folders, a zip, or the sample images.
+"""The panel for many photos: files, a folder with its sub-folders, a zip, or samples; and what its script may ask in every tab.
 
 The page's script uploads the files with the names of their folders, polls the progress, and restores the panel after a reload.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gradio as gr
 
-from vitdemo.core.config import ASSETS, Settings
+from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.models.catalogue import title_of
 from vitdemo.core.photos.decoding.formats import SUFFIXES
+from vitdemo.core.photos.samples import drawings, photographs
 from vitdemo.ui.server.gradio_internals import get_upload_folder
-from vitdemo.ui.server.page_routes import Caller
+from vitdemo.ui.server.page_routes import Caller, TabRoutes, page_route
 from vitdemo.ui.server.upload import is_file_in
 from vitdemo.ui.sessions.gallery_job import GalleryJob
 from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
@@ -24,7 +25,7 @@ from vitdemo.ui.templating import html, script
 if TYPE_CHECKING:
     from vitdemo.core.photos.gallery import Gallery
 
-SAMPLE_GALLERY = ASSETS / "examples" / "gallery"
+SAMPLES = {"photographs": photographs, "drawings": drawings}
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class StartGallery:
     """Photos to run a model on.
 
     Attributes:
-        files: (name, uploaded path) pairs, or `examples` for the sample images.
+        files: (name, uploaded path) pairs, or one of SAMPLES.
         others: names of files that the page left out, since they are no photos.
         model: the model's name.
     """
@@ -47,6 +48,20 @@ class OfGallery:
     """A gallery, by its id."""
 
     gallery: str = ""
+
+
+@dataclass(frozen=True)
+class RunAgain(OfGallery):
+    """A gallery, and the model that is selected now."""
+
+    model: str = ""
+
+
+@dataclass
+class Offer:
+    """The title of the model that a gallery can be run with again; empty where that model's answers are shown."""
+
+    title: str = ""
 
 
 @dataclass
@@ -83,7 +98,7 @@ def build(elem_id: str, store: ModelStore, *, tab: str, lead: str, command: str,
     """
     return gr.HTML(
         {"limits": limits(store.settings, command), "tab": tab},
-        html_template=html("components/gallery_upload", lead=lead) + markup,
+        html_template=html("components/gallery_upload", lead=lead, photographs=len(photographs()), drawings=len(drawings())) + markup,
         js_on_load=script(module),
         apply_default_css=False,
         elem_id=elem_id,
@@ -91,18 +106,51 @@ def build(elem_id: str, store: ModelStore, *, tab: str, lead: str, command: str,
     )
 
 
-def start(
-    asked: StartGallery, caller: Caller, store: ModelStore, command: str, begin: Callable[["Gallery", str, str, str], GalleryJob]
-) -> OfGallery:
-    """Start a job for uploaded photos.
+class GalleryRoutes(TabRoutes):
+    """What every panel's script may ask.
 
     Args:
-        begin: starts the job, given the photos, the model's name, the visitor and the client.
+        jobs: the galleries, whose `start` begins one, given the photos, the model's name, the visitor and the client.
 
-    Raises: UserError for a model that the visitor may not use, for photos that can't be taken, and where the app is busy.
+    Attributes:
+        command: the command of `python -m vitdemo` for more photos.
     """
-    store.allowed(asked.model)
-    return OfGallery(begin(_items(asked, store, command), asked.model, caller.visitor, caller.client).id)
+
+    command: ClassVar[str]
+
+    def __init__(self, jobs: Any):
+        self._jobs = jobs
+
+    @page_route(starts_work=True)
+    def start(self, asked: StartGallery, caller: Caller) -> OfGallery:
+        """Start a gallery. Raises: UserError for a model or photos that can't be taken, and where the app is busy."""
+        self._jobs.store.allowed(asked.model)
+        items = _items(asked, self._jobs.store, self.command)
+        return OfGallery(self._jobs.start(items, asked.model, caller.visitor, caller.client).id)
+
+    @page_route(starts_work=True)
+    def again(self, asked: RunAgain, caller: Caller) -> OfGallery:
+        """Start a gallery's photos anew, with the selected model. Raises: UserError as `start`."""
+        self._jobs.store.allowed(asked.model)
+        return OfGallery(self._jobs.start(self._jobs.get(asked.gallery).items, asked.model, caller.visitor, caller.client).id)
+
+    @page_route()
+    def offer(self, asked: RunAgain, caller: Caller) -> Offer:
+        """Name the selected model, where it is another one than the gallery's."""
+        job, name = self._jobs.get(asked.gallery), self._jobs.store.allowed(asked.model)
+        vit = self._jobs.store.get(name, caller.visitor).vit
+        same = vit.name == job.model_name if vit else name == self._jobs.store.allowed(job.model)
+        return Offer("" if same else title_of(vit.name if vit else name))
+
+    @page_route()
+    def hold(self, asked: OfGallery, caller: Caller) -> None:
+        """Keep the gallery of a page that has been loaded again."""
+        self._jobs.get(asked.gallery, caller.visitor)
+
+    @page_route()
+    def stop(self, asked: OfGallery, caller: Caller) -> None:
+        """Stop a gallery; its finished photos stay."""
+        self._jobs.get(asked.gallery).stopping.set()
 
 
 def status_of(jobs: GalleryJobs, job: GalleryJob, wrong: int) -> GalleryStatus:
@@ -124,10 +172,10 @@ def limits(settings: Settings, command: str) -> dict:
 
 
 def _items(asked: StartGallery, store: ModelStore, command: str) -> "Gallery":
-    from vitdemo.core.photos.gallery import Gallery, find_items, uploaded_items
+    from vitdemo.core.photos.gallery import uploaded_items
 
-    if asked.files == "examples":
-        return Gallery(replace(item, name=item.path.relative_to(SAMPLE_GALLERY).as_posix()) for item in find_items([SAMPLE_GALLERY]))
+    if isinstance(asked.files, str) and asked.files in SAMPLES:
+        return SAMPLES[asked.files]()
     return uploaded_items(uploads_of(asked.files), store.settings, command=command, others=names_of(asked.others))
 
 

@@ -32,7 +32,7 @@ PUBLIC_PATHS = (
 )
 CALL_PATHS = r"queue/join|(run|api|call|call/v2)/[^/]+"
 PRIVATE_PATHS = (  # file= takes a path, never a URL: Gradio would fetch the URL
-    rf"config|gradio_api/(info|app_id|user|upload|cancel|reset|queue/(data|status)|heartbeat/[^/]+|{CALL_PATHS}"
+    rf"config|gradio_api/(info|app_id|user|upload|upload_progress|cancel|reset|queue/(data|status)|heartbeat/[^/]+|{CALL_PATHS}"
     rf"|file[=/](?![\s\w+.-]{{2,}}:).+|call/(v2/)?[^/]+/[^/]+)|page/.+"
 )
 UPLOAD_PATH = re.compile(f"{API}/upload/?")

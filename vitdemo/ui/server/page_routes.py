@@ -153,15 +153,18 @@ class PageRoutes:
         return pending >= self._most or (pending >= MAX_CLIENT_SHARE * self._most and 2 * self._pending[client] >= pending)
 
 
+MEDIA_TYPES = {".js": "text/javascript", ".webp": "image/webp"}
+
+
 async def _script(request: Request) -> Response:
-    """A module of the page's scripts. The address changes with the scripts, so that a browser may keep what it has."""
+    """A module of the page's scripts, or a picture of the page. The address changes with the files, so that a browser may keep them."""
     set_route(request, SCRIPTS)
     name = request.path_params["path"]
     path = STATIC / name
-    wanted = request.path_params["version"] == scripts_version() and name.endswith(".js") and "\0" not in name
+    wanted = request.path_params["version"] == scripts_version() and path.suffix in MEDIA_TYPES and "\0" not in name
     if not (wanted and path.resolve().is_relative_to(STATIC) and path.is_file()):
         raise HTTPException(404)
-    return FileResponse(path, media_type="text/javascript", headers={"cache-control": "public, max-age=31536000, immutable"})
+    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers={"cache-control": "public, max-age=31536000, immutable"})
 
 
 SCRIPTS = Route(f"{PREFIX}/static/{{version}}/{{path:path}}", _script)

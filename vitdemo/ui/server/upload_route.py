@@ -146,6 +146,16 @@ class Uploads:
         return paths
 
 
+async def progress(request: Request) -> Response:
+    """Tell Gradio's photo box nothing of how far its upload is: the box shows that by itself, and complains of other answers."""
+    if not is_logged_in(request):
+        raise HTTPException(401)
+    return Response(media_type="text/event-stream")
+
+
+PROGRESS = Route(f"{PATH}_progress", progress, methods=["GET"])
+
+
 class _TooLarge(UserError):
     pass
 

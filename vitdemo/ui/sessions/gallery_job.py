@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitdemo.core.config import Settings
+from vitdemo.core.names import plain_name
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 if TYPE_CHECKING:
@@ -102,6 +103,13 @@ class GalleryJob:
     def folder(self) -> Path:
         """The folder of the gallery's files: served by Gradio, and named by an id that can't be guessed."""
         return Path(get_upload_folder(), f"gallery-{self.id}")
+
+    def file_name(self, title: str, *parts: str) -> str:
+        """The name of a download, without its suffix: the gallery, the model's title, `parts` and the day."""
+        folders = {item.name.partition("/")[0] if "/" in item.name else "" for item in self.items}
+        gallery = folders.pop() if len(folders) == 1 else ""
+        words = (gallery.removesuffix(".zip") or "photos", title, *parts, time.strftime("%Y-%m-%d"))
+        return "-".join(word for word in map(plain_name, words) if word)
 
     @property
     def paths(self) -> list[Path]:

@@ -79,6 +79,10 @@ class PhotoRequests:
                 self._latest.answered(visitor, answer.asked or asked)
             yield answer
 
+    def supersede(self, visitor: str) -> None:
+        """End the visitor's request that is under way without an answer."""
+        self._latest.begin(visitor)
+
     def forget(self) -> None:
         """Answer every request anew, even one whose answer a page shows."""
         self._latest.forget()

@@ -90,7 +90,16 @@ def test_a_photos_answer_is_the_models(answers, component, payload, vit, engine)
 @pytest.mark.parametrize(("chances", "said"), [((0.6, 0.2), "It almost said"), ((0.81, 0.2), "Next comes"), ((1.0,), None)])
 def test_the_answer_in_a_sentence(chances, said):
     first, *others = (Prediction(Label(index, f"thing {index}"), chance) for index, chance in enumerate(chances))
-    answer = {"predictions": [first, *others], "milliseconds": 1.0, "notes": [], "name": "a", "model": "m", "unfamiliar": None}
+    answer = {
+        "predictions": [first, *others],
+        "milliseconds": 1.0,
+        "notes": [],
+        "name": "a",
+        "model": "m",
+        "unfamiliar": None,
+        "entropy": 0.5,
+        "most": 1.0,
+    }
     html = tab._answer(answer | {"said": {"first": first, "rival": others[0] if others else None, "photo": "x"}})
     sentence = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", re.search(r'class="says">(.*?)</p>', html, re.DOTALL)[1])).strip()
     assert sentence == f"It says thing 0, {100 * chances[0]:.1f} %." + (f" {said} thing 1, 20.0 %." if said else "")
@@ -173,14 +182,17 @@ def test_on_load_a_sample_that_suits_the_model_is_the_photo(answers, component, 
     assert sample.path.name in html
     assert answer.asked == (path, "m", *PLAIN)  # so that the photo's own event needs no answer
     empty = tab._sample(answers, "ann", "m", empty=True)
-    assert (empty.value[1], empty.value[4], empty.complete) == (tab.NO_VIEW, None, False)
+    assert (empty.value[1], empty.value[4], empty.complete) == (tab.NO_VIEW, gr.skip(), False)
 
 
 class Requests:
     """Requests whose steps are known; `asked` has what they are about."""
 
     def __init__(self, *steps):
-        self.steps, self.asked = steps, []
+        self.steps, self.asked, self.superseded = steps, [], []
+
+    def supersede(self, visitor):
+        self.superseded.append(visitor)
 
     async def answer(self, visitor, client, asked, watching, work):
         self.asked.append((visitor, client, asked))
@@ -234,3 +246,5 @@ def test_a_tab_that_is_not_open_answers_nothing(monkeypatch):
     requests = Requests(Answer("x"))
     assert responded(requests, monkeypatch, {"path": "/x.png"}, active="export") == [tab.UNCHANGED]
     assert requests.asked == []
+    assert responded(requests, monkeypatch, None, active="export") == [tab.UNCHANGED]
+    assert requests.superseded == ["ann"]  # by the photo: no sample comes in its place

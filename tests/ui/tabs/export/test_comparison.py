@@ -1,5 +1,6 @@
 """An exported model beside its original in Classify: which is asked, what is shown, and how long models are kept."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
@@ -13,7 +14,7 @@ from vitdemo.export import exported
 from vitdemo.export.plan import Plan
 from vitdemo.ui.server.upload import Upload
 from vitdemo.ui.sessions.photo_requests import PhotoRequests
-from vitdemo.ui.tabs.export.comparison import DEFAULT_PHOTO, NO_PHOTO, ModelComparison
+from vitdemo.ui.tabs.export.comparison import NO_PHOTO, ModelComparison
 
 
 class Loading:
@@ -146,12 +147,22 @@ def test_two_exported_models_are_kept(comparison, session, other):
     assert len(other) == 4
 
 
-def test_a_comparison_begins_with_a_photo_of_its_own(comparison, monkeypatch):
+def test_a_comparison_begins_with_the_photo_of_the_known_answer(comparison, session, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    known = session.bundle / "known_answer"
+    known.mkdir(parents=True)
+    noise(20, 10).save(known / "photo.png")
+    (known / "answer.json").write_text('{"name": "../Shih-Tzu dog"}', "utf-8")
+    session.file = session.bundle.joinpath
     begun = {}
-    panel = SimpleNamespace(select=lambda fn, inputs, outputs, **_: begun.update(fn=fn))
+    then = SimpleNamespace(then=lambda **answer: begun.update(answer=answer))
+    panel = SimpleNamespace(select=lambda fn, inputs, outputs, **_: begun.update(fn=fn) or then)
     comparison._photo = None
     comparison.offer(panel)
     event = SimpleNamespace(_data={"tried": "one/bundle-1"})
-    assert begun["fn"](None, event) == ("one/bundle-1", DEFAULT_PHOTO)
+    tried, photo = begun["fn"](None, event)
+    assert (tried, Path(photo).name) == ("one/bundle-1", "Shih-Tzu-dog.png")
+    assert Path(photo).is_relative_to(tmp_path / "uploads")
+    assert Path(photo).read_bytes() == (known / "photo.png").read_bytes()
     assert begun["fn"]({"path": "x"}, event) == ("one/bundle-1", gr.skip())
-    assert begun["fn"](None, SimpleNamespace(_data=None)) == ("", DEFAULT_PHOTO)
+    assert begun["fn"](None, SimpleNamespace(_data=None)) == ("", gr.skip())

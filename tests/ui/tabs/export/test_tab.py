@@ -10,8 +10,8 @@ from tests.support.waiting import finished
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.labels import Label
+from vitdemo.core.photos.samples import DRAWN_CLASSES
 from vitdemo.ui.components import model_picker
-from vitdemo.ui.components.samples import DRAWN_CLASSES
 from vitdemo.ui.sessions.photo_requests import Waiting
 from vitdemo.ui.tabs.export import tab
 

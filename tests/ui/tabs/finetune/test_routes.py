@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.support.http import answer_of
-from tests.support.pictures import paint
+from tests.support.pictures import noise, paint
 from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.model_store import ModelStore
@@ -38,6 +38,27 @@ def ask(bundle, tmp_path, monkeypatch):
     ask.store, ask.routes = store, routes
     yield ask
     jobs.close()
+
+
+def test_folders_called_by_wordnet_ids_are_classes_called_as_imagenets(ask, tmp_path):
+    files = []
+    for folder in ("n02099601", "n02012849", "n03126707", "cat"):  # a dog, and the two cranes
+        for number in range(2):
+            path = tmp_path / "uploads" / folder / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            noise(20, 16, len(files)).save(path)
+            files.append([f"dogs/{folder}/{number}.png", str(path)])
+    session = answer_of(ask.routes, "give", files=files)["session"]
+
+    def names() -> list[str]:
+        until(lambda: answer_of(ask.routes, "poll", session=session)["state"] == "ready", 60)
+        return re.findall(r'class="name" value="([^"]+)"', answer_of(ask.routes, "poll", session=session, data=True)["data"])
+
+    assert names() == ["cat", "crane (n02012849)", "crane (n03126707)", "golden retriever"]
+    answer_of(ask.routes, "change", session=session, names={"golden retriever": "dog"})
+    assert names()[2:] == ["crane (n03126707)", "dog"]
+    answer_of(ask.routes, "change", session=session)  # which undoes all changes
+    assert names()[3] == "golden retriever"
 
 
 def test_folders_and_notes_stay_where_nothing_can_be_learned(ask):

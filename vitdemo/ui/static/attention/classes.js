@@ -5,6 +5,7 @@ import { percent } from "../lib/format.js";
 import { redraw } from "./draw.js";
 import { classHeat, colours, span, tableOf } from "./heat.js";
 import { drawTile } from "./overlay.js";
+import { drawBig } from "./show/presenter.js";
 import { $, $$, ask, classes, columns, rows, told, view, working } from "./state.js";
 
 export function listen() {
@@ -59,6 +60,7 @@ function chip(found, role) {
 }
 
 function drawClasses() {
+  drawBig();
   for (const box of $$(".att-picker")) {
     const { role } = box.dataset;
     const known = told.top.some((found) => found.index === view[role]);

@@ -1,5 +1,5 @@
 // Downloads: files made by the server from the same numbers, and Python on the clipboard.
-import { make } from "../lib/dom.js";
+import { copy } from "../lib/dom.js";
 import { fetched, saveBlob } from "../lib/rpc.js";
 import { $, ask, explorer, question, told } from "./state.js";
 
@@ -17,13 +17,7 @@ async function download(kind) {
   if (!answer) return (said.textContent = "");
   if (kind !== "python") return saveFile(answer);
   explorer.dataset.python = answer.text;
-  try {
-    await navigator.clipboard.writeText(answer.text);
-    said.textContent = "Copied: plain timm that gives this map.";
-  } catch {
-    showText(answer.text); // the clipboard needs https or this machine
-    said.textContent = "Mark the lines and copy them: the browser keeps the clipboard closed here.";
-  }
+  await copy(answer.text, said, "Copied: plain timm that gives this map.");
 }
 
 // As a blob, since the server's own link comes with a name that leaves out the photo's.
@@ -31,16 +25,4 @@ async function saveFile({ path, name }) {
   const data = await fetched(path).catch(() => null);
   if (data) saveBlob(new Blob([data]), name);
   $(".att-took").textContent = data ? `Saved as ${name}.` : "The file did not come: check the connection and try again.";
-}
-
-function showText(text) {
-  let box = $(".att-python");
-  if (!box) {
-    box = Object.assign(make("textarea", "att-python"), { readOnly: true, rows: 12 });
-    box.setAttribute("aria-label", "The map in Python");
-    $(".att-took").after(box);
-  }
-  box.value = text;
-  box.focus();
-  box.select();
 }

@@ -1,5 +1,6 @@
 // The stage: the map over the photo, its colour bar and title, and the lines on top.
 import { colours, digits, drawable, ends, heat, reading, tableOf } from "./heat.js";
+import { paintStrip } from "./filmstrip.js";
 import { boxOf, drawBar, overlay, prepare } from "./overlay.js";
 import { $, $$, base, columns, explorer, pointed, rows, setBase, signed, titled, told, unit, view } from "./state.js";
 
@@ -49,6 +50,7 @@ function paintStage() {
   $(".att-divider").hidden = !view.split;
   $(".att-divider").style.left = `${100 * view.split}%`;
   mark();
+  paintStrip();
   $(".att-hint").textContent = HINTS[view.direction === "value" ? "value" : touched() ? "touch" : "mouse"][view.held ? 1 : 0];
 }
 

@@ -71,10 +71,10 @@ export function span(values, even = signed()) {
   return [-reach, reach];
 }
 
-// The values at the ends of the colours of the map on show: its own, or those of all its layers.
+// The values at the ends of the colours of the map on show at a layer: its own, or those of all its layers.
 /** @returns {[number, number]} */
-export function ends() {
-  if (!view.locked) return span(drawable(heat()));
+export function ends(layer = view.layer) {
+  if (!view.locked) return span(drawable(heat(layer)));
   const spans = Array.from({ length: told.layers }, (_, place) => span(drawable(heat(place + 1))));
   return [Math.min(...spans.map(([low]) => low)), Math.max(...spans.map(([, high]) => high))];
 }

@@ -1,9 +1,10 @@
-// The layers: the slider, play, and the logit lens above them.
-import { button, make } from "../lib/dom.js";
+// The layers: the slider with play, and the filmstrip above it.
+import { make } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { drawThree } from "./classes.js";
 import { redraw } from "./draw.js";
-import { $, $$, element, told, view } from "./state.js";
+import { markStrip } from "./filmstrip.js";
+import { $, element, told, view } from "./state.js";
 import { markWall } from "./heads/wall.js";
 
 let playing = 0;
@@ -14,10 +15,6 @@ export function listen() {
     play(false);
     setLayer(Number(event.target.value));
   });
-  $(".att-lens").addEventListener("click", (event) => {
-    const chosen = event.target.closest("button");
-    if (chosen) play(false), setLayer(Number(chosen.dataset.layer));
-  });
 }
 
 export function setLayer(layer) {
@@ -26,16 +23,15 @@ export function setLayer(layer) {
   range.value = view.layer;
   range.setAttribute("aria-valuetext", `layer ${view.layer} of ${told.layers}`);
   $(".att-layer-text").textContent = `${view.layer} / ${told.layers}`;
-  $$(".att-lens button").forEach((column, index) => column.setAttribute("aria-pressed", index + 1 === view.layer));
+  markStrip();
   const leading = told.lens[view.layer - 1];
   if (leading) {
     const name = make("strong", "", leading.name);
     const chance = `, ${percent(leading.probability)}.`;
-    $(".att-lens-text").replaceChildren(`Logit lens: after layer ${view.layer} the head would say `, name, chance);
+    $(".att-lens-text").replaceChildren(`After layer ${view.layer} it would say `, name, chance);
   } else {
     $(".att-lens-text").textContent = "This model has no classes, so there is nothing for a logit lens, relevance or the erase test to follow.";
   }
-  $(".att-time-why").hidden = !leading;
   markWall();
   drawThree();
   redraw();
@@ -54,22 +50,4 @@ export function play(on = !playing) {
   $(".att-play").setAttribute("aria-pressed", on);
   $(".att-play").setAttribute("aria-label", on ? "Pause" : "Play through the layers");
   $(".att-play-shape").setAttribute("d", on ? "M7 5h4v14H7zM13 5h4v14h-4z" : "M8 5v14l11-7z");
-}
-
-export function drawLens() {
-  const answer = told.lens.at(-1)?.index;
-  $(".att-lens").hidden = !told.lens.length;
-  const most = Math.max(0.2, ...told.lens.map((leading) => leading.probability));
-  $(".att-lens").replaceChildren(
-    ...told.lens.map((leading, index) => {
-      const column = button(leading.index === answer ? "same" : "");
-      const words = `Layer ${index + 1}: ${leading.name}, ${percent(leading.probability)}`;
-      Object.assign(column, { title: words, tabIndex: -1 });
-      column.setAttribute("aria-label", words);
-      column.dataset.layer = index + 1;
-      column.append(make("i"));
-      column.firstChild.style.height = `${Math.max(5, (100 * leading.probability) / most)}%`;
-      return column;
-    })
-  );
 }

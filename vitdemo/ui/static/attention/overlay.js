@@ -102,6 +102,21 @@ export function overlay(prepared, values, [low, high], look) {
   return drawn;
 }
 
+// The prepared pixels at another size, the crop's longer side in pixels.
+export function miniature(prepared, image, side) {
+  const { left, right, top, bottom } = prepared.seen;
+  const scale = Math.min(2, side / Math.max(right - left, bottom - top));
+  return prepare(image, Math.round(prepared.width * scale), Math.round(prepared.height * scale));
+}
+
+// A map over the crop alone, on a canvas that takes its size.
+export function paintCrop(canvas, prepared, values, ends, look) {
+  const drawn = overlay(prepared, values, ends, look);
+  const { left, top, right, bottom } = prepared.seen;
+  [canvas.width, canvas.height] = [right - left, bottom - top];
+  canvas.getContext("2d").putImageData(drawn, -left, -top);
+}
+
 // The opacity of each of the 256 levels, in 256ths: the same everywhere, or following the value (for a difference, its distance from nought).
 export function alphasOf({ colours, opacity, flat }) {
   return Uint16Array.from({ length: 256 }, (_, level) => {

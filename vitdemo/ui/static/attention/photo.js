@@ -10,12 +10,14 @@ import { fit } from "./draw.js";
 import { startAnew, test } from "./erase.js";
 import { drawMoves } from "./heads/ablation.js";
 import { drawWall, openHead } from "./heads/wall.js";
-import { drawLens, play, setLayer } from "./layers.js";
+import { drawStrip } from "./filmstrip.js";
+import { play, setLayer } from "./layers.js";
 import { $, $$, clearPhoto, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
-import { endTour, startTour } from "./tour.js";
+import { drawBig, present } from "./show/presenter.js";
+import { endTour, startTour } from "./show/tour.js";
 
 const EMPTY =
-  "Drop a photo here, paste one, or choose one above. " +
+  "Drop a photo here, paste one, or choose one beside. " +
   "You will see where the model looks in it: layer by layer, head by head, patch by patch.";
 
 let grantWish = () => {};
@@ -23,6 +25,10 @@ let grantWish = () => {};
 export function listen() {
   grantWish = heed(() => told?.photo_id, grant);
   $(".att-pick").addEventListener("change", pick);
+  $("#attention-examples").addEventListener("click", (event) => {
+    const sample = event.target.closest("[data-name]");
+    if (sample) trigger("select", { name: sample.dataset.name });
+  });
   const frame = $(".att-frame");
   for (const kind of ["dragenter", "dragover"]) {
     frame.addEventListener(kind, (event) => {
@@ -48,7 +54,7 @@ async function give(photo) {
   problem("");
   showState("busy", "Uploading the photo …");
   try {
-    trigger("upload", { path: await sendPhoto(photo) });
+    trigger("upload", { path: await sendPhoto(photo), name: photo.name });
   } catch (error) {
     announce();
     problem(error.message);
@@ -57,6 +63,7 @@ async function give(photo) {
 
 function grant(wish) {
   if (wish.tour) return startTour();
+  if (wish.present) return present(true);
   setMethod("relevance");
   setLayer(told.layers);
   holdAgainst(wish.target, wish.other);
@@ -83,7 +90,7 @@ function showState(name, text = "", share = null) {
   $(".att-text").setAttribute("role", name === "error" ? "alert" : "status");
   $(".att-message .bar").hidden = share === null;
   fill($(".att-message .bar"), share || 0);
-  $(".att-tour-start").hidden = name !== "ready";
+  for (const button of $$(".att-tour-start, .att-present")) button.hidden = name !== "ready";
 }
 
 function forget() {
@@ -122,7 +129,7 @@ async function show(value) {
   fit();
   $(".att-layer").max = told.layers;
   drawHeads();
-  drawLens();
+  drawStrip();
   $$(".att-method button").forEach((radio) => (radio.disabled = radio.dataset.method === "relevance" && !told.top.length));
   $(".att-method [data-method=cls]").textContent = told.cls ? "CLS" : "Pooled";
   setMethod(method);
@@ -134,5 +141,6 @@ async function show(value) {
   $(".att-moves").replaceChildren();
   if (told.headsOff) drawMoves(told.top);
   problem("");
+  drawBig();
   grantWish();
 }

@@ -5,15 +5,18 @@ import * as download from "./download.js";
 import * as erase from "./erase.js";
 import * as ablation from "./heads/ablation.js";
 import * as wall from "./heads/wall.js";
+import * as filmstrip from "./filmstrip.js";
 import * as layers from "./layers.js";
 import * as photo from "./photo.js";
 import * as stage from "./stage.js";
 import { mountOn } from "./state.js";
-import * as tour from "./tour.js";
+import * as presenter from "./show/presenter.js";
+import * as tour from "./show/tour.js";
+import * as words from "./show/words.js";
 
 export default function mount(component) {
   mountOn(component);
-  for (const part of [stage, layers, controls, classes, wall, ablation, erase, download, tour, photo]) part.listen();
+  for (const part of [stage, layers, filmstrip, controls, classes, wall, ablation, erase, download, tour, presenter, words, photo]) part.listen();
   component.watch("value", photo.announce);
   photo.announce();
   photo.pick(); // what was picked while the modules were on their way

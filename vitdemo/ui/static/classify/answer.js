@@ -1,22 +1,40 @@
-// The answer: how many classes are shown, and its ways to the Attention tab: why this class and not the next one, and the tour.
+// The answer: how many classes are shown, on which scale, copies of it, and its ways to the Attention tab: why this class and not the next
+// one, and the tour.
+import { copy, finders, rendered } from "../lib/dom.js";
+import { percent } from "../lib/format.js";
 import { want } from "../lib/wish.js";
-import { finders, rendered } from "../lib/dom.js";
 
 export default function mount({ element }) {
   const { $, $$ } = finders(element);
-  let count = 5; // stays with the next photo
+  let [count, log] = [5, false]; // stay with the next photo
 
   function draw() {
     $$(".predictions li").forEach((line, index) => (line.hidden = index >= count));
-    if ($(".count output")) $(".count output").textContent = Math.min(count, $$(".predictions li").length);
+    if (!$(".answer-foot")) return;
+    $(".count output").textContent = Math.min(count, $$(".predictions li").length);
+    $("[data-log]").setAttribute("aria-pressed", log);
+    $(".answer").classList.toggle("in-log", log);
+  }
+
+  const texts = {
+    json: () => JSON.stringify(shown(), null, 2),
+    python: () => $(".answer-foot").dataset.python,
+    text: () => shown()[0].predictions.map(({ label, probability }) => `${percent(probability)}\t${label}`).join("\n"),
+  };
+
+  function shown() {
+    const [{ path, predictions }] = JSON.parse($(".answer-foot").dataset.json);
+    return [{ path, predictions: predictions.slice(0, count) }];
   }
 
   element.addEventListener("click", (event) => {
-    const { step, photo, target, other } = event.target.closest("button")?.dataset || {};
-    if (step) {
-      count = Math.min($$(".predictions li").length, Math.max(1, count + Number(step)));
-      draw();
-    } else if (target) want({ photo, target: Number(target), other: other ? Number(other) : null });
+    const pressed = event.target.closest("button");
+    const { step, photo, target, other, copy: kind } = pressed?.dataset || {};
+    if (step) count = Math.min($$(".predictions li").length, Math.max(1, count + Number(step)));
+    if (pressed?.matches("[data-log]")) log = !log;
+    draw();
+    if (kind) copy(texts[kind](), $(".copied"), `Copied as ${pressed.textContent.split(" ").at(-1)}.`);
+    else if (target) want({ photo, target: Number(target), other: other ? Number(other) : null });
     else if (photo) want({ photo, tour: true });
   });
   rendered(element, draw);

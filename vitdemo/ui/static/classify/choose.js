@@ -22,7 +22,7 @@ export default function mount({ element, trigger }) {
     if (!photo) return;
     say($(".choose-said"), "");
     try {
-      trigger("upload", { path: await sendPhoto(photo) });
+      trigger("upload", { path: await sendPhoto(photo), name: photo.name });
     } catch (error) {
       say($(".choose-said"), error.message);
     }

@@ -1,7 +1,7 @@
 // Many photos: draws the table of a gallery as its rows come. Nothing a visitor named becomes HTML here.
-import { Gallery } from "../components/gallery_upload.js";
+import { FINAL, Gallery } from "../components/gallery_upload.js";
 import { button, finders, make } from "../lib/dom.js";
-import { shownName } from "../lib/format.js";
+import { percent, shownName } from "../lib/format.js";
 import { rpc, save } from "../lib/rpc.js";
 
 const PAGE = 100; // rows on show at first
@@ -10,16 +10,19 @@ const KEY = "vitdemo-gallery";
 const CHIPS = {
   all: ["All", () => true],
   wrong: ["Wrong", (row) => row.right === false],
+  conflict: ["Label conflicts", (row) => row.conflict],
   error: ["Can't be read", (row) => row.error],
-  duplicate: ["Duplicates", (row) => row.duplicate],
+  duplicate: ["Duplicates", (row) => row.copies?.length > 1],
   unfamiliar: ["Unfamiliar", (row) => row.unfamiliar],
 };
+const CONFLICT = "Copies of this photo lie in folders of different classes: it counts neither as correct nor as wrong.";
 
 export default function mount({ element, props }) {
   const { $ } = finders(element);
 
   let rows = [];
   let lines = []; // each row's <tr>, made once: a row in place is never taken out and put back
+  let photos = new Map(); // a file's hash → its rows: the original, then its copies
   let state = "";
   let sort = { by: "", down: false };
   let chip = "all";
@@ -33,6 +36,7 @@ export default function mount({ element, props }) {
     show() {
       rows = [];
       lines = [];
+      photos = new Map();
       [chip, pair, shown, open, state] = ["all", null, PAGE, -1, ""];
       sort = { by: "", down: false };
       $(".search").value = "";
@@ -41,10 +45,15 @@ export default function mount({ element, props }) {
     },
     asked: () => ({ start: rows.length }),
     progress(answer) {
-      rows.push(...answer.rows);
+      answer.rows.forEach(add);
       state = answer.state;
-      const over = ["done", "stopped", "failed"].includes(state);
+      const over = FINAL.includes(state);
+      for (const number of answer.conflicts) {
+        Object.assign(rows[number], { conflict: true, right: null });
+        delete lines[number];
+      }
       if (answer.rows.length || over) draw();
+      if (!over) soFar();
       if (!over) return answer.rows.length < 400 ? 400 : 0;
       $(".scores").hidden = !answer.scores;
       $(".scores").innerHTML = answer.scores || ""; // from our own template, which escapes
@@ -52,21 +61,44 @@ export default function mount({ element, props }) {
     },
   });
 
+  function add(row) {
+    row.number = rows.push(row) - 1;
+    if (!row.id) return;
+    if (!photos.has(row.id)) photos.set(row.id, []);
+    row.copies = photos.get(row.id);
+    if (row.copies.push(row) === 2) delete lines[row.copies[0].number]; // it is the original of a copy from now on
+  }
+
+  // The accuracy of the photos that are done, where the scores will stand.
+  function soFar() {
+    const judged = rows.filter((row) => row.right !== undefined && row.right !== null);
+    $(".scores").hidden = !judged.length;
+    const share = judged.filter((row) => row.right).length / judged.length;
+    if (judged.length) $(".scores").replaceChildren(make("p", "", `${percent(share)} top-1 accuracy so far, by folder name.`));
+  }
+
   // The table
 
   function chosen() {
     const words = $(".search").value.trim().toLowerCase();
-    const numbered = rows.map((row, index) => ({ row, index }));
-    const kept = numbered.filter(
-      ({ row }) =>
+    const together = (row) => (chip === "duplicate" ? row.copies : [row]); // an original and its copies stay side by side
+    const said = (row) => `${row.path} ${row.title} ${row.label || ""} ${row.error || ""}`.toLowerCase();
+    const kept = rows.filter(
+      (row) =>
         CHIPS[chip][1](row) &&
-        (!pair || (row.folder === pair.folder && !row.error && pair.classes.includes(row.index) !== ("other" in pair))) &&
-        (!words || `${row.path} ${row.label || ""} ${row.error || ""}`.toLowerCase().includes(words))
+        (!pair || (row.folder === pair.folder && typeof row.right === "boolean" && pair.classes.includes(row.index) !== ("rest" in pair))) &&
+        (!words || together(row).some((each) => said(each).includes(words)))
     );
-    if (!sort.by) return kept;
-    const value = ({ row }) => row[sort.by] ?? (sort.by === "probability" ? -1 : "");
+    const value = (row) => together(row)[0][sort.by] ?? (sort.by === "probability" ? -1 : "");
     const compare = (a, b) => (sort.by === "probability" ? value(a) - value(b) : value(a).localeCompare(value(b), "en", { numeric: true }));
-    return kept.sort((a, b) => (sort.down ? compare(b, a) : compare(a, b)));
+    const order = (a, b) => together(a)[0].number - together(b)[0].number || a.number - b.number;
+    return kept.sort((a, b) => (sort.by && (sort.down ? compare(b, a) : compare(a, b))) || order(a, b));
+  }
+
+  // What the table is filtered by, in words for a file's name.
+  function filter() {
+    const words = $(".search").value.trim();
+    return [pair ? `${pair.from} as ${pair.taken}` : chip === "all" ? "" : CHIPS[chip][0], words].filter(Boolean).join(" ");
   }
 
   function draw() {
@@ -87,7 +119,7 @@ export default function mount({ element, props }) {
         })
     );
     if (pair) {
-      const made = button("chip", `${shownName(pair.folder)} → ${shownName(pair.taken)} ×`);
+      const made = button("chip", `${shownName(pair.from)} → ${shownName(pair.taken)} ×`);
       made.dataset.chip = "all";
       made.setAttribute("aria-pressed", true);
       $(".chips").append(made);
@@ -95,22 +127,25 @@ export default function mount({ element, props }) {
     if (focusedChip) ($(`[data-chip=${focusedChip}]`) || $("[data-chip=all]")).focus();
     const found = chosen();
     const detail = element.querySelector("tr.detail");
-    const wanted = found.slice(0, shown).flatMap(({ row, index }) => {
-      lines[index] ??= line({ row, index });
-      lines[index].querySelector(".open").ariaExpanded &&= index === open;
-      return detail && index === open ? [lines[index], detail] : [lines[index]];
+    const wanted = found.slice(0, shown).flatMap((row) => {
+      const tr = (lines[row.number] ??= line(row));
+      tr.querySelector(".open").ariaExpanded &&= row.number === open;
+      return detail && row.number === open ? [tr, detail] : [tr];
     });
     place($(".rows tbody"), wanted);
-    $(".shown").textContent = found.length ? `${Math.min(shown, found.length).toLocaleString("en")} of ${found.length.toLocaleString("en")} shown` : "No photo fits this filter.";
+    const first = `The first ${shown.toLocaleString("en")} of ${found.length.toLocaleString("en")}`;
+    $(".shown").textContent = found.length > shown ? first : found.length ? "" : "No photo fits this filter.";
+    $(".download-lead").textContent = `Download ${filter() ? "" : "all "}${found.length.toLocaleString("en")}${filter() ? " shown" : ""}`;
+    for (const each of element.querySelectorAll("[data-kind]")) each.disabled = !found.length;
     $(".more").hidden = found.length <= shown;
     for (const head of element.querySelectorAll("th[data-sort]")) {
       head.setAttribute("aria-sort", head.dataset.sort !== sort.by ? "none" : sort.down ? "descending" : "ascending");
     }
   }
 
-  function line({ row, index }) {
+  function line(row) {
     const tr = make("tr", row.error ? "bad" : "");
-    tr.dataset.index = index;
+    tr.dataset.index = row.number;
     const thumb = make("td", "thumb");
     if (row.thumbnail) thumb.append(Object.assign(new Image(48, 48), { src: `data:image/jpeg;base64,${row.thumbnail}`, alt: "" }));
     const name = make("td", "name");
@@ -118,10 +153,12 @@ export default function mount({ element, props }) {
     const title = make(row.error ? "span" : "button", "open", parts.pop());
     if (!row.error) title.type = "button";
     title.title = row.path;
-    if (!row.error) title.setAttribute("aria-expanded", index === open);
+    if (!row.error) title.setAttribute("aria-expanded", row.number === open);
     name.append(title);
+    if (parts.at(-1) === row.folder) parts.splice(-1, 1, row.title);
     if (parts.length) name.append(make("span", "folder", parts.slice(-2).join("/")));
-    if (row.duplicate) name.append(make("span", "badge", "duplicate"));
+    if (row.copies?.length > 1) name.append(make("span", "badge", row.duplicate ? "duplicate" : "original"));
+    if (row.conflict) name.append(Object.assign(make("span", "badge warn", "label conflict"), { title: CONFLICT }));
     if (row.unfamiliar) name.append(Object.assign(make("span", "badge warn", "unfamiliar"), { title: "Unlike anything the model was trained on" }));
     tr.append(thumb, name);
     if (row.error) {
@@ -131,6 +168,7 @@ export default function mount({ element, props }) {
     const guess = make("td", "guess");
     guess.append(make("span", "", shownName(row.label)));
     if (row.right !== null) guess.append(make("span", row.right ? "mark right" : "mark wrong", row.right ? "correct" : "wrong"));
+    if (row.right === false) guess.append(make("span", "truth", `true class: ${shownName(row.truth)}`));
     const sure = make("td", "sure");
     const bar = make("div", "bar");
     const fill = make("div");
@@ -205,7 +243,7 @@ export default function mount({ element, props }) {
   $(".downloads").addEventListener("click", async (event) => {
     const kind = event.target.closest("[data-kind]")?.dataset.kind;
     if (!kind) return;
-    const answer = await rpc("classify/download", { gallery: gallery.id, kind });
+    const answer = await rpc("classify/download", { gallery: gallery.id, kind, rows: filter() ? chosen().map((row) => row.number) : null, filter: filter() });
     if (!answer?.path) return gallery.fail(answer?.error || "The download failed: try again.");
     save(answer.path);
   });

@@ -1,10 +1,11 @@
 // The photo in Classify: its map goes through the layers until somebody does something.
-import { finders, rendered } from "../lib/dom.js";
+import { finders, pause, rendered } from "../lib/dom.js";
 
 const PACE = 900; // milliseconds for a layer
 const REST = 3; // layers' time for the last one
+const SETTLED = 100; // milliseconds after a new answer
 
-export default function mount({ element }) {
+export default function mount({ element, trigger }) {
   const { $, $$ } = finders(element);
   let playing = 0;
 
@@ -36,5 +37,25 @@ export default function mount({ element }) {
   }
 
   for (const kind of ["pointerdown", "keydown", "wheel"]) document.addEventListener(kind, () => playing && stop(), { passive: true });
-  rendered(element, play);
+  rendered(element, () => {
+    play();
+    comeIntoSight();
+  });
+  welcome();
+
+  // On a phone a photo may be given from below it and its answer.
+  async function comeIntoSight() {
+    const box = element.closest("#view");
+    if (!box.dataset.awaited) return;
+    delete box.dataset.awaited;
+    await pause(SETTLED); // the answer is as new, and a browser holds on to what was in sight
+    const [picture, answer] = [box, document.querySelector("#answer")].map((part) => part.getBoundingClientRect());
+    if (matchMedia("(max-width: 700px)").matches && (picture.top < 0 || answer.top > 0.8 * innerHeight)) box.scrollIntoView({ block: "start" });
+  }
+
+  // Asks for the sample on which the page opens, once Gradio's photo box is there: until then it would forget it.
+  async function welcome() {
+    while (element.isConnected && !document.querySelector("#photo [data-testid=image]")) await pause(20);
+    if ($(".waiting:not(.stale)")) trigger("select", {}); // nobody was faster with a photo
+  }
 }

@@ -4,6 +4,7 @@ import { clock, count } from "../lib/format.js";
 import { follow, GONE, known, rpc } from "../lib/rpc.js";
 import { hearFiles, Uploads } from "../lib/upload.js";
 
+export const FINAL = ["done", "stopped", "failed"];
 const START_PATIENCE = 60_000; // milliseconds for the server to take up what was sent
 
 export class Gallery {
@@ -19,21 +20,27 @@ export class Gallery {
     this.tab = tab;
     this.key = key;
     this.heard = heard;
-    this.$ = finders(element).$;
+    const { $, $$ } = finders(element);
+    this.$ = $;
     this.uploads = new Uploads(limits);
     this.id = null; // of the gallery on show
     this.uploading = null;
     this.asking = false; // photos are on their way to the server: the gallery on show goes on in silence
     this.told = null; // how far it is, as last heard
+    this.settled = false; // its answers are there, and nothing is on its way
     this.starting = 0; // number of the newest start
     hearFiles(element, (named) => this.give(named));
-    this.$(".examples-gallery").addEventListener("click", () => {
-      this.fail("");
-      say(this.$(".left-out"), "");
-      this.uploading?.abort();
-      this.uploading = null;
-      this.start("examples");
+    for (const samples of $$("[data-samples]")) {
+      samples.addEventListener("click", () => {
+        this.stay();
+        this.start(samples.dataset.samples);
+      });
+    }
+    $(".again").addEventListener("click", () => {
+      this.stay();
+      this.begin("again", { gallery: this.id });
     });
+    new MutationObserver(() => this.offer()).observe(document.documentElement, { attributeFilter: ["data-model"] });
     this.$(".stop").addEventListener("click", () => {
       if (this.uploading) this.uploading.abort();
       else if (this.id) rpc(`${tab}/stop`, { gallery: this.id });
@@ -47,11 +54,21 @@ export class Gallery {
     if (kept) this.show(kept);
   }
 
+  // Nothing is uploaded any more, and nothing said of what was.
+  stay() {
+    this.fail("");
+    say(this.$(".left-out"), "");
+    this.uploading?.abort();
+    this.uploading = null;
+  }
+
   fail(text) {
     say(this.$(".gallery-error"), text);
   }
 
   progress(text, share = null, stoppable = true) {
+    this.settled = false;
+    this.$(".again").hidden = true;
     this.$(".run").hidden = false;
     this.$(".run-text").setAttribute("aria-live", stoppable ? "off" : "polite"); // not every step aloud: the end is
     this.$(".run-text").textContent = text;
@@ -83,11 +100,16 @@ export class Gallery {
     }
   }
 
-  async start(files, others = []) {
+  start(files, others = []) {
+    return this.begin("start", { files, others });
+  }
+
+  // Begins a gallery by one of the server's ways, with the selected model.
+  async begin(way, asked) {
     const mine = ++this.starting;
     this.asking = true;
     this.progress("Starting …", 1, false);
-    const answer = await rpc(`${this.tab}/start`, { files, others, model: await known("model") }, START_PATIENCE);
+    const answer = await rpc(`${this.tab}/${way}`, { ...asked, model: await known("model") }, START_PATIENCE);
     if (mine !== this.starting) return; // other photos were given meanwhile
     if (answer?.gallery) return this.show(answer.gallery);
     this.showAgain();
@@ -100,9 +122,20 @@ export class Gallery {
     else this.$(".run").hidden = true;
   }
 
+  // Offers the photos to the model that is selected, where another one has answered.
+  async offer() {
+    const { id } = this;
+    if (!this.settled) return;
+    const answer = await rpc(`${this.tab}/offer`, { gallery: id, model: await known("model") });
+    if (id !== this.id || !this.settled) return;
+    this.$(".again").hidden = !answer?.title;
+    this.$(".again").textContent = `Run again with ${answer?.title}`;
+  }
+
   show(id) {
     Object.assign(this, { id, asking: false, told: null });
     sessionStorage.setItem(this.key, id);
+    this.$(".drop").classList.add("given");
     this.heard.show();
     follow(`${this.tab}/poll`, () => ({ gallery: id, ...this.heard.asked() }), () => this.id === id, (answer) => this.hear(answer), () => this.fail(GONE));
   }
@@ -113,8 +146,13 @@ export class Gallery {
       sessionStorage.removeItem(this.key);
       this.id = this.told = null;
       if (!this.asking) this.$(".run").hidden = true;
+      this.settled = false;
+      this.$(".again").hidden = true;
       this.fail(answer.error);
-      if (!shown) this.heard.gone?.();
+      if (!shown) {
+        this.$(".drop").classList.remove("given");
+        this.heard.gone?.();
+      }
       return null;
     }
     this.told = answer;
@@ -131,11 +169,13 @@ export class Gallery {
     if (answer.state === "failed") {
       this.fail(answer.text);
       answer.done ? this.progress(`Ended after ${done}.`, share, false) : (this.$(".run").hidden = true);
-    } else if (answer.state === "done") this.progress(`Done: ${done}${errors} · ${answer.model}${speed}`, 1, false);
-    else if (answer.state === "stopped") this.progress(`Stopped after ${done}${errors}. What is done stays. · ${answer.model}`, share, false);
+    } else if (answer.state === "done") this.progress(`Done: ${done}${errors} · by ${answer.model}${speed}`, 1, false);
+    else if (answer.state === "stopped") this.progress(`Stopped after ${done}${errors}. What is done stays. · by ${answer.model}`, share, false);
     else if (answer.state === "running") {
       const left = answer.speed ? ` · ${clock((answer.total - answer.done) / answer.speed)} left` : "";
       this.progress(`${done} · ${answer.model}${speed}${left}`, share);
     } else this.progress(answer.text, answer.share ?? 0);
+    this.settled = FINAL.includes(answer.state);
+    this.offer();
   }
 }

@@ -1,4 +1,5 @@
 // The gallery's map: fetches what the server computed, and asks for other layers. Nothing a visitor named becomes HTML here.
+import { FINAL } from "../components/gallery_upload.js";
 import { unpack } from "../lib/arrays.js";
 import { make, pause, radios } from "../lib/dom.js";
 import { clock } from "../lib/format.js";
@@ -30,19 +31,17 @@ export const heardGallery = {
     fetchedMaps = new Map();
     tab.strip.play(false);
     $(".emb").hidden = true;
-    $(".drop").classList.add("given");
     $(".emb-errors").hidden = true;
     $(".emb-empty").hidden = true;
     problem("");
     badge(null);
   },
   gone() {
-    tab.$(".drop").classList.remove("given");
     tab.$(".emb-empty").hidden = false;
   },
   asked: () => ({}),
   progress(answer) {
-    if (!["done", "stopped", "failed"].includes(answer.state)) return 300;
+    if (!FINAL.includes(answer.state)) return 300;
     errors(answer.errors || []);
     if (answer.photos) begin(answer);
     else if (answer.state !== "failed") {

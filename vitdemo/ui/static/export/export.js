@@ -69,7 +69,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   function compared() {
-    if (!given.photos) return given.calibration && chosen("precision") === "int8" ? "It is compared on what calibration leaves of your photos." : "It is compared on the 126 sample images that come with the app.";
+    if (!given.photos) return given.calibration && chosen("precision") === "int8" ? "It is compared on what calibration leaves of your photos." : "It is compared on the 126 sample drawings that come with the app.";
     const { photos, used, folders } = given.photos;
     const which = used < photos ? `${used.toLocaleString("en")} of your ${count(photos, "photo")}` : `your ${count(photos, "photo")}`;
     return `It is compared on ${which}${folders > 1 ? `, in ${folders} folders` : ""}.`;
@@ -165,10 +165,9 @@ export default function mount({ element, props, trigger, watch }) {
       if (answer.error && answer.state === undefined) {
         // it is not there any more
         sessionStorage.removeItem(KEY);
-        const shown = state;
         [id, state, given] = [null, "", {}];
         $(".exp-work").hidden = $(".exp-result").hidden = true;
-        if (shown) fail(answer.error);
+        fail(answer.error);
         show();
         return null;
       }

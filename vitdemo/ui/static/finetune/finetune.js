@@ -91,7 +91,7 @@ export default function mount({ element, props, trigger }) {
         sessionStorage.removeItem(KEY);
         session = null;
         for (const part of [".reading", ".data", ".plan"]) $(part).hidden = true;
-        if (events.length) fail(answer.error);
+        fail(answer.error);
         return null;
       }
       if (answer.state === "failed") {

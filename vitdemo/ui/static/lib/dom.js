@@ -33,6 +33,23 @@ export function list(box, sentences = []) {
   box.replaceChildren(...sentences.map((sentence) => make("p", "note", sentence)));
 }
 
+// Puts a text on the clipboard and says so in a box; below it the text itself where the browser keeps the clipboard closed.
+export async function copy(text, said, done) {
+  const old = said.nextElementSibling;
+  if (old?.matches(".to-copy")) old.remove();
+  try {
+    await navigator.clipboard.writeText(text);
+    said.textContent = done;
+  } catch {
+    const box = Object.assign(make("textarea", "to-copy"), { readOnly: true, rows: 12, value: text }); // the clipboard needs https or this machine
+    box.setAttribute("aria-label", "Text to copy");
+    said.after(box);
+    box.focus();
+    box.select();
+    said.textContent = "Mark the lines and copy them: the browser keeps the clipboard closed here.";
+  }
+}
+
 // A progress bar's share, from 0 to 1.
 export function fill(bar, share) {
   bar.setAttribute("aria-valuenow", Math.round(100 * share));

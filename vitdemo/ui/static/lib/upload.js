@@ -1,6 +1,6 @@
 // Photos on their way to the server: picked or dropped files, with the names of their folders.
 import { count } from "./format.js";
-import { api } from "./rpc.js";
+import { api, NO_ANSWER } from "./rpc.js";
 
 export const GIVEN = "vitdemo-files"; // tells a box of class `drop` of files, [[name, file], …]
 const LARGE = 5e6; // bytes from which on people see them go
@@ -152,13 +152,12 @@ function refused(request) {
 export async function sendPhoto(file) {
   const form = new FormData();
   form.append("files", file);
-  try {
-    const answer = await fetch(`${api}/upload`, { method: "POST", body: form });
-    if (answer.ok) return (await answer.json())[0];
-    throw new Error(answer.status === 413 ? "it is too large for this server." : `the server answered ${answer.status}.`);
-  } catch (error) {
-    throw new Error(`The photo could not be uploaded: ${error.message} Try another one, or check the connection.`, { cause: error });
-  }
+  const answer = await fetch(`${api}/upload`, { method: "POST", body: form }).catch(() => null);
+  if (!answer) throw new Error(NO_ANSWER);
+  if (answer.ok) return (await answer.json())[0];
+  if (answer.headers.get("content-type")?.startsWith("text/plain")) throw new Error(await answer.text());
+  const why = answer.status === 413 ? "it is too large for this server" : `the server answered ${answer.status}`;
+  throw new Error(`The photo could not be uploaded, ${why}: try another one, or check the connection.`);
 }
 
 // The files of a drop, [[name, file], …], with the names of their folders. To be called before the event is over.

@@ -4,7 +4,7 @@ import { openTab } from "./dom.js";
 const WISHED = "vitdemo-wished";
 let wish = null;
 
-/** @param {{photo?: string, target?: number, other?: number | null, tour?: boolean}} wished `photo`: its sha256, any where it is left out */
+/** @param {{photo?: string, target?: number, other?: number | null, tour?: boolean, present?: boolean}} wished `photo`: its sha256, any where it is left out */
 export function want(wished) {
   wish = wished;
   openTab("Attention");

@@ -1,7 +1,8 @@
-// Photos dropped or pasted anywhere on the page go to where the open tab takes them: one becomes the current photo; several, a folder or a
-// zip go to the gallery of the open tab, else to Many photos.
+// Photos dropped or pasted anywhere on the page, or picked for the current photo, go to where the open tab takes them: one becomes the
+// current photo; several, a folder or a zip go to the gallery of the open tab, else to Many photos.
 import { finders, openTab, pause, say } from "../lib/dom.js";
 import { droppedFiles, GIVEN, isZip, sendPhoto } from "../lib/upload.js";
+import { holdGalleries } from "./hold.js";
 
 const OWN = ".drop, .att-frame"; // they hear for themselves
 const PATIENCE = 10_000; // milliseconds for a tab to be there
@@ -22,7 +23,7 @@ export default function mount({ element, trigger }) {
   async function one(file) {
     veil("Uploading the photo …");
     try {
-      trigger("upload", { path: await sendPhoto(file) });
+      trigger("upload", { path: await sendPhoto(file), name: file.name });
     } catch (error) {
       say($(".veil-said"), error.message);
     }
@@ -46,6 +47,11 @@ export default function mount({ element, trigger }) {
   }
 
   const listeners = {
+    click: (event) => {
+      const asked = event.target.closest?.("[data-presses]");
+      const all = asked ? [...asked.closest(".html-container").querySelectorAll(asked.dataset.presses)] : [];
+      all.find((button) => button.offsetParent)?.click(); // the sample's own button
+    },
     dragenter: (event) => hasFiles(event) && veil(place() ? MANY : ONE),
     dragleave: (event) => event.relatedTarget || veil(""),
     dragend: () => veil(""),
@@ -56,6 +62,13 @@ export default function mount({ element, trigger }) {
       event.stopImmediatePropagation(); // Gradio's own photo box takes less, and says less
       give(await droppedFiles(event));
     },
+    change: (event) => {
+      if (!event.target.matches?.("#photo input[type=file]")) return;
+      event.stopImmediatePropagation(); // Gradio's own upload refuses other files in words of its own, and complains in the console
+      const files = [...event.target.files];
+      event.target.value = "";
+      give(files.map((file) => [file.name, file]));
+    },
     paste: (event) => {
       const files = [...(event.clipboardData?.files || [])];
       if (!files.length || event.target.closest?.("input, textarea")) return;
@@ -64,6 +77,7 @@ export default function mount({ element, trigger }) {
       give(files.map((file) => [file.name, file]));
     },
   };
+  holdGalleries();
   for (const [kind, heard] of Object.entries(listeners)) {
     const hear = (event) => (element.isConnected ? heard(event) : document.removeEventListener(kind, hear, true));
     document.addEventListener(kind, hear, true);

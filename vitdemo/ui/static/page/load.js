@@ -11,6 +11,10 @@
   // A photo that comes before the script that hears of it must not take the page's place.
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
 
+  // Gradio's stand-in for an EventSource warns whenever it is closed, which is after each photo from the camera.
+  const { warn } = console;
+  console.warn = (...said) => said[0] === "Method not implemented." || warn(...said);
+
   const WORDS = [
     [/^Connection errored out/, () => "The server does not answer: see that this device is online, then try again."],
     [/^Connection to the server was lost/, () => "The connection is lost. This page goes on as soon as it is back."],

@@ -84,8 +84,9 @@ def _answer(
     from vitdemo.attention.methods.gradients import find_target
     from vitdemo.attention.snippet import snippet
     from vitdemo.core.inference.trace import check_room
+    from vitdemo.core.models.snippet import weights_of
     from vitdemo.core.photos.photo import open_photo
-    from vitdemo.ui.tabs.attention.downloads import KINDS, drawing, file_of, weights_of
+    from vitdemo.ui.tabs.attention.downloads import KINDS, drawing, file_of
     from vitdemo.ui.tabs.attention.page_data import class_row
 
     if fields["method"] not in questions.METHODS or fields["method"] in questions.OF_A_PATCH:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.memory import Budget
 from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from vitdemo.attention.drawing.render import OverlayStyle
     from vitdemo.attention.question import Question
     from vitdemo.core.inference.trace import Trace
-    from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.geometry import Geometry
     from vitdemo.core.photos.photo import Photo
 
@@ -49,6 +47,7 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
     from vitdemo.attention.drawing.render import without_peaks
     from vitdemo.attention.question import Question, title
     from vitdemo.attention.snippet import snippet
+    from vitdemo.core.models.snippet import weights_of
 
     question = Question.parse(asked)
     if kind not in KINDS:
@@ -148,9 +147,3 @@ def style_of(asked: dict[str, Any]) -> "OverlayStyle":
         raise UserError("The opacity must be a number from 0 to 1.")
     colours = DIFFERENCE if asked.get("other") is not None else str(asked.get("colours", "inferno"))
     return OverlayStyle(colours, float(opacity), bool(asked.get("smooth", True)), bool(asked.get("flat", False)))
-
-
-def weights_of(model: str, vit: "Vit", settings: Settings) -> dict[str, Any]:
-    """The arguments of `snippet` that say where a reader's timm finds this model's weights: in a folder or a file of the reader."""
-    checkpoint = settings.checkpoint.name if settings.checkpoint and model == settings.model else ""
-    return {"bundle": model.startswith("local-dir:") or vit.name == DEMO_MODEL, "checkpoint": checkpoint}

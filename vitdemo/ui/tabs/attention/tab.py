@@ -20,10 +20,10 @@ from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import upload_of
 from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
-from vitdemo.ui.templating import script, static_text
+from vitdemo.ui.templating import html, script, static_text
 
 TAB = "attention"  # id of the tab
-MARKUP = ("stage", "wall", "erase", "tour")
+MARKUP = ("wall", "erase", "tour", "presenter")
 UNCHANGED = (gr.skip(),) * 2  # leaves the status line and the explorer unchanged
 EMPTY_STATE = {"state": "empty"}
 
@@ -36,10 +36,9 @@ def build(
     requests: PhotoRequests,
 ) -> None:
     """Lay out the tab and wire it."""
-    examples.build(current.photo, "attention-examples", "Sample images")
     explorer = gr.HTML(
         EMPTY_STATE,
-        html_template=static_text(*(f"attention/{part}.html" for part in MARKUP)),
+        html_template=html("attention/stage", samples=examples.markup()) + static_text(*(f"attention/{part}.html" for part in MARKUP)),
         js_on_load=script("attention/tab"),
         apply_default_css=False,
         elem_id="attention",
@@ -56,7 +55,8 @@ def build(
     gr.on([current.photo.change, header.picker.input], **respond)
     opened.then(**respond)
     header.retried.then(**respond)
-    explorer.upload(given_photo, None, current.photo, trigger_mode="multiple", queue=False, **quiet)
+    explorer.select(examples.chosen, None, current.photo, trigger_mode="multiple", queue=False, **quiet)
+    explorer.upload(given_photo, None, current.photo, trigger_mode="multiple", queue=False, postprocess=False, **quiet)
 
 
 def _respond(sessions: AttentionSessions, component: gr.Image, requests: PhotoRequests):

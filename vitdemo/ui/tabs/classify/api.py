@@ -33,7 +33,8 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
 
         Give `photo`, or `photos`: a list of photos and zips. `model` is a name from the catalogue; empty for the server's own. One photo is
         answered by {model, seconds, predictions: [{index, label, synset, probability}, …]}, likeliest first; photos by {model, seconds,
-        rows: [{photo, predictions} or {photo, error}, …]}, sorted by name. The first call may wait for the model to load.
+        rows: [{photo, predictions} or {photo, error}, …]}, sorted by name, each row with the other keys of the downloads as well. The first
+        call may wait for the model to load.
         """
         try:
             if isinstance(top, bool) or not isinstance(top, int | float) or top != int(top) or not 1 <= top <= 1000:
@@ -72,13 +73,12 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
             jobs.drop(job)
         if job.state != "done":
             raise UserError(job.error or LEAVING)
-        rows = await asyncio.to_thread(lambda: [_row(row.first(top)) for row in job.rows])
+        rows = await asyncio.to_thread(lambda: [_row(row.first(top).as_json(job.model_name)) for row in job.rows])
         return {"model": job.model_name, "seconds": job.ended - job.began, "rows": rows, "notes": job.notes}
 
     trigger.click(endpoint, inputs, answer, api_name="classify", concurrency_limit=None, preprocess=False)
 
 
-def _row(row) -> dict:
-    """A row as in the downloads, but with the key `photo`: gradio_client mistakes an object with a `path` for a file to fetch."""
-    fields = row.as_json()
-    return {"photo": fields.pop("path")} | fields
+def _row(row: dict) -> dict:
+    """A row of the downloads, but with the key `photo`: gradio_client mistakes an object with a `path` for a file to fetch."""
+    return {"photo": row.pop("path")} | row

@@ -5,7 +5,7 @@ The page's script polls for new rows while the gallery runs, and draws the table
 
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.ui.components import gallery_upload
-from vitdemo.ui.templating import static_text
+from vitdemo.ui.templating import html
 
 
 def build(store: ModelStore) -> None:
@@ -16,6 +16,6 @@ def build(store: ModelStore) -> None:
         tab="classify",
         lead="Folders named like classes give accuracy as well.",
         command="classify",
-        markup=static_text("classify/gallery.html"),
+        markup=html("classify/gallery"),
         module="classify/gallery",
     )

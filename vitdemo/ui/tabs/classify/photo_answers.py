@@ -1,5 +1,6 @@
 """The model's answer for one photo, with what the page shows beside it. Answers to samples are kept, and cost no visitor model time."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -76,6 +77,8 @@ class PhotoAnswers:
             "name": photo.name,
             "model": title_of(vit.name),
             "unfamiliar": result.unfamiliar,
+            "entropy": result.entropy,
+            "most": math.log(len(vit.labels)),
             "said": {"first": first, "rival": others[0] if others else None, "photo": photo.id},
         }
         return PhotoAnswer(view, answer)

@@ -92,7 +92,8 @@ def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessi
     width, height = shown[2] - shown[0], shown[3] - shown[1]
     shrink = min(1, MAX_PIXELS / max(width, height))
     preview = photo.resize((max(1, round(width * shrink)), max(1, round(height * shrink))), box=shown, reducing_gap=2)
-    map_width, map_height = (max(1, round(side * MAP_PIXELS / max(geometry.crop))) for side in geometry.crop)
+    longest = max(geometry.crop)
+    map_size = (max(1, round(geometry.crop[0] * MAP_PIXELS / longest)), max(1, round(geometry.crop[1] * MAP_PIXELS / longest)))
     own = vit.preprocessing
     mean, std = torch.tensor(own.mean).view(3, 1, 1), torch.tensor(own.std).view(3, 1, 1)
     arrived = ((tensor * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()  # (height, width, 3)
@@ -102,5 +103,5 @@ def view_of(photo: Image.Image, tensor: torch.Tensor, preprocessing: Preprocessi
         geometry=geometry,
         arrived=data_uri(Image.fromarray(arrived), "PNG"),
         part=part,
-        maps=tuple(data_uri(light(heat, (map_width, map_height)), "WEBP") for heat in heats),
+        maps=tuple(data_uri(light(heat, map_size), "WEBP") for heat in heats),
     )

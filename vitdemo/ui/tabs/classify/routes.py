@@ -1,15 +1,15 @@
-"""The routes of Classify's “Many photos”: start a gallery and follow it, open a photo, download the predictions."""
+"""The routes of Classify's “Many photos”: follow a gallery, open a photo, download the predictions."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.names import shown_path
+from vitdemo.core.names import shown_name, shown_path
 from vitdemo.ui.components import gallery_upload
-from vitdemo.ui.components.gallery_upload import GalleryStatus, OfGallery, StartGallery
-from vitdemo.ui.server.page_routes import Caller, File, Html, TabRoutes, page_route
+from vitdemo.ui.components.gallery_upload import GalleryRoutes, GalleryStatus, OfGallery
+from vitdemo.ui.server.page_routes import Caller, File, Html, page_route
 from vitdemo.ui.sessions.gallery_job import FINAL_STATES
-from vitdemo.ui.tabs.classify.sessions import ClassifyJob, ClassifyJobs
+from vitdemo.ui.tabs.classify.sessions import ClassifyJob
 from vitdemo.ui.templating import data_uri, html, percent
 
 ROWS_PER_POLL = 400  # at most, in one answer
@@ -32,9 +32,11 @@ class OfPhoto(OfGallery):
 
 @dataclass(frozen=True)
 class Download(OfGallery):
-    """A file of predictions: csv, json or parquet."""
+    """A file of predictions: csv, json or parquet; of the rows with these numbers, or of all, and what the page filtered them by."""
 
     kind: str = ""
+    rows: list | None = None
+    filter: str = ""
 
 
 @dataclass
@@ -44,24 +46,18 @@ class ClassifyStatus(GalleryStatus):
     Attributes:
         rows: the requested rows.
         scores: accuracy and confusion matrix as HTML at the end, where folders name classes.
+        conflicts: at the end, the numbers of the rows whose copies lie in folders of different classes.
     """
 
     rows: list[dict]
     scores: str | None
+    conflicts: list[int] = field(default_factory=list)
 
 
-class ClassifyRoutes(TabRoutes):
+class ClassifyRoutes(GalleryRoutes):
     """What the panel's script may ask."""
 
-    name = "classify"
-
-    def __init__(self, jobs: ClassifyJobs):
-        self._jobs = jobs
-
-    @page_route(starts_work=True)
-    def start(self, asked: StartGallery, caller: Caller) -> OfGallery:
-        """Start a gallery."""
-        return gallery_upload.start(asked, caller, self._jobs.store, "classify", self._jobs.start)
+    name = command = "classify"
 
     @page_route()
     def poll(self, asked: PollGallery, caller: Caller) -> ClassifyStatus:
@@ -75,12 +71,10 @@ class ClassifyRoutes(TabRoutes):
         elif over:
             status.state = "running"
         status.wrong = sum(row.error is not None for row in job.rows)
-        return ClassifyStatus(**vars(status), rows=[_row(row, job) for row in rows], scores=_scores(job) if complete else None)
-
-    @page_route()
-    def stop(self, asked: OfGallery, caller: Caller) -> None:
-        """Stop a gallery; its finished rows stay."""
-        self._jobs.get(asked.gallery).stopping.set()
+        answer = ClassifyStatus(**vars(status), rows=[_row(row, job) for row in rows], scores=None)
+        if complete:
+            answer.scores, answer.conflicts = _scores(job), [number for number, row in enumerate(job.rows) if row.conflict]
+        return answer
 
     @page_route()
     def detail(self, asked: OfPhoto, caller: Caller) -> Html:
@@ -103,23 +97,28 @@ class ClassifyRoutes(TabRoutes):
             unfamiliar=row.unfamiliar,
             percent=percent,
         )
-        return Html(html("classify/gallery_detail", uri=data_uri(photo.image, "JPEG"), predictions=predictions, row=row))
+        conflict = " and ".join(map(job.title, row.conflict or ()))
+        uri = data_uri(photo.image, "JPEG")
+        return Html(html("classify/gallery_detail", uri=uri, predictions=predictions, row=row, truth=_truth(row), conflict=conflict))
 
     @page_route()
     def download(self, asked: Download, caller: Caller) -> File:
-        """Write the predictions of all rows to a file."""
+        """Write the predictions of all rows, or of the selected ones in their order, to a file."""
         from vitdemo.classify.files import WRITERS, write_rows
 
         job = self._jobs.get(asked.gallery)
         if f".{asked.kind}" not in WRITERS or not job.model_name:
             raise UserError("There is nothing to download here yet.")
-        path = job.folder / f"predictions.{asked.kind}"
-        write_rows([row.first(5) for row in job.rows], path, job.model_name)
-        return File(str(path))
+        numbers = range(len(job.rows)) if asked.rows is None else asked.rows
+        if not all(type(number) is int and 0 <= number < len(job.rows) for number in numbers) or not len(numbers):
+            raise UserError("No photo fits this filter: choose another one, then download.")
+        path = job.folder / f"{job.file_name(self._jobs.title(job), str(asked.filter), 'predictions')}.{asked.kind}"
+        write_rows([job.rows[number].first(5) for number in numbers], path, job.model_name)
+        return File(str(path), path.name)
 
 
 def _row(row, job: ClassifyJob) -> dict:
-    answer = {"path": shown_path(row.path), "folder": row.folder}
+    answer = {"path": shown_path(row.path), "folder": row.folder, "title": shown_name(job.title(row.folder)) if row.folder else ""}
     if row.error:
         return answer | {"error": row.error}
     best = row.predictions[0]
@@ -128,8 +127,11 @@ def _row(row, job: ClassifyJob) -> dict:
         "label": best.label.short,
         "probability": best.probability,
         "percent": percent(best.probability),
-        "right": job.right(row),
+        "right": row.correct,
+        "truth": _truth(row),
+        "id": row.sha256,
         "duplicate": row.duplicate_of,
+        "conflict": bool(row.conflict),
         "unfamiliar": bool(row.unfamiliar),
         "thumbnail": base64.b64encode(row.thumbnail).decode(),
     }
@@ -137,7 +139,14 @@ def _row(row, job: ClassifyJob) -> dict:
 
 def _scores(job: ClassifyJob) -> str | None:
     """Accuracy and confusion matrix as HTML; None for a gallery without scores."""
-    if job.scores is None or job.class_names is None:
+    from vitdemo.classify.scores import label_conflicts
+
+    conflicts = label_conflicts(job.rows)
+    if job.scores is None and not conflicts:
         return None
-    classes = {folder: sorted(job.class_names.meant(folder)) for folder in job.scores.folders}
-    return html("classify/scores", scores=job.scores, classes=classes, percent=percent)
+    return html("classify/scores", scores=job.scores, title=job.title, conflicts=conflicts, percent=percent)
+
+
+def _truth(row) -> str:
+    """The short name of the class that the row's folder names."""
+    return " or ".join(dict.fromkeys(label.short for label in row.meant))

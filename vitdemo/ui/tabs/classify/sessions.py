@@ -22,7 +22,7 @@ class ClassifyJob(GalleryJob):
     Attributes:
         top: classes kept per photo.
         thumbnails: whether rows get a thumbnail.
-        rows: the finished photos. The list only grows, and stays when the job stops or fails.
+        rows: the finished photos. The list only grows, and stays when the job stops or fails; conflicts are known at the end.
         class_names: finds the classes that a folder names, once the model is known.
         scores: accuracy and confusion matrix, once the job has ended; None without folders that name classes.
     """
@@ -38,13 +38,9 @@ class ClassifyJob(GalleryJob):
         """The rows of the finished photos."""
         return self.rows[:]
 
-    def right(self, row: "PredictionRow") -> bool | None:
-        """Whether the top class is one that the photo's folder names; None where the folder names no class."""
-        meant = self.class_names.meant(row.folder) if self.class_names else ()
-        if not meant:
-            return None
-        assert row.predictions is not None  # callers leave out the rows with an error
-        return row.predictions[0].label.index in meant
+    def title(self, folder: str) -> str:
+        """A folder's name as the page shows it."""
+        return self.class_names.title(folder) if self.class_names else folder
 
 
 class ClassifyJobs(GalleryJobs[ClassifyJob]):
@@ -57,7 +53,7 @@ class ClassifyJobs(GalleryJobs[ClassifyJob]):
         return self._begin(ClassifyJob(items, model, visitor, self.settings, top, thumbnails, client=client))
 
     def _process(self, job: ClassifyJob, vit: "Vit") -> None:
-        from vitdemo.classify.gallery import classify_gallery
+        from vitdemo.classify.gallery import classify_gallery, with_conflicts
         from vitdemo.classify.scores import score
         from vitdemo.core.models.labels import ClassNames
 
@@ -69,4 +65,5 @@ class ClassifyJobs(GalleryJobs[ClassifyJob]):
             if job.stopping.is_set():
                 cast(Generator, rows).close()  # it is a generator; closing it stops the work
                 break
-        job.scores = score(job.rows, vit.labels)
+        job.rows[:] = with_conflicts(job.rows)
+        job.scores = score(job.rows)

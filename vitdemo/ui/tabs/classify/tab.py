@@ -1,6 +1,7 @@
 """One photo in the Classify tab: its top classes, and what the model saw of the photo."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -16,7 +17,7 @@ from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.anywhere import given_photo
 from vitdemo.ui.components.current_photo import CurrentPhoto
 from vitdemo.ui.components.model_picker import ModelPicker
-from vitdemo.ui.components.samples import first_sample
+from vitdemo.ui.components.samples import first_sample, served
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import Upload, upload_of
@@ -32,7 +33,7 @@ NO_VIEW = '<div class="view-none"></div>'  # Gradio's photo box is on show in it
 MEANWHILE = "ViT-B/16 is on its way. Meanwhile the demo model, which knows 21 drawn things, answers a drawing."
 
 
-def build(page: gr.Blocks, header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answers: PhotoAnswers) -> CurrentPhoto:
+def build(header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answers: PhotoAnswers) -> CurrentPhoto:
     """Lay out the panel for one photo and wire it. Returns: the photo, for the other tabs."""
     with gr.Row():
         with gr.Column(scale=6, min_width=300):
@@ -64,14 +65,15 @@ def build(page: gr.Blocks, header: ModelPicker, requests: PhotoRequests, opened:
         **quiet,
     }
     welcome = respond | {"fn": _welcome(answers, requests), "inputs": [header.picker], "outputs": [*respond["outputs"], photo]}
-    page.load(**welcome)
+    view.select(**welcome)
     given = respond | {"fn": _respond(answers, photo, requests, only_photos=True)}  # both events come once while the page is being built
+    photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")  # the listeners take turns
     photo.change(**given)
     opened.then(**given)
     gr.on([photo.clear, header.picker.input, *(control.input for control in recipe.controls)], **respond)
-    header.retried.then(**respond)
-    photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")
-    choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, **quiet)
+    again = _again(respond["fn"], welcome["fn"])
+    header.retried.then(**respond | {"fn": again, "outputs": welcome["outputs"]})
+    choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, postprocess=False, **quiet)
     recipe.reset.click(lambda: [preprocessing_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
     return CurrentPhoto(photo, recipe.controls)
 
@@ -85,6 +87,8 @@ def _respond(answers: PhotoAnswers, component: gr.Image, requests: PhotoRequests
 
     async def respond(request: gr.Request, payload: dict | None, name: str, active: str, *recipe: str) -> AsyncIterator[tuple]:
         """Answer for the current photo, if the tab is open. Gradio sends the last value once more, so that this ends with UNCHANGED."""
+        if active != TAB and payload:
+            requests.supersede(request.session_hash or "")  # a sample may be on its way
         if active == TAB and (payload or not only_photos):
             asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
             visitor = request.session_hash or ""
@@ -139,6 +143,19 @@ def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
     return welcome
 
 
+def _again(respond: Callable, welcome: Callable):
+    async def again(request: gr.Request, payload: dict | None, name: str, active: str, *recipe: str) -> AsyncIterator[tuple]:
+        """Answer the current photo by a model that was loaded again, or a sample where there is none yet."""
+        if payload or active != TAB:
+            async for step in respond(request, payload, name, active, *recipe):
+                yield *step, gr.skip()
+        else:
+            async for step in welcome(request, name):
+                yield step
+
+    return again
+
+
 async def _drawing(answers: PhotoAnswers) -> tuple[str, str]:
     """The demo model's answer to a drawing, and the view, for as long as another model is on its way."""
     vit = await arrived(answers.store, DEMO_MODEL)
@@ -149,9 +166,9 @@ def _sample(answers: PhotoAnswers, visitor: str, name: str, empty: bool) -> Answ
     """As `_outputs`, for a sample that suits the model or for none, and the path at which the page finds the sample."""
     recipe = (preprocessing_panel.OWN,) * len(preprocessing_panel.CALLED)
     if empty:
-        return Answer((*_outputs(answers, visitor, lambda: None, name, recipe).value, None), complete=False)
+        return Answer((*_outputs(answers, visitor, lambda: None, name, recipe).value, gr.skip()), complete=False)
     sample = first_sample(answers.store.get(name, visitor).result(timeout=1))
-    path = sample.served()
+    path = served(sample)
     found = _outputs(answers, visitor, lambda: Upload(Path(path), sample.path.name), name, recipe)
     return Answer((*found.value, path), found.complete, (path, name, *recipe))
 
@@ -178,10 +195,13 @@ def _outputs(answers: PhotoAnswers, visitor: str, upload: Callable[[], Upload | 
 
         found = answers.get(open_photo(given.path, store.settings, name=given.name), vit, preprocessing)
         view = _view(found.view, vit, preprocessing, found.answer, str(given.path))
-        if found.error:
-            raise found.error
-        assert found.answer is not None  # there is an answer or an error
-        return Answer((_answer(found.answer), view, about, size))
+        if found.answer is None:
+            raise found.error or UserError("The model gave no answer: try again.")
+        from vitdemo.classify.snippet import snippet
+        from vitdemo.core.models.snippet import weights_of
+
+        python = snippet(vit, preprocessing, photo=found.answer["name"], **weights_of(name, vit, store.settings))
+        return Answer((_answer(found.answer, python), view, about, size))
     except Exception as error:
         return Answer((_message(user_message(error), "error"), view, about, size), complete=False)
 
@@ -197,9 +217,15 @@ def _view(view: Any, vit: Any, preprocessing: Any, answer: dict | None, path: st
     return html("classify/preview", view=view, foreign=foreign, answer=supported, path=path, made=time.time_ns(), percent=percent)
 
 
-def _answer(answer: dict) -> str:
-    """The model's answer as HTML. Like a view, it says when it was made, so that the page's script knows one from the other."""
-    return html("classify/predictions", **answer, made=time.time_ns(), percent=percent)
+def _answer(answer: dict, python: str = "") -> str:
+    """The model's answer as HTML. Like a view, it says when it was made, so that the page's script knows one from the other.
+
+    Args:
+        python: code that gives the same answer, to be copied.
+    """
+    rows = [each.as_row() for each in answer["predictions"]]
+    copies = {"json": json.dumps([{"path": answer["name"], "predictions": rows}], ensure_ascii=False), "python": python}
+    return html("classify/predictions", **answer, copies=copies, made=time.time_ns(), percent=percent)
 
 
 def _message(text: str, kind: str = "empty", share: float | None = None) -> str:

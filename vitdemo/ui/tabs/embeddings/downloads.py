@@ -32,13 +32,12 @@ def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids
     drawn = job.mapped().ask(key)
     if not isinstance(drawn, FinishedMap):
         raise UserError("This map is not finished yet: wait for it, then download it.")
-    stem = f"embeddings-{key.layer}-{key.pool}"
+    part = "selection" if kind != "html" and ids is not None else ""
+    path = job.folder / f"{job.file_name(jobs.title(job), f'layer-{key.layer}', key.pool, part, 'embeddings')}.{kind}"
     if kind == "html":
-        path = job.folder / f"{stem}.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page(jobs.title(job), job, drawn), "utf-8")
     else:
-        path = job.folder / f"{stem}{'' if ids is None else '-selection'}.{kind}"
         _write(path, job, job.mapped(), drawn, ids)
     return path
 

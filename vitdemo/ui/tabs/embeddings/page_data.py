@@ -82,15 +82,15 @@ def photos_file(job: EmbeddingJob) -> dict:
 def photo_rows(job: EmbeddingJob) -> list[dict]:
     """The photos with vectors as JSON, each with its number in the gallery as `id`."""
     numbers = [number for number, row in enumerate(job.embedded().rows) if row.at is not None]
-    return [_photo_row(number, row) for number, row in zip(numbers, job.mapped().rows, strict=False)]
+    return [_photo_row(number, row, job.title(row.folder)) for number, row in zip(numbers, job.mapped().rows, strict=False)]
 
 
-def _photo_row(number: int, row: "EmbeddingRow") -> dict:
+def _photo_row(number: int, row: "EmbeddingRow", folder: str) -> dict:
     best = row.predictions[0] if row.predictions else None
     return {
         "id": number,
         "name": shown_path(row.path),
-        "folder": one_spelling(row.folder),  # the page has one colour for each
+        "folder": one_spelling(folder),  # the page has one colour for each
         "label": best.label.short if best else "",
         "probability": best.probability if best else None,
         "duplicate": row.duplicate_of,

@@ -1,4 +1,4 @@
-"""The Embeddings tab's routes: start and follow a gallery, its maps and scores, one photo and its patches, downloads, add as class."""
+"""The Embeddings tab's routes: follow a gallery, its maps and scores, one photo and its patches, downloads, add as class."""
 
 import base64
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ import numpy as np
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.encode import encode
 from vitdemo.ui.components import gallery_upload
-from vitdemo.ui.components.gallery_upload import GalleryStatus, OfGallery, StartGallery
-from vitdemo.ui.server.page_routes import Caller, File, TabRoutes, page_route
+from vitdemo.ui.components.gallery_upload import GalleryRoutes, GalleryStatus, OfGallery
+from vitdemo.ui.server.page_routes import Caller, File, page_route
 from vitdemo.ui.tabs.embeddings.downloads import download
 from vitdemo.ui.tabs.embeddings.map_pages import kept
 from vitdemo.ui.tabs.embeddings.maps import FinishedMap
@@ -176,18 +176,14 @@ class KeptMap:
     page: str
 
 
-class EmbeddingsRoutes(TabRoutes):
+class EmbeddingsRoutes(GalleryRoutes):
     """What the Embeddings tab's script may ask."""
 
-    name = "embeddings"
+    name, command = "embeddings", "embed"
 
     def __init__(self, jobs: EmbeddingJobs, finetune_sessions: FinetuneSessions):
-        self._jobs, self._finetune_sessions = jobs, finetune_sessions
-
-    @page_route(starts_work=True)
-    def start(self, asked: StartGallery, caller: Caller) -> OfGallery:
-        """Start a gallery."""
-        return gallery_upload.start(asked, caller, self._jobs.store, "embed", self._jobs.start)
+        super().__init__(jobs)
+        self._finetune_sessions = finetune_sessions
 
     @page_route()
     def poll(self, asked: OfGallery, caller: Caller) -> EmbeddingStatus:

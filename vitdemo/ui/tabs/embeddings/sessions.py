@@ -17,6 +17,7 @@ from vitdemo.ui.tabs.embeddings.maps import GalleryMaps, MapKey
 if TYPE_CHECKING:
     import numpy as np
 
+    from vitdemo.core.models.labels import ClassNames
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.gallery import Gallery, Item
     from vitdemo.core.photos.photo import Photo
@@ -33,6 +34,7 @@ class EmbeddingJob(GalleryJob):
     Attributes:
         ahead: whether to make thumbnails, and to draw the first map as soon as the vectors are done.
         embedding: the gallery's vectors, once the work has begun.
+        class_names: finds the class that a folder named by a WordNet id stands for, once the model is known.
         maps: the gallery's maps; None until the photos are done or stopped, and at least one has vectors.
         photos: the files with the photos' rows and thumbnails, once written.
         tokens: cache of patch tokens: (layer, photo's id) → (rows, columns, width), least recently used first.
@@ -41,6 +43,7 @@ class EmbeddingJob(GalleryJob):
 
     ahead: bool = True
     embedding: "EmbeddingGallery | None" = None
+    class_names: "ClassNames | None" = None
     maps: GalleryMaps | None = None
     photos: dict | None = None
     tokens: "OrderedDict[tuple[int | str, str], np.ndarray]" = field(default_factory=OrderedDict)
@@ -50,6 +53,10 @@ class EmbeddingJob(GalleryJob):
     def done_rows(self) -> "Sequence[EmbeddingRow]":
         """The rows of the finished photos, with or without vectors."""
         return self.embedding.rows[:] if self.embedding else []
+
+    def title(self, folder: str) -> str:
+        """A folder's name as the page shows it."""
+        return self.class_names.title(folder) if self.class_names else folder
 
     def embedded(self) -> "EmbeddingGallery":
         """The gallery's vectors. Raises: UserError where the work has not begun."""
@@ -92,8 +99,10 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
         return self._begin(EmbeddingJob(items, model, visitor, self.settings, ahead=ahead, client=client))
 
     def _process(self, job: EmbeddingJob, vit: "Vit") -> None:
+        from vitdemo.core.models.labels import ClassNames
         from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
+        job.class_names = ClassNames(vit.labels)
         job.embedding = EmbeddingGallery(job.items, vit, self.store.engine, self.settings, thumbnails=job.ahead, folder=job.folder)
         steps = job.embedding.work()
         try:

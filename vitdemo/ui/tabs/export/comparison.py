@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.jobs import Job
 from vitdemo.core.models.catalogue import title_of
+from vitdemo.core.names import plain_name
+from vitdemo.core.outputs import read_json
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.current_photo import CurrentPhoto
+from vitdemo.ui.components.samples import served_copy
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.gradio_internals import event_payload
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
     from vitdemo.export.exported import Exported
 
-DEFAULT_PHOTO = str(ASSETS / "examples" / "cat.jpg")  # used while there is no current photo
 MAX_LOADED = 2  # exported models in memory; the least recently used is evicted
 POLL_SECONDS = 0.25  # between two polls of the original while it loads
 THUMBNAIL_PIXELS = 240  # longer side
@@ -45,6 +46,7 @@ class ModelComparison:
         self._card = gr.HTML("", visible=False, elem_id="trial", apply_default_css=False, js_on_load=script("export/comparison"))
         self._tried = gr.Textbox("", visible="hidden", label="export that is tried")
         self._photo: gr.Image
+        self._answer: dict[str, Any] = {}  # the event that fills the card
         self._tab: int | str | None = ""  # id of the Classify tab
         self._loaded: OrderedDict[Job, Exported] = OrderedDict()  # least recently used first
         self._loading = threading.Lock()
@@ -52,22 +54,33 @@ class ModelComparison:
     def follow(self, current: CurrentPhoto, opened: ActiveTab) -> None:
         """Compare both models on the current photo whenever the photo changes or the tab is opened."""
         self._photo, self._tab = current.photo, opened.tab.id
-        respond: dict[str, Any] = {"fn": self._respond, "inputs": [self._tried, current.photo, opened.active], "outputs": self._card}
-        respond |= {"concurrency_limit": None, **QUIET}
-        gr.on([self._tried.change, current.photo.change], **respond)
-        opened.then(**respond)
+        self._answer = {"fn": self._respond, "inputs": [self._tried, current.photo, opened.active], "outputs": self._card}
+        self._answer |= {"concurrency_limit": None, **QUIET}
+        current.photo.change(**self._answer)
+        opened.then(**self._answer)
         self._card.select(self._close, None, [self._tried, self._card], queue=False, **QUIET)
 
     def offer(self, panel: gr.HTML) -> None:
-        """Start a comparison when the Export panel names a bundle, with the default photo if there is no photo yet.
+        """Start a comparison when the Export panel names a bundle, with the photo of its known answer if there is no photo yet.
 
         The panel's script opens Classify.
         """
 
         def begin(payload: dict | None, event: gr.EventData) -> tuple:
-            return str(event_payload(event).get("tried", "")), gr.skip() if payload else DEFAULT_PHOTO
+            tried = str(event_payload(event).get("tried", ""))
+            return tried, gr.skip() if payload else self._known_photo(tried)
 
-        panel.select(begin, self._photo, [self._tried, self._photo], queue=False, **QUIET)
+        # an event of the bundle's name alone could be asked with the photo of before
+        panel.select(begin, self._photo, [self._tried, self._photo], queue=False, **QUIET).then(**self._answer)
+
+    def _known_photo(self, tried: str) -> str | dict:
+        """A copy of the photo of a bundle's known answer, under the name of what is on it; no change where the bundle is gone."""
+        try:
+            session = self._session(tried)
+            name = read_json(session.file("known_answer/answer.json")).get("name", "photo")
+            return served_copy(session.file("known_answer/photo.png"), f"{plain_name(str(name)) or 'photo'}.png")
+        except (UserError, OSError):
+            return gr.skip()
 
     def _close(self, request: gr.Request) -> tuple:
         self._requests.leave(request.session_hash or "")

@@ -13,7 +13,7 @@ from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.errors import without_paths
 from vitdemo.ui.server.page_routes import Caller, File, Html, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.finetune.downloads import NOTHING_YET, pack, report_of
-from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of, taken_of
+from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of, taken_of, titles_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.templating import html, percent
 
@@ -126,7 +126,9 @@ class FinetuneRoutes(TabRoutes):
         else:
             files = gallery_upload.uploads_of(asked.files)
             items = uploaded_items(files, self._sessions.settings, command="finetune", others=gallery_upload.names_of(asked.others))
-        return OfSession(self._sessions.create(items).id)
+        session = self._sessions.create(items)
+        session.changes = titles_of(items)
+        return OfSession(session.id)
 
     @page_route()
     def poll(self, asked: PollSession, caller: Caller) -> SessionStatus:
@@ -152,7 +154,7 @@ class FinetuneRoutes(TabRoutes):
         if session.job and not session.job.over:
             raise UserError("Classes can't change while they are being learned: stop it first.")
         if not asked.names and not asked.folders:
-            session.changes, session.taken_as = {}, {}
+            session.changes, session.taken_as = {} if session.labels else titles_of(session.items), {}
         session.changes = changes_of(asked.names, session.changes)
         session.taken_as = taken_of(asked.folders, session.taken_as)
 

@@ -1,10 +1,11 @@
 """One fine-tuning session: a visitor's photos, their classes with their current names, and the training job."""
 
+import re
 import secrets
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from vitdemo.core.photos.gallery import Item
     from vitdemo.finetune.data.dataset import Dataset
     from vitdemo.finetune.data.folders import Placed
+
+SYNSET = re.compile(r"n\d{8}")
 
 
 @dataclass(eq=False)
@@ -129,6 +132,19 @@ class FinetuneSession:
             seed=seed,
             notes=notes,
         )
+
+
+def titles_of(items: "Iterable[Item]") -> dict[str, str]:
+    """The changes that a session begins with: folders called by WordNet ids become classes called as ImageNet's: folder → class name."""
+    folders = [folder for folder in dict.fromkeys(item.folder for item in items) if SYNSET.fullmatch(folder)]
+    if not folders:
+        return {}
+    import timm  # noqa: F401 (all of it, before parts of it: a model's thread may be importing it as well)
+
+    from vitdemo.core.models.labels import ClassNames, labels_of
+
+    names = ClassNames(labels_of(1000, {}))
+    return {folder: title for folder in folders if (title := names.title(folder)) != folder}
 
 
 def changes_of(asked: dict, data: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,8 @@ import { fetched, NO_ANSWER } from "../../lib/rpc.js";
 import { startClasses } from "../classes.js";
 import { fitHead } from "../controls.js";
 import { startAnew } from "../erase.js";
-import { drawLens, setLayer } from "../layers.js";
+import { drawStrip } from "../filmstrip.js";
+import { setLayer } from "../layers.js";
 import { $, ask, off, problem, setAnswer, told, view } from "../state.js";
 import { drawWall, openHead, wall } from "./wall.js";
 
@@ -50,7 +51,7 @@ const names = () => [...off].sort().join(" ");
 
 function show({ moves, ...answer }, maps) {
   setAnswer({ ...answer, off: names() ? names().split(" ") : [] }, unpack(maps, answer.sections));
-  drawLens();
+  drawStrip();
   if (view.method === "relevance") startClasses();
   fitHead();
   startAnew();

@@ -1,7 +1,7 @@
 // The wall of heads: a small map for each, painted as on the stage, with what the head is like below it; one is open beside the wall.
 import { button, make, radios, say } from "../../lib/dom.js";
 import { clsHeat, digits, span, tableOf } from "../heat.js";
-import { drawBar, overlay, prepare } from "../overlay.js";
+import { drawBar, miniature, paintCrop } from "../overlay.js";
 import { $, $$, base, calm, numbers, off, reader, told, view } from "../state.js";
 
 const TILE = 72; // pixels of a tile's longer side
@@ -109,7 +109,7 @@ function arrange() {
   const made = Array.from({ length: Math.ceil(told.layers / each) }, (_, block) => {
     const group = make("div", "att-tile-block");
     group.setAttribute("role", "rowgroup");
-    const titles = lineOf("att-tile-heads", "columnheader", "", "Layer");
+    const titles = lineOf("att-tile-heads", "gridcell", "", "Layer");
     for (let head = 0; head < told.heads; head++) {
       const title = make("span", "att-tile-title", String(head));
       title.setAttribute("role", "columnheader");
@@ -126,10 +126,8 @@ function arrange() {
 function paint() {
   $(".att-tiles").removeAttribute("aria-busy");
   if (!told || !base) return;
-  const { left, right, top, bottom } = base.seen;
-  const scale = Math.min(1, TILE / Math.max(right - left, bottom - top));
-  const prepared = (base.tile ??= prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale)));
-  for (const tile of $$(".att-tile")) paintHead(tile.firstChild, prepared, clsHeat(tile.dataset.layer - 1, Number(tile.dataset.head)), view);
+  const prepared = (base.tile ??= miniature(base, $(".att-photo"), TILE));
+  for (const tile of $$(".att-tile")) paintHead(tile.firstChild, prepared, clsHeat(tile.dataset.layer - 1, Number(tile.dataset.head)));
 }
 
 // Once a slider rests: hundreds of tiles take longer than a frame.
@@ -139,12 +137,7 @@ export function repaint() {
   waiting = setTimeout(paint, REST);
 }
 
-function paintHead(canvas, prepared, heats, look) {
-  const drawn = overlay(prepared, heats, span(heats, false), look);
-  const { left, top, right, bottom } = prepared.seen;
-  [canvas.width, canvas.height] = [right - left, bottom - top];
-  canvas.getContext("2d").putImageData(drawn, -left, -top);
-}
+const paintHead = (canvas, prepared, heats) => paintCrop(canvas, prepared, heats, span(heats, false), view);
 
 const tileOf = (place, head) => $(`.att-tile[data-layer="${place + 1}"][data-head="${head}"]`);
 
@@ -181,9 +174,8 @@ export function drawLarge() {
   if (!wall.open || !base) return;
   const large = $(".att-large");
   const heats = clsHeat(...wall.open);
-  const scale = Math.min(2, 640 / Math.max(base.seen.right - base.seen.left, base.seen.bottom - base.seen.top));
-  const prepared = (base.large ??= prepare($(".att-photo"), Math.round(base.width * scale), Math.round(base.height * scale)));
+  const prepared = (base.large ??= miniature(base, $(".att-photo"), 640));
   const [low, high] = span(heats, false);
-  paintHead(large, prepared, heats, view);
+  paintHead(large, prepared, heats);
   large.setAttribute("aria-label", `${$(".att-open-title").textContent}: what ${reader()} looks at, from ${digits(low)} to ${digits(high)}`);
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.support.small_vits import small_vit
 from vitdemo.core.config import Settings
-from vitdemo.ui.tabs.attention.downloads import weights_of
+from vitdemo.core.models.snippet import weights_of
 
 
 def test_the_operators_file_is_named_without_its_folder_and_for_its_own_model_alone():

@@ -1,9 +1,9 @@
 // A short tour for a room of people: each step sets the stage and says one thing.
-import { picture, setDirection, setHead, setMethod } from "./controls.js";
-import { startErase, test } from "./erase.js";
-import { play, setLayer } from "./layers.js";
-import { $, $$, calm, classes, columns, explorer, patches, rows, told, view } from "./state.js";
-import { openHead } from "./heads/wall.js";
+import { picture, setDirection, setHead, setMethod } from "../controls.js";
+import { startErase, test } from "../erase.js";
+import { play, setLayer } from "../layers.js";
+import { $, $$, calm, classes, columns, explorer, patches, rows, told, view } from "../state.js";
+import { openHead } from "../heads/wall.js";
 
 const tour = { step: -1 };
 
