@@ -117,6 +117,17 @@ def test_checkpoint_is_for_the_operators_model_alone(tiny_checkpoint, monkeypatc
         loader.load("vit_tiny_patch16_384.augreg_in21k_ft_in1k", Settings(model=TINY, checkpoint=tiny_checkpoint), CPU, lambda _: None)
 
 
+@pytest.mark.parametrize(("name", "licence"), [("vit_base_patch16_224.mae", "cc-by-nc-4.0"), (TINY, None)])
+def test_a_licence_of_a_models_own_is_told_before_the_download(name, licence, monkeypatch, caplog):
+    def fetch(repo, *_, **__):
+        raise UserError(f"{len(caplog.messages)} told before {repo}.")
+
+    monkeypatch.setattr(loader.weights, "fetch", fetch)
+    assert refusal(name) == f"{1 if licence else 0} told before timm/{name}."
+    said = f"timm/{name} comes under a licence of its own ({licence}): read it at https://huggingface.co/timm/{name}."
+    assert caplog.messages == ([said] if licence else [])
+
+
 # Bundles
 
 

@@ -23,7 +23,7 @@ class AttentionCall:
     Attributes:
         number: the block's number, from 0; the number of blocks for attention pooling, whose queries are not the tokens.
         query, key, value: (images, heads, tokens, head_dim).
-        mask: (1 or images, 1 or heads, queries, keys), added to the scores; or None.
+        mask: (1, heads, queries, keys), the position bias that is added to the scores; or None.
         options: the call's other arguments.
     """
 
@@ -51,9 +51,8 @@ class AttentionCall:
 
     def of(self, photo: int) -> "AttentionCall":
         """The part of the call for one photo of the batch: a batch of one."""
-        one = slice(photo, photo + 1)
-        mask = self.mask if self.mask is None or len(self.mask) == 1 else self.mask[one]
-        return replace(self, query=self.query[one], key=self.key[one], value=self.value[one], mask=mask)
+        query, key, value = (part[photo : photo + 1] for part in (self.query, self.key, self.value))
+        return replace(self, query=query, key=key, value=value)
 
 
 class AttentionCalls(TorchFunctionMode):

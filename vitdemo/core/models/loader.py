@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from vitdemo.core.config import ASSETS, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import weights
 from vitdemo.core.models.adapter import Adapter, build
+from vitdemo.core.models.catalogue import OPEN_SOURCE
 from vitdemo.core.models.labels import labels_of
 from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.models.vit import Vit
@@ -24,6 +26,7 @@ from vitdemo.core.photos.preprocessing import ICC, Preprocessing
 
 LOCAL_DIR = "local-dir:"
 PATCHES = "patch_embed.proj.weight"
+log = logging.getLogger(__name__)
 
 
 def load(name: str, settings: Settings, device: torch.device, on_progress: OnProgress) -> Vit:
@@ -138,6 +141,8 @@ def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgre
         raise UserError(f"The weights of “{name}” are a pickle, which can run code: choose a model with SafeTensors weights.")
     if path := weights.cached(repo, filename):
         return path, "the hub cache on this machine"
+    if (licence := config.get("license")) and licence not in OPEN_SOURCE:
+        log.warning("%s comes under a licence of its own (%s): read it at https://huggingface.co/%s.", repo, licence, repo)
     return weights.fetch(repo, filename, timeout=settings.hub_timeout, on_progress=on_progress), "the hub, downloaded now"
 
 
