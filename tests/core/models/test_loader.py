@@ -21,6 +21,7 @@ from tests.support.pictures import noise
 from vitdemo.core.config import DEFAULT_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import loader
+from vitdemo.core.models.adapter import FAMILIES
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.models.weights import HubUnreachable, LoadProgress
 from vitdemo.core.photos.preprocessing import Preprocessing
@@ -400,6 +401,9 @@ def test_larger_pretraining_grid_is_resampled_as_timm_does(real_tiny, tiny_check
         ("vit_base_patch16_224.augreg2_in21k_ft_in1", r"vit_base_patch16_224\.augreg2_in21k_ft_in1k"),
         ("deit3_smal_patch16_224", r"deit3_small_patch16_\S+"),
         ("VIT_base_patch16_224", r"\S*_base_patch16_\S+"),
+        ("vit_small_patch16_dinov33", r"vit_small_patch16_dinov3\S*"),
+        ("eva2_small_patch14_336", r"eva02_small_patch14_\S+"),
+        ("naflexvit_base_patch16_siglp", r"naflexvit_base_patch16_siglip"),
     ],
 )
 def test_unknown_name_with_a_suggestion(name, suggested):
@@ -408,7 +412,7 @@ def test_unknown_name_with_a_suggestion(name, suggested):
     found = re.search(r"\(perhaps (\S+)\?\)", said)
     assert found
     assert re.fullmatch(suggested, found[1])
-    assert isinstance(loader.skeleton(found[1]), VisionTransformer)
+    assert isinstance(loader.skeleton(found[1]), FAMILIES)
 
 
 @pytest.mark.parametrize(

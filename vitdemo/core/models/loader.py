@@ -26,6 +26,7 @@ from vitdemo.core.photos.preprocessing import ICC, Preprocessing
 
 LOCAL_DIR = "local-dir:"
 PATCHES = "patch_embed.proj.weight"
+MODULES = ("vision_transformer", "deit", "vision_transformer_hybrid", "eva", "beit", "vision_transformer_relpos", "naflexvit")  # timm's
 log = logging.getLogger(__name__)
 
 
@@ -191,9 +192,10 @@ def _full_name(config: dict) -> str:
 
 
 def _suggestion(name: str) -> str:
-    """Return “ (perhaps NAME?)” with a plain ViT of a similar name, or an empty text."""
-    plain = timm.list_models(module="vision_transformer") + timm.list_models("deit3*")
-    known = plain + timm.list_models(module="vision_transformer", pretrained=True) + timm.list_models("deit3*", pretrained=True)
+    """Return “ (perhaps NAME?)” with a ViT of a similar name, or an empty text."""
+    known = [
+        known for module in MODULES for pretrained in (False, True) for known in timm.list_models(module=module, pretrained=pretrained)
+    ]
     for close in difflib.get_close_matches(name, known, 5, 0.7):
         try:
             skeleton(close)
