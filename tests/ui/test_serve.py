@@ -87,14 +87,22 @@ def test_a_log_as_json_takes_over_the_servers(monkeypatch, capsys):
 
 
 def test_the_model_is_told_once_it_is_there(capsys):
-    vit = SimpleNamespace(name="vit", device="cpu", source="a file")
-    serve._report_model(SimpleNamespace(get=lambda: SimpleNamespace(result=lambda: vit)))
-    assert capsys.readouterr().out == "vit is ready on cpu, weights from a file\n"
+    vit, answered = SimpleNamespace(name="vit", device="cpu", source="a file"), []
+    loading = SimpleNamespace(result=lambda: vit, instead="")
+    visitors = SimpleNamespace(photo_answers=SimpleNamespace(first=answered.append))
+    app = SimpleNamespace(store=SimpleNamespace(get=lambda: loading), visitors=visitors)
+    serve._report_model(app)
+    assert capsys.readouterr() == ("vit is ready on cpu, weights from a file\n", "")
+    assert answered == [vit]  # the page opens on this answer
+    loading.instead = "ViT-B/16 is not on this machine. The model hub can't be reached."
+    serve._report_model(app)
+    assert capsys.readouterr().err.startswith(f"vitdemo: {loading.instead} The demo model answers until it is")
 
     def fail():
         raise UserError("There is no such model.")
 
-    serve._report_model(SimpleNamespace(get=lambda: SimpleNamespace(result=fail)))
+    loading.result = fail
+    serve._report_model(app)
     assert capsys.readouterr() == ("", "vitdemo: There is no such model.\n")
 
 

@@ -144,6 +144,31 @@ def test_auto_without_a_way_to_the_weights_is_the_demo_model():
     assert (vit.name, len(vit.labels), vit.source) == ("demo", 21, "this app")
 
 
+def test_what_answers_in_another_ones_place_says_why_and_is_loaded_anew_on_request():
+    ours = store(model="auto")
+    first = ours.get(visitor="ann")
+    first.result(60)
+    assert first.instead == "ViT-B/16 is not on this machine. The model hub is switched off (HF_HUB_OFFLINE)."
+    assert first.precision == "fp32"
+    ours.retry("auto")
+    second = ours.get(visitor="ann")
+    assert second is not first
+    ours.retry("auto")  # it is still loading
+    assert ours.get() is second
+    second.result(60)
+    named = ours.get(TINY)
+    named.result(60)
+    assert named.instead == ""
+    ours.retry(TINY)  # nothing is wrong with it
+    assert ours.get(TINY) is named
+    failed = ours.get(DEIT)
+    with pytest.raises(UserError):
+        failed.result(60)
+    assert ours.get(DEIT) is failed  # for a while
+    ours.retry(DEIT)
+    assert ours.get(DEIT) is not failed
+
+
 def test_a_copy_without_the_demo_model_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(loader, "ASSETS", tmp_path)
     with pytest.raises(UserError, match=r"connect and try again, or start with --checkpoint FILE\.safetensors"):

@@ -46,6 +46,27 @@ def test_an_answer_that_is_not_complete_is_asked_again():
     finished(ask())
 
 
+def test_an_answer_may_answer_another_request_as_well_until_all_are_forgotten():
+    async def ask() -> None:
+        requests = PhotoRequests(PhotoQueue(3))
+        welcome = Answer("a sample", asked="the sample's own event")
+        assert await steps(requests, "welcome", lambda: welcome) == [welcome]
+        assert await steps(requests, "the sample's own event", lambda: Answer("again")) == []
+        requests.forget()
+        assert await steps(requests, "the sample's own event", lambda: Answer("again")) == [Answer("again")]
+
+    finished(ask())
+
+
+def test_a_superseded_request_ends_without_an_answer():
+    async def ask() -> None:
+        requests = PhotoRequests(PhotoQueue(3))
+        assert await steps(requests, "welcome", lambda: requests.supersede("ann") or Answer("a sample")) == []
+        assert await steps(requests, "welcome", lambda: requests.supersede("bob") or Answer("a sample")) == [Answer("a sample")]
+
+    finished(ask())
+
+
 def test_a_newer_request_supersedes_one_that_waits(monkeypatch):
     monkeypatch.setattr(photo_requests, "BUSY_SECONDS", 0.01)
 
