@@ -12,9 +12,32 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
 from vitdemo.core.config import DEMO_MODEL, Settings  # noqa: E402 (found by the line above)
-from vitdemo.core.models.catalogue import CATALOGUE  # noqa: E402
+from vitdemo.core.models.catalogue import CATALOGUE, LICENCES  # noqa: E402
 
 NOTE = "<!-- This page is generated. Change {source}, or the text in docs/generate.py, then run: python docs/generate.py -->"
+
+CHECKS = ("Logits", "Attention", "Gradients", "Tokens", "Embeddings", "Heads off", "Fine-tune", "ONNX")
+FAMILIES = {
+    "ViT": "ViT, DeiT III, CLIP, DINO, MAE",
+    "registers": "DINOv2 with registers",
+    "distilled": "DeiT with a distillation token",
+    "attention pooling": "SigLIP",
+    "no CLS": "ViT-little, I-JEPA, AIMv2",
+    "average pooling": "ViT with CLS that averages patches",
+    "parallel blocks": "ViT-22B's layout",
+    "hybrid": "R26+ViT, MobileCLIP, ViTamin: convolutions before the blocks",
+    "EVA-02": "rotary positions, norm inside attention",
+    "DINOv3": "rotary positions, registers",
+    "Perception Encoder": "rotary positions, attention pooling",
+    "RoPE-ViT": "rotary positions of each layer's own",
+    "BEiT": "position bias in each layer",
+    "BEiT v2": "position bias in each layer",
+    "relative positions": "ViT-relpos: position bias, no CLS",
+    "shared relative positions": "ViT-srelpos: one position bias for all layers",
+    "relative positions, CLS": "ViT-relpos-cls: position bias",
+    "NaFlexViT": "any aspect ratio",
+    "NaFlexViT, attention pooling": "SigLIP 2 NaFlex",
+}
 
 MODELS = """\
 # Models
@@ -25,7 +48,7 @@ MODELS = """\
 |---|---|
 | `auto` (the default) | ViT-B/16. The demo model answers if the weights of ViT-B/16 are not on the machine and the hub can't be reached. |
 | a name from the catalogue below | that model |
-| any other plain ViT that timm knows | that model, for example `vit_small_patch16_384.augreg_in21k_ft_in1k` |
+| any other ViT of the [families](#families) below that timm knows | that model, for example `vit_small_patch16_384.augreg_in21k_ft_in1k` |
 | `local-dir:DIR` | the model in a folder with timm's layout: `config.json` and `model.safetensors` |
 | `demo` | the demo model, which comes with the app |
 
@@ -38,15 +61,40 @@ code.
 
 ## Catalogue
 
-| Model | In the picker | Parameters | Download | Classes | Good for |
-|---|---|---|---|---|---|
+| Model | In the picker | Parameters | Download | Classes | Input | Grid | Prefix tokens | Licence | Good for |
+|---|---|---|---|---|---|---|---|---|---|
 {rows}
+
+A model with a licence of its own is downloaded only after a visitor has been shown the licence and has accepted it in the header. Where the
+owner of a model gives it out on request, the app says where to ask; then set `HF_TOKEN`.
 
 A model with “features” has no classes. Classify shows which part of a photo such a model sees, and says that it gives features. Attention
 offers the methods that need no class. Embeddings and Export work as with any other model.
 
 Downloads go into Hugging Face's cache and are kept. An interrupted download continues from where it stopped, and the file's hash is checked
 when it is complete. [Offline](deploying.md#offline) says how to bring weights to a machine without a network.
+
+## Families
+
+Attention is read, differentiated and switched off where every ViT computes it, at the call of torch's attention kernel, so the classes of a
+family don't matter. 478 pretrained names of timm open. `tests/test_families.py` tries each cell of this table on small models with random
+weights, beside timm's own model with the same weights. “Yes” means:
+
+- **Logits**: equal to timm's, bit for bit, with and without the reading of attention.
+- **Attention**: every layer's and head's map is softmax(q·kᵀ/√d + bias) of the kernel's own queries and keys, to 1e-6.
+- **Gradients**: of a class by every map, equal to timm's unfused path, bit for bit.
+- **Tokens**: every layer's, equal to timm's `forward_intermediates`; **embeddings**: the vectors pooled from them.
+- **Heads off**: as if a head's map were 0 in timm's unfused model.
+- **Fine-tune**: the head alone, the last block, and all blocks for an epoch; the result opens here and in timm.
+- **ONNX**: with features and attention as outputs, equal to the original.
+- **Other sizes**: the model takes image sizes other than its own.
+
+{families}
+
+Without a CLS token, Attention shows what the pooled tokens look at. “Copy as Python” leaves models with attention pooling to the command
+line. A few ViTs make two maps per head in a block (differential attention, two attention layers side by side): they classify and embed, and
+Attention refuses them. What has no attention from every patch to every patch (Swin, Hiera, CaiT, SAM, a ResNet) is refused, and so are the
+vision towers of language models.
 
 The demo model has the geometry of ViT-B/16 (196 patches, 12 layers). Its [model card](../assets/demo/README.md) has its training and its
 measured figures.
@@ -90,10 +138,20 @@ def models_page() -> str:
     """The text of docs/models.md, made from the catalogue."""
     rows = [
         f"| `{each.name}` | {each.title} | {each.millions} M | {'none' if each.name == DEMO_MODEL else f'{each.megabytes:,.0f} MB'} | "
-        f"{f'{each.classes:,}' if each.classes else 'features'} | {each.purpose} |"
+        f"{f'{each.classes:,}' if each.classes else 'features'} | {each.size}×{each.size} | {each.grid}×{each.grid} | {each.prefix} | "
+        f"[{each.licence}]({LICENCES[each.licence]}) | {each.purpose} |"
         for each in CATALOGUE
     ]
-    return _page(MODELS, rows, "CATALOGUE in vitdemo/core/models/catalogue.py")
+    return _page(MODELS, rows, "CATALOGUE in vitdemo/core/models/catalogue.py", families=families_table())
+
+
+def families_table() -> str:
+    """The table of families: what is in it, timm's class, and a cell for each check of tests/test_families.py."""
+    head = f"| Family | Such as | {' | '.join(CHECKS)} | Other sizes |\n|---|---|{'---|' * (len(CHECKS) + 1)}\n"
+    return head + "\n".join(
+        f"| {family} | {models} | {'yes | ' * len(CHECKS)}{'no, its positions fit one grid' if 'bias' in models else 'yes'} |"
+        for family, models in FAMILIES.items()
+    )
 
 
 def settings_page() -> str:
@@ -106,8 +164,8 @@ def settings_page() -> str:
     return _page(SETTINGS, rows, "Settings in vitdemo/core/config.py")
 
 
-def _page(text: str, rows: list[str], source: str) -> str:
-    return f"{NOTE.format(source=source)}\n\n{text.format(rows=chr(10).join(rows))}"
+def _page(text: str, rows: list[str], source: str, **parts: str) -> str:
+    return f"{NOTE.format(source=source)}\n\n{text.format(rows=chr(10).join(rows), **parts)}"
 
 
 if __name__ == "__main__":

@@ -253,7 +253,7 @@ def test_unknown_bench(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model", "resnet50"], "“resnet50” is not a plain Vision Transformer"),
+        (["--model", "resnet50"], "“resnet50” has no attention from every patch to every patch"),
         (["--model", "local-dir:/nowhere"], "There is no folder /nowhere"),
         (["--checkpoint", "/nowhere.safetensors"], "There is no weights file /nowhere.safetensors"),
         (["--precision", "bf16", "--device", "cpu"], "Precision bf16 needs a CUDA device"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.apps import ROOT
+from tests.support.small_vits import FAMILIES
 from vitdemo import cli
 from vitdemo.core.models.catalogue import find
 
@@ -33,6 +34,11 @@ def generator() -> dict:
 @pytest.mark.parametrize("name", GENERATED)
 def test_generated_pages_are_current(generator, name):
     assert (ROOT / "docs" / name).read_text("utf-8") == generator[GENERATED[name]](), "run: python docs/generate.py"
+
+
+def test_the_table_of_families_is_the_one_that_is_tried(generator):
+    assert list(generator["FAMILIES"]) == list(FAMILIES)
+    assert len(generator["CHECKS"]) == 8
 
 
 def test_readme_is_short_and_has_the_commands():

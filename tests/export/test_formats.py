@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from tests.support.apps import ROOT
-from tests.support.small_vits import small_vit, timms_attention, unfused_vit
+from tests.support.small_vits import small_vit, timms_attention, twice_vit, unfused_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import loader
@@ -147,11 +147,11 @@ def test_imagenets_labels_keep_their_synsets(tmp_path):
     assert again.labels == vit.labels
 
 
-def test_attention_that_can_not_be_read(tmp_path, monkeypatch):
-    vit = small_vit()
-    monkeypatch.setattr(vit.module.blocks[0], "attn", torch.nn.Identity())
-    with pytest.raises(UserError, match="is not one map per layer and head"):
-        formats.write(vit, Plan("onnx", extras=("attention",)), tmp_path)
+def test_attention_that_can_not_be_read(tmp_path):
+    for format in ("onnx", "torchscript", "pt2"):
+        with pytest.raises(UserError) as refused:
+            formats.write(twice_vit(), Plan(format, extras=("attention",)), tmp_path)
+        assert str(refused.value).startswith("The attention of twice is not one map per layer and head")
 
 
 def test_what_an_exporter_stumbles_over(tmp_path, monkeypatch):

@@ -428,7 +428,7 @@ def test_tritons_repository_has_the_models_shapes(place):
     serving.write(Plan("onnx", extras=("features", "attention"), kits=("triton",)), vit, ("logits", "features", "attention"), place)
     repository = place / "triton" / "vit"
     text = (repository / "config.pbtxt").read_text("utf-8")
-    tokens = vit.module.patch_embed.num_patches + 5
+    tokens = 5 * 6 + 5  # patches, CLS and registers
     assert dims(text) == {"image": [3, 70, 84], "logits": [8], "features": [48], "attention": [3, 3, tokens, tokens]}
     assert 'name: "vit"' in text
     assert "max_batch_size: 32" in text

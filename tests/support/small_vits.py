@@ -1,5 +1,6 @@
 """Small ViTs with random weights, of every kind whose attention this project reads, and timm's own unfused models beside them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import timm
@@ -24,6 +25,27 @@ KINDS = {  # what it stands for: timm's name and what differs from SMALL
     "norms after": ("vit_base_patch16_rpn_224", {}),
     "parallel": ("vit_base_patch16_xp_224", {}),
 }
+FAMILIES = {  # one of each family that opens, or of its ways to be built; the same as in the table of docs/models.md
+    "ViT": KINDS["plain"],
+    "registers": KINDS["registers"],
+    "distilled": KINDS["distilled"],
+    "attention pooling": KINDS["no CLS, attention pooling"],
+    "no CLS": KINDS["no CLS, average"],
+    "average pooling": KINDS["CLS, average"],
+    "parallel blocks": KINDS["parallel"],
+    "hybrid": ("vit_tiny_r_s16_p8_224", {"patch_size": 4}),
+    "EVA-02": ("eva02_base_patch14_224", {}),
+    "DINOv3": ("vit_small_patch16_dinov3", {"dynamic_img_size": False}),
+    "Perception Encoder": ("vit_pe_core_tiny_patch16_384", {}),
+    "RoPE-ViT": ("vit_small_patch16_rope_mixed_224", {}),
+    "BEiT": ("beit_base_patch16_224", {}),
+    "BEiT v2": ("beitv2_base_patch16_224", {}),
+    "relative positions": ("vit_relpos_small_patch16_224", {}),
+    "shared relative positions": ("vit_srelpos_small_patch16_224", {"rel_pos_dim": 16}),
+    "relative positions, CLS": ("vit_relpos_medium_patch16_cls_224", {"rel_pos_dim": 16}),
+    "NaFlexViT": ("naflexvit_base_patch16_gap", {}),
+    "NaFlexViT, attention pooling": ("naflexvit_base_patch16_siglip", {}),
+}
 PREFIX = {"distilled": 2, "registers": 5, "no CLS, attention pooling": 0, "no CLS, average": 4, "norms after": 0}
 
 
@@ -32,6 +54,12 @@ def small_vit(kind: str = "plain", seed: int = 0) -> Vit:
     module = _build(kind, seed).requires_grad_(False)
     labels = labels_of(module.num_classes, module.pretrained_cfg)
     return Vit(kind, module, labels, Preprocessing.of(module), "random", torch.device("cpu"), 0)
+
+
+def twice_vit() -> Vit:
+    """A model whose attention can't be read: each block has two attention layers side by side."""
+    module = timm.create_model("vit_small_patch16_18x2_224", dynamic_img_size=True, **{**SMALL, "depth": 2}).eval().requires_grad_(False)
+    return replace(small_vit(), name="twice", module=module)
 
 
 def unfused_vit(kind: str = "plain", seed: int = 0) -> torch.nn.Module:
@@ -67,6 +95,18 @@ def _build(kind: str, seed: int) -> torch.nn.Module:
         if each.ndim > 1:
             torch.nn.init.normal_(each, std=0.1)
     return module
+
+
+def write_family(folder: Path, family: str) -> Path:
+    """A model of one of FAMILIES with eight named classes, in timm's own layout. Returns the folder."""
+    name, changes = FAMILIES[family]
+    torch.manual_seed(0)
+    model = timm.create_model(name, **{**SMALL, "num_heads": 2, **changes})  # heads of 24, which rotary positions divide by 4
+    for each in model.parameters():  # nothing stays at 0 or at 1
+        each.data += 0.1 * torch.randn_like(each)
+    names = ["apple", "boat", "cat", "door", "egg", "fish", "gate", "hat"]
+    save_for_hf(model, folder, model_config={"label_names": names}, model_args={}, safe_serialization=True)
+    return folder
 
 
 def write_bundle(folder: Path) -> Path:

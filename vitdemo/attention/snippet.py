@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from vitdemo.attention.question import OF_A_CLASS, OF_A_PATCH, ONLY_FUSED, Question
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import Trace
+from vitdemo.core.models.snippet import image_lines, imports, model_line
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.preprocessing import Preprocessing
 
-CONVERTED = "ImageCms.profileToProfile(photo, ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile('sRGB'), outputMode='RGB')"
 FUSED = {"mean": "mean({})", "max": "amax({})", "min": "amin({})"}
 
 
@@ -33,48 +33,33 @@ def snippet(
 
     Raises: UserError for a map that plain timm cannot compute in a few lines.
     """
-    if vit.module.attn_pool is not None or question.discard:
+    if vit.adapter.pool is not None or question.discard:
         raise UserError("This map takes more than a few lines of timm: use “python -m vitdemo attention” for it.")
-    changed = [name for name in preprocessing.differences(vit.preprocessing) if name != "icc"]  # timm's config has no such entry
-    name = f"local-dir:{vit.name}" if bundle else vit.name
-    weights = f"checkpoint_path={checkpoint!r}" if checkpoint else "pretrained=True"
-    resized = ", dynamic_img_size=True" if "size" in changed else ""
-    block = "block.attn" if hasattr(vit.module.blocks[0], "attn") else "block"
+    attention = ".attn.attn_drop" if hasattr(vit.adapter.blocks[0], "attn") else ".attn_drop"
     lines = [
-        *_imports(preprocessing, photo),
+        *imports(preprocessing, photo),
         "",
         "timm.layers.set_fused_attn(False)  # so that the attention can be read",
-        f"model = timm.create_model({name!r}, {weights}{resized}).eval()",
-        *_switch_off(off, trace.heads),
-        f"config = timm.data.resolve_model_data_config(model){_config_changes(preprocessing, changed)}",
-        f"photo = ImageOps.exif_transpose(Image.open({photo!r}))",
-        *(["if icc := photo.info.get('icc_profile'):", f"    photo = {CONVERTED}"] if preprocessing.icc == "convert" else []),
-        "image = timm.data.create_transform(**config, is_training=False)(photo.convert('RGB'))[None]",
+        model_line(vit, preprocessing, bundle=bundle, checkpoint=checkpoint),
+        *image_lines(vit, preprocessing, photo),
         "maps = []",
         "for block in model.blocks:",
-        f"    {block}.attn_drop.register_forward_hook(lambda *hook: maps.append(hook[2]))",
+        f"    block{attention}.register_forward_hook(lambda *hook: maps.append(hook[2]))",
+        *_switch_off(off, trace.heads, attention),
         "logits = model(image)",
     ]
     return "\n".join([*lines, *_map_lines(question, trace), "heat = heat.detach().numpy()  # rows × columns"]) + "\n"
 
 
-def _imports(preprocessing: Preprocessing, photo: str) -> list[str]:
-    """The code lines that import what the others need, and teach Pillow HEIC for such a photo."""
-    converts = preprocessing.icc == "convert"
-    lines = (
-        ["import io, timm, torch", "from PIL import Image, ImageCms, ImageOps"]
-        if converts
-        else ["import timm, torch", "from PIL import Image, ImageOps"]
-    )
-    return lines + ["import pi_heif; pi_heif.register_heif_opener()"] * photo.lower().endswith((".heic", ".heif"))
-
-
-def _switch_off(heads: Sequence[tuple[int, int]], of: int) -> list[str]:
-    """The code lines that switch heads off, as `ablation.without_heads` does."""
-    if not heads:
+def _switch_off(off: Sequence[tuple[int, int]], heads: int, attention: str) -> list[str]:
+    """The code lines that switch heads off, as `ablation.without_heads` does: their attention is kept, and then counts for nothing."""
+    if not off:
         return []
-    weight = "model.blocks[layer - 1].attn.proj.weight.data"
-    return [f"for layer, head in {list(heads)}:  # switched off", f"    {weight}.unflatten(1, ({of}, -1))[:, head] = 0"]
+    rest = f"hook[2] * (torch.arange({heads}) != head)[:, None, None]"
+    return [
+        f"for layer, head in {list(off)}:  # switched off",
+        f"    model.blocks[layer - 1]{attention}.register_forward_hook(lambda *hook, head=head: {rest})",
+    ]
 
 
 def _map_lines(question: Question, trace: Trace) -> list[str]:
@@ -131,13 +116,3 @@ def _class_map_lines(question: Question, trace: Trace, part: str, read: str) -> 
 def _pooled_index(trace: Trace, pattern: str = "[{}:].mean(0)") -> str:
     """The index expression for a readout other than the CLS token: the mean of the tokens that the model pools."""
     return pattern.format(0 if float(trace.readout[0]) else trace.prefix)
-
-
-def _config_changes(preprocessing: Preprocessing, changed: list[str]) -> str:
-    """The code that merges the visitor's preprocessing changes into the model's config."""
-    if not changed:
-        return ""
-    values = {name: getattr(preprocessing, name) for name in changed}
-    if "size" in values:
-        values["input_size"] = (3, *values.pop("size"))
-    return f" | {values!r}"

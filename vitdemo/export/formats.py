@@ -10,18 +10,16 @@ import json
 import logging
 import warnings
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from timm.layers import Format
 from timm.models import save_for_hf
-from timm.models.vision_transformer import VisionTransformer
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.inference.module_hooks import hooked
-from vitdemo.core.inference.unfused import attention_layers, unfused
+from vitdemo.core.inference.attention_calls import AttentionCalls, step_by_step
 from vitdemo.core.models.labels import Label
 from vitdemo.core.models.vit import Vit
 from vitdemo.export.plan import Plan
@@ -43,12 +41,10 @@ class Graph(torch.nn.Module):
     def __init__(self, vit: Vit, plan: Plan):
         super().__init__()
         self.outputs = output_names(vit.labels, plan)
-        network = unfused(vit.module) if "attention" in plan.extras else vit.module
-        with hooked(()):  # waits until no other thread has hooks on the model: the copy must have none
-            self.network = copy.deepcopy(network).cpu()
-        if self.network.patch_embed.img_size == vit.preprocessing.size:
-            _fix_size(self.network)
-        self.layers = attention_layers(self.network, vit.name) if "attention" in plan.extras else []
+        self.network = copy.deepcopy(vit.module).cpu()
+        self.vit = replace(vit, module=self.network)
+        if self.vit.adapter.own_size == vit.preprocessing.size:
+            self.vit.adapter.fix_size()
         self.dtype = torch.float16 if plan.precision == "fp16" else torch.float32
         self.size = vit.preprocessing.size
         self.baked = plan.baked
@@ -67,7 +63,7 @@ class Graph(torch.nn.Module):
         if self.baked:
             image = (image.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
         maps: list[torch.Tensor] = []
-        with hooked([(layer.attn_drop, maps.append) for layer in self.layers]):
+        with AttentionCalls(self.vit, step_by_step(maps)) if "attention" in self.outputs else nullcontext():
             tokens = self.network.forward_features(image.to(self.dtype))  # (B, N, width)
         results = {self.outputs[0]: self.network.forward_head(tokens)}
         if "features" in self.outputs[1:]:
@@ -75,12 +71,6 @@ class Graph(torch.nn.Module):
         if maps:
             results["attention"] = torch.stack(maps, 1)
         return tuple(results[name].float() for name in self.outputs)
-
-
-def _fix_size(network: VisionTransformer) -> None:
-    """Fix the input size, as timm does by default: exporters would write the resampling of the position embedding into the graph."""
-    network.dynamic_img_size = False  # type: ignore[misc]  # Final in timm, for TorchScript's compiler alone
-    network.patch_embed.flatten, network.patch_embed.output_fmt, network.patch_embed.strict_img_size = True, Format.NCHW, True
 
 
 def output_names(labels: tuple[Label, ...], plan: Plan) -> tuple[str, ...]:
@@ -108,13 +98,12 @@ def label_config(vit: Vit) -> dict:
 
 def _write_safetensors(vit: Vit, plan: Plan, path: Path) -> Path:
     """Write timm's own layout: config.json next to the weights, which `timm.create_model("local-dir:…")` loads."""
-    with hooked(()):
-        module = copy.deepcopy(vit.module).cpu()
+    module = copy.deepcopy(vit.module).cpu()
     if plan.precision == "fp16":
         module.half()
     colours = {} if vit.preprocessing.icc == "ignore" else {"icc": vit.preprocessing.icc}  # vitdemo's own word: timm passes it over
     save_for_hf(
-        module, str(path.parent), model_config=label_config(vit) | colours, model_args={"dynamic_img_size": False}, safe_serialization=True
+        module, str(path.parent), model_config=label_config(vit) | colours, model_args=vit.adapter.fixed_size, safe_serialization=True
     )
     save_file(load_file(path), path, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     if vit.ood:
@@ -188,6 +177,8 @@ def _readable_errors(vit: Vit, format: str):
         raise
     except Exception as error:
         log.exception("could not export %s", vit.name)
+        if isinstance(error.__cause__, UserError):  # what the model said while it was traced
+            raise error.__cause__ from None
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise UserError(f"{vit.name} can't be written as {format} ({reason[0][:160]}): choose another format or model.") from None
 

@@ -61,12 +61,11 @@ def _write_triton(plan: Plan, vit: Vit, outputs: tuple[str, ...], folder: Path) 
     except OSError:
         shutil.copyfile(folder / plan.file, place / "1" / "model.onnx")
     height, width = vit.preprocessing.size
-    layers, heads = len(vit.module.blocks), getattr(getattr(vit.module.blocks[0], "attn", vit.module.blocks[0]), "num_heads", 0)
-    tokens = vit.module.patch_embed.num_patches + vit.module.num_prefix_tokens
+    adapter, tokens = vit.adapter, vit.adapter.tokens((height, width))
     shapes = {
         "logits": [len(vit.labels)],
         "features": [vit.module.num_features],
-        "attention": [layers, heads, tokens, tokens],
+        "attention": [adapter.layers, adapter.heads, tokens, tokens],
     }
     text = render(
         "config.pbtxt.jinja",

@@ -9,7 +9,6 @@ from tests.support.small_vits import KINDS, images, size_of, small_vit
 from vitdemo.attention.methods.ablation import moves, without_heads
 from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.core.errors import UserError
-from vitdemo.core.inference.module_hooks import hooked
 from vitdemo.core.inference.trace import trace
 
 HEADS = [(1, 2), (3, 0), (3, 1)]
@@ -18,20 +17,28 @@ HEADS = [(1, 2), (3, 0), (3, 1)]
 def logits_without(vit, heads, batch) -> torch.Tensor:
     """The logits where the heads' values are 0, in the model as it is."""
 
-    def silence(attention, head):
-        def hook(output):  # (B, N, 3 · heads · head_dim): queries, keys, values
+    def silence(block, head):
+        parallel = not hasattr(block, "attn")  # one projection holds queries, keys and values, in a parallel block behind the MLP's inputs
+        attention = block if parallel else block.attn
+
+        def hook(module, inputs, output):  # (B, N, … · heads · head_dim)
             silenced = output.clone()
-            silenced.unflatten(-1, (3, attention.num_heads, attention.head_dim))[..., 2, head, :] = 0
+            width = attention.num_heads * attention.head_dim
+            silenced[..., -width:].unflatten(-1, (attention.num_heads, -1))[..., head, :] = 0
             return silenced
 
-        return attention.qkv, hook
+        return (attention.in_proj if parallel else attention.qkv).register_forward_hook(hook)
 
-    with torch.inference_mode(), hooked([silence(vit.module.blocks[layer - 1].attn, head) for layer, head in heads]):
-        return vit.module(batch)[0]
+    handles = [silence(vit.module.blocks[layer - 1], head) for layer, head in heads]
+    with torch.inference_mode():
+        logits = vit.module(batch)[0]
+    for handle in handles:
+        handle.remove()
+    return logits
 
 
 def test_logits_without_heads(subtests):
-    for kind in [each for each in KINDS if each != "parallel"]:
+    for kind in KINDS:
         for heads in [[(2, 1)], HEADS, [(2, 1), (2, 1)], []]:
             with subtests.test(kind=kind, heads=heads):
                 vit, tensor = small_vit(kind), images(1, *size_of(kind, 3, 4))
@@ -42,11 +49,18 @@ def test_logits_without_heads(subtests):
                 assert torch.equal(before, found) == (not heads)
 
 
-def test_only_the_projections_are_copied():
-    vit = small_vit()
-    ours = dict(without_heads(vit, HEADS).module.named_parameters())
-    copied = [name for name, theirs in vit.module.named_parameters() if ours[name] is not theirs]
-    assert copied == ["blocks.0.attn.proj.weight", "blocks.2.attn.proj.weight"]
+def test_heads_are_off_in_every_pass_of_the_copy_and_in_none_of_the_original():
+    vit, batch = small_vit(), images()
+    ablated = without_heads(vit, HEADS)
+    with torch.inference_mode():
+        expected, whole = logits_without(vit, HEADS, batch), vit.logits(batch)[0]
+        logits, features = ablated.logits_and_features(batch)
+        final, _ = ablated.module.forward_intermediates(batch, output_fmt="NLC")
+        assert not torch.allclose(expected, whole, atol=1e-2)
+        for found in (ablated.logits(batch)[0], logits[0], vit.module.head(features)[0], vit.module.forward_head(final)[0]):
+            assert torch.allclose(found, expected, atol=1e-5)
+        assert torch.equal(vit.logits(batch)[0], whole)
+    assert all(ours is theirs for ours, theirs in zip(ablated.module.parameters(), vit.module.parameters(), strict=True))
 
 
 def test_a_head_that_is_off_supports_nothing(engine):
@@ -99,8 +113,6 @@ def test_a_head_that_does_not_exist(heads, said):
     assert str(refused.value) == said
 
 
-def test_models_that_do_not_allow_it():
-    with pytest.raises(UserError, match="The heads of parallel can't be switched off one by one: choose another model"):
-        without_heads(small_vit("parallel"), [(1, 0)])
+def test_a_model_without_classes():
     with pytest.raises(UserError, match="gives features, not classes, so no head moves its answer: choose a model with classes"):
         without_heads(dataclasses.replace(small_vit(), labels=()), [(1, 0)])

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from tests.support.apps import TINY
+from tests.support.small_vits import small_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import RETRY_SECONDS, ModelStore
-from vitdemo.core.models import loader
+from vitdemo.core.models import catalogue, loader
 
 SMALL, SMALL32 = "vit_small_patch16_224.augreg_in21k_ft_in1k", "vit_small_patch32_224.augreg_in21k_ft_in1k"  # 88 and 92 MB
 DEIT = "deit3_small_patch16_224.fb_in22k_ft_in1k"  # 88 MB
@@ -114,6 +115,28 @@ def test_a_failed_load_says_why_and_is_tried_again_later(hub_cache):
     assert ours.get(DEIT) is first
     first.ended = time.monotonic() - RETRY_SECONDS - 1
     assert ours.get(DEIT) is not first
+
+
+def test_a_licence_of_a_models_own_is_shown_before_the_download(monkeypatch):
+    dinov3, asked = "vit_small_patch16_dinov3.lvd1689m", []
+    monkeypatch.setattr(loader, "load", lambda name, *rest: (asked.append(name), small_vit())[1])
+    ours = store(model_cache_mb=1000)
+    sentence = (
+        "DINOv3-S/16 comes under a licence of its own: read https://ai.meta.com/resources/models-and-libraries/dinov3-license/ and press "
+        "Retry in the header, which accepts it and downloads the model."
+    )
+    with pytest.raises(UserError) as refused:
+        ours.get(dinov3, "ann").result(60)
+    assert str(refused.value) == sentence
+    assert dinov3 not in asked
+    ours.retry(dinov3)
+    ours.get(dinov3, "ann").result(60)
+    assert asked.count(dinov3) == 1
+    store(model=dinov3).get().result(60)  # the operator named it
+    assert asked.count(dinov3) == 2
+    monkeypatch.setattr(catalogue, "is_here", lambda entry: True)
+    store(model_cache_mb=1000).get(dinov3, "bob").result(60)  # nothing is downloaded
+    assert asked.count(dinov3) == 3
 
 
 def test_auto_without_a_way_to_the_weights_is_the_demo_model():

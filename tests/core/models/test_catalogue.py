@@ -2,24 +2,37 @@
 
 import pytest
 import timm
-import torch
-from timm.models.vision_transformer import VisionTransformer
 
 from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL
 from vitdemo.core.models import loader
-from vitdemo.core.models.catalogue import CATALOGUE, find
+from vitdemo.core.models.adapter import Adapter
+from vitdemo.core.models.catalogue import CATALOGUE, LICENCES, find
+from vitdemo.core.models.labels import labels_of
+from vitdemo.core.photos.preprocessing import Preprocessing
 
+PREFIX = {  # words → number of prefix tokens, whether there is a CLS token
+    "CLS": (1, True),
+    "CLS, distillation": (2, True),
+    "CLS, 4 registers": (5, True),
+    "4 registers": (4, False),
+    "none": (0, False),
+}
 ON_THE_HUB = [each for each in CATALOGUE if each.name != DEMO_MODEL]
 
 
 @pytest.mark.parametrize("entry", ON_THE_HUB, ids=lambda entry: entry.name)
 def test_entry_is_true(entry):
     assert entry.name in timm.list_pretrained()
-    with torch.device("meta"):
-        model = timm.create_model(entry.name)
-    assert type(model) is VisionTransformer
+    model = loader.skeleton(entry.name)
+    adapter, config = Adapter(model), timm.get_pretrained_cfg(entry.name)
     assert sum(each.numel() for each in model.parameters()) / 1e6 == pytest.approx(entry.millions, abs=0.1)
-    assert model.num_classes == entry.classes
+    labels = labels_of(model.num_classes, model.pretrained_cfg)
+    assert entry.classes == (len(labels) if labels and labels[0].synset else 0)
+    assert (entry.size, entry.size) == Preprocessing.of(model).size
+    assert (entry.grid, entry.grid) == adapter.grid((entry.size, entry.size))
+    assert PREFIX[entry.prefix] == (adapter.prefix, adapter.has_cls)
+    assert entry.licence == config.license
+    assert entry.licence in LICENCES
     assert entry.megabytes * 1e6 == pytest.approx(sum(each.numel() * 4 for each in model.parameters()), rel=0.01)
 
 
@@ -34,6 +47,15 @@ def test_the_demo_entry_is_true():
     entry, model = find(DEMO_MODEL), loader.skeleton(DEMO_MODEL)
     assert sum(each.numel() for each in model.parameters()) / 1e6 == pytest.approx(entry.millions, abs=0.1)
     assert model.num_classes == entry.classes
+    assert Adapter(model).grid((entry.size, entry.size)) == (entry.grid, entry.grid)
+    assert PREFIX[entry.prefix] == (Adapter(model).prefix, Adapter(model).has_cls)
+
+
+def test_licences():
+    """A licence of a model's own is shown before the download; the usual open-source licences need no asking."""
+    own = {each.title: each.terms for each in CATALOGUE if each.terms}
+    terms = "https://ai.meta.com/resources/models-and-libraries/dinov3-license/"
+    assert own == {"DINOv3-S/16": terms, "DINOv3-B/16": terms, "DINOv3-L/16 satellite": terms}
 
 
 def test_order_and_names():

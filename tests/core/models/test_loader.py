@@ -21,6 +21,7 @@ from tests.support.pictures import noise
 from vitdemo.core.config import DEFAULT_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import loader
+from vitdemo.core.models.adapter import FAMILIES
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.models.weights import HubUnreachable, LoadProgress
 from vitdemo.core.photos.preprocessing import Preprocessing
@@ -115,6 +116,17 @@ def test_checkpoint_is_for_the_operators_model_alone(tiny_checkpoint, monkeypatc
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(HubUnreachable):
         loader.load("vit_tiny_patch16_384.augreg_in21k_ft_in1k", Settings(model=TINY, checkpoint=tiny_checkpoint), CPU, lambda _: None)
+
+
+@pytest.mark.parametrize(("name", "licence"), [("vit_base_patch16_224.mae", "cc-by-nc-4.0"), (TINY, None)])
+def test_a_licence_of_a_models_own_is_told_before_the_download(name, licence, monkeypatch, caplog):
+    def fetch(repo, *_, **__):
+        raise UserError(f"{len(caplog.messages)} told before {repo}.")
+
+    monkeypatch.setattr(loader.weights, "fetch", fetch)
+    assert refusal(name) == f"{1 if licence else 0} told before timm/{name}."
+    said = f"timm/{name} comes under a licence of its own ({licence}): read it at https://huggingface.co/timm/{name}."
+    assert caplog.messages == ([said] if licence else [])
 
 
 # Bundles
@@ -389,6 +401,9 @@ def test_larger_pretraining_grid_is_resampled_as_timm_does(real_tiny, tiny_check
         ("vit_base_patch16_224.augreg2_in21k_ft_in1", r"vit_base_patch16_224\.augreg2_in21k_ft_in1k"),
         ("deit3_smal_patch16_224", r"deit3_small_patch16_\S+"),
         ("VIT_base_patch16_224", r"\S*_base_patch16_\S+"),
+        ("vit_small_patch16_dinov33", r"vit_small_patch16_dinov3\S*"),
+        ("eva2_small_patch14_336", r"eva02_small_patch14_\S+"),
+        ("naflexvit_base_patch16_siglp", r"naflexvit_base_patch16_siglip"),
     ],
 )
 def test_unknown_name_with_a_suggestion(name, suggested):
@@ -397,7 +412,7 @@ def test_unknown_name_with_a_suggestion(name, suggested):
     found = re.search(r"\(perhaps (\S+)\?\)", said)
     assert found
     assert re.fullmatch(suggested, found[1])
-    assert isinstance(loader.skeleton(found[1]), VisionTransformer)
+    assert isinstance(loader.skeleton(found[1]), FAMILIES)
 
 
 @pytest.mark.parametrize(
@@ -427,16 +442,29 @@ def test_unknown_name(name):
         "swin_tiny_patch4_window7_224",
         "convnext_tiny.fb_in1k",
         "mixer_b16_224",
-        "beit_base_patch16_224",
-        "vit_relpos_small_patch16_224",
         "samvit_base_patch16",
-        "vit_small_r26_s32_224.augreg_in21k_ft_in1k",  # a ResNet in front: its patches are no pixels
-        "vit_base_r50_s16_224.orig_in21k",
-        "vitamin_small_224",
+        "hiera_tiny_224",
+        "cait_xxs24_224",
     ],
 )
 def test_other_architectures(name):
-    assert refusal(name) == f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model."
+    assert refusal(name) == f"“{name}” has no attention from every patch to every patch, so there is no map to show: choose a ViT."
+
+
+@pytest.mark.parametrize("name", ["qwen3_vit_88m", "deepseek_vit_412m_enc", "gemma4_vit_167m", "convit_tiny"])
+def test_vits_that_can_not_be_read(name):
+    assert refusal(name) == (
+        f"“{name}” is a ViT whose attention this app can't read, such as a language model's vision tower: choose another ViT."
+    )
+
+
+def test_attention_is_fused_whatever_timms_setting_is():
+    timm.layers.set_fused_attn(False)
+    try:
+        parts = [part.fused_attn for part in loader.skeleton("vit_base_patch16_siglip_224").modules() if hasattr(part, "fused_attn")]
+    finally:
+        timm.layers.set_fused_attn(True)
+    assert parts == [True] * 13  # twelve blocks and the pooling
 
 
 def test_skeleton_takes_no_memory():

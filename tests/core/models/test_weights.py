@@ -311,7 +311,11 @@ ANSWER = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
 @pytest.mark.parametrize(
     ("error", "kind", "sentence"),
     [
-        (errors.GatedRepoError("x", response=ANSWER), UserError, "timm/x needs its licence accepted on the hub"),
+        (
+            errors.GatedRepoError("x", response=ANSWER),
+            UserError,
+            "timm/x is given out by its owner on request: ask at https://huggingface.co/timm/x, then set HF_TOKEN.",
+        ),
         (errors.RepositoryNotFoundError("x", response=ANSWER), UserError, "The hub has no model timm/x: check the name."),
         (errors.RemoteEntryNotFoundError("x", response=ANSWER), UserError, "The hub has no model.safetensors for timm/x"),
         (errors.HFValidationError("x"), UserError, "timm/x is not a name the hub can have"),

@@ -42,6 +42,21 @@ def test_what_is_on_this_machine_is_marked(monkeypatch, tmp_path):
     assert here == [tiny, DEMO_MODEL]
 
 
+def test_a_licence_of_a_models_own_is_named():
+    words = {name: said for said, name in choices("auto")}
+    assert words["vit_small_patch16_dinov3.lvd1689m"].split(" · ")[:3] == [
+        "DINOv3-S/16",
+        "features only",
+        "86 MB to fetch under dinov3-license",
+    ]
+    assert sum("licen" in said for said in words.values()) == 3
+
+
+def test_the_chip_links_to_a_licence():
+    said = model_picker._status("failed", "Not loaded", ["Read https://x.org/a?b=1 <now>."], retry=True)
+    assert '<a href="https://x.org/a?b=1" rel="noopener" target="_blank">https://x.org/a?b=1</a> &lt;now&gt;.' in said
+
+
 def test_every_model_is_looked_for_where_timm_keeps_it():
     import timm
 

@@ -1,14 +1,13 @@
 """Ablation of attention heads: the model with some heads switched off."""
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
-from timm.layers import Attention
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.inference.unfused import copy_modules
+from vitdemo.core.inference.attention_calls import AttentionCall, AttentionCalls
 from vitdemo.core.models.labels import Label
 from vitdemo.core.models.vit import Vit
 
@@ -26,19 +25,30 @@ class Move:
 
 
 def without_heads(vit: Vit, heads: Iterable[Head]) -> Vit:
-    """Switch heads off: a copy of the model in which nothing reads their output. It shares all weights but those output projections.
+    """Switch heads off: the same model, whose passes give these heads values of 0. It shares all modules and weights.
 
-    Raises: UserError for a model without classes, a head that does not exist, or one that can't be separated from the others of its layer.
+    Raises: UserError for a model without classes, or a head that does not exist.
     """
     if not vit.labels:
         raise UserError(f"{vit.name} gives features, not classes, so no head moves its answer: choose a model with classes.")
-    heads = [_check_head(vit, layer, head) for layer, head in heads]
-    module = copy_modules(vit.module)
-    for layer in {layer for layer, _ in heads}:
-        attention = cast(Attention, module.blocks[layer - 1].attn)
-        weight = attention.proj.weight.clone()  # (width, heads · head_dim)
-        weight.unflatten(1, (attention.num_heads, -1))[:, [head for at, head in heads if at == layer]] = 0
-        attention.proj.weight = torch.nn.Parameter(weight, requires_grad=False)
+    off = torch.ones(vit.adapter.layers, vit.adapter.heads, 1, 1, device=vit.device)  # 0 where a head is off
+    for layer, head in heads:
+        _check_head(vit, layer, head)
+        off[layer - 1, head] = 0
+
+    def silence(call: AttentionCall) -> torch.Tensor:
+        return call.run(call.value * off[call.number].to(call.value.dtype) if call.number < len(off) else call.value)  # the last: pooling
+
+    def silenced(method: Callable) -> Callable:
+        def run(*args, **options):
+            with AttentionCalls(vit, silence):
+                return method(*args, **options)
+
+        return run
+
+    module = copy.copy(vit.module)
+    for name in ("forward", "forward_features", "forward_intermediates"):
+        setattr(module, name, silenced(getattr(vit.module, name)))
     return replace(vit, module=module)
 
 
@@ -55,13 +65,8 @@ def moves(vit: Vit, before: torch.Tensor, after: torch.Tensor, *, top: int = 5) 
     return tuple(Move(vit.labels[index], *(float(answer[index]) for answer in probabilities)) for index in ranked)
 
 
-def _check_head(vit: Vit, layer: int, head: int) -> Head:
-    blocks = vit.module.blocks
-    if not 1 <= layer <= len(blocks):
-        raise UserError(f"There is no layer {layer}: choose one from 1 to {len(blocks)}.")
-    attention = getattr(blocks[layer - 1], "attn", None)
-    if type(attention) is not Attention:
-        raise UserError(f"The heads of {vit.name} can't be switched off one by one: choose another model.")
-    if not 0 <= head < attention.num_heads:
-        raise UserError(f"There is no head {head}: choose one from 0 to {attention.num_heads - 1}.")
-    return layer, head
+def _check_head(vit: Vit, layer: int, head: int) -> None:
+    if not 1 <= layer <= vit.adapter.layers:
+        raise UserError(f"There is no layer {layer}: choose one from 1 to {vit.adapter.layers}.")
+    if not 0 <= head < vit.adapter.heads:
+        raise UserError(f"There is no head {head}: choose one from 0 to {vit.adapter.heads - 1}.")

@@ -5,14 +5,14 @@ import difflib
 import torch
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.inference.attention_calls import AttentionCalls, step_by_step
 from vitdemo.core.inference.engine import Engine
-from vitdemo.core.inference.unfused import maps_of, unfused
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.names import one_spelling
 
 
 def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int) -> torch.Tensor:
-    """The gradient of a class's logit by the attention: one forward and one backward pass of an unfused copy of the model, in fp32.
+    """The gradient of a class's logit by the attention: one forward and one backward pass, in fp32, with attention computed step by step.
 
     Args:
         tensor: one model input, (3, height, width).
@@ -22,13 +22,13 @@ def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: i
     Raises: UserError for a model without classes, a class it does not have, or attention that can't be read.
     """
     check_target(vit, target)
+    maps: list[torch.Tensor] = []
 
     def work() -> torch.Tensor:
-        with torch.enable_grad(), torch.autocast(vit.device.type, enabled=False):
+        with torch.enable_grad(), torch.autocast(vit.device.type, enabled=False), AttentionCalls(vit, step_by_step(maps)):
             # the weights are frozen, so the input has to require a gradient to make the maps part of the graph
-            batch = tensor[None].clone().to(vit.device).requires_grad_()
-            logits, maps = maps_of(unfused(vit.module), batch, vit.name)
-            return torch.cat(torch.autograd.grad(logits[0, target], maps)).cpu()
+            logits = vit.module(tensor[None].clone().to(vit.device).requires_grad_())
+            return torch.cat(torch.autograd.grad(logits[0, target], maps[: vit.adapter.layers])).cpu()
 
     return engine.run(work)
 

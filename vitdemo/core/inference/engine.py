@@ -167,7 +167,7 @@ class Engine:
             return -(-asked // self.lanes)
         height, width = vit.preprocessing.size
         tokens = height * width / (vit.patch[0] * vit.patch[1])
-        photo = 4 * tokens * vit.module.embed_dim * LAYER_WIDTHS  # bytes
+        photo = 4 * tokens * vit.adapter.width * LAYER_WIDTHS  # bytes
         most = 256 if self.device.type == "cuda" else 8
         return int(max(1, min(most, self._free_memory() / 4 / self.lanes // photo)))
 

@@ -32,6 +32,10 @@ def _import_first() -> None:
         import timm  # noqa: F401 (torch comes with it)
 
 
+class LicenceNotAccepted(UserError):
+    """The model is not downloaded before its licence has been shown and accepted."""
+
+
 @dataclass(eq=False)
 class Loading:
     """A model that is loading, or loaded, or failed to load. Read `vit` and `error` only after `done` is set.
@@ -88,6 +92,7 @@ class ModelStore:
         self._observe = observe
         self._models: dict[str, Loading] = {}
         self._own: dict[str, Path] = {}  # visitors' own models: unguessable name → folder
+        self._accepted: set[str] = set()  # models whose own licence a visitor has been shown, and has accepted
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._engine_lock = threading.Lock()
@@ -137,6 +142,8 @@ class ModelStore:
     def retry(self, name: str | None = None) -> None:
         """Load a model again at its next use, where it could not be loaded, or where the demo model answers in its place.
 
+        A model whose licence was shown counts as accepted.
+
         Raises: UserError for a name that visitors may not choose.
         """
         name = self.allowed(name)
@@ -144,6 +151,8 @@ class ModelStore:
             loading = self._models.get(name)
             if loading and loading.done.is_set() and (loading.error or loading.instead):
                 del self._models[name]
+                if isinstance(loading.error, LicenceNotAccepted):
+                    self._accepted.add(name)
 
     def add(self, name: str, folder: Path) -> None:
         """Register a visitor's own model, and forget those that are neither loaded nor in their folders any more.
@@ -227,6 +236,12 @@ class ModelStore:
     def _load_named(self, name: str, loading: Loading, report) -> "Vit":
         from vitdemo.core.models import loader
 
+        entry = catalogue.find(name)
+        if entry and entry.terms and name not in (self.settings.model, *self._accepted) and not catalogue.is_here(entry):
+            raise LicenceNotAccepted(
+                f"{entry.title} comes under a licence of its own: read {entry.terms} and press Retry in the header, which accepts it "
+                "and downloads the model."
+            )
         loading.precision = self.settings.precision
         engine, name = self.engine, self.place_of(name)
         self._make_room(sum(4 * parameter.numel() for parameter in loader.skeleton(name).parameters()), loading)

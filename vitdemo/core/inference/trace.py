@@ -1,18 +1,15 @@
 """Traces: logits, the attention of every layer and head, and every layer's tokens of a photo, from one forward pass.
 
-The model runs unchanged, fused attention included, so its logits equal the plain model's bit for bit. Hooks read the queries and keys, and
-softmax(q·kᵀ/√d) of them is the attention that the fused kernel uses without storing it.
+The model runs unchanged, fused attention included, so its logits equal the plain model's bit for bit. Each call of the attention kernel is
+seen with its queries, keys and mask, and softmax(q·kᵀ/√d + mask) of them is the attention that the kernel uses without storing it.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from timm.layers import Attention, AttentionPoolLatent
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.inference.module_hooks import Hook, hooked
-from vitdemo.core.inference.unfused import AttentionLayer, attention_layers, maps_of, unfused
+from vitdemo.core.inference.attention_calls import AttentionCall, AttentionCalls
 from vitdemo.core.models.vit import Vit
 
 Heat = torch.Tensor
@@ -77,19 +74,38 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
 
     Raises: as `trace`.
     """
-    module = vit.module
-    layers = attention_layers(module, vit.name)
-    height, width = batch.shape[-2:]
-    recorders = [_Recorder(vit, layers, (height, width)) for _ in batch]
-    with torch.inference_mode(), hooked(_hooks(module, layers, recorders)):
-        logits = module(batch.to(vit.device))  # (B, classes)
-    if type(layers[0]) is not Attention:  # other layers shape their queries differently, or have no q_norm
-        with torch.inference_mode(), torch.autocast(vit.device.type, enabled=False):
-            _, maps = maps_of(unfused(module), batch.to(vit.device), vit.name)
-        for number, layer in enumerate(maps):
-            for recorder, attention in zip(recorders, layer, strict=True):
-                recorder.attention[number] = attention
-    return [recorder.finish(row) for recorder, row in zip(recorders, logits, strict=True)]
+    adapter, size = vit.adapter, (batch.shape[-2], batch.shape[-1])
+    tokens = adapter.tokens(size)
+    with torch.inference_mode(False):  # plain tensors, so that autograd may use them later
+        attention = [torch.empty(adapter.layers, adapter.heads, tokens, tokens, device=vit.device) for _ in batch]
+        readout = [adapter.readout(tokens).to(vit.device) for _ in batch]
+    scratch = torch.empty_like(attention[0][:1])  # one buffer for all layers, which stays in the processor's cache
+
+    def keep(call: AttentionCall) -> torch.Tensor:
+        for photo in range(len(batch)):
+            if call.number < adapter.layers:
+                call.of(photo).map(scores=scratch, out=attention[photo][call.number][None])
+            else:  # pooling: (1, heads, latents, pooled)
+                readout[photo][-call.key.shape[-2] :] = call.of(photo).map().mean((0, 1, 2))
+        return call.run(call.value)
+
+    with torch.inference_mode(), AttentionCalls(vit, keep):
+        final, layers = adapter.intermediates(batch.to(vit.device))
+        logits = vit.module.forward_head(final)  # (B, classes)
+    with torch.inference_mode(False):
+        return [
+            Trace(
+                logits=logits[photo].float().cpu().clone(),
+                attention=attention[photo].cpu(),
+                tokens=torch.stack([outputs[photo] for outputs in layers]).float().cpu(),
+                readout=readout[photo].cpu(),
+                has_cls=adapter.has_cls,
+                prefix=adapter.prefix,
+                grid=adapter.grid(size),
+                patch=adapter.patch,
+            )
+            for photo in range(len(batch))
+        ]
 
 
 def bytes_needed(vit: Vit, size: tuple[int, int]) -> int:
@@ -97,10 +113,8 @@ def bytes_needed(vit: Vit, size: tuple[int, int]) -> int:
 
     Raises: as `trace`.
     """
-    heads = attention_layers(vit.module, vit.name)[0].num_heads
-    rows, columns = vit.module.patch_embed.dynamic_feat_size(size)
-    tokens = rows * columns + vit.module.num_prefix_tokens
-    return 4 * len(vit.module.blocks) * tokens * (heads * tokens + vit.module.embed_dim)
+    adapter, tokens = vit.adapter, vit.adapter.tokens(size)
+    return 4 * adapter.layers * tokens * (adapter.heads * tokens + adapter.width)
 
 
 def check_room(vit: Vit, size: tuple[int, int], megabytes: int) -> None:
@@ -110,92 +124,3 @@ def check_room(vit: Vit, size: tuple[int, int], megabytes: int) -> None:
             f"The attention of {vit.name} at {size[1]}×{size[0]} pixels takes {needed:,.0f} MB, and the limit is {megabytes:,}: "
             f"choose a smaller image size or model, or start with --trace-cache-mb {int(needed) + 1}."
         )
-
-
-class _Recorder:
-    """Collects what the hooks record for one photo of a batch."""
-
-    def __init__(self, vit: Vit, layers: list[AttentionLayer], size: tuple[int, int]):
-        module = vit.module
-        self.vit, self.prefix, self.grid = vit, module.num_prefix_tokens, tuple(module.patch_embed.dynamic_feat_size(size))
-        tokens = self.grid[0] * self.grid[1] + self.prefix
-        where: dict[str, Any] = {"device": vit.device, "dtype": torch.float32}
-        with torch.inference_mode(False):  # plain tensors, so that autograd may use them later
-            self.attention = torch.empty(len(layers), layers[0].num_heads, tokens, tokens, **where)
-            self.tokens = torch.empty(len(layers), tokens, module.embed_dim, **where)
-            self.readout = _fixed_readout(module, tokens).to(vit.device)
-
-    def finish(self, logits: torch.Tensor) -> Trace:
-        """Return the trace, given the photo's logits (classes,)."""
-        with torch.inference_mode(False):
-            plain = torch.empty(logits.shape).copy_(logits)
-        return Trace(
-            logits=plain,
-            attention=self.attention.cpu(),
-            tokens=self.tokens.cpu(),
-            readout=self.readout.cpu(),
-            has_cls=self.vit.module.cls_token is not None,
-            prefix=self.prefix,
-            grid=self.grid,
-            patch=self.vit.patch,
-        )
-
-
-def _hooks(module, layers: list[AttentionLayer], recorders: list[_Recorder]) -> list[tuple[torch.nn.Module, Hook]]:
-    hooks, scratch = [], torch.empty_like(recorders[0].attention[0])  # one buffer for all layers, which stays in the processor's cache
-    for number, (block, layer) in enumerate(zip(module.blocks, layers, strict=True)):
-        hooks.append((block, _keep_tokens(number, recorders)))
-        if type(layer) is Attention:
-            hooks += _keep_attention(layer, [recorder.attention[number] for recorder in recorders], scratch)
-    if module.attn_pool is not None:
-        tokens = recorders[0].tokens.shape[1]
-        pooled = tokens if module.pool_include_prefix else tokens - module.num_prefix_tokens
-        heads = [
-            torch.empty(module.attn_pool.num_heads, module.attn_pool.latent_len, pooled, device=recorder.readout.device)
-            for recorder in recorders
-        ]
-        hooks += _keep_attention(module.attn_pool, heads, torch.empty_like(heads[0]))
-        hooks.append((module.attn_pool, lambda _: _keep_readout(heads, recorders)))
-    return hooks
-
-
-def _keep_tokens(number: int, recorders: list[_Recorder]) -> Hook:
-    def keep(output: torch.Tensor) -> None:  # (B, N, width)
-        for recorder, tokens in zip(recorders, output, strict=True):
-            recorder.tokens[number] = tokens
-
-    return keep
-
-
-def _keep_attention(
-    layer: AttentionLayer | AttentionPoolLatent, maps: list[torch.Tensor], scratch: torch.Tensor
-) -> list[tuple[torch.nn.Module, Hook]]:
-    """Return hooks on a layer's queries, then its keys, that fill one (heads, queries, keys) map for each photo."""
-    queries: list[torch.Tensor] = []
-
-    def keep_queries(output: torch.Tensor) -> None:  # (B, heads, N, head_dim)
-        queries.append(output)
-
-    def keep_maps(output: torch.Tensor) -> None:
-        with torch.autocast(output.device.type, enabled=False):
-            for query, key, attention in zip(queries.pop(), output, maps, strict=True):
-                torch.matmul(query.float() * layer.scale, key.float().transpose(-2, -1), out=scratch)
-                torch.softmax(scratch, -1, out=attention)
-
-    return [(layer.q_norm, keep_queries), (layer.k_norm, keep_maps)]
-
-
-def _keep_readout(heads: list[torch.Tensor], recorders: list[_Recorder]) -> None:
-    for attention, recorder in zip(heads, recorders, strict=True):
-        recorder.readout[-attention.shape[-1] :] = attention.mean((0, 1))  # (heads, latents, pooled) → (pooled,)
-
-
-def _fixed_readout(module, tokens: int) -> torch.Tensor:
-    """Return the readout, (tokens,): CLS alone where the model classifies by CLS, else the average; zeros where a hook fills them in."""
-    readout = torch.zeros(tokens)
-    if module.attn_pool is None and module.global_pool in ("token", "") and module.cls_token is not None:
-        readout[0] = 1
-    elif module.attn_pool is None:
-        first = 0 if module.pool_include_prefix else module.num_prefix_tokens
-        readout[first:] = 1 / (tokens - first)
-    return readout

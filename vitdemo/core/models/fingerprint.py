@@ -21,7 +21,7 @@ def fingerprint(vit: Vit) -> bytes:
     """Return the sha256 of a model's architecture and weights. A model is hashed once, which takes a moment for a large model."""
     if vit not in _fingerprints:
         module, digest = vit.module, hashlib.sha256()
-        heads = [getattr(getattr(block, "attn", block), "num_heads", None) for block in module.blocks]
+        heads = [vit.adapter.heads] * vit.adapter.layers
         digest.update(repr((module, heads, module.global_pool, len(vit.labels))).encode())
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

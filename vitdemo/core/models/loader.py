@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any, cast
 
 import timm
 import torch
-from timm.layers import PatchEmbed
 from timm.models import is_model
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from timm.models._manipulate import reinit_non_persistent_buffers
 
 from vitdemo.core.config import ASSETS, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import weights
+from vitdemo.core.models.adapter import Adapter, build
+from vitdemo.core.models.catalogue import OPEN_SOURCE
 from vitdemo.core.models.labels import labels_of
 from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.models.vit import Vit
@@ -24,6 +26,8 @@ from vitdemo.core.photos.preprocessing import ICC, Preprocessing
 
 LOCAL_DIR = "local-dir:"
 PATCHES = "patch_embed.proj.weight"
+MODULES = ("vision_transformer", "deit", "vision_transformer_hybrid", "eva", "beit", "vision_transformer_relpos", "naflexvit")  # timm's
+log = logging.getLogger(__name__)
 
 
 def load(name: str, settings: Settings, device: torch.device, on_progress: OnProgress) -> Vit:
@@ -51,6 +55,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         if source.startswith("the hub"):
             weights.forget(path)
         raise
+    reinit_non_persistent_buffers(module.to_empty(device="cpu"))  # what a family computes once, such as rotary positions: no file has it
     module.load_state_dict(state, assign=True)
     module = module.float().to(device).eval().requires_grad_(False)
     return Vit(
@@ -72,10 +77,10 @@ def bundle_folder(name: str) -> Path | None:
     return Path(name.removeprefix(LOCAL_DIR)) if name.startswith(LOCAL_DIR) else None
 
 
-def skeleton(name: str) -> VisionTransformer:
-    """Build the architecture without weights, on the meta device: it takes no memory, and accepts any input size that its patches divide.
+def skeleton(name: str) -> Any:
+    """Build the architecture without weights, on the meta device: it takes no memory, and accepts other input sizes if its family can.
 
-    Raises: UserError for a name that is not a plain ViT's.
+    Raises: UserError for a name that timm doesn't know, or whose model is not of one of the adapter's families.
     """
     if folder := bundle_folder(name):
         if name == DEMO_MODEL and not folder.is_dir():
@@ -85,29 +90,27 @@ def skeleton(name: str) -> VisionTransformer:
     elif not is_model(name.split(".")[0]) or ":" in name:
         raise UserError(f"timm has no model “{name}”{_suggestion(name)}: choose one from the catalogue in the README, or local-dir:DIR.")
     try:
-        with torch.device("meta"):
-            module = timm.create_model(name, pretrained=False, dynamic_img_size=True)
+        return build(name)
+    except UserError:
+        raise
     except Exception as error:  # a bundle's config may hold anything, so timm may raise anything
         if folder:
             raise UserError(f"timm can't build the model that {folder}/config.json describes: export it again.") from None
         if "tag" in str(error):
             raise UserError(f"timm knows no weights “{name}”{_suggestion(name)}: check what follows the dot.") from None
-        raise UserError(f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model.") from None
-    if not isinstance(module, VisionTransformer) or type(module.patch_embed) is not PatchEmbed:
-        raise UserError(f"“{name}” is not a plain Vision Transformer: choose a timm vit_… or deit3_… model.")
-    return module
+        raise UserError(f"timm can't build “{name}” without more settings: choose another model.") from None
 
 
-def fit(state: dict[str, torch.Tensor], module: VisionTransformer, filename: str) -> dict[str, torch.Tensor]:
+def fit(state: dict[str, torch.Tensor], module: Any, filename: str) -> dict[str, torch.Tensor]:
     """Convert weights to timm's names, and check that they fit the model.
 
     Raises: UserError naming the first layer that does not fit, and both shapes.
     """
     shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    if getattr(state.get(PATCHES), "ndim", 0) == 4:
+    if PATCHES in shapes and getattr(state.get(PATCHES), "ndim", 0) == 4:
         _check_shape(PATCHES, state, shapes, filename)  # timm would resample patches of another size, and the predictions would be wrong
     try:
-        state = checkpoint_filter_fn(state, module)
+        state = Adapter(module).converted(state)
     except Exception as error:  # timm's converters expect well-formed files
         raise UserError(f"{filename} can't be laid out as this model ({error}): name the model the file was made for.") from None
     for key in shapes:
@@ -116,7 +119,7 @@ def fit(state: dict[str, torch.Tensor], module: VisionTransformer, filename: str
     if missing or extra:
         problem = f"it lacks {missing[0]}" if missing else f"the model has no {extra[0]}"
         raise UserError(f"{filename} does not fit the model: {problem}: name the model the file was made for.")
-    if integers := [key for key in shapes if not state[key].is_floating_point()]:
+    if integers := [key for key, value in module.state_dict().items() if value.is_floating_point() > state[key].is_floating_point()]:
         raise UserError(f"{filename} holds whole numbers in {integers[0]}: export the model in fp32 or fp16.")
     return state
 
@@ -139,6 +142,8 @@ def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgre
         raise UserError(f"The weights of “{name}” are a pickle, which can run code: choose a model with SafeTensors weights.")
     if path := weights.cached(repo, filename):
         return path, "the hub cache on this machine"
+    if (licence := config.get("license")) and licence not in OPEN_SOURCE:
+        log.warning("%s comes under a licence of its own (%s): read it at https://huggingface.co/%s.", repo, licence, repo)
     return weights.fetch(repo, filename, timeout=settings.hub_timeout, on_progress=on_progress), "the hub, downloaded now"
 
 
@@ -187,9 +192,10 @@ def _full_name(config: dict) -> str:
 
 
 def _suggestion(name: str) -> str:
-    """Return “ (perhaps NAME?)” with a plain ViT of a similar name, or an empty text."""
-    plain = timm.list_models(module="vision_transformer") + timm.list_models("deit3*")
-    known = plain + timm.list_models(module="vision_transformer", pretrained=True) + timm.list_models("deit3*", pretrained=True)
+    """Return “ (perhaps NAME?)” with a ViT of a similar name, or an empty text."""
+    known = [
+        known for module in MODULES for pretrained in (False, True) for known in timm.list_models(module=module, pretrained=pretrained)
+    ]
     for close in difflib.get_close_matches(name, known, 5, 0.7):
         try:
             skeleton(close)

@@ -26,7 +26,7 @@ def model_line(vit: Vit, preprocessing: Preprocessing, *, bundle: bool = False, 
     """
     name = f"local-dir:{vit.name}" if bundle else vit.name
     weights = f"checkpoint_path={checkpoint!r}" if checkpoint else "pretrained=True"
-    resized = ", dynamic_img_size=True" if preprocessing.size != vit.preprocessing.size else ""
+    resized = ", dynamic_img_size=True" if preprocessing.size != vit.preprocessing.size and vit.adapter.fixed_size else ""
     return f"model = timm.create_model({name!r}, {weights}{resized}).eval()"
 
 

@@ -1,10 +1,11 @@
 """A loaded Vision Transformer with its own preprocessing."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 
+from vitdemo.core.models.adapter import Adapter
 from vitdemo.core.models.labels import Label
 from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.photos.preprocessing import Preprocessing
@@ -16,7 +17,7 @@ class Vit:
 
     Attributes:
         name: timm's name with its tag, or a bundle's folder name.
-        module: the network, in eval mode, frozen, on `device`.
+        module: the network, of one of the adapter's families, in eval mode, frozen, on `device`.
         labels: one per class; empty for a feature backbone.
         preprocessing: the model's own.
         source: where the weights came from, for people to read.
@@ -26,7 +27,7 @@ class Vit:
     """
 
     name: str
-    module: VisionTransformer
+    module: Any
     labels: tuple[Label, ...]
     preprocessing: Preprocessing
     source: str
@@ -40,10 +41,14 @@ class Vit:
         return sum(parameter.numel() * parameter.element_size() for parameter in self.module.parameters())
 
     @property
+    def adapter(self) -> Adapter:
+        """The network under names that all families share."""
+        return Adapter(self.module)
+
+    @property
     def patch(self) -> tuple[int, int]:
         """Width and height of a patch, in pixels."""
-        height, width = self.module.patch_embed.patch_size
-        return width, height
+        return self.adapter.patch
 
     def logits(self, batch: torch.Tensor) -> torch.Tensor:
         """Run the model: (images, 3, height, width) → (images, classes)."""

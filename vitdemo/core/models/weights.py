@@ -123,7 +123,7 @@ def _first_contact(repo: str, filename: str, timeout: float) -> None:
     try:
         executor.submit(get_hf_file_metadata, hf_hub_url(repo, filename), timeout=timeout).result(timeout)
     except GatedRepoError:
-        raise UserError(f"{repo} needs its licence accepted on the hub: accept it there and set HF_TOKEN.") from None
+        raise UserError(f"{repo} is given out by its owner on request: ask at https://huggingface.co/{repo}, then set HF_TOKEN.") from None
     except RepositoryNotFoundError:
         raise UserError(f"The hub has no model {repo}: check the name.") from None
     except EntryNotFoundError:

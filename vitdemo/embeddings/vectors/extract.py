@@ -6,7 +6,6 @@ patches.
 """
 
 from collections.abc import Callable
-from typing import Any, cast
 
 import torch
 
@@ -21,19 +20,19 @@ POOLS = ("cls", "mean")
 
 def layers_of(vit: Vit) -> tuple[Layer, ...]:
     """All layers of a model: 1 … the number of blocks, then `final`."""
-    return (*range(1, len(vit.module.blocks) + 1), FINAL)
+    return (*range(1, vit.adapter.layers + 1), FINAL)
 
 
 def pools_of(vit: Vit) -> tuple[str, ...]:
     """The poolings that a model has: `cls` and `mean`, or only `mean` without a CLS token."""
-    return POOLS if vit.module.cls_token is not None else POOLS[1:]
+    return POOLS if vit.adapter.has_cls else POOLS[1:]
 
 
 def check_layer(vit: Vit, layer: Layer | str) -> Layer:
     """Parse a layer: a number, its digits, or `final`. Raises: UserError for a layer that the model does not have."""
     if layer == FINAL:
         return FINAL
-    last = len(vit.module.blocks)
+    last = vit.adapter.layers
     try:
         number = int(layer)
     except (TypeError, ValueError):
@@ -57,17 +56,15 @@ def all_layers(vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.T
 
     The network is the model's plain forward pass; of the tokens it keeps only the pooled vectors.
     """
-    module, prefix = vit.module, vit.module.num_prefix_tokens
+    adapter = vit.adapter
 
     def network(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = cast(dict[str, Any], module.forward_intermediates(images, return_prefix_tokens=True, output_fmt="NLC", output_dict=True))
-        tokens: torch.Tensor = outputs["image_features"]  # (B, N, width)
-        patches = [*outputs["image_intermediates"], tokens[:, prefix:]]
-        pooled = [torch.stack([tokens_of_layer.mean(1, dtype=torch.float32) for tokens_of_layer in patches], 1)]  # (B, layers + 1, width)
-        if module.cls_token is not None:
-            first = [*(prefix_tokens[:, 0] for prefix_tokens in outputs["image_intermediates_prefix"]), tokens[:, 0]]
-            pooled.insert(0, torch.stack(first, 1).float())
-        return module.forward_head(tokens), torch.stack(pooled, 2)
+        final, layers = adapter.intermediates(images)
+        outputs = [*layers, final]  # (B, N, width) each
+        pooled = [torch.stack([tokens[:, adapter.prefix :].mean(1, dtype=torch.float32) for tokens in outputs], 1)]
+        if adapter.has_cls:
+            pooled.insert(0, torch.stack([tokens[:, 0] for tokens in outputs], 1).float())
+        return vit.module.forward_head(final), torch.stack(pooled, 2)  # (B, layers + 1, pools, width)
 
     return network
 
@@ -88,14 +85,13 @@ def patch_tokens(vit: Vit, engine: Engine, batch: torch.Tensor, layer: Layer) ->
 
 def patches_after(vit: Vit, layer: Layer) -> Callable[[torch.Tensor], tuple[torch.Tensor]]:
     """A network for `Engine.forward`: (images, 3, height, width) → (images, rows, columns, width). Raises: as `check_layer`."""
-    module, layer = vit.module, check_layer(vit, layer)
+    adapter, layer = vit.adapter, check_layer(vit, layer)
 
     def network(images: torch.Tensor) -> tuple[torch.Tensor]:
         if isinstance(layer, str):  # FINAL
-            tokens = module.forward_features(images)[:, module.num_prefix_tokens :]  # (B, N, width)
+            tokens = vit.module.forward_features(images)  # (B, N, width)
         else:
-            outputs = module.forward_intermediates(images, [layer - 1], output_fmt="NLC", stop_early=True, intermediates_only=True)
-            (tokens,) = cast(list[torch.Tensor], outputs)
-        return (tokens.unflatten(1, module.patch_embed.dynamic_feat_size(tuple(images.shape[-2:]))),)
+            _, (tokens,) = adapter.intermediates(images, [layer - 1])
+        return (tokens[:, adapter.prefix :].unflatten(1, adapter.grid((images.shape[-2], images.shape[-1]))),)
 
     return network

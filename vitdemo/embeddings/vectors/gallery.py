@@ -95,7 +95,7 @@ class EmbeddingGallery:
         self.model, self.layers, self.pools = vit.name, layers_of(vit), pools_of(vit)
         self.rows: list[EmbeddingRow] = []
         self.total = len(items)
-        self._table = _Table(len(self.layers), len(self.pools), self.total, vit.module.embed_dim, settings, folder)
+        self._table = _Table(len(self.layers), len(self.pools), self.total, vit.adapter.width, settings, folder)
         self._steps = self._embed(items, vit, engine, settings, preprocessing or vit.preprocessing, thumbnails)
 
     def work(self) -> Generator[WorkProgress, None, None]:
@@ -125,7 +125,7 @@ class EmbeddingGallery:
     ) -> Generator[WorkProgress, None, None]:
         clock = Clock("photos", self.total)
         yield clock.at(0)
-        shape = len(self.layers), len(self.pools), vit.module.embed_dim
+        shape = len(self.layers), len(self.pools), vit.adapter.width
         key = key_of(vit, preprocessing, settings.precision) if settings.vector_cache_mb else ""
         store = VectorStore(settings.cache_folder / "vectors", key, shape, min(KEPT_PREDICTIONS, len(vit.labels)), settings.vector_cache_mb)
         network, size = all_layers(vit), engine.batch_size(vit, settings.batch_size)

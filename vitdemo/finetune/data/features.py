@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
@@ -23,7 +23,7 @@ SAVE_EVERY = 20  # seconds between two writes of the cache file
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 
-def features_of(module: VisionTransformer) -> Network:
+def features_of(module: Any) -> Network:
     """Return a function from images (B, 3, height, width) to the head's input features (B, width)."""
     return lambda images: module.forward_head(module.forward_features(images), pre_logits=True)
 

@@ -9,13 +9,12 @@ from contextlib import closing
 import numpy as np
 import torch
 from timm.layers import DropPath
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError
 from vitdemo.core.inference.engine import Engine
-from vitdemo.core.inference.module_hooks import hooked
+from vitdemo.core.models.adapter import Adapter
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.prefetch import batches, photos_ahead
 from vitdemo.core.training import trainer
@@ -31,7 +30,7 @@ TELL_EVERY = 0.5  # seconds between two progress events
 
 def check_depth(vit: Vit, recipe: Recipe) -> None:
     """Check that the model has the blocks that are to learn. Raises: UsageError where it has fewer."""
-    depth = len(vit.module.blocks)
+    depth = vit.adapter.layers
     if recipe.unfreeze.isdecimal() and int(recipe.unfreeze) > depth:
         raise UsageError(f"This model has {depth} blocks, so the last {recipe.unfreeze} can't learn: choose fewer, or all.")
 
@@ -50,11 +49,10 @@ class Blocks:
     ):
         self.vit, self.recipe, self.samples = vit, recipe, list(samples)
         self.target = {sample.id: target for sample, target in zip(samples, targets, strict=True)}
-        with hooked(()):  # waits until no other thread has hooks on the model: the copy must have none
-            self.module = copy.deepcopy(vit.module)
+        self.module = copy.deepcopy(vit.module)
         head.put(self.module, first)
         self.module.requires_grad_(True)
-        self.depth = len(self.module.blocks)
+        self.depth = vit.adapter.layers
         drop_paths(self.module, recipe.drop_path)
         if recipe.checkpointing:
             self.module.set_grad_checkpointing(True)
@@ -90,12 +88,8 @@ class Blocks:
             self.module.requires_grad_(True)
             return
         self.module.requires_grad_(False)
-        for part in (*self.module.blocks[self.depth - count :], self.module.norm, self.module.fc_norm, self.module.attn_pool):
-            if part is not None:
-                part.requires_grad_(True)
-        for name in ("head", "head_dist"):
-            if part := getattr(self.module, name, None):
-                part.requires_grad_(True)
+        for part in Adapter(self.module).after(count):
+            part.requires_grad_(True)
 
     def freed(self, epoch: int) -> int:
         """Return how many blocks learn in this epoch (from 0) of a gradual run; in the last epoch all of them do."""
@@ -158,9 +152,10 @@ def answers(network: nn.Module, vit: Vit, samples: Sequence[Sample], engine: Eng
     return torch.cat(parts) if parts else torch.empty(0, 1)
 
 
-def drop_paths(module: VisionTransformer, rate: float) -> None:
+def drop_paths(module: nn.Module, rate: float) -> None:
     """Give a ViT stochastic depth (Huang et al. 2016, arXiv:1603.09382): the drop rate rises from 0 to `rate`, as in timm's constructor."""
-    for share, block in zip(torch.linspace(0, rate, len(module.blocks)).tolist(), module.blocks, strict=True):
+    blocks = Adapter(module).blocks
+    for share, block in zip(torch.linspace(0, rate, len(blocks)).tolist(), blocks, strict=True):
         for name in ("drop_path1", "drop_path2"):
             if hasattr(block, name):
                 setattr(block, name, DropPath(share) if share else nn.Identity())

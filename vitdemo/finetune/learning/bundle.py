@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 
+from vitdemo.core.models.adapter import Adapter
+
 FILES = ("config.json", "model.safetensors")
 
 
@@ -23,7 +25,7 @@ def write(module: torch.nn.Module, classes: Sequence[str], icc: str, folder: Pat
     partial = folder / "run" / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     config = {"label_names": list(classes)} | ({} if icc == "ignore" else {"icc": icc})
-    save_for_hf(module, str(partial), model_config=config, model_args={"dynamic_img_size": False}, safe_serialization=True)
+    save_for_hf(module, str(partial), model_config=config, model_args=Adapter(module).fixed_size, safe_serialization=True)
     weights = partial / "model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     for name in FILES:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vitdemo.core.training import trainer
@@ -70,7 +70,7 @@ class Head:
         return (inputs - self.mean) / self.std
 
 
-def put(module: VisionTransformer, head: dict[str, torch.Tensor]) -> None:
+def put(module: Any, head: dict[str, torch.Tensor]) -> None:
     """Replace a ViT's head by this one. A distilled ViT averages the logits of two heads: both are replaced."""
     module.reset_classifier(len(head["bias"]))
     for name in ("head", "head_dist"):

@@ -147,7 +147,7 @@ def choices(operators: str) -> list[tuple[str, str]]:
         value = "auto" if operators == "auto" and entry.name == DEFAULT_MODEL else entry.name
         kind = f"{entry.classes:,} classes" if entry.classes else "features only"
         here = entry.name == operators or catalogue.is_here(entry)
-        where = "on this machine" if here else f"{entry.megabytes:,.0f} MB to fetch"
+        where = "on this machine" if here else f"{entry.megabytes:,.0f} MB to fetch{f' under {entry.licence}' * bool(entry.terms)}"
         pairs.append((f"{entry.title} · {kind} · {where} · {entry.purpose}", value))
     if operators not in [value for _, value in pairs]:
         pairs.insert(0, (title_of(operators), operators))

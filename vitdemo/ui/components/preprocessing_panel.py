@@ -75,7 +75,7 @@ def fit_sizes(vit: "Vit", values: tuple[str, ...], largest: int) -> tuple[dict, 
 
     Returns: an update that offers the sizes this model's patches divide, and the values, with any other size reset.
     """
-    sizes = _sizes(vit.patch[0], largest)
+    sizes = [] if vit.adapter.only_size else _sizes(vit.patch[0], largest)
     size = values[0] if values[0] in sizes else OWN
     return gr.update(choices=[OWN, *sizes], value=size), (size, *values[1:])
 
@@ -92,6 +92,7 @@ def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocess
     try:
         if size != OWN:
             changes["size"] = check_size(int(size), vit.patch[0], largest)
+            vit.adapter.grid(changes["size"])  # refuses a size that the model does not take
         if crop_pct != OWN:
             changes["crop_pct"] = float(crop_pct)
         if crop_mode != OWN:

@@ -8,7 +8,7 @@ import { $, base, calm, patch, told, view } from "./state.js";
 import { drawLarge, markWall, repaint, wall } from "./heads/wall.js";
 
 const METHODS = {
-  cls: () => `What ${told?.cls ?? true ? "the CLS token, which the classifier reads, looks" : "the pooled patches look"} at in this layer.`,
+  cls: () => `What ${told?.cls ?? true ? "the CLS token looks" : "the pooled patches look"} at in this layer.`,
   rollout: () => "Attention followed back through all layers, up to this one.",
   relevance: () => "What supports a class: attention weighted by its influence on that class.",
 };

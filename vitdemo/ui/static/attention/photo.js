@@ -127,6 +127,7 @@ async function show(value) {
   drawHeads();
   drawStrip();
   $$(".att-method button").forEach((radio) => (radio.disabled = radio.dataset.method === "relevance" && !told.top.length));
+  $(".att-method [data-method=cls]").textContent = told.cls ? "CLS" : "Pooled";
   setMethod(method);
   setHead(String(view.head));
   setLayer(layer);

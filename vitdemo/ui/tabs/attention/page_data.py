@@ -69,7 +69,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
         "tokens": trace.attention.shape[-1],
         "cls": trace.has_cls,
         "patch": vit.patch,
-        "headsOff": _separable(vit),
+        "headsOff": bool(vit.labels),
         **answer_data(sessions, session, vit, tables),
     }
     sessions.keep(session)
@@ -167,13 +167,6 @@ def _answers(store: ModelStore, vit: "Vit", trace: "Trace") -> dict[str, Any]:
         "top": [class_row(vit, index, value) for index, value in zip(indices.tolist(), values.tolist(), strict=True)],
         "lens": [class_row(vit, index, value) for index, value in zip(lens.indices.tolist(), lens.values.tolist(), strict=True)],
     }
-
-
-def _separable(vit: "Vit") -> bool:
-    """Whether single heads can be switched off: the model has classes, and timm's own attention in every block."""
-    from timm.layers import Attention
-
-    return bool(vit.labels) and all(type(getattr(block, "attn", None)) is Attention for block in vit.module.blocks)
 
 
 def _shrunk(image: Image.Image) -> Image.Image:
