@@ -102,7 +102,8 @@ def test_gradients_are_timms_unfused(model, engine):
     for handle in handles:
         handle.remove()
     expected = torch.cat(torch.autograd.grad(logits[0, 3], maps))
-    assert torch.equal(attention_gradient(model.vit, engine, model.batch[0], 3), expected)
+    found = attention_gradient(model.vit, engine, model.batch[0], 3)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)  # the engine's threads add in another order than this one
     assert expected.abs().amax((2, 3)).min() > 0
 
 

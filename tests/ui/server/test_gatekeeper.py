@@ -39,7 +39,7 @@ def test_only_what_the_page_uses_is_answered(app):
     api = (
         *("info", "user", "login_check", "app_id", "startup-events", "theme.css", "upload", "file=x", "file/x"),
         *("queue/join", "queue/data", "queue/status", "heartbeat/x", "cancel", "reset", "run/x", "api/x", "call/x", "call/v2/x"),
-        *("call/x/x", "call/v2/x/x"),
+        *("call/x/x", "call/v2/x/x", "upload_progress"),
     )
     pages = {"", "/config", "/login", "/logout", "/favicon.ico", "/theme.css", "/manifest.json", "/robots.txt"}
     assert answered <= pages | {f"/gradio_api/{each}" for each in api}

@@ -131,7 +131,7 @@ def test_the_page_gets_photos_by_their_numbers_in_the_gallery(job, ask):
 
 def test_a_folder_written_in_two_ways_is_one_on_the_map(job):
     row = replace(job.maps.rows[0], folder="cafe\u0301")
-    assert page_data._photo_row(0, row)["folder"] == "caf\u00e9"
+    assert page_data._photo_row(0, row, job.title(row.folder))["folder"] == "caf\u00e9"
 
 
 def test_a_photo_with_its_neighbours(jobs, job, ask):
