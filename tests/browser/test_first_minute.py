@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tests.browser.test_classify import WAIT, drop, give, labels, serious
 from tests.support.hub import Hub
 from vitdemo.core.config import DEFAULT_MODEL
+from vitdemo.core.inference.model_store import PAUSE_SECONDS
 
 pytestmark = pytest.mark.browser
 SIZES = [(1280, 800), (1920, 1080), (390, 844)]
@@ -152,6 +153,7 @@ def test_retry_fetches_what_was_out_of_reach(hub, start_app, tmp_path, open_page
     hub.behave = "slow"
     chip.locator("summary").click()
     expect(chip).to_contain_text(re.compile(r"ViT-B/16 is not on this machine\. The model hub .+\. Until then the demo model answers"))
+    page.wait_for_timeout(1000 * PAUSE_SECONDS)  # for each Retry all visitors wait
     chip.get_by_role("button", name="Retry").click()
     expect(chip).to_contain_text("Downloading ViT-B/16", timeout=WAIT)
     hub.behave = "well"

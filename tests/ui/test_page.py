@@ -34,7 +34,7 @@ def test_events_that_run_long_take_no_slot_and_open_no_photo(built):
     events = [event for event in built.fns.values() if event.api_visibility != "public"]
     assert {event.api_visibility for event in events} == {"private"} | {event.api_visibility for event in events if not event.fn}
     runs = Counter(event.fn.__name__ for event in events if event.fn and event.concurrency_limit is None)
-    assert runs == {"respond": 8, "look": 6, "_respond": 3, "use": 1, "welcome": 1, "again": 1}
+    assert runs == {"respond": 8, "look": 6, "_respond": 3, "use": 1, "welcome": 1, "again": 2}
     raw = ("respond", "_respond", "send", "begin", "welcome", "again")
     assert all(not event.preprocess for event in events if event.fn and event.fn.__name__ in raw)
     assert all(event.show_progress == "hidden" for event in events if event.fn)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def choose(vit: Vit, engine: Engine, sample: ParitySample, settings: Settings) -
     """Choose a photo that the model gets right, by its folder or its name: one that was given to compare on, else a sample that suits the
     model. Where it gets none right, the first of them."""
     names, candidates = ClassNames(vit.labels), list[Reference]()
-    for reference, true_classes in (*_given(sample, names, settings), *_samples(vit, names, settings)):
+    for reference, true_classes in chain(_given(sample, names, settings), _samples(vit, names, settings)):
         logits, _ = engine.logits(vit, vit.preprocessing(reference.photo)[None])  # (1, classes)
         if int(logits[0].argmax()) in true_classes:
             return reference

@@ -1,6 +1,9 @@
 """A head switched off is a head whose values are 0."""
 
 import dataclasses
+import gc
+import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,3 +119,13 @@ def test_a_head_that_does_not_exist(heads, said):
 def test_a_model_without_classes():
     with pytest.raises(UserError, match="gives features, not classes, so no head moves its answer: choose a model with classes"):
         without_heads(dataclasses.replace(small_vit(), labels=()), [(1, 0)])
+
+
+def test_a_model_without_some_heads_does_not_keep_the_whole_one(vit):
+    own = replace(vit)
+    copies = weakref.WeakKeyDictionary({own: without_heads(own, [(1, 0)])})  # as the page keeps them
+    kept = weakref.ref(own)
+    del own
+    gc.collect()
+    assert kept() is None
+    assert not copies

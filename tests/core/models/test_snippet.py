@@ -16,5 +16,6 @@ def test_the_operators_file_is_named_without_its_folder_and_for_its_own_model_al
 
 def test_folders_and_the_demo_model_are_bundles():
     assert weights_of("local-dir:/srv/mine", small_vit(), Settings())["bundle"]
+    assert weights_of("own:ab12", small_vit(), Settings())["bundle"]  # fine-tuned here, and downloaded
     assert weights_of("auto", replace(small_vit(), name="demo"), Settings())["bundle"]
     assert not weights_of("auto", small_vit(), Settings())["bundle"]

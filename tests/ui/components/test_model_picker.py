@@ -23,7 +23,7 @@ def text(status: str) -> str:
 
 
 def test_the_catalogue_is_offered_with_sizes_and_classes():
-    offered = choices("auto")
+    offered = choices(Settings())
     assert [name for _, name in offered] == ["auto" if entry.name == DEFAULT_MODEL else entry.name for entry in CATALOGUE]
     words = dict((name, said) for said, name in offered)
     purpose = {entry.name: entry.purpose for entry in CATALOGUE}
@@ -35,15 +35,16 @@ def test_the_catalogue_is_offered_with_sizes_and_classes():
 
 def test_what_is_on_this_machine_is_marked(monkeypatch, tmp_path):
     tiny = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
-    assert " · 23 MB to fetch · " in dict((name, said) for said, name in choices("auto"))[tiny]
-    assert " · on this machine · " in dict((name, said) for said, name in choices(tiny))[tiny]  # given with --checkpoint, or being loaded
+    assert " · 23 MB to fetch · " in dict((name, said) for said, name in choices(Settings()))[tiny]
+    assert " · on this machine · " in dict((name, said) for said, name in choices(Settings(model=tiny, checkpoint=tmp_path)))[tiny]
+    assert " MB to fetch · " in dict((name, said) for said, name in choices(Settings(model=tiny)))[tiny]  # it may be on its way
     monkeypatch.setattr(catalogue, "try_to_load_from_cache", lambda repo, file: str(tmp_path) if repo == f"timm/{tiny}" else None)
-    here = [name for said, name in choices("auto") if " · on this machine · " in said]
+    here = [name for said, name in choices(Settings()) if " · on this machine · " in said]
     assert here == [tiny, DEMO_MODEL]
 
 
 def test_a_licence_of_a_models_own_is_named():
-    words = {name: said for said, name in choices("auto")}
+    words = {name: said for said, name in choices(Settings())}
     assert words["vit_small_patch16_dinov3.lvd1689m"].split(" · ")[:3] == [
         "DINOv3-S/16",
         "features only",
@@ -66,9 +67,9 @@ def test_every_model_is_looked_for_where_timm_keeps_it():
 
 
 def test_the_operators_own_model_comes_first():
-    assert choices("local-dir:/srv/mine")[0][1] == "local-dir:/srv/mine"
-    assert len(choices("local-dir:/srv/mine")) == len(CATALOGUE) + 1
-    named = [name for _, name in choices(DEFAULT_MODEL)]
+    assert choices(Settings(model="local-dir:/srv/mine"))[0][1] == "local-dir:/srv/mine"
+    assert len(choices(Settings(model="local-dir:/srv/mine"))) == len(CATALOGUE) + 1
+    named = [name for _, name in choices(Settings(model=DEFAULT_MODEL))]
     assert named == [entry.name for entry in CATALOGUE]  # asked for by its name, there is no other in its place
 
 

@@ -31,6 +31,7 @@ def without_heads(vit: Vit, heads: Iterable[Head]) -> Vit:
     """
     if not vit.labels:
         raise UserError(f"{vit.name} gives features, not classes, so no head moves its answer: choose a model with classes.")
+    vit = replace(vit)  # the passes below keep this one, and not the caller's, which is the weak key of caches
     off = torch.ones(vit.adapter.layers, vit.adapter.heads, 1, 1, device=vit.device)  # 0 where a head is off
     for layer, head in heads:
         _check_head(vit, layer, head)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # torch and timm are imported by the loading thread, so that 
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.models.weights import LoadProgress
 
+PAUSE_SECONDS = 3  # between two retries that visitors ask for where the demo model answers: for each, all wait for the hub
 RETRY_SECONDS = 10  # a failed load returns the same error for this long before it is tried again
 AUTO_OFFLINE = (
     "ViT-B/16 is not on this machine yet and the model hub can't be reached: connect and try again, "
@@ -26,7 +27,7 @@ _importing = threading.Lock()
 log = logging.getLogger(__name__)
 
 
-def _import_first() -> None:
+def import_first() -> None:
     """Import torch and timm in one thread at a time: two threads that import them at once can deadlock."""
     with _importing:
         import timm  # noqa: F401 (torch comes with it)
@@ -100,7 +101,7 @@ class ModelStore:
     @property
     def engine(self) -> "Engine":
         """The engine, made on first use. Raises: UserError where the device or precision is not available."""
-        _import_first()
+        import_first()
         from vitdemo.core.inference.engine import Engine, choose_device
 
         with self._engine_lock:
@@ -149,10 +150,12 @@ class ModelStore:
         name = self.allowed(name)
         with self._lock:
             loading = self._models.get(name)
-            if loading and loading.done.is_set() and (loading.error or loading.instead):
+            rested = loading and time.monotonic() - loading.ended > PAUSE_SECONDS
+            if loading and loading.done.is_set() and (loading.error or (loading.instead and rested)):
                 del self._models[name]
                 if isinstance(loading.error, LicenceNotAccepted):
                     self._accepted.add(name)
+                    log.warning("a visitor accepted the licence of %s, for everybody", name)
 
     def add(self, name: str, folder: Path) -> None:
         """Register a visitor's own model, and forget those that are neither loaded nor in their folders any more.
@@ -211,7 +214,7 @@ class ModelStore:
             loading.progress = progress
 
         try:
-            _import_first()
+            import_first()
             loading.vit = self._load_auto(loading, report) if loading.name == "auto" else self._load_named(loading.name, loading, report)
         except Exception as error:
             if not isinstance(error, UserError):

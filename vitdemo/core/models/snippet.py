@@ -33,7 +33,7 @@ def model_line(vit: Vit, preprocessing: Preprocessing, *, bundle: bool = False, 
 def weights_of(model: str, vit: Vit, settings: Settings) -> dict[str, Any]:
     """The arguments of `model_line` that say where a reader's timm finds the weights: in a folder or a file of the reader."""
     checkpoint = settings.checkpoint.name if settings.checkpoint and model == settings.model else ""
-    return {"bundle": model.startswith("local-dir:") or vit.name == DEMO_MODEL, "checkpoint": checkpoint}
+    return {"bundle": model.startswith(("local-dir:", "own:")) or vit.name == DEMO_MODEL, "checkpoint": checkpoint}
 
 
 def image_lines(vit: Vit, preprocessing: Preprocessing, photo: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from vitdemo.core.config import ASSETS, DEFAULT_MODEL
+from vitdemo.core.config import ASSETS, DEFAULT_MODEL, DEMO_MODEL, Settings
 from vitdemo.core.inference.model_store import Loading, ModelStore
 from vitdemo.core.models import catalogue
 from vitdemo.core.models.catalogue import title_of
@@ -47,7 +47,7 @@ def build(page: gr.Blocks, store: ModelStore, retry: Callable[[str], None]) -> M
     with gr.Row(elem_id="header"):
         panel(html("components/brand", icon=ICON), "brand")
         picker = gr.Dropdown(
-            choices(settings.model),
+            choices(settings),
             value=settings.model,
             label="Model",
             interactive=not settings.lock_model,
@@ -58,7 +58,7 @@ def build(page: gr.Blocks, store: ModelStore, retry: Callable[[str], None]) -> M
         status = _scripted("model_status", _status("busy", "Opening …"), "model-status")
         _scripted("page_buttons", html("components/page_buttons"), "page-buttons")
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    page.load(lambda: gr.update(choices=choices(settings.model)), None, picker, queue=False, **quiet)  # what is on this machine by now
+    page.load(lambda: gr.update(choices=choices(settings)), None, picker, queue=False, **quiet)  # what is on this machine by now
     return ModelPicker(picker, status, status.select(retry, picker, None, queue=False, **quiet))
 
 
@@ -100,10 +100,10 @@ async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[Wai
         text, share = progress_text(loading)
         yield Waiting(text, share, _status("busy", f"{share:.0%}" if share else "Loading", [text], share=share))
         await asyncio.sleep(POLL_SECONDS)
-    yield Waiting(status=_arrived(loading))
+    yield Waiting(status=_arrived(loading, instead=bool(loading.instead) and name != DEMO_MODEL))
 
 
-def _arrived(loading: Loading) -> str:
+def _arrived(loading: Loading, instead: bool) -> str:
     if loading.vit is None:
         assert loading.error is not None  # a load ends with a model or an error
         return _status("failed", "Not loaded", [user_message(loading.error)], retry=True)
@@ -119,7 +119,7 @@ def _arrived(loading: Loading) -> str:
     ]
     kind = "ready of-drawings" if suit_drawings(vit) else "ready"  # which orders the sample images
     about = f"{vit.name}: {entry.purpose}" if entry else ""
-    if loading.instead:
+    if instead:
         return _status(f"{kind} instead", "Offline: demo model", facts, about=about, warning=instead_text(loading), retry=True)
     return _status(kind, f"{device} · {precision}", facts, about=about)
 
@@ -139,14 +139,14 @@ def _status(
     return html("components/model_status", **values)
 
 
-def choices(operators: str) -> list[tuple[str, str]]:
+def choices(settings: Settings) -> list[tuple[str, str]]:
     """The catalogue as (text, name) pairs: what each model is, whether it is on this machine, and what it is good for. The operator's own
     model comes first if the catalogue does not have it."""
-    pairs = []
+    pairs, operators = [], settings.model
     for entry in catalogue.CATALOGUE:
         value = "auto" if operators == "auto" and entry.name == DEFAULT_MODEL else entry.name
         kind = f"{entry.classes:,} classes" if entry.classes else "features only"
-        here = entry.name == operators or catalogue.is_here(entry)
+        here = catalogue.is_here(entry) or (entry.name == operators and settings.checkpoint is not None)
         where = "on this machine" if here else f"{entry.megabytes:,.0f} MB to fetch{f' under {entry.licence}' * bool(entry.terms)}"
         pairs.append((f"{entry.title} · {kind} · {where} · {entry.purpose}", value))
     if operators not in [value for _, value in pairs]:

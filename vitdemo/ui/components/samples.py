@@ -1,6 +1,9 @@
 """The sample pictures on the page: copies that may be served, and what is said where one does not suit the model."""
 
+import contextlib
 import hashlib
+import os
+import secrets
 import shutil
 from functools import cache
 from pathlib import Path
@@ -21,9 +24,14 @@ def served(sample: Sample) -> str:
 def served_copy(path: Path, name: str) -> str:
     """The path of a copy of a picture that may be served, under another name."""
     copy = Path(get_upload_folder(), f"sample-{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}", name)
-    if not copy.is_file():
+    if copy.is_file():
+        with contextlib.suppress(OSError):
+            os.utime(copy)  # files in use are kept
+    else:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        partial = copy.with_name(f".{secrets.token_hex(8)}")
+        shutil.copyfile(path, partial)
+        partial.replace(copy)  # nobody reads half a picture
     return str(copy)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 UNSEEN_SECONDS = 600  # for which a gallery that nobody looks at may go on while others wait in the queue
 CLOSED_SECONDS = 60  # the same for a gallery whose page was closed and not opened again
+MAX_NAME_BYTES = 200  # of a download's name: file systems take 255
 FINAL_STATES = ("done", "stopped", "failed")
 
 
@@ -109,7 +110,8 @@ class GalleryJob:
         folders = {item.name.partition("/")[0] if "/" in item.name else "" for item in self.items}
         gallery = folders.pop() if len(folders) == 1 else ""
         words = (gallery.removesuffix(".zip") or "photos", title, *parts, time.strftime("%Y-%m-%d"))
-        return "-".join(word for word in map(plain_name, words) if word)
+        name = "-".join(word for word in map(plain_name, words) if word)
+        return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
 
     @property
     def paths(self) -> list[Path]:

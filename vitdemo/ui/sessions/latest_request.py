@@ -10,6 +10,7 @@ class LatestRequest:
     """Knows each visitor's newest request, and the request whose answer the page shows."""
 
     def __init__(self):
+        self.generation = 0  # how often all answers were forgotten
         self._count = itertools.count()
         self._newest: dict[str, int] = {}
         self._answered: dict[str, Any] = {}
@@ -22,10 +23,15 @@ class LatestRequest:
             self._answered.pop(visitor, None)
         return lambda: self._newest.get(visitor) == number
 
-    def answered(self, visitor: str, asked: Any) -> None:
-        """Note the content of the visitor's newest request, once the page shows its answer."""
+    def answered(self, visitor: str, asked: Any, generation: int) -> None:
+        """Note the content of the visitor's newest request, once the page shows its answer; not if answers were forgotten since then.
+
+        Args:
+            generation: as it was when the request began.
+        """
         with self._lock:
-            self._answered[visitor] = asked
+            if generation == self.generation:
+                self._answered[visitor] = asked
 
     def shows(self, visitor: str, asked: Any) -> bool:
         """Whether the page shows the answer to a request with this content, and no other request is under way."""
@@ -34,6 +40,7 @@ class LatestRequest:
     def forget(self) -> None:
         """Forget all answers, so that every request is answered anew."""
         with self._lock:
+            self.generation += 1
             self._answered.clear()
 
     def leave(self, visitor: str) -> None:

@@ -61,7 +61,7 @@ class PhotoRequests:
         """
         if self._latest.shows(visitor, asked):
             return
-        newest = self._latest.begin(visitor)
+        newest, generation = self._latest.begin(visitor), self._latest.generation
         async for waiting in watching:
             if not newest():
                 return
@@ -76,7 +76,7 @@ class PhotoRequests:
         answer = await ticket.result
         if answer and newest():
             if answer.complete:
-                self._latest.answered(visitor, answer.asked or asked)
+                self._latest.answered(visitor, answer.asked or asked, generation)
             yield answer
 
     def supersede(self, visitor: str) -> None:

@@ -1,9 +1,11 @@
 """What the Classify tab answers for one photo: the model's classes, the view, and what a person gets wrong in words."""
 
 import base64
+import gc
 import hashlib
 import io
 import re
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -157,6 +159,29 @@ def test_a_samples_answer_is_kept_with_its_maps(answers, vit, engine, monkeypatc
     again = answers.get(replace(photo, name="yours.jpg"), vit, vit.preprocessing)
     assert (again.view, again.answer["name"]) == (found.view, "yours.jpg")
     assert again.answer["predictions"] == found.answer["predictions"]
+
+
+def test_a_busy_moment_is_not_kept(answers, vit, engine, monkeypatch):
+    photo = open_photo(first_sample(vit).path, Settings())
+
+    def refuse(*_):
+        raise UserError("The app is busy.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "logits", refuse)
+        assert str(answers.get(photo, vit, vit.preprocessing).error) == "The app is busy."
+    assert answers.get(photo, vit, vit.preprocessing).answer
+
+
+def test_neither_answers_nor_errors_keep_a_model(answers, vit):
+    photo = open_photo(first_sample(vit).path, Settings())
+    for labels in (vit.labels, ()):
+        own = replace(vit, labels=labels)
+        answers.get(photo, own, own.preprocessing)
+        kept = weakref.ref(own)
+        del own
+        gc.collect()
+        assert kept() is None
 
 
 def test_the_maps_are_the_relevance_up_to_each_layer(answers, vit, engine):

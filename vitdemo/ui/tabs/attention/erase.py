@@ -71,14 +71,12 @@ def erased(session: AttentionSession, stop: bool) -> EraseStatus:
         return EraseStatus()
     if stop:
         test.stopping.set()
-    done = dict(test.curves)
+    over, done = test.over, dict(test.curves)  # in this order: what is over has all curves
     random = [done[name] for name in REFERENCES[:-1] if name in done]
     curves = {name: _row(curve) for name, curve in done.items() if name in ("map", "centre")}
     if random:
         curves["random"] = _row(random[0]) | _spread(random)
-    return EraseStatus(
-        test.over, len(done) / (1 + len(REFERENCES)), curves, _conclusion(done), test.error, test.target, test.order, test.random
-    )
+    return EraseStatus(over, len(done) / (1 + len(REFERENCES)), curves, _conclusion(done), test.error, test.target, test.order, test.random)
 
 
 def _work(sessions: AttentionSessions, session: AttentionSession, test: EraseTest) -> None:

@@ -41,7 +41,8 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     check_room(vit, preprocessing.size, store.settings.trace_cache_mb)  # refuses before the photo is decoded
     photo = open_photo(upload.path, store.settings, name=upload.name)
     geometry = preprocessing.geometry(photo.image.size, vit.patch)
-    session = AttentionSession(visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry, store.settings)
+    given = (visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry, store.settings)
+    session = AttentionSession(*given, vit_name=vit.name)
     trace = sessions.trace(session, vit)
     tables = {f"colours-{name}": lookup_table(name) for name in (*COLOURS, DIFFERENCE)}
     window = window_of(geometry)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # the page opens without torch
 MAX_PER_VISITOR = 3  # the session on show, its photo's first, and the session that it replaces
 MAX_SESSIONS = 200  # of all visitors together
 MAX_CLASSES = 16  # whose relevance a session keeps, a few kilobytes each
-MAX_COPIES = 8  # of a model without some heads; each takes the memory of the output projections it changes
+MAX_COPIES = 8  # of a model without some heads; each keeps its traces valid in the cache
 
 
 @dataclass(eq=False)
@@ -53,6 +53,7 @@ class AttentionSession:
         tensor: the model input, (3, height, width).
         preprocessing, geometry: how the photo became the tensor.
         off: the heads that are switched off, in order.
+        vit_name: the model's full name: `auto` may stand for another model later.
         id: finds the session again; can't be guessed.
         relevance: class → (layers, rows, columns), for the classes used last.
         curves: question → its erase test.
@@ -72,6 +73,7 @@ class AttentionSession:
     geometry: "Geometry"
     settings: Settings
     off: "tuple[Head, ...]" = ()
+    vit_name: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     relevance: OrderedDict[int, "torch.Tensor"] = field(default_factory=OrderedDict)
     curves: dict = field(default_factory=dict)
@@ -89,7 +91,7 @@ class AttentionSession:
     def without(self, heads: "Iterable[Head]") -> "AttentionSession":
         """A new session of the same photo with these heads switched off."""
         given = (self.visitor, self.model, self.upload, self.photo_id, self.tensor, self.preprocessing, self.geometry, self.settings)
-        return AttentionSession(*given, tuple(sorted(set(heads))))
+        return AttentionSession(*given, tuple(sorted(set(heads))), self.vit_name)
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file for the page. Returns: its path. Raises: UserError where there is no room for it."""
@@ -179,6 +181,8 @@ class AttentionSessions:
         from vitdemo.attention.methods.ablation import without_heads
 
         vit = self.store.get(session.model, session.visitor).result(timeout=60)
+        if session.vit_name not in ("", vit.name):
+            raise UserError("Another model answers by this name now: give the photo again.")
         if not session.off:
             return vit
         with self._copying:

@@ -47,10 +47,13 @@ class PhotoAnswers:
         if preprocessing != vit.preprocessing or not is_sample(photo.id):
             return self._compute(photo, vit, preprocessing)
         kept = self._kept.setdefault(vit, {})
-        if photo.id not in kept:
+        if (found := kept.get(photo.id)) is None:
             found = self._compute(photo, vit, preprocessing)
-            kept[photo.id] = self._with_maps(found, photo, vit) if found.answer else found
-        found = kept[photo.id]
+            if found.answer is None:
+                return found  # it may pass, and an error that is kept would keep the model by its traceback
+            found = self._with_maps(found, photo, vit)
+            if found.view.maps:
+                kept[photo.id] = found
         return replace(found, answer=found.answer and found.answer | {"name": photo.name})
 
     def first(self, vit: "Vit") -> PhotoAnswer:

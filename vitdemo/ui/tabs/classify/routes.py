@@ -110,8 +110,10 @@ class ClassifyRoutes(GalleryRoutes):
         if f".{asked.kind}" not in WRITERS or not job.model_name:
             raise UserError("There is nothing to download here yet.")
         numbers = range(len(job.rows)) if asked.rows is None else asked.rows
-        if not all(type(number) is int and 0 <= number < len(job.rows) for number in numbers) or not len(numbers):
+        if not all(type(number) is int and 0 <= number < len(job.rows) for number in numbers) or not 0 < len(numbers) <= len(job.rows):
             raise UserError("No photo fits this filter: choose another one, then download.")
+        for old in job.folder.glob(f"*.{asked.kind}"):
+            old.unlink(missing_ok=True)  # one file of a kind, whatever filters are asked for
         path = job.folder / f"{job.file_name(self._jobs.title(job), str(asked.filter), 'predictions')}.{asked.kind}"
         write_rows([job.rows[number].first(5) for number in numbers], path, job.model_name)
         return File(str(path), path.name)

@@ -70,10 +70,11 @@ def build(header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answe
     photo.change(None, photo, js=static_text("classify/to_answer.js"), api_visibility="private")  # the listeners take turns
     photo.change(**given)
     opened.then(**given)
-    gr.on([header.picker.input, *(control.input for control in recipe.controls)], **respond)
+    gr.on([control.input for control in recipe.controls], **respond)
     photo.clear(**respond | {"inputs": [gr.State(), *respond["inputs"][1:]]})  # Gradio may still send the photo that was removed
     again = _again(respond["fn"], welcome["fn"])
-    header.retried.then(**respond | {"fn": again, "outputs": welcome["outputs"]})
+    for asked_again in (header.retried.then, header.picker.input):
+        asked_again(**respond | {"fn": again, "outputs": welcome["outputs"]})
     choose.upload(given_photo, None, photo, trigger_mode="multiple", queue=False, postprocess=False, **quiet)
     recipe.reset.click(lambda: [preprocessing_panel.OWN] * len(recipe.controls), None, recipe.controls, **quiet).then(**respond)
     return CurrentPhoto(photo, recipe.controls)
@@ -121,8 +122,10 @@ def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
         visitor, said = request.session_hash or "", ("", False)
         empty = request.query_params.get("photo") == "none"
         asked, watching = ("welcome", name), model_picker.watch(store, name, visitor)
-        drawing = asyncio.ensure_future(_drawing(answers)) if name == "auto" and not empty else None
+        drawing = None
         try:
+            if name == "auto" and not empty and not store.get(name, visitor).done.is_set():
+                drawing = asyncio.ensure_future(_drawing(answers))
             async for step in requests.answer(
                 visitor, client_of(request), asked, watching, partial(_sample, answers, visitor, name, empty)
             ):
@@ -139,6 +142,9 @@ def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
                 yield step.status or gr.skip(), answer, view, *UNCHANGED[3:], gr.skip()
         except UserError as error:
             yield gr.skip(), _message(user_message(error), "error"), NO_VIEW, *UNCHANGED[3:], gr.skip()
+        finally:
+            if drawing:
+                drawing.cancel()
         yield *UNCHANGED, gr.skip()
 
     return welcome

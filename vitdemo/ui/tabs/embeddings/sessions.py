@@ -126,8 +126,11 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
                 self.drop(job)
 
     def vit(self, job: EmbeddingJob) -> "Vit":
-        """The gallery's model, loaded again if necessary. Raises: UserError where loading fails."""
-        return self.store.get(job.model, job.id).result(timeout=60)
+        """The gallery's model, loaded again if necessary. Raises: UserError where loading fails, or another model has its name by now."""
+        vit = self.store.get(job.model, job.id).result(timeout=60)
+        if job.model_name not in ("", None, vit.name):
+            raise UserError("Another model answers by this name now: run the gallery again.")
+        return vit
 
     def photo(self, job: EmbeddingJob, number: object) -> "Photo":
         """A photo at full size, opened again. Raises: UserError where the photo's file can't be read any more."""

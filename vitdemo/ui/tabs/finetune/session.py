@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.inference.model_store import import_first
 from vitdemo.core.jobs.jobs import Job
 from vitdemo.core.names import check_name, one_spelling
 from vitdemo.ui.server.gradio_internals import get_upload_folder
@@ -139,8 +140,7 @@ def titles_of(items: "Iterable[Item]") -> dict[str, str]:
     folders = [folder for folder in dict.fromkeys(item.folder for item in items) if SYNSET.fullmatch(folder)]
     if not folders:
         return {}
-    import timm  # noqa: F401 (all of it, before parts of it: a model's thread may be importing it as well)
-
+    import_first()
     from vitdemo.core.models.labels import ClassNames, labels_of
 
     names = ClassNames(labels_of(1000, {}))

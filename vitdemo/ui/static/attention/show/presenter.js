@@ -114,6 +114,7 @@ function press(event) {
     "?": () => showKeys(),
   }[key.toLowerCase()];
   if (!does && !/^[1-5]$/.test(key)) return;
+  if (key === " " && event.target.closest?.("button, summary, a, input")) return; // which it presses
   event.preventDefault();
   does ? does() : choose(told.top[Number(key) - 1]?.index);
 }
