@@ -29,9 +29,11 @@ export async function stage(until, { method = "cls", layer = told?.layers, head 
   play(false);
   present(true);
   look(part);
-  if (told.off.join(" ") !== [...heads].sort().join(" ")) {
+  const switched = () => told.off.join(" ") === [...heads].sort().join(" ");
+  if (!switched()) {
     switchOff(heads);
-    await until(() => told.off.join(" ") === [...heads].sort().join(" "));
+    await until(() => switched() || !$(".att-problem").hidden);
+    if (!switched()) return false;
   }
   setMethod(method);
   setDirection("looks-at");
