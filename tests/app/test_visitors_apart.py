@@ -82,7 +82,7 @@ def test_another_s_session_tells_nothing_to_who_does_not_know_it(ada, eve):
 def test_what_was_dropped_stays_dropped(ada, eve, place):
     """A new gallery of the same photos has another identifier, and the visitor's earlier one is stopped, not replaced."""
     first = ada.things["classify"]
-    second = ada.ask("classify/start", files="examples")["gallery"]
+    second = ada.ask("classify/start", files="drawings")["gallery"]
     assert second != first
     until(lambda: ada.ask("classify/poll", gallery=second)["state"] in ("done", "stopped"))
     assert eve.ask("classify/download", gallery=first + second, kind="csv")["error"]

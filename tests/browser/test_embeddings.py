@@ -496,6 +496,9 @@ def test_accessible_and_inside_the_page(app, open_page, folder, theme, width):
     mapped(page)
     open_photo(page)
     page.get_by_role("radio", name="Patch similarity").click()
+    check(page)
+    if width < 700:
+        page.locator("#embeddings .emb-close").click()  # a sheet over the screen's lower part
     page.locator("#embeddings .emb-settings summary").click()
     check(page)
     page.locator("#embeddings .emb-tabs [data-value=groups]").click()

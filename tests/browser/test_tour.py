@@ -67,7 +67,7 @@ def test_from_an_empty_page_to_its_end(demo, open_page, theme, width, height):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         found += serious(page)
         if "falls" in titles[-1] or "decides" in titles[-1]:
-            expect(page.locator("#attention .att-big b").first).to_contain_text("→")
+            expect(page.locator("#attention .att-big strong").first).to_contain_text("→")
         if page.locator(".tour-next").inner_text() == "Done":
             break
         forward(page)

@@ -108,7 +108,7 @@ class Visitor:
 
 def things_of(visitor, picture) -> dict[str, str]:
     """What a page of this visitor has, by tab: a gallery, another with a map, photos to learn from, a photo whose attention is shown."""
-    found = {name: visitor.ask(f"{name}/start", files="examples")["gallery"] for name in ("classify", "embeddings")}
+    found = {name: visitor.ask(f"{name}/start", files="drawings")["gallery"] for name in ("classify", "embeddings")}
     found["finetune"] = visitor.ask("finetune/give", files="examples")["session"]
     parts = {each["props"].get("elem_id"): each["id"] for each in visitor.config["components"]}
     events = [each for each in visitor.config["dependencies"] if each["api_visibility"] != "public"]

@@ -21,6 +21,7 @@ from vitdemo.core.config import ASSETS, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs import scratch
+from vitdemo.ui.errors import user_message
 from vitdemo.ui.page import GRADIO_QUEUE_FACTOR, build, routes
 from vitdemo.ui.server import connections, gatekeeper, gradio_sessions, served_files
 from vitdemo.ui.server.gradio_internals import (
@@ -236,9 +237,12 @@ def _report_model(app: RunningApp) -> None:
         vit = loading.result()
         if loading.instead:
             print(f"vitdemo: {loading.instead} The demo model answers until it is: press Retry on the page.", file=sys.stderr, flush=True)
+        try:
+            app.visitors.photo_answers.first(vit)
+        except Exception as error:
+            user_message(error)  # writes the log entry: the page asks again
         print(f"{vit.name} is ready on {vit.device}, weights from {vit.source}", flush=True)
         log.info("model ready", extra={"model": vit.name, "device": str(vit.device)})
-        app.visitors.photo_answers.first(vit)
     except UserError as error:
         print(f"vitdemo: {error}", file=sys.stderr, flush=True)
 
