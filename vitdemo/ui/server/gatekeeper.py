@@ -86,6 +86,8 @@ class Gatekeeper:
         path = self._enter(scope)
         if refusal := self._refusal(scope, path):
             return await refusal(scope, receive, send)
+        if scope["method"] == "POST" and Headers(scope=scope).get("origin", "").startswith("https:"):
+            scope["scheme"] = "https"  # behind a proxy that does not tell: Gradio writes the addresses of photos with it
         begun, body = False, BoundedBody(receive, self._limit_of(path), self._large_bodies)
 
         async def send_unless_refused(message: Message) -> None:
