@@ -112,7 +112,7 @@ def test_a_zip_goes_to_the_gallery_tab_that_is_open(page, tmp_path):
     move(page, "h1", "dragenter", photo())
     expect(page.locator(".veil")).to_contain_text("Drop photos, a folder or a zip anywhere")
     move(page, "h1", "drop", ("colours.zip", zipped(tmp_path), "application/zip"))
-    expect(page.locator("#finetune .data h3")).to_have_text("3 classes", timeout=WAIT)
+    expect(page.locator("#finetune .data h2")).to_have_text("3 classes", timeout=WAIT)
 
 
 def test_a_photo_that_is_too_large_is_told(start_app, bundle, open_page):

@@ -107,12 +107,12 @@ def test_what_was_given_is_shown_and_can_be_changed(app, open_page, folder):
     expect(page.get_by_role("textbox", name="Name of <i>cold</i>")).to_have_value("<i>cold</i>")
     page.get_by_role("textbox", name="Name of green").fill("<i>cold</i>")
     page.get_by_role("textbox", name="Name of green").press("Enter")
-    expect(data.locator("h3")).to_have_text("2 classes")
+    expect(data.locator("h2")).to_have_text("2 classes")
     page.get_by_role("button", name="Leave red out").click()
     expect(data.locator(".warning")).to_contain_text("There is one class only")
     expect(page.locator("#finetune .start")).to_be_hidden()
     page.get_by_role("button", name="Undo all changes").click()
-    expect(data.locator("h3")).to_have_text("3 classes")
+    expect(data.locator("h2")).to_have_text("3 classes")
 
 
 def test_splits_are_found_and_can_be_changed(app, open_page, tmp_path):
@@ -129,7 +129,7 @@ def test_splits_are_found_and_can_be_changed(app, open_page, tmp_path):
     testing.select_option("validation")
     expect(data).to_contain_text("12 photos for training, 12 for validation.")
     testing.select_option("a class")
-    expect(data.locator("h3")).to_have_text("2 classes")
+    expect(data.locator("h2")).to_have_text("2 classes")
     assert names(page) == ["Testing", "Training"]
     testing.select_option("training")
     expect(data).to_contain_text("18 photos for training, 6 for validation.")

@@ -35,7 +35,7 @@ def test_photos_and_galleries_in_all_tabs(page, tmp_path):
     expect(page.locator("#embeddings .run-text")).to_contain_text("Done: 9 of 9 photos", timeout=2 * WAIT)
     page.get_by_role("tab", name="Fine-tune").click()
     page.set_input_files("#finetune .folder", folder)
-    expect(page.locator("#finetune .data h3")).to_have_text("3 classes", timeout=WAIT)
+    expect(page.locator("#finetune .data h2")).to_have_text("3 classes", timeout=WAIT)
     page.get_by_role("tab", name="Export").click()
     page.set_input_files("#export .folder", folder)
     expect(page.locator("#export .exp-compared")).to_contain_text("9 photos", timeout=WAIT)

@@ -48,7 +48,7 @@ def test_classes_are_sent_one_by_one_and_learned(app, open_page, folder):
     send(page, "blue", "train/<i>cold</i>")
     expect(page.locator("#embeddings .emb-taught")).to_contain_text("There are 2 classes by now")
     page.get_by_role("button", name="Open Fine-tune").click()
-    expect(page.locator("#finetune .data h3")).to_have_text("2 classes", timeout=WAIT)
+    expect(page.locator("#finetune .data h2")).to_have_text("2 classes", timeout=WAIT)
     names = page.locator("#finetune .class .name").evaluate_all("all => all.map(each => each.value)")
     assert sorted(names) == ["red", "train/<i>cold</i>"]
     page.get_by_role("button", name="Start training", exact=True).click()
