@@ -168,7 +168,7 @@ async function neighbours(until) {
   return near && {
     title: "One point, and its neighbours",
     text: `This is ${name}. Below it are the pictures that the model finds most like it. The nearest has a similarity of ${near}; 1 would be the same.`,
-    watch: ["#embeddings .emb-open"],
+    watch: [matchMedia("(max-width: 700px)").matches ? "#embeddings .emb-look" : "#embeddings .emb-open"], // there it is a sheet
   };
 }
 
