@@ -82,7 +82,7 @@ weights, beside timm's own model with the same weights. “Yes” means:
 
 - **Logits**: equal to timm's, bit for bit, with and without the reading of attention.
 - **Attention**: every layer's and head's map is softmax(q·kᵀ/√d + bias) of the kernel's own queries and keys, to 1e-6.
-- **Gradients**: of a class by every map, equal to timm's unfused path, to rounding.
+- **Gradients**: of a class by every map, equal to timm's unfused path, bit for bit.
 - **Tokens**: every layer's, equal to timm's `forward_intermediates`; **embeddings**: the vectors pooled from them.
 - **Heads off**: as if a head's map were 0 in timm's unfused model.
 - **Fine-tune**: the head alone, the last block, and all blocks for an epoch; the result opens here and in timm.

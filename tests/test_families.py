@@ -97,13 +97,17 @@ def test_attention_is_softmax_of_its_queries_and_keys(model):
 def test_gradients_are_timms_unfused(model, engine):
     maps = []
     drops = [next(part.attn_drop for part in block.modules() if hasattr(part, "attn_drop")) for block in model.unfused.blocks]
-    handles = [drop.register_forward_hook(lambda module, inputs, output: maps.append(output)) for drop in drops]
-    logits = model.unfused(model.batch[:1].clone().requires_grad_())
-    for handle in handles:
-        handle.remove()
-    expected = torch.cat(torch.autograd.grad(logits[0, 3], maps))
-    found = attention_gradient(model.vit, engine, model.batch[0], 3)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)  # the engine's threads add in another order than this one
+
+    def gradients() -> torch.Tensor:
+        handles = [drop.register_forward_hook(lambda module, inputs, output: maps.append(output)) for drop in drops]
+        with torch.enable_grad():
+            logits = model.unfused(model.batch[:1].clone().requires_grad_())
+        for handle in handles:
+            handle.remove()
+        return torch.cat(torch.autograd.grad(logits[0, 3], maps))
+
+    expected = engine.run(gradients)  # by the same number of threads, which add in the same order
+    assert torch.equal(attention_gradient(model.vit, engine, model.batch[0], 3), expected)
     assert expected.abs().amax((2, 3)).min() > 0
 
 

@@ -13,7 +13,7 @@ import { drawWall, openHead } from "./heads/wall.js";
 import { drawStrip } from "./filmstrip.js";
 import { play, setLayer } from "./layers.js";
 import { $, $$, clearPhoto, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
-import { drawBig, present } from "./show/presenter.js";
+import { drawBig } from "./show/presenter.js";
 
 const EMPTY =
   "Drop a photo here, paste one, or choose one beside. " +
@@ -61,7 +61,6 @@ async function give(photo) {
 }
 
 function grant(wish) {
-  if (wish.present) return present(true);
   setMethod("relevance");
   setLayer(told.layers);
   holdAgainst(wish.target, wish.other);

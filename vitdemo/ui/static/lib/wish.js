@@ -4,7 +4,7 @@ import { openTab } from "./dom.js";
 const WISHED = "vitdemo-wished";
 let wish = null;
 
-/** @param {{photo?: string, target?: number, other?: number | null, present?: boolean}} wished `photo`: its sha256, any where it is left out */
+/** @param {{photo: string, target: number, other: number | null}} wished `photo`: its sha256 */
 export function want(wished) {
   wish = wished;
   openTab("Attention");
@@ -15,7 +15,7 @@ export function want(wished) {
 export function heed(photo, grant) {
   const now = () => {
     const shown = photo();
-    if (!wish || !shown || (wish.photo && wish.photo !== shown)) return;
+    if (!wish || wish.photo !== shown) return;
     const granted = wish;
     wish = null;
     grant(granted);
