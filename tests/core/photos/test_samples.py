@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from vitdemo.core.photos import samples as module
 from vitdemo.core.photos.samples import drawings, photographs, samples
@@ -32,3 +33,16 @@ def test_as_galleries():
     assert [item.name for item in photographs()][:2] == ["cheetah.jpg", "lion.jpg"]
     assert {item.folder for item in photographs()} == {""}
     assert (drawings()[0].name, drawings()[0].folder, len(drawings())) == ("aeroplane/019.jpg", "aeroplane", 126)
+
+
+def test_the_photographs_lie_where_the_packages_own_functions_find_them():
+    from importlib.resources import files
+
+    from gradio import media
+    from matplotlib.cbook import get_sample_data
+
+    found = {sample.name: sample.path for sample in samples() if not sample.drawn}
+    own = {name: media.get_image(f"{name}.jpg") for name in ("cheetah", "lion", "tower")}
+    own |= {name: files("sklearn.datasets") / "images" / f"{file}.jpg" for name, file in (("temple", "china"), ("flower", "flower"))}
+    own["officer"] = get_sample_data("grace_hopper.jpg", asfileobj=False)
+    assert {name: path.resolve() for name, path in found.items()} == {name: Path(str(path)).resolve() for name, path in own.items()}
