@@ -1,12 +1,13 @@
-// Relevance: which class, and which other one it is held against.
+// Maps of a class: which class, and which other one it is held against.
 import { bytesOf } from "../lib/arrays.js";
 import { button, make } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { redraw } from "./draw.js";
 import { classHeat, colours, span, tableOf } from "./heat.js";
+import { wantLedger } from "./heads/ledger.js";
 import { drawTile } from "./overlay.js";
 import { drawBig } from "./show/presenter.js";
-import { $, $$, ask, classes, columns, rows, told, view, working } from "./state.js";
+import { $, $$, ask, classes, columns, kind, rows, told, view, working } from "./state.js";
 
 export function listen() {
   $$(".att-picker").forEach(buildPicker);
@@ -27,12 +28,14 @@ export function holdAgainst(target, other) {
 }
 
 async function wantClass(target) {
-  if (target === null || classes.get(target)?.heats) return;
+  const wanted = kind();
+  if (target === null || classes.get(target)?.heats?.[wanted]) return;
   working("Computing what supports this class …");
-  const answer = await ask("relevance", { target });
+  const answer = await ask("class_map", { question: { method: view.method, gradient: view.plain ? "plain" : "libra", target } });
   working("");
   if (!answer) return;
-  classes.set(target, { ...answer, heats: new Float32Array(bytesOf(answer.heats)) });
+  const heats = { ...classes.get(target)?.heats, [wanted]: new Float32Array(bytesOf(answer.heats)) };
+  classes.set(target, { ...answer, heats });
   drawClasses();
   redraw();
 }
@@ -45,6 +48,7 @@ function setClass(role, target) {
   view.held = null;
   wantClass(view.target);
   wantClass(view.other);
+  wantLedger();
   drawClasses();
   redraw();
 }
@@ -77,14 +81,14 @@ function drawClasses() {
 export function drawThree() {
   const [a, b] = [classes.get(view.target), classes.get(view.other)];
   $(".att-three").hidden = view.other === null;
-  if (view.other === null || !a?.heats || !b?.heats) return $(".att-three").replaceChildren();
+  if (view.other === null || !a?.heats?.[kind()] || !b?.heats?.[kind()]) return $(".att-three").replaceChildren();
   const parts = [["a", a.name], ["b", b.name], ["difference", "difference"]];
   const focused = $(".att-three :focus")?.dataset.part;
   $(".att-three").replaceChildren(
     ...parts.map(([part, name]) => {
       const made = button("att-third");
       const small = Object.assign(make("canvas"), { width: columns(), height: rows() });
-      const [values, even] = [classHeat(part), part === "difference"];
+      const [values, even] = [classHeat(part), part === "difference" || view.method !== "relevance"];
       drawTile(small, values, tableOf(colours(even)), span(values, even));
       made.append(small, make("span", "", name));
       made.dataset.part = part;

@@ -4,13 +4,15 @@ import { drawThree, startClasses } from "./classes.js";
 import { fit, redraw } from "./draw.js";
 import { setLayer } from "./layers.js";
 import { tell, wantLinks } from "./stage.js";
-import { $, base, calm, patch, told, view } from "./state.js";
+import { $, base, calm, ofClass, patch, reader, told, view } from "./state.js";
 import { drawLarge, markWall, repaint, wall } from "./heads/wall.js";
 
-const METHODS = {
-  cls: () => `What ${told?.cls ?? true ? "the CLS token looks" : "the pooled patches look"} at in this layer.`,
-  rollout: () => "Attention followed back through all layers, up to this one.",
+const WHY = {
   relevance: () => "What supports a class: attention weighted by its influence on that class.",
+  votes: () => `What ${told ? reader() : "CLS"} read from each patch, in logits of a class: red speaks for it, blue against it.`,
+  fullgrad: () => "The class's logit, split among the patches by its gradient: red adds to it, blue takes from it.",
+  rollout: () => "Attention followed back through all layers, up to this one.",
+  cls: () => `What ${told?.cls ?? true ? "the CLS token looks" : "the pooled patches look"} at in this layer.`,
 };
 const DIRECTIONS = {
   "looks-at": "Its query: where it takes information from.",
@@ -18,7 +20,7 @@ const DIRECTIONS = {
   value: "Its value in the map and its rank. The map stays as it is.",
 };
 const COLOURS = ["inferno", "viridis", "magma", "cividis"];
-const PICTURE = [".att-opacity", ".att-split", ".att-colours", ".att-flat", ".att-smooth", ".att-even", ".att-locked", ".att-gridded", ".att-framed"];
+const PICTURE = [".att-opacity", ".att-split", ".att-colours", ".att-flat", ".att-smooth", ".att-even", ".att-locked", ".att-gridded", ".att-framed", ".att-artefacts"];
 let markMethod, markDirection; // of the radio buttons
 
 export function listen() {
@@ -27,6 +29,15 @@ export function listen() {
   $(".att-head").addEventListener("change", (event) => setHead(event.target.value));
   for (const name of PICTURE) $(name).addEventListener("input", picture);
   $(".att-divider").addEventListener("pointerdown", slide);
+  $(".att-artefact-toggle").addEventListener("click", () => {
+    $(".att-artefacts").checked = !view.artefacts;
+    picture();
+  });
+  $(".att-plain").addEventListener("input", (event) => {
+    view.plain = event.target.checked;
+    if (told) startClasses();
+    redraw();
+  });
   $(".att-on-photo").addEventListener("click", () => {
     setMethod("cls");
     setHead(String(wall.open[1]));
@@ -42,9 +53,10 @@ export function setMethod(method) {
   markMethod(method);
   view.method = method;
   view.held = null;
-  $(".att-method-why").textContent = METHODS[method]();
-  $(".att-classes").hidden = method !== "relevance";
-  if (method === "relevance" && told) startClasses();
+  $(".att-method-why").textContent = WHY[method]();
+  $(".att-plain-line").hidden = method !== "relevance";
+  $(".att-classes").hidden = !ofClass();
+  if (ofClass() && told) startClasses();
   fitHead();
   redraw();
 }
@@ -89,6 +101,7 @@ export function picture() {
   }
   view.even = $(".att-even").checked;
   view.locked = $(".att-locked").checked;
+  view.artefacts = $(".att-artefacts").checked;
   $(".att-opacity-text").textContent = `${$(".att-opacity").value} %`;
   $(".att-split-text").textContent = view.split ? `${$(".att-split").value} %` : "off";
   drawLarge();

@@ -1,8 +1,9 @@
 // The stage: the map over the photo, its colour bar and title, and the lines on top.
-import { colours, digits, drawable, ends, heat, reading, tableOf } from "./heat.js";
+import { artefacts, colours, digits, drawable, ends, heat, ofAttention, reading, tableOf } from "./heat.js";
+import { percent } from "../lib/format.js";
 import { paintStrip } from "./filmstrip.js";
 import { boxOf, drawBar, overlay, prepare } from "./overlay.js";
-import { $, $$, base, columns, explorer, pointed, rows, setBase, signed, titled, told, unit, view } from "./state.js";
+import { $, $$, base, columns, explorer, patch, pointed, reader, rows, setBase, signed, titled, told, unit, view } from "./state.js";
 
 const HINTS = {
   mouse: ["Hover a patch to see what it looks at. Click holds it.", "Held. Point elsewhere for values. Escape lets go."],
@@ -32,7 +33,7 @@ const touched = () => matchMedia("(hover: none)").matches;
 function paintStage() {
   frame = 0;
   if (!told || !base) return;
-  const values = drawable(heat());
+  const values = drawable();
   if (values) {
     const [low, high] = ends();
     const began = performance.now();
@@ -50,6 +51,7 @@ function paintStage() {
   $(".att-divider").hidden = !view.split;
   $(".att-divider").style.left = `${100 * view.split}%`;
   mark();
+  tellArtefacts();
   paintStrip();
   $(".att-hint").textContent = HINTS[view.direction === "value" ? "value" : touched() ? "touch" : "mouse"][view.held ? 1 : 0];
 }
@@ -83,10 +85,44 @@ function mark() {
     for (let row = 1; row < rows(); row++) lines += `M${left} ${top + ((bottom - top) * row) / rows()}H${right}`;
     for (let column = 1; column < columns(); column++) lines += `M${left + ((right - left) * column) / columns()} ${top}V${bottom}`;
   }
+  const rings = ringed().map((place) => {
+    const [x, y, x2, y2] = boxOf(...place);
+    const [across, down] = [0.42 * (x2 - x), 0.42 * (y2 - y)];
+    return `M${(x + x2) / 2 - across} ${(y + y2) / 2}a${across} ${down} 0 1 0 ${2 * across} 0a${across} ${down} 0 1 0 ${-2 * across} 0`;
+  });
   const boxes = [view.held, pointed()].filter(Boolean).map((place) => boxOf(...place));
   const cursor = boxes.map(([x, y, x2, y2]) => `M${x} ${y}H${x2}V${y2}H${x}Z`).join("");
-  for (const [name, path] of [["outline", outline], ["grid", lines], ["cursor", cursor]]) {
+  for (const [name, path] of [["outline", outline], ["grid", lines], ["ring", rings.join("")], ["cursor", cursor]]) {
     $$(`.att-marks .att-${name}`).forEach((line) => line.setAttribute("d", path));
   }
   $(".att-marks").classList.toggle("held", Boolean(view.held));
+}
+
+const TOP = 0.05; // the share of the patches that count as a map's hottest
+
+// The artefacts that concern the map on show: all of them in a map of attention, and in another one those among its hottest patches.
+function ringed() {
+  const [values, marked] = [heat(), artefacts()];
+  if (!values) return [];
+  const least = ofAttention() ? -Infinity : Float32Array.from(values).sort()[Math.floor((1 - TOP) * (values.length - 1))];
+  const places = [...marked.keys()].filter((place) => marked[place] && values[place] >= least);
+  return places.map((place) => [Math.floor(place / columns()), place % columns()]);
+}
+
+// How much of the attention the artefacts hold, and whether the map shows it.
+function tellArtefacts() {
+  const places = ringed();
+  $(".att-artefact-text").hidden = !places.length;
+  if (!places.length) return;
+  const corner = ([row, column]) => (row === 0 || row === rows() - 1) && (column === 0 || column === columns() - 1);
+  const one = places.length === 1;
+  const patches = `${places.length}${places.every(corner) ? " corner" : ""} patch${one ? "" : "es"}`;
+  $(".att-artefact-toggle").hidden = !ofAttention();
+  if (!ofAttention()) return ($(".att-artefact-text span").textContent = `${patches} ringed: artefacts, which hold what is known of the whole photo.`);
+  const values = heat();
+  const sum = (given) => given.reduce((total, value) => total + value, 0);
+  const held = sum(places.map(([row, column]) => values[row * columns() + column])) / (view.method === "rollout" && !patch() ? sum(values) : 1);
+  const whose = patch() ? "this patch's attention" : view.method === "rollout" ? "the rollout" : `the attention of ${reader()}`;
+  $(".att-artefact-text span").textContent = `${patches} hold${one ? "s" : ""} ${percent(held)} of ${whose}: a known artefact${view.artefacts ? "." : ", left out."}`;
+  $(".att-artefact-toggle").textContent = view.artefacts ? "Leave out" : "Show";
 }

@@ -2,7 +2,7 @@
 import { make, pause } from "../lib/dom.js";
 import { percent, shownName } from "../lib/format.js";
 import { boxOf } from "./overlay.js";
-import { $, ask, base, classes, columns, element, patches, problem, question, titled, told, view } from "./state.js";
+import { $, ask, base, classes, columns, element, ofClass, patches, problem, question, titled, told, view } from "./state.js";
 
 export const test = { curves: {}, order: [], random: [], target: null, running: 0, title: "", conclusion: "" };
 const KINDS = {
@@ -31,7 +31,7 @@ export async function startErase() {
   const mine = ++test.running;
   const title = titled();
   const asked = question();
-  if (asked.method !== "relevance" && view.target !== null) asked.target = view.target;
+  if (!ofClass(asked.method) && view.target !== null) asked.target = view.target;
   erasing(0);
   if (!(await ask("erase", { question: asked }))) return mine === test.running && erasing(null);
   Object.assign(test, { curves: {}, title, conclusion: "" });

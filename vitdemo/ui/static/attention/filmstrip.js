@@ -63,7 +63,7 @@ export function markStrip() {
 
 // Each tile as the stage would paint it, once the same map has been on show for a moment.
 export function paintStrip() {
-  const shown = { ...question(), layer: null, patch: patch(), session: told.session, locked: view.locked, there: Boolean(heat()) };
+  const shown = { ...question(), layer: null, patch: patch(), session: told.session, there: Boolean(heat()) };
   if (painted === (painted = JSON.stringify(shown))) return;
   clearTimeout(waiting);
   waiting = setTimeout(() => {
@@ -71,7 +71,7 @@ export function paintStrip() {
     const prepared = (base.strip ??= miniature(base, $(".att-photo"), SIDE));
     const look = { colours: colours(), opacity: view.opacity, smooth: view.smooth, flat: view.flat };
     $$(".att-lens button").forEach((tile, place) => {
-      const values = drawable(heat(place + 1));
+      const values = drawable(place + 1);
       if (values) paintCrop(tile.firstChild, prepared, values, ends(place + 1), look);
     });
   }, REST);

@@ -1,6 +1,6 @@
 // The numbers of a map, one a patch, and the colours they are drawn in.
 import { ordinal } from "../lib/format.js";
-import { classes, columns, links, numbers, patch, patches, placed, signed, told, view } from "./state.js";
+import { classes, columns, kind, links, numbers, ofClass, patch, patches, placed, signed, told, view } from "./state.js";
 
 // The map on show; null while its numbers are on their way.
 export function heat(layer = view.layer) {
@@ -11,9 +11,9 @@ export function heat(layer = view.layer) {
   return classHeat(view.other === null ? "a" : view.part, layer);
 }
 
-// The relevance for the class, for the other one, or their difference.
+// The map for the class, for the other one, or their difference.
 export function classHeat(part, layer = view.layer) {
-  const heats = (target) => classes.get(target)?.heats?.subarray((layer - 1) * patches(), layer * patches());
+  const heats = (target) => classes.get(target)?.heats?.[kind()]?.subarray((layer - 1) * patches(), layer * patches());
   const [a, b] = [heats(view.target), heats(view.other)];
   if (part === "a") return a || null;
   if (part === "b") return b || null;
@@ -51,8 +51,23 @@ function linked(place, [row, column]) {
   return answer;
 }
 
-// As it is drawn: where peaks are evened out, nothing is hotter than the 95th percentile.
-export function drawable(values) {
+// Which patches are artefacts at a layer: tokens that hold what the model computes about the whole photo, not what the patch shows.
+export const artefacts = (layer = view.layer) => numbers.artefacts.subarray((layer - 1) * patches(), layer * patches());
+
+// Whether the map on show is one of attention, which artefacts draw to themselves.
+export const ofAttention = () => Boolean(patch()) || !ofClass();
+
+// A map of attention with its artefacts as cold as its coldest other patch.
+export function withoutArtefacts(values, layer = view.layer) {
+  const marked = artefacts(layer);
+  if (view.artefacts || !values || !marked.includes(1)) return values;
+  const lowest = Math.min(...values.filter((_, place) => !marked[place]));
+  return values.map((value, place) => (marked[place] ? lowest : value));
+}
+
+// The map of a layer as it is drawn: without artefacts, and where peaks are evened out, with nothing hotter than the 95th percentile.
+export function drawable(layer = view.layer) {
+  const values = ofAttention() ? withoutArtefacts(heat(layer), layer) : heat(layer);
   if (!view.even || signed() || !values) return values;
   const most = Float32Array.from(values).sort()[Math.floor(0.95 * (values.length - 1))];
   return values.map((value) => Math.min(value, most));
@@ -74,8 +89,8 @@ export function span(values, even = signed()) {
 // The values at the ends of the colours of the map on show at a layer: its own, or those of all its layers.
 /** @returns {[number, number]} */
 export function ends(layer = view.layer) {
-  if (!view.locked) return span(drawable(heat(layer)));
-  const spans = Array.from({ length: told.layers }, (_, place) => span(drawable(heat(place + 1))));
+  if (!view.locked) return span(drawable(layer));
+  const spans = Array.from({ length: told.layers }, (_, place) => span(drawable(place + 1)));
   return [Math.min(...spans.map(([low]) => low)), Math.max(...spans.map(([, high]) => high))];
 }
 
@@ -83,7 +98,8 @@ export function ends(layer = view.layer) {
 export function reading(values, [row, column]) {
   const value = values[row * columns() + column];
   const rank = 1 + values.filter((other) => other > value).length;
-  return { value, text: `${placed([row, column])} · ${digits(value)} · ${ordinal(rank)} of ${values.length}` };
+  const marked = artefacts()[row * columns() + column] ? " · artefact" : "";
+  return { value, text: `${placed([row, column])} · ${digits(value)} · ${ordinal(rank)} of ${values.length}${marked}` };
 }
 
 export const tableOf = (name) => numbers[`colours-${name}`];

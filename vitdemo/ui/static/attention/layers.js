@@ -4,6 +4,7 @@ import { percent } from "../lib/format.js";
 import { drawThree } from "./classes.js";
 import { redraw } from "./draw.js";
 import { markStrip } from "./filmstrip.js";
+import { markLensTable } from "./lens_table.js";
 import { $, element, told, view } from "./state.js";
 import { markWall } from "./heads/wall.js";
 
@@ -24,6 +25,7 @@ export function setLayer(layer) {
   range.setAttribute("aria-valuetext", `layer ${view.layer} of ${told.layers}`);
   $(".att-layer-text").textContent = `${view.layer} / ${told.layers}`;
   markStrip();
+  markLensTable();
   const leading = told.lens[view.layer - 1];
   if (leading) {
     const name = make("strong", "", leading.name);

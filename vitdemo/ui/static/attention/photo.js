@@ -4,6 +4,7 @@ import { fill, say } from "../lib/dom.js";
 import { fetched, file } from "../lib/rpc.js";
 import { sendPhoto } from "../lib/upload.js";
 import { heed } from "../lib/wish.js";
+import { startAnew as compareAnew } from "./believe.js";
 import { holdAgainst } from "./classes.js";
 import { drawHeads, setHead, setMethod } from "./controls.js";
 import { fit } from "./draw.js";
@@ -12,7 +13,8 @@ import { drawMoves } from "./heads/ablation.js";
 import { drawWall, openHead } from "./heads/wall.js";
 import { drawStrip } from "./filmstrip.js";
 import { play, setLayer } from "./layers.js";
-import { $, $$, clearPhoto, explorer, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
+import { drawLensTable } from "./lens_table.js";
+import { $, $$, clearPhoto, explorer, ofClass, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
 import { drawBig } from "./show/presenter.js";
 
 const EMPTY =
@@ -125,12 +127,14 @@ async function show(value) {
   $(".att-layer").max = told.layers;
   drawHeads();
   drawStrip();
-  $$(".att-method button").forEach((radio) => (radio.disabled = radio.dataset.method === "relevance" && !told.top.length));
+  drawLensTable();
+  $$(".att-method button").forEach((radio) => (radio.disabled = ofClass(radio.dataset.method) && !told.top.length));
   $(".att-method [data-method=cls]").textContent = told.cls ? "CLS" : "Pooled";
   setMethod(method);
   setHead(String(view.head));
   setLayer(layer);
   startAnew();
+  compareAnew();
   drawWall();
   openHead(told.layers - 1, 0);
   $(".att-moves").replaceChildren();

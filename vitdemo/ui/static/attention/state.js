@@ -9,12 +9,15 @@ export let $, $$, explorer;
 export let told = null; // what the server said of the photo on show
 export let numbers = {}; // its arrays, by name
 export let links = new Map(); // head → its attention in every layer, for the hover
-export let classes = new Map(); // class → {name, probability, heats}
+export let classes = new Map(); // class → {name, probability, heats}; its heats by `kind`
 export let off = new Set(); // heads that are switched off, "layer,head"
 export let base = null; // the photo's pixels, as `prepare` in overlay.js gives them
 
+export const METHODS = { relevance: "relevance", votes: "votes", fullgrad: "FullGrad+", rollout: "rollout", cls: "CLS attention" };
+
 export const view = {
   method: "relevance",
+  plain: false, // relevance by the plain gradient
   layer: 12, // from 1
   head: "mean", // or a number from 0
   direction: "looks-at", // or "looked-at-by", or "value", which leaves the map as it is
@@ -29,6 +32,7 @@ export const view = {
   flat: false, // one opacity everywhere; else the map is painted with light
   locked: false, // one scale for all layers
   even: false, // peaks cut off
+  artefacts: false, // patches that are artefacts shown in maps of attention, too
   split: 0, // share of the photo that stays bare
 };
 
@@ -95,20 +99,24 @@ export const patch = () => (view.direction === "value" ? null : view.held || vie
 export const rows = () => told.geometry.grid[0];
 export const columns = () => told.geometry.grid[1];
 export const patches = () => rows() * columns();
-export const signed = () => !patch() && view.method === "relevance" && view.other !== null && view.part === "difference";
+export const ofClass = (method = view.method) => ["relevance", "votes", "fullgrad"].includes(method);
+export const kind = () => (view.method === "relevance" && view.plain ? "relevance, plain" : view.method);
+const versus = () => view.other !== null && view.part === "difference";
+export const signed = () => !patch() && ofClass() && (view.method !== "relevance" || versus());
 export const placed = ([row, column]) => `row ${row + 1}, column ${column + 1}`;
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // What the server is asked about the map on show; a patch counts when it is held.
 /** @returns {Record<string, any>} */
 export function question() {
-  const look = { colours: view.colours, opacity: view.opacity, smooth: view.smooth, flat: view.flat, even: view.even, locked: view.locked, layer: view.layer };
+  const { colours, opacity, smooth, flat, even, locked, artefacts, layer } = view;
+  const look = { colours, opacity, smooth, flat, even, locked, artefacts, layer };
   if (view.held && patch()) return { ...look, method: view.direction, patch: view.held, head: view.head };
   if (view.method === "cls") return { ...look, method: "cls", head: view.head };
   if (view.method === "rollout") return { ...look, method: "rollout" };
-  if (view.other === null || view.part === "a") return { ...look, method: "relevance", target: view.target };
-  if (view.part === "b") return { ...look, method: "relevance", target: view.other };
-  return { ...look, method: "relevance", target: view.target, other: view.other };
+  const asked = { ...look, method: view.method, gradient: view.plain ? "plain" : "libra" };
+  if (versus()) return { ...asked, target: view.target, other: view.other };
+  return { ...asked, target: view.other === null || view.part === "a" ? view.target : view.other };
 }
 
 // What the colours stand for.
@@ -117,8 +125,9 @@ export function unit() {
   if (patch()) return "share of that patch's attention";
   if (view.method === "cls") return "share of attention";
   if (view.method === "rollout") return "share of attention, rolled out";
-  if (signed()) return `${name(view.other)} ← relevance, no unit → ${name(view.target)}`;
-  return `relevance for ${name(view.part === "b" && view.other !== null ? view.other : view.target ?? told.top[0]?.index)}, no unit`;
+  const measure = { relevance: "relevance, no unit", votes: "votes, in logits", fullgrad: "share of the logit" }[view.method];
+  if (versus()) return `${name(view.other)} ← ${measure} → ${name(view.target)}`;
+  return `${name(view.part === "b" && view.other !== null ? view.other : view.target ?? told.top[0]?.index)}: ${measure}`;
 }
 
 // What the map on show is.
@@ -135,7 +144,7 @@ function whole() {
   if (patch()) return `What the patch in ${placed(patch())} ${looks} · ${layer} · ${head}`;
   if (view.method === "cls") return `What ${reader()} looks at · ${layer} · ${head}`;
   if (view.method === "rollout") return `Rollout · up to ${layer}`;
-  if (view.other === null || view.part === "a") return `What supports ${name(view.target)} · up to ${layer}`;
-  if (view.part === "b") return `What supports ${name(view.other)} · up to ${layer}`;
-  return `Why ${name(view.target)}, and not ${name(view.other)} · up to ${layer}`;
+  const said = { relevance: "What supports", votes: `What ${reader()} read for`, fullgrad: "What adds up to" }[view.method];
+  if (versus()) return `Why ${name(view.target)}, and not ${name(view.other)} · ${METHODS[view.method]} · up to ${layer}`;
+  return `${said} ${name(view.other === null || view.part === "a" ? view.target : view.other)} · up to ${layer}`;
 }

@@ -45,7 +45,7 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
     import torch
 
     from vitdemo.attention.drawing.render import without_peaks
-    from vitdemo.attention.question import Question, title
+    from vitdemo.attention.question import OF_A_CLASS, Question, title
     from vitdemo.attention.snippet import snippet
     from vitdemo.core.models.snippet import weights_of
 
@@ -58,6 +58,8 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
         weights = weights_of(session.model, vit, sessions.store.settings)
         return Made(text=snippet(question, trace, vit, session.preprocessing, photo=session.upload.name, off=session.off, **weights))
     heats = sessions.heats(session, vit, question)
+    if asked.get("artefacts") is not True and question.method not in OF_A_CLASS and kind != "npz":
+        heats = without_artefacts(heats, trace)
     if asked.get("even") and question.other is None and kind != "npz":
         heats = torch.from_numpy(without_peaks(heats.numpy()))
     style, caption = style_of(asked), title(question, trace, vit)

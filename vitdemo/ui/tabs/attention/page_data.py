@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 1200  # of the longer side of the photo on the page
 MAX_ASPECT = 3  # longer side ÷ shorter side; a photo above this is shown around its crop only
 TOP_CLASSES = 5
+LENS_CLASSES = 3  # of each layer, in the table
 
 
 def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit", upload: Upload, preprocessing: "Preprocessing") -> dict:
@@ -97,8 +98,10 @@ def answer_data(sessions: AttentionSessions, session: AttentionSession, vit: "Vi
 
 def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
     """What the page draws without further requests, by name: CLS maps of all heads, rollout, each head's entropy and mean
-    distance, and every patch's attention.
+    distance, the artefacts in each layer's attention, and every patch's attention.
     """
+    import torch
+
     from vitdemo.attention.methods import heads, maps
 
     return {
@@ -106,6 +109,7 @@ def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
         "rollout": maps.rollouts(trace).flatten(1).numpy(),  # (L, P)
         "entropy": heads.entropy(trace).numpy(),  # (L, H)
         "distance": heads.distance(trace).numpy(),
+        "artefacts": artefacts_by_layer(trace).flatten(1).to(torch.uint8).numpy(),  # (L, P)
         **head_numbers(trace, "mean"),
     }
 
@@ -157,17 +161,19 @@ def class_row(vit: "Vit", index: int, probability: float) -> dict[str, Any]:
 
 
 def _answers(store: ModelStore, vit: "Vit", trace: "Trace") -> dict[str, Any]:
-    """The top classes, and the top class after each layer (logit lens); empty for a model without classes."""
+    """The top classes, and the top class and the first few after each layer (logit lens); empty for a model without classes."""
     from vitdemo.attention.methods.heads import logit_lens
 
     if not vit.labels:
-        return {"top": [], "lens": []}
+        return {"top": [], "lens": [], "firsts": []}
     values, indices = trace.logits.softmax(-1).topk(min(TOP_CLASSES, len(vit.labels)))
-    lens = logit_lens(trace, vit, store.engine).softmax(-1).max(-1)
-    return {
-        "top": [class_row(vit, index, value) for index, value in zip(indices.tolist(), values.tolist(), strict=True)],
-        "lens": [class_row(vit, index, value) for index, value in zip(lens.indices.tolist(), lens.values.tolist(), strict=True)],
-    }
+    lens = logit_lens(trace, vit, store.engine).softmax(-1).topk(min(LENS_CLASSES, len(vit.labels)))
+    firsts = [_rows(vit, *layer) for layer in zip(lens.indices, lens.values, strict=True)]
+    return {"top": _rows(vit, indices, values), "lens": [layer[0] for layer in firsts], "firsts": firsts}
+
+
+def _rows(vit: "Vit", indices: "torch.Tensor", values: "torch.Tensor") -> list[dict]:
+    return [class_row(vit, index, value) for index, value in zip(indices.tolist(), values.tolist(), strict=True)]
 
 
 def _shrunk(image: Image.Image) -> Image.Image:

@@ -26,10 +26,11 @@ class SearchClasses(OfSession):
 
 
 @dataclass(frozen=True)
-class OfClass(OfSession):
-    """A class, by its index in the logits."""
+class OfClasses(OfSession):
+    """A class, by its index in the logits, and the one that it is held against, if any."""
 
     target: int = -1
+    other: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,34 @@ class FoundClasses:
 
 @dataclass
 class ClassMap:
-    """One class, and its relevance at every layer: (layers, patches) float32 in base64."""
+    """One class, and its map at every layer: (layers, patches) float32 in base64."""
 
     heats: str
     index: int
     name: str
     probability: float
+
+
+@dataclass
+class Votes:
+    """A class's ledger, or that of its difference to another class, in logits.
+
+    Attributes:
+        heads: (layers, heads).
+        mlps: of each layer.
+        embedding, biases, constant: the votes of the token before the first layer, of the biases after the heads, of the classifier.
+        total, logit: the sum of all, and the logit that the model gave.
+    """
+
+    target: int
+    other: int | None
+    heads: list[list[float]]
+    mlps: list[float]
+    embedding: float
+    biases: float
+    constant: float
+    total: float
+    logit: float
 
 
 @dataclass
@@ -139,13 +162,41 @@ class AttentionRoutes(TabRoutes):
         return FoundClasses(rows, max(0, len(matches) - MAX_FOUND_CLASSES))
 
     @page_route()
-    def relevance(self, asked: OfClass, caller: Caller) -> ClassMap:
-        """One class's relevance at every layer."""
+    def class_map(self, asked: OfMap, caller: Caller) -> ClassMap:
+        """One class's map by a method, at every layer."""
+        from vitdemo.attention.methods.gradients import check_target
+        from vitdemo.attention.question import OF_A_CLASS, Question
+
+        session, question = self._sessions.get(asked.session), Question.parse(asked.question)
+        if question.method not in OF_A_CLASS:
+            raise UserError(f"{question.method} is no map of a class: choose {', '.join(OF_A_CLASS)}.")
+        vit = self._sessions.vit(session)
+        target = check_target(vit, -1 if question.target is None else question.target)
+        heats = self._sessions.class_map(session, vit, question, target).flatten(1).contiguous().numpy()
+        probability = float(self._sessions.trace(session, vit).logits.softmax(-1)[target])
+        return ClassMap(base64.b64encode(heats.astype("<f4").tobytes()).decode(), **class_row(vit, target, probability))
+
+    @page_route()
+    def votes(self, asked: OfClasses, caller: Caller) -> Votes:
+        """The ledger of a class, or of its difference to another class."""
+        from vitdemo.attention.methods.votes import ledger
+
         session = self._sessions.get(asked.session)
         vit = self._sessions.vit(session)
-        heats = self._sessions.relevance(session, vit, asked.target).flatten(1).contiguous().numpy()
-        probability = float(self._sessions.trace(session, vit).logits.softmax(-1)[asked.target])
-        return ClassMap(base64.b64encode(heats.astype("<f4").tobytes()).decode(), **class_row(vit, asked.target, probability))
+        trace = self._sessions.trace(session, vit)
+        found = ledger(vit, self._sessions.store.engine, trace, asked.target, asked.other)
+        logit = trace.logits[asked.target] - (0 if asked.other is None else trace.logits[asked.other])
+        return Votes(
+            target=asked.target,
+            other=asked.other,
+            heads=found.heads.tolist(),
+            mlps=found.mlps.tolist(),
+            embedding=found.embedding,
+            biases=float(found.biases.sum()),
+            constant=found.constant,
+            total=found.total,
+            logit=float(logit),
+        )
 
     @page_route()
     def head(self, asked: OfHead, caller: Caller) -> HeadFile:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # the page opens without torch
 
 MAX_PER_VISITOR = 3  # the session on show, its photo's first, and the session that it replaces
 MAX_SESSIONS = 200  # of all visitors together
-MAX_CLASSES = 16  # whose relevance a session keeps, a few kilobytes each
+MAX_MAPS = 48  # of classes by a method, which a session keeps, a few kilobytes each
 MAX_COPIES = 8  # of a model without some heads; each keeps its traces valid in the cache
 
 
@@ -55,12 +55,12 @@ class AttentionSession:
         off: the heads that are switched off, in order.
         vit_name: the model's full name: `auto` may stand for another model later.
         id: finds the session again; can't be guessed.
-        relevance: class → (layers, rows, columns), for the classes used last.
+        maps: method, gradient and class → (layers, rows, columns), for those used last.
         curves: question → its erase test.
         references: class → the erase curves of the orders that every map is held against, for the classes tested last.
         erasing: the erase test that was requested last.
         seen: seconds on the monotonic clock, of the last request.
-        lock: guards relevance, curves and erasing.
+        lock: guards maps, curves and erasing.
         drawing: held while a file for download is made.
     """
 
@@ -75,7 +75,7 @@ class AttentionSession:
     off: "tuple[Head, ...]" = ()
     vit_name: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(16))
-    relevance: OrderedDict[int, "torch.Tensor"] = field(default_factory=OrderedDict)
+    maps: "OrderedDict[tuple[str, str, int], torch.Tensor]" = field(default_factory=OrderedDict)
     curves: dict = field(default_factory=dict)
     references: "OrderedDict[int, dict[str, Curve]]" = field(default_factory=OrderedDict)
     erasing: "EraseTest | None" = None
@@ -204,30 +204,31 @@ class AttentionSessions:
 
         return open_photo(session.upload.path, self.store.settings, name=session.upload.name)
 
-    def relevance(self, session: AttentionSession, vit: "Vit", target: int) -> "torch.Tensor":
-        """(layers, rows, columns) for one class: a forward and a backward pass, cached. Raises: UserError for an unknown class."""
-        from vitdemo.attention.methods.gradients import attention_gradient
-        from vitdemo.attention.methods.maps import relevances
+    def class_map(self, session: AttentionSession, vit: "Vit", question: "Question", target: int) -> "torch.Tensor":
+        """(layers, rows, columns): a class's map by the question's method, cached. Raises: UserError as `question.heats`."""
+        from vitdemo.attention import question as questions
 
+        key = question.method, question.gradient, target
         with session.lock:
-            if target not in session.relevance:
-                gradient = attention_gradient(vit, self.store.engine, session.tensor, target)
-                session.relevance[target] = relevances(self.trace(session, vit), gradient)
-                while len(session.relevance) > MAX_CLASSES:
-                    session.relevance.popitem(last=False)
-            session.relevance.move_to_end(target)
-            return session.relevance[target]
+            if key not in session.maps:
+                alone = questions.Question(question.method, target=target, gradient=question.gradient)
+                model = questions.gradient_of(vit, self.store.engine, session.tensor)
+                session.maps[key] = questions.heats(alone, self.trace(session, vit), model)
+                while len(session.maps) > MAX_MAPS:
+                    session.maps.popitem(last=False)
+            session.maps.move_to_end(key)
+            return session.maps[key]
 
     def heats(self, session: AttentionSession, vit: "Vit", question: "Question") -> "torch.Tensor":
         """(layers, rows, columns): the map that the page shows for a question, at every layer. Raises: UserError as `question.heats`."""
         from vitdemo.attention import question as questions
 
         trace = self.trace(session, vit)
-        if question.method == "relevance" and question.start_layer == 1:
+        if question.method in questions.OF_A_CLASS and question.start_layer == 1:
             question.place(trace)
             target = int(trace.logits.argmax()) if question.target is None else question.target
-            relevance = self.relevance(session, vit, target)
-            return relevance if question.other is None else relevance - self.relevance(session, vit, question.other)
+            found = self.class_map(session, vit, question, target)
+            return found if question.other is None else found - self.class_map(session, vit, question, question.other)
         return questions.heats(question, trace, questions.gradient_of(vit, self.store.engine, session.tensor))
 
     def _drop(self, sessions: list[AttentionSession]) -> None:

@@ -23,7 +23,7 @@ from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 from vitdemo.ui.templating import html, script, static_text
 
 TAB = "attention"  # id of the tab
-MARKUP = ("wall", "erase", "presenter")
+MARKUP = ("ledger", "wall", "lens", "erase", "believe", "presenter")
 UNCHANGED = (gr.skip(),) * 2  # leaves the status line and the explorer unchanged
 EMPTY_STATE = {"state": "empty"}
 

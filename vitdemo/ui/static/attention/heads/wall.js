@@ -1,7 +1,9 @@
 // The wall of heads: a small map for each, painted as on the stage, with what the head is like below it; one is open beside the wall.
 import { button, make, radios, say } from "../../lib/dom.js";
-import { clsHeat, digits, span, tableOf } from "../heat.js";
+import { clsHeat, digits, span, tableOf, withoutArtefacts } from "../heat.js";
 import { drawBar, miniature, paintCrop } from "../overlay.js";
+import { ordinal } from "../../lib/format.js";
+import { ledger, signed, voteOf, whose } from "./ledger.js";
 import { $, $$, base, calm, numbers, off, reader, told, view } from "../state.js";
 
 const TILE = 72; // pixels of a tile's longer side
@@ -9,9 +11,10 @@ const [TITLE, GAP, SMALLEST, LARGEST, HIGH] = [24, 20, 36, 124, 800]; // pixels:
 const REST = 100; // milliseconds
 const TINTS = {
   entropy: "The strip under each map is its entropy, in nats, averaged over all tokens: low heads stare at a few places, high ones look everywhere at once.",
+  votes: "The strip under each map is the head's vote in logits, for the class chosen above: red speaks for it, blue against it.",
   distance: "The strip under each map is its mean distance, in pixels of the model's input, averaged over all patches: low heads look near by, high ones across the photo.",
 };
-export const wall = { tint: "entropy", open: null, cursor: [0, 0], lines: [], blocks: 0 };
+export const wall = { tint: "entropy", sorted: false, open: null, cursor: [0, 0], lines: [], blocks: 0, effects: new Map() }; // effects: of heads that were switched off alone, on a class's logit
 let waiting = 0;
 
 export function listen() {
@@ -20,6 +23,10 @@ export function listen() {
     if (told) drawWall();
   };
   radios($(".att-tint"), choose, "tint");
+  $(".att-sorted").addEventListener("input", (event) => {
+    wall.sorted = event.target.checked;
+    if (told) drawWall();
+  });
   new ResizeObserver(() => told && $(".att-tiles").clientWidth && arrange()).observe($(".att-tiles"));
   $(".att-tiles").addEventListener("click", (event) => {
     const tile = event.target.closest(".att-tile");
@@ -40,10 +47,14 @@ export function listen() {
   });
 }
 
+const tint = () => (wall.tint === "votes" && !ledger ? "entropy" : wall.tint);
+const UNITS = { entropy: ["nats", 2], distance: ["px", 0], votes: ["logits", 2] };
+
 function shade() {
-  const values = numbers[wall.tint];
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const table = tableOf("viridis");
+  const votes = tint() === "votes";
+  const values = votes ? ledger.heads.flat() : numbers[tint()];
+  const [low, high] = span(values, votes);
+  const table = tableOf(votes ? "coolwarm" : "viridis");
   const colourOf = (value) => {
     const entry = 3 * Math.round((255 * (value - low)) / (high - low || 1));
     return `rgb(${table.subarray(entry, entry + 3).join(" ")})`;
@@ -53,30 +64,34 @@ function shade() {
 
 export function drawWall() {
   const { values, low, high, table, colourOf } = shade();
-  const unit = wall.tint === "entropy" ? "nats" : "px";
+  const [unit, places] = UNITS[tint()];
+  const text = (value) => value.toFixed(places).replace("-", "−");
   wall.lines = Array.from({ length: told.layers }, (_, place) => {
     const line = lineOf("att-tile-row", "rowheader", String(place + 1), `Layer ${place + 1}`);
-    for (let head = 0; head < told.heads; head++) {
+    const heads = Array.from({ length: told.heads }, (_, head) => head);
+    if (wall.sorted) heads.sort((a, b) => values[place * told.heads + b] - values[place * told.heads + a]);
+    for (const head of heads) {
       const value = values[place * told.heads + head];
       const tile = button("att-tile");
       tile.setAttribute("role", "gridcell");
-      tile.setAttribute("aria-label", `Layer ${place + 1}, head ${head}: ${value.toFixed(wall.tint === "entropy" ? 2 : 0)} ${unit}`);
+      tile.setAttribute("aria-label", `Layer ${place + 1}, head ${head}: ${text(value)} ${unit}`);
       tile.title = tile.getAttribute("aria-label");
       [tile.dataset.layer, tile.dataset.head] = [place + 1, head];
       tile.style.setProperty("--tint", colourOf(value));
-      tile.append(make("canvas"));
+      tile.append(make("canvas"), make("small", "", String(head)));
       line.append(tile);
     }
     return line;
   });
   $(".att-tiles").style.setProperty("--heads", told.heads);
+  $(".att-tiles").classList.toggle("sorted", wall.sorted);
   wall.blocks = 0;
   arrange();
   paint();
   drawBar($(".att-tint-bar"), table);
-  $(".att-tint-low").textContent = low.toFixed(wall.tint === "entropy" ? 1 : 0);
-  $(".att-tint-high").textContent = `${high.toFixed(wall.tint === "entropy" ? 1 : 0)} ${unit}`;
-  $(".att-tint-why").textContent = TINTS[wall.tint];
+  $(".att-tint-low").textContent = text(low);
+  $(".att-tint-high").textContent = `${text(high)} ${unit}`;
+  $(".att-tint-why").textContent = TINTS[tint()];
   $(".att-wall-why").textContent =
     `What ${reader()} looks at through every head, each on its own scale: a row for each layer, a column for each head. A click opens one.`;
   const off = "This whole tab is without the heads struck out. The other tabs use all heads.";
@@ -111,9 +126,9 @@ function arrange() {
     group.setAttribute("role", "rowgroup");
     const titles = lineOf("att-tile-heads", "gridcell", "", "Layer");
     for (let head = 0; head < told.heads; head++) {
-      const title = make("span", "att-tile-title", String(head));
+      const title = make("span", "att-tile-title", wall.sorted ? "" : String(head));
       title.setAttribute("role", "columnheader");
-      title.setAttribute("aria-label", `Head ${head}`);
+      title.setAttribute("aria-label", wall.sorted ? `${ordinal(head + 1)} of the layer` : `Head ${head}`);
       titles.append(title);
     }
     group.append(titles, ...wall.lines.slice(block * each, (block + 1) * each));
@@ -127,7 +142,7 @@ function paint() {
   $(".att-tiles").removeAttribute("aria-busy");
   if (!told || !base) return;
   const prepared = (base.tile ??= miniature(base, $(".att-photo"), TILE));
-  for (const tile of $$(".att-tile")) paintHead(tile.firstChild, prepared, clsHeat(tile.dataset.layer - 1, Number(tile.dataset.head)));
+  for (const tile of $$(".att-tile")) paintHead(tile.firstChild, prepared, headHeat(tile.dataset.layer - 1, Number(tile.dataset.head)));
 }
 
 // Once a slider rests: hundreds of tiles take longer than a frame.
@@ -136,6 +151,8 @@ export function repaint() {
   $(".att-tiles").setAttribute("aria-busy", "true");
   waiting = setTimeout(paint, REST);
 }
+
+const headHeat = (place, head) => withoutArtefacts(clsHeat(place, head), place + 1);
 
 const paintHead = (canvas, prepared, heats) => paintCrop(canvas, prepared, heats, span(heats, false), view);
 
@@ -160,6 +177,7 @@ export function openHead(place, head) {
   const distance = numbers.distance[place * told.heads + head];
   $(".att-open-title").textContent = `Layer ${place + 1}, head ${head}`;
   $(".att-open-why").textContent = `Entropy ${entropy.toFixed(2)} nats, mean distance ${distance.toFixed(0)} pixels.`;
+  tellEffect(place, head);
   $(".att-off").hidden = !told.headsOff;
   const isOff = off.has(`${place + 1},${head}`);
   $(".att-off").setAttribute("aria-pressed", isOff);
@@ -169,11 +187,29 @@ export function openHead(place, head) {
   markWall();
 }
 
+// The head's vote, which was read, and beside it what switching it off alone was measured to do.
+function tellEffect(place, head) {
+  $(".att-vote").hidden = !ledger;
+  if (!ledger) return;
+  const { vote, rank, of } = voteOf(place, head);
+  const measured = wall.effects.get([told.first, `${place + 1},${head}`, ledger.target, ledger.other].join(" "));
+  const effect = measured === undefined ? "not measured: switch it off alone" : `${signed(measured)} logits without it`;
+  const parts = [["Vote", `${signed(vote)} logits for ${whose()}, ${ordinal(rank)} of ${of} by size`], ["Measured effect", effect]];
+  $(".att-vote").replaceChildren(...parts.flatMap(([name, text]) => [make("dt", "", name), make("dd", "", text)]));
+}
+
+// Opens a head, and brings the wall into sight.
+export function showHead(place, head) {
+  openHead(place, head);
+  tileOf(place, head).scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "center" });
+  tileOf(place, head).focus({ preventScroll: true });
+}
+
 // The opened head over the crop.
 export function drawLarge() {
   if (!wall.open || !base) return;
   const large = $(".att-large");
-  const heats = clsHeat(...wall.open);
+  const heats = headHeat(...wall.open);
   const prepared = (base.large ??= miniature(base, $(".att-photo"), 640));
   const [low, high] = span(heats, false);
   paintHead(large, prepared, heats);

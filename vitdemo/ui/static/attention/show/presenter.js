@@ -4,7 +4,7 @@ import { percent } from "../../lib/format.js";
 import { holdAgainst } from "../classes.js";
 import { startErase, test } from "../erase.js";
 import { play, setLayer } from "../layers.js";
-import { $, explorer, told, view } from "../state.js";
+import { $, explorer, ofClass, told, view } from "../state.js";
 
 const OFF = "vitdemo-keys-off"; // of the browser's storage
 const KEYS = [
@@ -54,7 +54,7 @@ export function drawBig() {
       const line = make("li");
       const chosen = button("");
       chosen.dataset.index = index;
-      chosen.setAttribute("aria-pressed", view.method === "relevance" && index === view.target);
+      chosen.setAttribute("aria-pressed", ofClass() && index === view.target);
       chosen.append(make("span", "", name), make("strong", "", told.off.length ? `${percent(probability)} → ${percent(after)}` : percent(after)), make("i"));
       chosen.lastChild.style.setProperty("--share", after);
       chosen.lastChild.style.setProperty("--before", probability);

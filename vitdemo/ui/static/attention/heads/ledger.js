@@ -1,0 +1,109 @@
+// The ledger of votes: what the answer's token read from every head and MLP, in logits of a class, or of one class less another.
+import { button, make } from "../../lib/dom.js";
+import { setLayer } from "../layers.js";
+import { $, ask, classes, reader, told, view } from "../state.js";
+import { drawWall, openHead, showHead, wall } from "./wall.js";
+
+const TOP = 8; // heads listed
+export let ledger = null; // of the photo on show
+const whole = new Map(); // photo and classes → the logit with all heads
+
+export function listen() {
+  $(".att-ledger-top").addEventListener("click", (event) => {
+    const { layer, head } = event.target.closest("button")?.dataset ?? {};
+    if (layer) showHead(layer - 1, Number(head));
+  });
+  $(".att-ledger-lines").addEventListener("click", (event) => {
+    const { layer } = event.target.closest("tr")?.dataset ?? {};
+    if (layer) setLayer(Number(layer));
+  });
+}
+
+// Asks for the votes of the class that is chosen, against the other one if there is one.
+export async function wantLedger() {
+  $(".att-ledger").hidden = !told.top.length;
+  if (!told.top.length) return (ledger = null);
+  const { target, other } = { target: view.target ?? told.top[0].index, other: view.other };
+  const found = await ask("votes", { target, other });
+  if (!found || (view.target ?? target) !== target || view.other !== other) return;
+  ledger = found;
+  await measure();
+  draw();
+  if (wall.tint === "votes") drawWall();
+  if (wall.open) openHead(...wall.open);
+}
+
+// What the one head that is off was measured to do: the logit without it, less the logit with all.
+async function measure() {
+  const { target, other } = ledger;
+  const key = [told.first, target, other].join(" ");
+  if (!told.off.length) whole.set(key, ledger.logit);
+  if (told.off.length !== 1) return;
+  if (!whole.has(key)) whole.set(key, (await ask("votes", { session: told.first, target, other }))?.logit);
+  wall.effects.set([told.first, told.off[0], target, other].join(" "), ledger.logit - whole.get(key));
+}
+
+export const forget = () => (ledger = null);
+
+export const signed = (value, places = 2) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(places)}`;
+
+export function whose() {
+  const name = (index) => classes.get(index)?.name ?? `class ${index}`;
+  return ledger.other === null ? name(ledger.target) : `${name(ledger.target)}, and not ${name(ledger.other)}`;
+}
+
+// A head's vote, and its place among all by size.
+export function voteOf(place, head) {
+  const sizes = ledger.heads.flat().map(Math.abs);
+  const vote = ledger.heads[place][head];
+  return { vote, rank: 1 + sizes.filter((size) => size > Math.abs(vote)).length, of: sizes.length };
+}
+
+function draw() {
+  const sums = ledger.heads.map((votes) => votes.reduce((sum, vote) => sum + vote, 0));
+  const before = [["start", "What the token is before the first layer", ledger.embedding]];
+  const after = [["biases", "Biases after the heads of all layers", ledger.biases], ["rest", "The classifier's own constants", ledger.constant]];
+  const most = Math.max(...[...sums, ...ledger.mlps, ...before.map((line) => line[2]), ...after.map((line) => line[2])].map(Math.abs)) || 1;
+  const lines = [
+    ...before.map(([name, title, value]) => lineOf(name, title, [["rest", value]], most)),
+    ...sums.map((sum, place) => {
+      const line = lineOf(String(place + 1), `Layer ${place + 1}`, [["heads", sum], ["mlp", ledger.mlps[place]]], most);
+      line.dataset.layer = place + 1;
+      return line;
+    }),
+    ...after.map(([name, title, value]) => lineOf(name, title, [["rest", value]], most)),
+  ];
+  $(".att-ledger-lines tbody").replaceChildren(...lines);
+  $(".att-ledger-axis").replaceChildren(...[-most, 0, most].map((value) => make("span", "", value ? signed(value, 1) : "0")));
+  $(".att-ledger-why").textContent =
+    `What ${reader()} read from every head and MLP, in logits for ${whose()}. Nothing is left out: the parts add up to the very logit.`;
+  const name = ledger.other === null ? "logit" : "difference of the logits";
+  $(".att-ledger-sum").replaceChildren("Sum of all votes ", make("strong", "", signed(ledger.total, 3)), ` · ${name} `, make("strong", "", signed(ledger.logit, 3)));
+  const heads = ledger.heads.flatMap((votes, place) => votes.map((vote, head) => ({ vote, place, head })));
+  heads.sort((a, b) => Math.abs(b.vote) - Math.abs(a.vote));
+  $(".att-ledger-top").replaceChildren(
+    ...heads.slice(0, TOP).map(({ vote, place, head }) => {
+      const made = button("att-chip");
+      Object.assign(made.dataset, { layer: place + 1, head });
+      made.append(make("span", "", `layer ${place + 1}, head ${head}`), make("small", "", signed(vote)));
+      return made;
+    })
+  );
+}
+
+function lineOf(name, title, values, most) {
+  const line = make("tr");
+  const head = make("th", "", name);
+  head.scope = "row";
+  head.title = title;
+  const bars = make("td", "att-ledger-bars");
+  for (const [kind, value] of values) {
+    const bar = make("i", kind);
+    bar.style.setProperty("--from", Math.min(0, value) / most);
+    bar.style.setProperty("--wide", Math.abs(value) / most);
+    bars.append(bar);
+  }
+  line.append(head, bars, make("td", "att-ledger-values", values.map(([, value]) => signed(value)).join("  ")));
+  line.title = `${title}: ${values.map(([kind, value]) => `${kind === "rest" ? "" : `${kind} `}${signed(value)}`).join(", ")}`;
+  return line;
+}
