@@ -11,7 +11,9 @@ from timm.layers import set_fused_attn
 from tests.support.pictures import noise, paint
 from tests.support.small_vits import FAMILIES, write_family
 from vitdemo.attention.methods.ablation import without_heads
+from vitdemo.attention.methods.fullgrad import fullgrad
 from vitdemo.attention.methods.gradients import attention_gradient
+from vitdemo.attention.methods.votes import ledger
 from vitdemo.attention.question import Question, gradient_of, heat
 from vitdemo.attention.snippet import snippet
 from vitdemo.core.config import Settings
@@ -107,8 +109,17 @@ def test_gradients_are_timms_unfused(model, engine):
         return torch.cat(torch.autograd.grad(logits[0, 3], maps))
 
     expected = engine.run(gradients)  # by the same number of threads, which add in the same order
-    assert torch.equal(attention_gradient(model.vit, engine, model.batch[0], 3), expected)
+    assert torch.equal(attention_gradient(model.vit, engine, model.batch[0], 3, "plain"), expected)
     assert expected.abs().amax((2, 3)).min() > 0
+
+
+def test_shares_and_votes_add_up_to_the_logit(model, engine):
+    found, shares = trace(model.vit, model.batch[0]), fullgrad(model.vit, engine, model.batch[0], 3)
+    logit = float(found.logits[3])
+    assert shares.sums.tolist() == pytest.approx([logit] * len(shares.sums), abs=1e-5)
+    votes = ledger(model.vit, engine, found, 3)
+    assert votes.total == pytest.approx(logit, abs=1e-5)
+    assert votes.heads.abs().min() > 1e-6
 
 
 def test_tokens_are_timms_intermediates(model):

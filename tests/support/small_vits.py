@@ -5,7 +5,7 @@ from pathlib import Path
 
 import timm
 import torch
-from timm.layers import set_fused_attn
+from timm.layers import RmsNorm, SwiGLU, set_fused_attn
 from timm.models import save_for_hf
 from timm.utils import AttentionExtract
 
@@ -24,6 +24,8 @@ KINDS = {  # what it stands for: timm's name and what differs from SMALL
     "CLS, average": ("vit_tiny_patch16_224", {"global_pool": "avg"}),
     "norms after": ("vit_base_patch16_rpn_224", {}),
     "parallel": ("vit_base_patch16_xp_224", {}),
+    "gated MLP, RMS norms": ("vit_tiny_patch16_224", {"mlp_layer": SwiGLU, "norm_layer": RmsNorm, "init_values": 0.3}),
+    "norms inside": ("vit_tiny_patch16_224", {"scale_attn_norm": True, "scale_mlp_norm": True, "act_layer": "quick_gelu"}),
 }
 FAMILIES = {  # one of each family that opens, or of its ways to be built; the same as in the table of docs/models.md
     "ViT": KINDS["plain"],

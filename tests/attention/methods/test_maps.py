@@ -150,7 +150,7 @@ def test_gradients_are_those_of_timms_unfused_model(kind, engine):
         if name.endswith("attn_drop"):
             each.register_forward_hook(lambda module, inputs, output: shown.append(output))
     expected = torch.autograd.grad(unfused(tensor[None])[0, TARGET], shown)
-    ours = attention_gradient(vit, engine, tensor, TARGET)
+    ours = attention_gradient(vit, engine, tensor, TARGET, "plain")
     assert torch.allclose(ours, torch.cat(expected), atol=1e-5 * ours.abs().max(), rtol=1e-4)
     assert not any(each.requires_grad for each in vit.module.parameters())
 
@@ -158,7 +158,7 @@ def test_gradients_are_those_of_timms_unfused_model(kind, engine):
 def test_a_gradient_tells_what_a_change_of_attention_does(engine):
     """Against finite differences: one attention weight of the last layer is moved, and the rest of the model computed by hand."""
     vit, tensor = small_vit(), images()[0]
-    gradient = attention_gradient(vit, engine, tensor, TARGET)[-1]  # (H, N, N)
+    gradient = attention_gradient(vit, engine, tensor, TARGET, "plain")[-1]  # (H, N, N)
     found, block, module = trace(vit, tensor), vit.module.blocks[-1], vit.module
 
     def logit(attention: torch.Tensor) -> float:

@@ -72,13 +72,28 @@ def test_the_answer_is_read_out_of_the_last_tokens(kind):
         assert torch.allclose(found.readout @ final, module.pool(final[None])[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_layer_by_what_enters_it(kind):
+    """The embedding goes through timm's own first block to the first tokens, and attention · values is what the block's heads give."""
+    vit, tensor, heads = small_vit(kind), images(1, *size_of(kind, 3, 5))[0], []
+    found, block = trace(vit, tensor), vit.module.blocks[0]
+    projection = getattr(block, "attn_out_proj", None) or block.attn.proj
+    norm = getattr(getattr(block, "attn", None), "norm", torch.nn.Identity())
+    projection.register_forward_hook(lambda module, inputs, output: heads.append(inputs[0][0]))
+    with torch.inference_mode():
+        assert torch.allclose(block(found.embedding[None])[0], found.tokens[0], atol=1e-5)
+        assert torch.allclose(norm((found.attention[0] @ found.values[0]).transpose(0, 1).flatten(1)), heads[0], atol=1e-5)
+
+
 def test_a_batch_is_its_photos():
     vit, batch = small_vit(), images(3)
     for index, found in enumerate(trace_batch(vit, batch)):
         alone = trace(vit, batch[index])
         assert torch.allclose(found.attention, alone.attention, atol=1e-6)
         assert torch.allclose(found.logits, alone.logits, atol=1e-5)
-        assert found.attention.untyped_storage().nbytes() == alone.attention.untyped_storage().nbytes()
+        for name in ("attention", "values", "embedding", "tokens"):
+            assert torch.allclose(getattr(found, name), getattr(alone, name), atol=1e-5)
+            assert getattr(found, name).untyped_storage().nbytes() == getattr(alone, name).untyped_storage().nbytes()
 
 
 def test_to_grid():
@@ -93,7 +108,7 @@ def test_traces_may_be_used_under_autograd(engine):
     found = run_trace(small_vit(), engine, images()[0])
     weights = torch.ones(found.attention.shape[0], requires_grad=True)
     (found.attention.mean((1, 2, 3)) * weights).sum().backward()
-    assert not any(each.is_inference() for each in (found.logits, found.attention, found.tokens, found.readout))
+    assert not any(each.is_inference() for each in (found.logits, found.attention, found.values, found.embedding, found.tokens))
 
 
 def test_reduced_precision_keeps_the_plain_logits():
@@ -128,7 +143,7 @@ def test_a_trace_larger_than_the_limit_is_refused():
     check_room(vit, (224, 224), 64)
     with pytest.raises(UserError) as refused:
         check_room(vit, (1024, 512), 64)  # 64·32 patches and CLS
-    needed = 4 * 3 * 2049 * (3 * 2049 + 48) / 1e6
+    needed = 4 * 2049 * (3 * (3 * 2049 + 2 * 48) + 48) / 1e6
     assert f"at 512×1024 pixels takes {needed:,.0f} MB, and the limit is 64: choose a smaller image size or model" in str(refused.value)
     assert str(refused.value).endswith(f"start with --trace-cache-mb {int(needed) + 1}.")
     check_room(vit, (1024, 512), int(needed) + 1)

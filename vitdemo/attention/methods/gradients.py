@@ -1,9 +1,11 @@
 """How much the attention matters for one class: the gradient of the class's logit by every attention map."""
 
 import difflib
+from contextlib import nullcontext
 
 import torch
 
+from vitdemo.attention.methods.libra import Gradient, Libra, check_gradient
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.attention_calls import AttentionCalls, step_by_step
 from vitdemo.core.inference.engine import Engine
@@ -11,21 +13,29 @@ from vitdemo.core.models.vit import Vit
 from vitdemo.core.names import one_spelling
 
 
-def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int) -> torch.Tensor:
+def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int, gradient: Gradient = "libra") -> torch.Tensor:
     """The gradient of a class's logit by the attention: one forward and one backward pass, in fp32, with attention computed step by step.
 
     Args:
         tensor: one model input, (3, height, width).
         target: the class's index in the logits.
+        gradient: by Libra's rules, or plain, as autograd has it and as papers report it.
 
     Returns: (layers, heads, tokens, tokens) float32 on the CPU.
-    Raises: UserError for a model without classes, a class it does not have, or attention that can't be read.
+    Raises: UserError for a model without classes, a class it does not have, an unknown gradient, or attention that can't be read.
     """
     check_target(vit, target)
+    check_gradient(gradient)
     maps: list[torch.Tensor] = []
+    libra = gradient == "libra"
 
     def work() -> torch.Tensor:
-        with torch.enable_grad(), torch.autocast(vit.device.type, enabled=False), AttentionCalls(vit, step_by_step(maps)):
+        with (
+            torch.enable_grad(),
+            torch.autocast(vit.device.type, enabled=False),
+            Libra() if libra else nullcontext(),
+            AttentionCalls(vit, step_by_step(maps, constant=libra)),
+        ):
             # the weights are frozen, so the input has to require a gradient to make the maps part of the graph
             logits = vit.module(tensor[None].clone().to(vit.device).requires_grad_())
             return torch.cat(torch.autograd.grad(logits[0, target], maps[: vit.adapter.layers])).cpu()

@@ -49,6 +49,10 @@ class AttentionCall:
             scores = torch.matmul(self.query.float() * scale, self.key.float().transpose(-2, -1), out=scores)
             return torch.softmax(scores if self.mask is None else scores + self.mask, -1, out=out)
 
+    def detached(self) -> "AttentionCall":
+        """The same call, through whose queries and keys no gradient flows."""
+        return replace(self, query=self.query.detach(), key=self.key.detach())
+
     def of(self, photo: int) -> "AttentionCall":
         """The part of the call for one photo of the batch: a batch of one."""
         query, key, value = (part[photo : photo + 1] for part in (self.query, self.key, self.value))
@@ -58,12 +62,15 @@ class AttentionCall:
 class AttentionCalls(TorchFunctionMode):
     """While the context is open, `answer` gives the result of each attention call of this thread.
 
+    Args:
+        first: the number of the first call; the number of blocks where only the pooling is run.
+
     Raises: UserError, at the call, for a model that makes more than one call per block.
     """
 
-    def __init__(self, vit: Vit, answer: Callable[[AttentionCall], torch.Tensor]):
+    def __init__(self, vit: Vit, answer: Callable[[AttentionCall], torch.Tensor], *, first: int = 0):
         super().__init__()
-        self.vit, self.answer, self.number = vit, answer, -1
+        self.vit, self.answer, self.number = vit, answer, first - 1
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is not scaled_dot_product_attention:
@@ -79,11 +86,15 @@ class AttentionCalls(TorchFunctionMode):
         return self.answer(AttentionCall(self.number, query, key, value, attn_mask, options))
 
 
-def step_by_step(maps: list[torch.Tensor]) -> Callable[[AttentionCall], torch.Tensor]:
-    """An answer that computes attention without the kernel, and appends each call's map (`AttentionCall.map`), part of the graph."""
+def step_by_step(maps: list[torch.Tensor], *, constant: bool = False) -> Callable[[AttentionCall], torch.Tensor]:
+    """An answer that computes attention without the kernel, and appends each call's map (`AttentionCall.map`), part of the graph.
+
+    Args:
+        constant: whether the gradient ends at the maps, and does not flow on into queries and keys.
+    """
 
     def answer(call: AttentionCall) -> torch.Tensor:
-        maps.append(call.map())
+        maps.append(call.detached().map().requires_grad_() if constant else call.map())
         return maps[-1].to(call.value.dtype) @ call.value
 
     return answer

@@ -10,6 +10,7 @@ import torch
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.attention_calls import AttentionCall, AttentionCalls
+from vitdemo.core.inference.block_inputs import block_inputs
 from vitdemo.core.models.vit import Vit
 
 Heat = torch.Tensor
@@ -23,6 +24,8 @@ class Trace:
     Attributes:
         logits: (classes,); the features of a feature backbone.
         attention: (layers, heads, tokens, tokens). A row is a query: what that token attends to, with a sum of 1.
+        values: (layers, heads, tokens, head_dim), what attention takes from each token.
+        embedding: (tokens, width), the first block's input.
         tokens: (layers, tokens, width), each block's output.
         readout: (tokens,), the share of each of the last layer's tokens in the head's input, with a sum of 1. CLS has all of it where the
             model classifies by CLS (a distillation token that also classifies is ignored); otherwise these are the pooling's weights.
@@ -34,6 +37,8 @@ class Trace:
 
     logits: torch.Tensor
     attention: torch.Tensor
+    values: torch.Tensor
+    embedding: torch.Tensor
     tokens: torch.Tensor
     readout: torch.Tensor
     has_cls: bool
@@ -54,7 +59,8 @@ class Trace:
     @property
     def bytes(self) -> int:
         """Memory that the tensors take."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in (self.logits, self.attention, self.tokens, self.readout))
+        tensors = (self.logits, self.attention, self.values, self.embedding, self.tokens, self.readout)
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def to_grid(self, values: torch.Tensor) -> torch.Tensor:
         """Arrange values by token on the patch grid, without the prefix tokens: (…, tokens) → (…, rows, columns)."""
@@ -80,8 +86,16 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
         attention = [torch.empty(adapter.layers, adapter.heads, tokens, tokens, device=vit.device) for _ in batch]
         readout = [adapter.readout(tokens).to(vit.device) for _ in batch]
     scratch = torch.empty_like(attention[0][:1])  # one buffer for all layers, which stays in the processor's cache
+    values: list[torch.Tensor] = []
+    embedding: list[torch.Tensor] = []
+
+    def enter(number: int, tokens: torch.Tensor) -> None:
+        if number == 0:
+            embedding.append(tokens)
 
     def keep(call: AttentionCall) -> torch.Tensor:
+        if call.number < adapter.layers:
+            values.append(call.value)
         for photo in range(len(batch)):
             if call.number < adapter.layers:
                 call.of(photo).map(scores=scratch, out=attention[photo][call.number][None])
@@ -89,7 +103,7 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
                 readout[photo][-call.key.shape[-2] :] = call.of(photo).map().mean((0, 1, 2))
         return call.run(call.value)
 
-    with torch.inference_mode(), AttentionCalls(vit, keep):
+    with torch.inference_mode(), AttentionCalls(vit, keep), block_inputs(vit, enter):
         final, layers = adapter.intermediates(batch.to(vit.device))
         logits = vit.module.forward_head(final)  # (B, classes)
     with torch.inference_mode(False):
@@ -97,6 +111,8 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
             Trace(
                 logits=logits[photo].float().cpu().clone(),
                 attention=attention[photo].cpu(),
+                values=torch.stack([value[photo] for value in values]).float().cpu(),
+                embedding=embedding[0][photo].float().cpu().clone(),
                 tokens=torch.stack([outputs[photo] for outputs in layers]).float().cpu(),
                 readout=readout[photo].cpu(),
                 has_cls=adapter.has_cls,
@@ -114,7 +130,7 @@ def bytes_needed(vit: Vit, size: tuple[int, int]) -> int:
     Raises: as `trace`.
     """
     adapter, tokens = vit.adapter, vit.adapter.tokens(size)
-    return 4 * adapter.layers * tokens * (adapter.heads * tokens + adapter.width)
+    return 4 * tokens * (adapter.layers * (adapter.heads * (tokens + adapter.head_dim) + adapter.width) + adapter.width)
 
 
 def check_room(vit: Vit, size: tuple[int, int], megabytes: int) -> None:

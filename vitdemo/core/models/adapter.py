@@ -13,10 +13,11 @@ import timm
 import torch
 from timm.layers import Format, HybridEmbed, PatchEmbed
 from timm.models.beit import Beit
-from timm.models.eva import Eva
+from timm.models.eva import Eva, EvaBlockPostNorm
 from timm.models.naflexvit import NaFlexVit
-from timm.models.vision_transformer import VisionTransformer
-from timm.models.vision_transformer_relpos import VisionTransformerRelPos
+from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, VisionTransformer
+from timm.models.vision_transformer_relpos import ResPostRelPosBlock, VisionTransformerRelPos
+from torch.nn.functional import linear
 
 from vitdemo.core.errors import UserError
 
@@ -76,6 +77,12 @@ class Adapter:
     def heads(self) -> int:
         """Heads per block."""
         return next(part.num_heads for part in self.blocks[0].modules() if hasattr(part, "num_heads"))
+
+    @property
+    def head_dim(self) -> int:
+        """Numbers that a head gives per token."""
+        part = next(part for part in self.blocks[0].modules() if hasattr(part, "num_heads"))
+        return getattr(part, "head_dim", self.width // part.num_heads)
 
     @property
     def width(self) -> int:
@@ -146,6 +153,24 @@ class Adapter:
             images, layers, return_prefix_tokens=self.prefix > 0, stop_early=layers is not None, output_fmt="NLC"
         )
         return final, [torch.cat((prefix, patches), 1) for patches, prefix in outputs] if self.prefix else outputs
+
+    def heads_output(self, block: Any, heads: torch.Tensor) -> torch.Tensor:
+        """What a block adds to its tokens for these outputs of its heads, side by side: (images, tokens, heads · head_dim) → (…, width).
+
+        A bias that heads and MLP share is left out. Raises: UserError where the outputs pass a gate, which the heads don't know.
+        """
+        if isinstance(block, ParallelScalingBlock):
+            if block.attn_out_proj is None:
+                return block.ls(linear(heads, block.out_proj.weight[:, : heads.shape[-1]]))
+            return block.ls(block.attn_out_proj(heads))
+        if getattr(block.attn, "gate", None) is not None:
+            raise UserError("The heads of this model pass a gate, so their votes can't be told apart: choose the method relevance.")
+        out = block.attn.proj(getattr(block.attn, "norm", torch.nn.Identity())(heads))
+        if isinstance(block, ResPostBlock | ResPostRelPosBlock | EvaBlockPostNorm):
+            return block.norm1(out)
+        if (scale := getattr(block, "gamma_1", None)) is not None:
+            return scale * out
+        return getattr(block, "ls1", torch.nn.Identity())(out)
 
     def after(self, count: int) -> Iterator[torch.nn.Module]:
         """The last `count` blocks, and the layers after them."""
