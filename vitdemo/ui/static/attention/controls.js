@@ -5,7 +5,7 @@ import { fit, redraw } from "./draw.js";
 import { setLayer } from "./layers.js";
 import { tell, wantLinks } from "./stage.js";
 import { $, base, calm, ofClass, patch, reader, told, view } from "./state.js";
-import { drawLarge, markWall, repaint, wall } from "./heads/wall.js";
+import { drawLarge, drawWall, markWall, repaint, wall } from "./heads/wall.js";
 
 const WHY = {
   relevance: () => "What supports a class: attention weighted by its influence on that class.",
@@ -101,7 +101,10 @@ export function picture() {
   }
   view.even = $(".att-even").checked;
   view.locked = $(".att-locked").checked;
-  view.artefacts = $(".att-artefacts").checked;
+  if (view.artefacts !== $(".att-artefacts").checked) {
+    view.artefacts = $(".att-artefacts").checked;
+    if (told) drawWall();
+  }
   $(".att-opacity-text").textContent = `${$(".att-opacity").value} %`;
   $(".att-split-text").textContent = view.split ? `${$(".att-split").value} %` : "off";
   drawLarge();

@@ -59,10 +59,12 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
         return Made(text=snippet(question, trace, vit, session.preprocessing, photo=session.upload.name, off=session.off, **weights))
     heats = sessions.heats(session, vit, question)
     if asked.get("artefacts") is not True and question.method not in OF_A_CLASS and kind != "npz":
+        from vitdemo.ui.tabs.attention.page_data import without_artefacts
+
         heats = without_artefacts(heats, trace)
-    if asked.get("even") and question.other is None and kind != "npz":
+    if asked.get("even") and not question.signed and kind != "npz":
         heats = torch.from_numpy(without_peaks(heats.numpy()))
-    style, caption = style_of(asked), title(question, trace, vit)
+    style, caption = style_of(asked, question.signed), title(question, trace, vit)
     without = f"without {len(session.off)} head{'s' * (len(session.off) > 1)}" if session.off else ""
     caption = ", ".join(filter(None, (caption, without)))
     locked = asked.get("locked") is True
@@ -117,7 +119,7 @@ def file_of(
     from vitdemo.attention.drawing import figures, render
     from vitdemo.attention.methods import maps
 
-    place, signed = question.place(trace), question.other is not None
+    place, signed = question.place(trace), question.signed
     file = io.BytesIO()
     if kind == "npz":
         numbers = {"heat": heats[place], "heats": heats, "attention_cls": maps.cls_attention(trace)}
@@ -140,12 +142,12 @@ def file_of(
     return file.getvalue()
 
 
-def style_of(asked: dict[str, Any]) -> "OverlayStyle":
+def style_of(asked: dict[str, Any], signed: bool = False) -> "OverlayStyle":
     """The style in which the page draws the map. Raises: UserError for an invalid opacity or colour map."""
     from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
 
     opacity = asked.get("opacity", OverlayStyle.opacity)
     if isinstance(opacity, bool) or not isinstance(opacity, int | float):
         raise UserError("The opacity must be a number from 0 to 1.")
-    colours = DIFFERENCE if asked.get("other") is not None else str(asked.get("colours", "inferno"))
+    colours = DIFFERENCE if signed else str(asked.get("colours", "inferno"))
     return OverlayStyle(colours, float(opacity), bool(asked.get("smooth", True)), bool(asked.get("flat", False)))

@@ -114,6 +114,20 @@ def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
     }
 
 
+def artefacts_by_layer(trace):
+    import torch
+
+    from vitdemo.attention.methods import heads
+
+    return torch.stack([torch.zeros(trace.grid, dtype=torch.bool), *(heads.artefacts(trace, layer) for layer in range(1, trace.layers))])
+
+
+def without_artefacts(heats, trace):
+    marked = artefacts_by_layer(trace)[-len(heats) :]
+    lowest = heats.masked_fill(marked, float("inf")).amin((1, 2), keepdim=True)
+    return heats.where(~marked, lowest)
+
+
 def head_numbers(trace: "Trace", head: "int | Fusion") -> dict[str, np.ndarray]:
     """The attention of one head, or of all heads fused, for the page to hover over: (L, N, N) levels, and each row's minimum and scale."""
     from vitdemo.attention.methods.heads import head_levels

@@ -129,6 +129,7 @@ class WithoutSome:
     sections: dict
     top: list[dict]
     lens: list[dict]
+    firsts: list[list[dict]]
     moves: list[dict]
 
 

@@ -212,8 +212,7 @@ class AttentionSessions:
         with session.lock:
             if key not in session.maps:
                 alone = questions.Question(question.method, target=target, gradient=question.gradient)
-                model = questions.gradient_of(vit, self.store.engine, session.tensor)
-                session.maps[key] = questions.heats(alone, self.trace(session, vit), model)
+                session.maps[key] = questions.heats(alone, self.trace(session, vit), vit, self.store.engine, session.tensor)
                 while len(session.maps) > MAX_MAPS:
                     session.maps.popitem(last=False)
             session.maps.move_to_end(key)
@@ -229,7 +228,7 @@ class AttentionSessions:
             target = int(trace.logits.argmax()) if question.target is None else question.target
             found = self.class_map(session, vit, question, target)
             return found if question.other is None else found - self.class_map(session, vit, question, question.other)
-        return questions.heats(question, trace, questions.gradient_of(vit, self.store.engine, session.tensor))
+        return questions.heats(question, trace, vit, self.store.engine, session.tensor)
 
     def _drop(self, sessions: list[AttentionSession]) -> None:
         for session in sessions:

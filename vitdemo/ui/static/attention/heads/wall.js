@@ -93,7 +93,8 @@ export function drawWall() {
   $(".att-tint-high").textContent = `${text(high)} ${unit}`;
   $(".att-tint-why").textContent = TINTS[tint()];
   $(".att-wall-why").textContent =
-    `What ${reader()} looks at through every head, each on its own scale: a row for each layer, a column for each head. A click opens one.`;
+    `What ${reader()} looks at through every head, each on its own scale: a row for each layer${wall.sorted ? "" : ", a column for each head"}.` +
+    ` A click opens one.${numbers.artefacts.includes(1) ? ` Artefacts are ${view.artefacts ? "shown" : "left out"}.` : ""}`;
   const off = "This whole tab is without the heads struck out. The other tabs use all heads.";
   say($(".att-off-why"), told.off.length ? off : "");
   markWall();
