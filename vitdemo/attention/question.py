@@ -1,25 +1,29 @@
 """A Question: all options of one requested map in one value, which the page, the downloads and the endpoint share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
 
 from vitdemo.attention.methods import maps
+from vitdemo.attention.methods.fullgrad import fullgrad
 from vitdemo.attention.methods.gradients import attention_gradient, check_target
+from vitdemo.attention.methods.libra import Gradient, check_gradient
 from vitdemo.attention.methods.maps import Fusion
+from vitdemo.attention.methods.votes import ledger
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import Heat, Trace
 from vitdemo.core.models.vit import Vit
 
-METHODS = ("cls", "rollout", "relevance", "gradient-rollout", "looks-at", "looked-at-by")
-OF_A_CLASS = ("relevance", "gradient-rollout")
+METHODS = ("relevance", "votes", "fullgrad", "rollout", "gradient-rollout", "cls", "looks-at", "looked-at-by")
+OF_A_CLASS = ("relevance", "votes", "fullgrad", "gradient-rollout")
+OF_A_GRADIENT = ("relevance", "gradient-rollout")
 OF_A_PATCH = ("looks-at", "looked-at-by")
+SIGNED = ("votes", "fullgrad")
 ONLY_FUSED = "Rollout takes all heads as one: choose mean, max or min."
-Gradient = Callable[[int], torch.Tensor]
-"""Class index in the logits → gradient (layers, heads, tokens, tokens)."""
+TITLES = {"relevance": "Relevance", "votes": "Patch votes", "fullgrad": "FullGrad+", "gradient-rollout": "Gradient rollout"}
 
 
 @dataclass(frozen=True)
@@ -32,24 +36,27 @@ class Question:
         head: one head, or how to fuse all heads; rollout takes only a fusion.
         patch: (row, column), for the methods in OF_A_PATCH.
         target: the class, for the methods in OF_A_CLASS; by default the model's top class.
-        other: the class whose map is subtracted from the target's map.
+        other: the class whose map is subtracted from the target's map: why the target, not this class.
+        gradient: by Libra's rules or plain, for the methods in OF_A_GRADIENT.
         discard, start_layer: as in `maps.rollouts`.
 
-    Raises: UserError for an unknown method, or a method that needs a patch without one.
+    Raises: UserError for an unknown method or gradient, or a method that needs a patch without one.
     """
 
-    method: str = "cls"
+    method: str = "relevance"
     layer: int | None = None
     head: int | Fusion = "mean"
     patch: tuple[int, int] | None = None
     target: int | None = None
     other: int | None = None
+    gradient: Gradient = "libra"
     discard: float = 0.0
     start_layer: int = 1
 
     def __post_init__(self):
         if self.method not in METHODS:
             raise UserError(f"There is no method “{self.method}”: choose {', '.join(METHODS)}.")
+        check_gradient(self.gradient)
         if self.method in OF_A_PATCH and self.patch is None:
             raise UserError(f"The method {self.method} needs a patch: give its row and column.")
 
@@ -69,12 +76,13 @@ class Question:
         if isinstance(discard, bool) or not isinstance(discard, int | float):
             raise UserError("discard must be a number.")
         return cls(
-            method=str(fields.get("method", "cls")),
+            method=str(fields.get("method", "relevance")),
             layer=_optional_integer(fields.get("layer"), "layer"),
             head=head,
             patch=patch,
             target=_optional_integer(fields.get("target"), "target"),
             other=_optional_integer(fields.get("other"), "other"),
+            gradient=fields.get("gradient") or "libra",
             discard=float(discard),
             start_layer=_optional_integer(fields.get("start_layer"), "start_layer") or 1,
         )
@@ -89,9 +97,17 @@ class Question:
         """The layer of the first map in the result of `heats`."""
         return self.start_layer if self.method in ("rollout", *OF_A_CLASS) else 1
 
+    @property
+    def signed(self) -> bool:
+        """Whether the map has values below 0, which speak against the class."""
+        return self.method in SIGNED or self.other is not None
 
-def heats(question: Question, trace: Trace, gradient: Gradient) -> torch.Tensor:
+
+def heats(question: Question, trace: Trace, vit: Vit, engine: Engine, tensor: torch.Tensor) -> torch.Tensor:
     """The maps of all layers from the first layer on, (layers − first layer + 1, rows, columns) float32.
+
+    Args:
+        tensor: the model input of the trace, (3, height, width).
 
     Raises: UserError for a layer, head, patch or class that the trace does not have.
     """
@@ -108,25 +124,25 @@ def heats(question: Question, trace: Trace, gradient: Gradient) -> torch.Tensor:
         patch = question.patch
         assert patch is not None  # __post_init__ has checked it
         return torch.stack([map_of_patch(trace, layer, patch, question.head) for layer in layers])
-    maps_of_class = maps.relevances if question.method == "relevance" else maps.gradient_rollouts
     target = int(trace.logits.argmax()) if question.target is None else question.target
-    result = maps_of_class(trace, gradient(target), start_layer=question.start_layer)
-    if question.other is not None:
-        result = result - maps_of_class(trace, gradient(question.other), start_layer=question.start_layer)
-    return result
+    result = _of_class(question, trace, vit, engine, tensor, target)
+    return result if question.other is None else result - _of_class(question, trace, vit, engine, tensor, question.other)
 
 
-def heat(question: Question, trace: Trace, gradient: Gradient) -> Heat:
-    """The one map that the question asks for. Raises: as `heats`."""
-    return heats(question, trace, gradient)[question.place(trace)]
+def heat(question: Question, trace: Trace, vit: Vit, engine: Engine, tensor: torch.Tensor) -> Heat:
+    """The one map that the question asks for. Arguments and errors as `heats`."""
+    return heats(question, trace, vit, engine, tensor)[question.place(trace)]
 
 
-def gradient_of(vit: Vit, engine: Engine, tensor: torch.Tensor) -> Gradient:
-    """A function that computes the gradient of one model input for a class, each time it is called.
-
-    Raises: UserError, when called, for a class that the model does not have.
-    """
-    return lambda target: attention_gradient(vit, engine, tensor, check_target(vit, target))
+def _of_class(question: Question, trace: Trace, vit: Vit, engine: Engine, tensor: torch.Tensor, target: int) -> torch.Tensor:
+    """One class's maps. Raises: UserError for a class that the model does not have."""
+    if question.method == "votes":
+        return ledger(vit, engine, trace, target).heats(trace, start_layer=question.start_layer)
+    if question.method == "fullgrad":
+        return fullgrad(vit, engine, tensor, target).heats(trace, start_layer=question.start_layer)
+    gradient = attention_gradient(vit, engine, tensor, target, question.gradient)
+    method = maps.relevances if question.method == "relevance" else maps.gradient_rollouts
+    return method(trace, gradient, start_layer=question.start_layer)
 
 
 def title(question: Question, trace: Trace, vit: Vit) -> str:
@@ -143,7 +159,9 @@ def title(question: Question, trace: Trace, vit: Vit) -> str:
         verb = "looks at" if question.method == "looks-at" else "is looked at by"
         return f"What the patch in row {row + 1}, column {column + 1} {verb}, layer {layer}, {heads}"
     target = int(trace.logits.argmax()) if question.target is None else question.target
-    words = {"relevance": "Relevance", "gradient-rollout": "Gradient rollout"}[question.method]
+    words = TITLES[question.method] + (
+        " by the plain gradient" if question.method in OF_A_GRADIENT and question.gradient == "plain" else ""
+    )
     classes = _name(vit, target) + (f" minus {_name(vit, question.other)}" if question.other is not None else "")
     return f"{words} for {classes}, layers {question.start_layer} to {layer}"
 

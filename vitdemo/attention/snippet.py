@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from vitdemo.attention.class_snippet import TOO_LONG, added_lines, class_lines, keeping, rule_lines
 from vitdemo.attention.question import OF_A_CLASS, OF_A_PATCH, ONLY_FUSED, Question
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import Trace
@@ -34,7 +35,7 @@ def snippet(
     Raises: UserError for a map that plain timm cannot compute in a few lines.
     """
     if vit.adapter.pool is not None or question.discard:
-        raise UserError("This map takes more than a few lines of timm: use “python -m vitdemo attention” for it.")
+        raise UserError(TOO_LONG)
     attention = ".attn.attn_drop" if hasattr(vit.adapter.blocks[0], "attn") else ".attn_drop"
     lines = [
         *imports(preprocessing, photo),
@@ -42,13 +43,15 @@ def snippet(
         "timm.layers.set_fused_attn(False)  # so that the attention can be read",
         model_line(vit, preprocessing, bundle=bundle, checkpoint=checkpoint),
         *image_lines(vit, preprocessing, photo),
+        *rule_lines(question, vit),
         "maps = []",
         "for block in model.blocks:",
-        f"    block{attention}.register_forward_hook(lambda *hook: maps.append(hook[2]))",
+        f"    block{attention}.register_forward_hook(lambda *hook: {keeping(question)})",
         *_switch_off(off, trace.heads, attention),
+        *added_lines(question, trace),
         "logits = model(image)",
     ]
-    return "\n".join([*lines, *_map_lines(question, trace), "heat = heat.detach().numpy()  # rows × columns"]) + "\n"
+    return "\n".join([*lines, *_map_lines(question, trace, vit), "heat = heat.detach().numpy()  # rows × columns"]) + "\n"
 
 
 def _switch_off(off: Sequence[tuple[int, int]], heads: int, attention: str) -> list[str]:
@@ -62,7 +65,7 @@ def _switch_off(off: Sequence[tuple[int, int]], heads: int, attention: str) -> l
     ]
 
 
-def _map_lines(question: Question, trace: Trace) -> list[str]:
+def _map_lines(question: Question, trace: Trace, vit: Vit) -> list[str]:
     """The code lines that compute `heat` from the recorded attention maps."""
     layer, (rows, columns), tokens = question.layer or trace.layers, trace.grid, trace.attention.shape[-1]
     grid = f"[{trace.prefix}:].reshape({rows}, {columns})"
@@ -89,28 +92,8 @@ def _map_lines(question: Question, trace: Trace) -> list[str]:
             "    flow = step / step.sum(-1, keepdim=True) @ flow",
             f"heat = flow{readout}{grid}",
         ]
-    return _class_map_lines(question, trace, part, f"{readout}{grid}")
-
-
-def _class_map_lines(question: Question, trace: Trace, part: str, read: str) -> list[str]:
-    """The code lines of a gradient method: `follow(target)` computes the map of one class."""
-    target, tokens = int(trace.logits.argmax()) if question.target is None else question.target, trace.attention.shape[-1]
-    if question.method == "relevance":
-        step = "    flow = flow + (slope * attention)[0].clamp(min=0).mean(0) @ flow"
-    else:
-        step = (
-            f"    step = (slope * attention)[0].mean(0).clamp(min=0) + torch.eye({tokens}); flow = step / step.sum(-1, keepdim=True) @ flow"
-        )
-    follow = [
-        "def follow(target):",
-        f"    flow, used = torch.eye({tokens}), {part}",
-        "    for attention, slope in zip(used, torch.autograd.grad(logits[0, target], used, retain_graph=True)):",
-        f"    {step}",
-        f"    return flow{read}",
-        f"heat = follow({target})" + (f" - follow({question.other})" if question.other is not None else ""),
-    ]
     assert question.method in OF_A_CLASS
-    return follow
+    return class_lines(question, trace, vit, part, readout, grid)
 
 
 def _pooled_index(trace: Trace, pattern: str = "[{}:].mean(0)") -> str:

@@ -100,6 +100,11 @@ class Adapter:
         return (self.embed if isinstance(self.module, NaFlexVit) else self.module).cls_token is not None
 
     @property
+    def norms_after(self) -> bool:
+        """Whether the branches of a block end with their norms, and do not begin with them."""
+        return isinstance(self.blocks[0], ResPostBlock | ResPostRelPosBlock | EvaBlockPostNorm)
+
+    @property
     def pool(self) -> torch.nn.Module | None:
         """The attention pooling, if the model has one."""
         return getattr(self.module, "attn_pool", None)
@@ -166,7 +171,7 @@ class Adapter:
         if getattr(block.attn, "gate", None) is not None:
             raise UserError("The heads of this model pass a gate, so their votes can't be told apart: choose the method relevance.")
         out = block.attn.proj(getattr(block.attn, "norm", torch.nn.Identity())(heads))
-        if isinstance(block, ResPostBlock | ResPostRelPosBlock | EvaBlockPostNorm):
+        if self.norms_after:
             return block.norm1(out)
         if (scale := getattr(block, "gamma_1", None)) is not None:
             return scale * out

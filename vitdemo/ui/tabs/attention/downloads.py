@@ -115,7 +115,7 @@ def file_of(
     from vitdemo.attention.drawing import figures, render
     from vitdemo.attention.methods import maps
 
-    place, signed = question.place(trace), question.other is not None
+    place, signed = question.place(trace), question.signed
     file = io.BytesIO()
     if kind == "npz":
         numbers = {"heat": heats[place], "heats": heats, "attention_cls": maps.cls_attention(trace)}

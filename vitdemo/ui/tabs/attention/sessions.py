@@ -223,12 +223,12 @@ class AttentionSessions:
         from vitdemo.attention import question as questions
 
         trace = self.trace(session, vit)
-        if question.method == "relevance" and question.start_layer == 1:
+        if question.method == "relevance" and question.gradient == "libra" and question.start_layer == 1:
             question.place(trace)
             target = int(trace.logits.argmax()) if question.target is None else question.target
             relevance = self.relevance(session, vit, target)
             return relevance if question.other is None else relevance - self.relevance(session, vit, question.other)
-        return questions.heats(question, trace, questions.gradient_of(vit, self.store.engine, session.tensor))
+        return questions.heats(question, trace, vit, self.store.engine, session.tensor)
 
     def _drop(self, sessions: list[AttentionSession]) -> None:
         for session in sessions:
