@@ -12,9 +12,9 @@ from PIL import Image
 from tests.support.apps import TINY
 from tests.support.pictures import noise
 from tests.support.profiles import ADOBE_RGB, of_screen
-from tests.support.small_vits import small_vit, unfused_vit
+from tests.support.small_vits import images, small_vit, unfused_vit
 from vitdemo.attention.methods.ablation import without_heads
-from vitdemo.attention.question import Question, gradient_of, heat
+from vitdemo.attention.question import OF_A_CLASS, Question, heat
 from vitdemo.attention.snippet import snippet
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
@@ -29,7 +29,13 @@ QUESTIONS = [
     Question("rollout", start_layer=2),
     Question("relevance", target=3),
     Question("relevance", target=3, other=5, layer=2),
+    Question("relevance", target=3, other=5, gradient="plain"),
     Question("gradient-rollout", target=3, start_layer=2),
+    Question("gradient-rollout", target=3, gradient="plain"),
+    Question("votes", target=3),
+    Question("votes", target=3, other=5, layer=2, start_layer=2),
+    Question("fullgrad", target=3),
+    Question("fullgrad", target=3, other=5, layer=2),
     Question("looks-at", patch=(1, 2), layer=2),
     Question("looked-at-by", patch=(1, 2), head=0),
 ]
@@ -51,22 +57,27 @@ def run(text: str) -> np.ndarray:
 def agree(vit, engine, preprocessing, photo, question, text) -> None:
     with Image.open(photo) as image:
         tensor = preprocessing(image.convert("RGB"))
-    expected = heat(question, trace(vit, tensor), gradient_of(vit, engine, tensor))
+    expected = heat(question, trace(vit, tensor), vit, engine, tensor)
     np.testing.assert_allclose(run(text), expected.numpy(), rtol=2e-4, atol=2e-6)
 
 
 @pytest.mark.parametrize("kind", ["plain", "distilled", "registers", "no CLS, average", "CLS, average", "parallel"])
 def test_it_gives_the_map_shown(kind, engine, tmp_path, monkeypatch):
     vit, unfused = small_vit(kind), unfused_vit(kind)
+    preprocessing = replace(vit.preprocessing, size=(140, 112)) if kind == "registers" else vit.preprocessing  # its own is 518×518
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: copy.deepcopy(unfused))
     monkeypatch.chdir(tmp_path)
     noise(90, 70).save("photo.png")
     with Image.open("photo.png") as image:
-        traced = trace(vit, vit.preprocessing(image))
+        traced = trace(vit, preprocessing(image))
     for question in QUESTIONS:
-        text = snippet(question, traced, vit, vit.preprocessing, photo="photo.png")
-        agree(vit, engine, vit.preprocessing, "photo.png", question, text)
-        assert len(text.splitlines()) < 22
+        if kind == "parallel" and question.method in OF_A_CLASS and question.gradient == "libra":  # it has RMS norms
+            with pytest.raises(UserError, match="more than a few lines"):
+                snippet(question, traced, vit, preprocessing)
+            continue
+        text = snippet(question, traced, vit, preprocessing, photo="photo.png")
+        agree(vit, engine, preprocessing, "photo.png", question, text)
+        assert len(text.splitlines()) < 36
 
 
 def test_without_some_heads(engine, tmp_path, monkeypatch):
@@ -109,11 +120,11 @@ def test_colours_converted_by_the_photos_profile(vit, bundle, engine, tmp_path, 
     traced = trace(vit, tensor := converting(image))
     assert not np.array_equal(tensor, vit.preprocessing(image))
     text = snippet(Question("rollout"), traced, vit, converting, photo=str(path), bundle=True)
-    np.testing.assert_allclose(run(text), heat(Question("rollout"), traced, None).numpy(), rtol=2e-4, atol=2e-6)
+    np.testing.assert_allclose(run(text), heat(Question("rollout"), traced, vit, engine, tensor).numpy(), rtol=2e-4, atol=2e-6)
 
 
 def test_heic_is_opened(vit):
-    text = snippet(Question(), trace(vit, vit.preprocessing(noise(70, 70))), vit, vit.preprocessing, photo="IMG_1.HEIC")
+    text = snippet(Question("cls"), trace(vit, vit.preprocessing(noise(70, 70))), vit, vit.preprocessing, photo="IMG_1.HEIC")
     assert "import pi_heif; pi_heif.register_heif_opener()\n" in text
 
 
@@ -124,7 +135,7 @@ def test_a_model_of_timms(real_tiny, tiny_checkpoint, shared, engine, monkeypatc
     photo = next((shared / "data" / "pets" / "images").glob("*.jpg"))
     with Image.open(photo) as image:
         traced = trace(real_tiny, real_tiny.preprocessing(image.convert("RGB")))
-    for question in (Question("cls", layer=6), Question("relevance")):
+    for question in (Question("cls", layer=6), *map(Question, ("relevance", "votes", "fullgrad", "gradient-rollout", "rollout"))):
         text = snippet(question, traced, real_tiny, real_tiny.preprocessing, photo=str(photo))
         assert f"timm.create_model('{TINY}', pretrained=True)" in text
         agree(real_tiny, engine, real_tiny.preprocessing, photo, question, text)
@@ -143,7 +154,16 @@ def test_a_checkpoint_of_the_operators(real_tiny, tiny_checkpoint, shared, engin
 def test_what_takes_more_than_a_few_lines(engine):
     vit = small_vit("no CLS, attention pooling")
     with pytest.raises(UserError, match="more than a few lines"):
-        snippet(Question(), None, vit, vit.preprocessing)
+        snippet(Question("cls"), None, vit, vit.preprocessing)
+    for kind, methods in {
+        "norms after": ("votes",),
+        "norms inside": ("relevance", "votes", "fullgrad"),
+        "gated MLP, RMS norms": ("relevance", "votes", "fullgrad"),
+    }.items():
+        vit = small_vit(kind)
+        for method in methods:
+            with pytest.raises(UserError, match="more than a few lines"):
+                snippet(Question(method), trace(vit, images()[0]), vit, vit.preprocessing)
     plain = small_vit()
     with pytest.raises(UserError, match="more than a few lines"):
         snippet(Question("rollout", discard=0.5), None, plain, plain.preprocessing)
@@ -152,7 +172,7 @@ def test_what_takes_more_than_a_few_lines(engine):
 def test_a_name_is_no_code(monkeypatch):
     vit = small_vit()
     name = "');import os;os.environ['HIT']='1';('.jpg"
-    text = snippet(Question(), trace(vit, vit.preprocessing(noise(70, 70))), vit, vit.preprocessing, photo=name)
+    text = snippet(Question("cls"), trace(vit, vit.preprocessing(noise(70, 70))), vit, vit.preprocessing, photo=name)
     model = unfused_vit()
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: model)
     with pytest.raises(FileNotFoundError):

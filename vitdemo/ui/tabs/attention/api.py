@@ -102,7 +102,7 @@ def _answer(
     photo = open_photo(upload.path, store.settings, name=upload.name)
     tensor, geometry = preprocessing(photo.image), preprocessing.geometry(photo.image.size, vit.patch)
     trace = sessions.traces.get_input(photo.id, lambda: tensor, vit, store.engine, preprocessing)
-    heats = questions.heats(question, trace, questions.gradient_of(vit, store.engine, tensor))
+    heats = questions.heats(question, trace, vit, store.engine, tensor)
     heat, title = heats[question.place(trace)], questions.title(question, trace, vit)
     try:
         weights = weights_of(model or store.settings.model, vit, store.settings)
