@@ -57,12 +57,18 @@ export const artefacts = (layer = view.layer) => numbers.artefacts.subarray((lay
 // Whether the map on show is one of attention, which artefacts draw to themselves.
 export const ofAttention = () => Boolean(patch()) || !ofClass();
 
-// A map of attention with its artefacts as cold as its coldest other patch.
+// A map of attention with the mean of the nearest ordinary patches in place of each artefact.
 export function withoutArtefacts(values, layer = view.layer) {
   const marked = artefacts(layer);
   if (view.artefacts || !values || !marked.includes(1)) return values;
-  const lowest = Math.min(...values.filter((_, place) => !marked[place]));
-  return values.map((value, place) => (marked[place] ? lowest : value));
+  const ordinary = [...marked.keys()].filter((place) => !marked[place]);
+  const away = (a, b) => (Math.floor(a / columns()) - Math.floor(b / columns())) ** 2 + ((a % columns()) - (b % columns())) ** 2;
+  return values.map((value, place) => {
+    if (!marked[place]) return value;
+    const least = Math.min(...ordinary.map((other) => away(place, other)));
+    const nearest = ordinary.filter((other) => away(place, other) === least);
+    return nearest.reduce((sum, other) => sum + values[other], 0) / nearest.length;
+  });
 }
 
 // The map of a layer as it is drawn: without artefacts, and where peaks are evened out, with nothing hotter than the 95th percentile.

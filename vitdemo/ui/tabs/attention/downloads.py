@@ -59,9 +59,7 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
         return Made(text=snippet(question, trace, vit, session.preprocessing, photo=session.upload.name, off=session.off, **weights))
     heats = sessions.heats(session, vit, question)
     if asked.get("artefacts") is not True and question.method not in OF_A_CLASS and kind != "npz":
-        from vitdemo.ui.tabs.attention.page_data import without_artefacts
-
-        heats = without_artefacts(heats, trace)
+        heats = _without_artefacts(heats, trace)
     if asked.get("even") and not question.signed and kind != "npz":
         heats = torch.from_numpy(without_peaks(heats.numpy()))
     style, caption = style_of(asked, question.signed), title(question, trace, vit)
@@ -73,6 +71,17 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
         data = file_of(kind, question, heats, trace, session.geometry, photo, style, caption, bool(vit.labels), locked=locked)
     name = (session.upload.name.rsplit(".", 1)[0], question.method, without.replace(" ", "-"), KINDS[kind])
     return Made(session.write(KINDS[kind], data), "-".join(filter(None, name)))
+
+
+def _without_artefacts(heats: "torch.Tensor", trace: "Trace") -> "torch.Tensor":
+    """The maps, (layers, rows, columns), as the page shows them by default."""
+    import torch
+
+    from vitdemo.attention.methods.artefacts import Artefacts, without_artefacts
+    from vitdemo.ui.tabs.attention.page_data import artefacts_by_layer
+
+    masks = artefacts_by_layer(trace)[-len(heats) :]
+    return torch.stack([without_artefacts(heat, Artefacts(0, mask)) for heat, mask in zip(heats, masks, strict=True)])
 
 
 def drawing(geometry: "Geometry") -> AbstractContextManager[None]:

@@ -114,18 +114,15 @@ def numbers_of(trace: "Trace") -> dict[str, np.ndarray]:
     }
 
 
-def artefacts_by_layer(trace):
+def artefacts_by_layer(trace: "Trace") -> "torch.Tensor":
+    """The artefacts among what each layer's attention takes from, (layers, rows, columns) bool: none before they have become long."""
     import torch
 
-    from vitdemo.attention.methods import heads
+    from vitdemo.attention.methods.artefacts import OUTLIER, find_artefacts
+    from vitdemo.attention.methods.heads import norms
 
-    return torch.stack([torch.zeros(trace.grid, dtype=torch.bool), *(heads.artefacts(trace, layer) for layer in range(1, trace.layers))])
-
-
-def without_artefacts(heats, trace):
-    marked = artefacts_by_layer(trace)[-len(heats) :]
-    lowest = heats.masked_fill(marked, float("inf")).amin((1, 2), keepdim=True)
-    return heats.where(~marked, lowest)
+    found = [find_artefacts(trace).mask & ((lengths := norms(trace, layer)) > OUTLIER * lengths.median()) for layer in range(1, trace.layers)]
+    return torch.stack([torch.zeros(trace.grid, dtype=torch.bool), *found])
 
 
 def head_numbers(trace: "Trace", head: "int | Fusion") -> dict[str, np.ndarray]:

@@ -223,19 +223,11 @@ class AttentionSessions:
         from vitdemo.attention import question as questions
 
         trace = self.trace(session, vit)
-<<<<<<< HEAD
         if question.method in questions.OF_A_CLASS and question.start_layer == 1:
             question.place(trace)
             target = int(trace.logits.argmax()) if question.target is None else question.target
             found = self.class_map(session, vit, question, target)
             return found if question.other is None else found - self.class_map(session, vit, question, question.other)
-=======
-        if question.method == "relevance" and question.gradient == "libra" and question.start_layer == 1:
-            question.place(trace)
-            target = int(trace.logits.argmax()) if question.target is None else question.target
-            relevance = self.relevance(session, vit, target)
-            return relevance if question.other is None else relevance - self.relevance(session, vit, question.other)
->>>>>>> 65a5b9057b8a0c555b193d8a82df7404841ce91a
         return questions.heats(question, trace, vit, self.store.engine, session.tensor)
 
     def _drop(self, sessions: list[AttentionSession]) -> None:
