@@ -6,7 +6,7 @@ import { drawWall, openHead, showHead, wall } from "./wall.js";
 
 const TOP = 8; // heads listed
 export let ledger = null; // of the photo on show
-const whole = new Map(); // photo and classes → the logit with all heads
+const whole = new Map(); // photo and classes → the ledger with all heads
 
 export function listen() {
   $(".att-ledger-top").addEventListener("click", (event) => {
@@ -37,10 +37,11 @@ export async function wantLedger() {
 async function measure() {
   const { target, other } = ledger;
   const key = [told.first, target, other].join(" ");
-  if (!told.off.length) whole.set(key, ledger.logit);
-  if (told.off.length !== 1) return;
-  if (!whole.has(key)) whole.set(key, (await ask("votes", { session: told.first, target, other }))?.logit);
-  wall.effects.set([told.first, told.off[0], target, other].join(" "), ledger.logit - whole.get(key));
+  if (!told.off.length) whole.set(key, ledger);
+  const all = whole.get(key) ?? (await ask("votes", { session: told.first, target, other }));
+  if (!all) return;
+  whole.set(key, all);
+  if (told.off.length === 1) wall.effects.set([told.first, told.off[0], target, other].join(" "), ledger.logit - all.logit);
 }
 
 export const forget = () => (ledger = null);
@@ -52,10 +53,11 @@ export function whose() {
   return ledger.other === null ? name(ledger.target) : `${name(ledger.target)}, and not ${name(ledger.other)}`;
 }
 
-// A head's vote, and its place among all by size.
+// A head's vote while all are on, and its place among all by size.
 export function voteOf(place, head) {
-  const sizes = ledger.heads.flat().map(Math.abs);
-  const vote = ledger.heads[place][head];
+  const { heads } = whole.get([told.first, ledger.target, ledger.other].join(" ")) ?? ledger;
+  const sizes = heads.flat().map(Math.abs);
+  const vote = heads[place][head];
   return { vote, rank: 1 + sizes.filter((size) => size > Math.abs(vote)).length, of: sizes.length };
 }
 
