@@ -11,7 +11,6 @@ from vitdemo.core.inference.trace import Heat, Trace
 from vitdemo.core.models.vit import Vit
 
 FINE = 600  # tokens up to which a link takes two bytes: twelve layers are 0.9 MB at 197 tokens, and 8.6 MB at 600
-OUTLIER = 2.0  # times the median norm; in ViT-Ti/16 the longest ordinary patch has 1.5 times the median, artefacts 25 to 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +77,3 @@ def logit_lens(trace: Trace, vit: Vit, engine: Engine) -> torch.Tensor:
 def norms(trace: Trace, layer: int | None = None) -> Heat:
     """The norm of each patch token after a layer, by default the last. Raises: UserError for a layer that the model does not have."""
     return trace.to_grid(trace.tokens[check_layer(trace, trace.layers if layer is None else layer) - 1].norm(dim=-1))
-
-
-def artefacts(trace: Trace, layer: int | None = None) -> torch.Tensor:
-    """Artefact patches, (rows, columns) bool: the token's norm is more than OUTLIER times the median patch's.
-
-    Such a token holds what the model computes about the whole photo, not what the patch shows (Darcet et al., 2023, arXiv:2309.16588).
-
-    Raises: UserError for a layer that the model does not have.
-    """
-    lengths = norms(trace, layer)
-    return lengths > OUTLIER * lengths.median()

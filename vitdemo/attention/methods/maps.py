@@ -127,7 +127,7 @@ def looks_at(trace: Trace, layer: int, patch: tuple[int, int], head: int | Fusio
 
     Raises: UserError for a layer, head or patch that does not exist.
     """
-    return trace.to_grid(layer_attention(trace, layer, head)[_token(trace, patch)])
+    return trace.to_grid(layer_attention(trace, layer, head)[token_of(trace, patch)])
 
 
 def looked_at_by(trace: Trace, layer: int, patch: tuple[int, int], head: int | Fusion = "mean") -> Heat:
@@ -135,7 +135,7 @@ def looked_at_by(trace: Trace, layer: int, patch: tuple[int, int], head: int | F
 
     Raises: UserError for a layer, head or patch that does not exist.
     """
-    return trace.to_grid(layer_attention(trace, layer, head)[:, _token(trace, patch)])
+    return trace.to_grid(layer_attention(trace, layer, head)[:, token_of(trace, patch)])
 
 
 def check_layer(trace: Trace, layer: int) -> int:
@@ -181,7 +181,8 @@ def _accumulate(trace: Trace, steps) -> torch.Tensor:
     return trace.to_grid(torch.stack(rows))  # (layers, rows, columns)
 
 
-def _token(trace: Trace, patch: tuple[int, int]) -> int:
+def token_of(trace: Trace, patch: tuple[int, int]) -> int:
+    """The index of the token of the patch at (row, column). Raises: UserError for a patch that does not exist."""
     (row, column), (rows, columns) = patch, trace.grid
     if not (0 <= row < rows and 0 <= column < columns):
         raise UserError(

@@ -114,6 +114,7 @@ def file_of(
 
     from vitdemo.attention.drawing import figures, render
     from vitdemo.attention.methods import maps
+    from vitdemo.attention.methods.artefacts import find_artefacts
 
     place, signed = question.place(trace), question.signed
     file = io.BytesIO()
@@ -121,7 +122,8 @@ def file_of(
         numbers = {"heat": heats[place], "heats": heats, "attention_cls": maps.cls_attention(trace)}
         numbers["logits"] = trace.logits if classes else trace.logits[:0]
         arrays: dict[str, Any] = {name: values.contiguous().numpy() for name, values in numbers.items()}
-        np.savez(file, **arrays, box=np.array(geometry.box))
+        places = np.array(find_artefacts(trace).places, np.int64).reshape(-1, 2)
+        np.savez(file, **arrays, box=np.array(geometry.box), artefacts=places)
         return file.getvalue()
     assert photo is not None
     drawn = heats.numpy()
@@ -141,9 +143,10 @@ def file_of(
 def style_of(asked: dict[str, Any]) -> "OverlayStyle":
     """The style in which the page draws the map. Raises: UserError for an invalid opacity or colour map."""
     from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
+    from vitdemo.attention.question import Question
 
     opacity = asked.get("opacity", OverlayStyle.opacity)
     if isinstance(opacity, bool) or not isinstance(opacity, int | float):
         raise UserError("The opacity must be a number from 0 to 1.")
-    colours = DIFFERENCE if asked.get("other") is not None else str(asked.get("colours", "inferno"))
+    colours = DIFFERENCE if Question.parse(asked).signed else str(asked.get("colours", "inferno"))
     return OverlayStyle(colours, float(opacity), bool(asked.get("smooth", True)), bool(asked.get("flat", False)))
