@@ -12,12 +12,15 @@ from timm.models import save_for_hf
 
 from tests.support.apps import ROOT, TINY
 from tests.support.pictures import noise
+from vitdemo.attention.command import METHODS
 from vitdemo.attention.drawing import render
 from vitdemo.attention.methods import gradients, maps
+from vitdemo.attention.methods.artefacts import find_artefacts
+from vitdemo.attention.methods.fullgrad import fullgrad
+from vitdemo.attention.methods.votes import ledger
+from vitdemo.attention.question import Question, title
 from vitdemo.cli import main
 from vitdemo.core.inference.trace_cache import run_trace
-
-METHODS = ("cls", "rollout", "relevance", "gradient-rollout")
 
 
 @pytest.fixture(autouse=True)
@@ -54,11 +57,13 @@ def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_pa
         "cls": lambda: maps.cls_map(found, layer=3),
         "rollout": lambda: maps.rollout(found),
         "relevance": lambda: maps.relevance(found, gradients.attention_gradient(vit, engine, tensor, top)),
+        "votes": lambda: ledger(vit, engine, found, top).patches(found),
+        "fullgrad": lambda: fullgrad(vit, engine, tensor, top).heats(found)[-1],
         "gradient-rollout": lambda: maps.gradient_rollout(found, gradients.attention_gradient(vit, engine, tensor, top)),
     }[method]()
     geometry = vit.preprocessing.geometry((320, 240), vit.patch)
     with np.load(npz) as file:
-        assert set(file.files) == {"heat", "attention_cls", "logits", "box"}
+        assert set(file.files) == {"heat", "attention_cls", "logits", "box", "artefacts"}
         assert (file["heat"].dtype, file["heat"].shape) == (np.float32, (14, 14))
         assert np.allclose(file["heat"], heat, atol=1e-6 * float(heat.max()))
         assert (file["attention_cls"].dtype, file["attention_cls"].shape) == (np.float32, (3, 3, 14, 14))
@@ -66,11 +71,13 @@ def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_pa
         with torch.inference_mode():
             assert np.array_equal(file["logits"], vit.module(tensor[None])[0])
         assert file["box"] == pytest.approx(geometry.box)
-    assert np.array_equal(Image.open(png), render.overlay(Image.open(picture), heat, geometry))
+        assert file["artefacts"].tolist() == [list(place) for place in find_artefacts(found).places]
+    signed = (render.OverlayStyle(render.DIFFERENCE), render.even_span(heat)) if method in ("votes", "fullgrad") else (None, None)
+    assert np.array_equal(Image.open(png), render.overlay(Image.open(picture), heat, geometry, signed[0], span=signed[1]))
     printed = capsys.readouterr()
     row, column = divmod(int(heat.argmax()), 14)
-    assert printed.out.startswith(f"{method}, layer")
-    assert printed.out.endswith(f"highest in row {row}, column {column} of 14×14\n")
+    assert printed.out.startswith(f"{title(Question(method), found, vit)}: {heat.min():.3g} to {heat.max():.3g}, highest in ")
+    assert f"highest in row {row}, column {column} of 14×14\n" in printed.out
     assert f"{vit.name} on cpu, weights from a local folder" in printed.err
 
 
@@ -82,6 +89,9 @@ def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_pa
         (["--method", "rollout", "--fusion", "max", "--discard", "0.5"], lambda found, _: maps.rollout(found, fusion="max", discard=0.5)),
         (["--method", "rollout", "--start-layer", "2", "--layer", "2"], lambda found, _: maps.rollout(found, start_layer=2, layer=2)),
         (["--method", "relevance", "--target", "cat", "--layer", "2"], lambda found, slope: maps.relevance(found, slope(2), layer=2)),
+        ([], lambda found, slope: maps.relevance(found, slope(int(found.logits.argmax())))),
+        (["--target", "7", "--gradient", "plain"], lambda found, slope: maps.relevance(found, slope(7, "plain"))),
+        (["--target", "7", "--rival", "cat"], lambda found, slope: maps.relevance(found, slope(7)) - maps.relevance(found, slope(2))),
         (["--method", "relevance", "--target", "7"], lambda found, slope: maps.relevance(found, slope(7))),
         (
             ["--method", "gradient-rollout", "--target", "<b>egg</b>", "--start-layer", "3"],
@@ -91,7 +101,7 @@ def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_pa
 )
 def test_options(arguments, map_of, ask, vit, engine, expected, tmp_path):
     found, tensor, _ = expected
-    heat = map_of(found, lambda target: gradients.attention_gradient(vit, engine, tensor, target))
+    heat = map_of(found, lambda *asked: gradients.attention_gradient(vit, engine, tensor, *asked))
     assert ask(*arguments, "--npz", str(tmp_path / "a.npz")) == 0
     assert np.allclose(np.load(tmp_path / "a.npz")["heat"], heat, atol=1e-6 * float(heat.max()))
 
@@ -118,7 +128,12 @@ def test_a_photo_mostly_outside_the_crop_is_said(model, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--method", "grad-cam"], "--method is “grad-cam”, but it must be one of cls, rollout, relevance, gradient-rollout."),
+        (
+            ["--method", "grad-cam"],
+            "--method is “grad-cam”, but it must be one of relevance, votes, fullgrad, rollout, gradient-rollout, cls.",
+        ),
+        (["--gradient", "lrp"], "--gradient is “lrp”, but it must be one of libra, plain."),
+        (["--rival", "zebra"], "bundle0 has no class “zebra”"),
         (["--method", "cls", "--layer", "4"], "There is no layer 4: choose one from 1 to 3."),
         (["--method", "cls", "--layer", "0"], "There is no layer 0: choose one from 1 to 3."),
         (["--method", "cls", "--head", "3"], "There is no head 3: choose one from 0 to 2, or mean, max, min."),
@@ -143,7 +158,7 @@ def test_wrong_usage(ask, capsys, arguments, said):
     assert last.startswith(f"vitdemo: {said}")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--method"], ["--method", "cls", "--layer", "two"], ["--method", "cls", "--colour", "red"]])
+@pytest.mark.parametrize("arguments", [["--method"], ["--method", "cls", "--layer", "two"], ["--method", "cls", "--colour", "red"]])
 def test_arguments_that_make_no_command(ask, arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         ask(*arguments)
@@ -172,6 +187,10 @@ def test_flags_that_change_nothing_are_said(ask, capsys):
     assert ask("--method", "rollout", "--head", "1", "--target", "cat") == 0
     said = capsys.readouterr().err
     assert "vitdemo: --head changes nothing for rollout.\nvitdemo: --target changes nothing for rollout.\n" in said
+    assert ask("--method", "votes", "--gradient", "plain", "--rival", "cat") == 0
+    said = capsys.readouterr().err
+    assert "vitdemo: --gradient changes nothing for votes.\n" in said
+    assert "--rival" not in said
 
 
 def test_a_model_without_classes(picture, tmp_path, capsys):
@@ -189,7 +208,10 @@ def test_the_real_model_by_the_name_of_a_class(tiny_checkpoint, shared, tmp_path
     photo = next((shared / "data" / "pets" / "images").glob("cat_Bengal_109.jpg"))
     arguments = ["--model", TINY, "--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--method", "relevance"]
     assert main(["attention", str(photo), *arguments, "--target", "Egyptian cat", "--npz", str(tmp_path / "a.npz")]) == 0
-    assert "relevance, layers 1 to 12, Egyptian cat: " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Relevance for Egyptian cat, layers 1 to 12: " in printed
+    assert "4 corner patches hold " in printed
+    assert np.load(tmp_path / "a.npz")["artefacts"].tolist() == [[0, 0], [0, 13], [13, 0], [13, 13]]
     assert np.load(tmp_path / "a.npz")["attention_cls"].shape == (12, 3, 14, 14)
     assert main(["attention", str(photo), *arguments, "--target", "crane"]) == 2
     assert "“crane” names classes 134 and 517: give the index of the one you mean." in capsys.readouterr().err

@@ -298,7 +298,7 @@ def test_the_keyboard_does_what_the_mouse_does(app, open_page, picture, known):
     expect(page.locator("#attention .att-title")).to_contain_text("row 8, column 6")  # held
     page.locator("#attention .att-method [aria-checked=true]").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#attention .att-method").get_by_role("radio", name="Rollout")).to_have_attribute("aria-checked", "true")
+    expect(page.locator("#attention .att-method").get_by_role("radio", name="Votes")).to_have_attribute("aria-checked", "true")
     page.locator("#attention .att-tile[data-layer='3'][data-head='0']").focus()  # as a screen reader's own cursor may
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowRight")
@@ -430,8 +430,9 @@ def test_the_title_is_of_the_map_that_is_drawn(app, open_page, picture, vit, kno
     expect(page.locator("#attention .att-badge")).to_be_visible()  # says that it is at work
     assert np.array_equal(canvas(page), before)
     expect(title).to_contain_text(f"What supports {first}")
-    (route,) = waiting
-    route.continue_()
+    assert len(waiting) == 2  # the map and the votes
+    for route in waiting:
+        route.continue_()
     expect(title).to_contain_text(f"What supports {second}", timeout=WAIT)
     assert not np.array_equal(canvas(page), before)
 

@@ -12,24 +12,42 @@ from vitdemo.core.outputs import check_writable, unwritable
 
 if TYPE_CHECKING:
     from vitdemo.attention.methods.maps import Fusion
+    from vitdemo.attention.question import Question
 
-METHODS = ("cls", "rollout", "relevance", "gradient-rollout")
+METHODS = ("relevance", "votes", "fullgrad", "rollout", "gradient-rollout", "cls")
+GRADIENTS = ("libra", "plain")
 FUSED = ("mean", "max", "min")
+OF_A_CLASS = ("target", "rival", "start_layer")
+FLAGS = {  # method → the flags that change its map, besides --layer
+    "relevance": ("gradient", *OF_A_CLASS),
+    "votes": OF_A_CLASS,
+    "fullgrad": OF_A_CLASS,
+    "rollout": ("fusion", "discard", "start_layer"),
+    "gradient-rollout": ("gradient", *OF_A_CLASS),
+    "cls": ("head",),
+}
 
 
 def add(commands) -> None:
     """Add the `attention` command to the command line."""
     command = commands.add_parser("attention", help="where the model looks: a map of one photo")
     command.add_argument("image", type=Path, metavar="IMAGE", help="a photo")
-    command.add_argument("--method", required=True, metavar="METHOD", help=", ".join(METHODS))
+    command.add_argument("--method", default="relevance", metavar="METHOD", help=f"{', '.join(METHODS)} (default: relevance)")
+    command.add_argument(
+        "--gradient",
+        metavar="G",
+        help="relevance and gradient-rollout: libra, whose shares add up to the logit and point at the object more often, or plain, as the "
+        "methods' papers have it (default: libra)",
+    )
     command.add_argument("--layer", type=int, metavar="L", help="cls: of this layer; else: up to this layer, from 1 (default: the last)")
     command.add_argument("--head", metavar="H", help="cls: a head, from 0, or mean, max or min of all (default: mean)")
-    command.add_argument("--target", metavar="CLASS", help="relevance and gradient-rollout: a name or an index (default: the top class)")
+    command.add_argument("--target", metavar="CLASS", help="methods of a class: a name or an index (default: the top class)")
+    command.add_argument("--rival", metavar="CLASS", help="methods of a class: why the target, not this class")
     command.add_argument("--fusion", metavar="HOW", help="rollout: how heads become one: mean, max or min (default: mean)")
     command.add_argument("--discard", type=float, metavar="R", help="rollout: share of the weakest links dropped (default: 0)")
     command.add_argument("--start-layer", type=int, metavar="L", help="all but cls: the first layer that takes part (default: 1)")
     command.add_argument("--output", type=Path, metavar="F.png", help="the map on the upright original, at its size")
-    command.add_argument("--npz", type=Path, metavar="F.npz", help="heat, attention_cls, logits and box")
+    command.add_argument("--npz", type=Path, metavar="F.npz", help="heat, attention_cls, logits, box and artefacts")
     Settings.add_flags(command, (*MODEL_FLAGS, "max_upload_mb", "max_megapixels", "trace_cache_mb"))
     command.set_defaults(run=_attention)
 
@@ -38,6 +56,9 @@ def _attention(flags: argparse.Namespace) -> int:
     head = _check_flags(flags)
     settings = Settings.read(flags)
     from vitdemo.attention.drawing import render
+    from vitdemo.attention.methods.artefacts import artefact_note, cls_shares, find_artefacts
+    from vitdemo.attention.question import heat as heat_of
+    from vitdemo.attention.question import title
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.inference.trace_cache import TraceCache
     from vitdemo.core.photos.photo import open_photo
@@ -53,41 +74,49 @@ def _attention(flags: argparse.Namespace) -> int:
         if note:
             print(f"vitdemo: {note}", file=sys.stderr)
     trace = TraceCache(settings.trace_cache_mb).get(photo, vit, store.engine)
-    heat, description = _compute_map(flags, head, vit, store.engine, photo, trace)
-    _write_files(flags, vit, photo, geometry, trace, heat)
+    question = _question(flags, head, vit, trace)
+    heat = heat_of(question, trace, vit, store.engine, vit.preprocessing(photo.image))
+    artefacts = find_artefacts(trace)
+    _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts)
     row, column = divmod(int(heat.argmax()), heat.shape[1])
     hottest = f"row {row}, column {column} of {heat.shape[0]}×{heat.shape[1]}"
-    print(f"{flags.method}, {description}: {heat.min():.3g} to {heat.max():.3g}, highest in {hottest}")
+    print(f"{title(question, trace, vit)}: {heat.min():.3g} to {heat.max():.3g}, highest in {hottest}")
+    if places := artefacts.places:
+        note = artefact_note(artefacts, float(cls_shares(trace, artefacts)[-1]), "the last layer's CLS")
+        print(f"{note} The numbers keep them, at {', '.join(f'row {row}, column {column}' for row, column in places)}.")
     return 0
 
 
-def _compute_map(flags: argparse.Namespace, head: "int | Fusion", vit, engine, photo, trace) -> tuple:
-    """Compute the requested map. Returns: the map, and a text that names its layers and its head or class."""
+def _question(flags: argparse.Namespace, head: "int | Fusion", vit, trace) -> "Question":
+    """What is asked, with all its values checked. Raises: UsageError for a value that the model does not have; UserError for a method of
+    a class, where the model has none."""
     from vitdemo.attention.methods import gradients, maps
-    from vitdemo.core.names import shown_name
+    from vitdemo.attention.question import OF_A_CLASS, Question
 
+    classes = {}
+    if flags.method in OF_A_CLASS:
+        gradients.check_target(vit, 0)  # a model without classes: the model is the problem, not a flag
     with _as_usage_error():
-        layer = maps.check_layer(trace, trace.layers if flags.layer is None else flags.layer)
-        if flags.method == "cls":
-            return maps.cls_map(trace, layer=layer, head=head), f"layer {layer}, head {head}"
-        start = 1 if flags.start_layer is None else flags.start_layer
-        maps.check_layers(trace, start, layer)
-        if flags.method == "rollout":
-            heat = maps.rollout(trace, fusion=flags.fusion or "mean", discard=flags.discard or 0, start_layer=start, layer=layer)
-            return heat, f"layers {start} to {layer}"
-    if not vit.labels:
-        gradients.check_target(vit, 0)  # raises UserError: the model is the problem, not a flag
-    with _as_usage_error():
-        target = int(trace.logits.argmax()) if flags.target is None else gradients.find_target(vit, flags.target)
-    gradient = gradients.attention_gradient(vit, engine, vit.preprocessing(photo.image), target)
-    method = maps.relevance if flags.method == "relevance" else maps.gradient_rollout
-    return method(trace, gradient, start_layer=start, layer=layer), f"layers {start} to {layer}, {shown_name(vit.labels[target].name)}"
+        start = 1 if flags.start_layer is None or flags.method == "cls" else flags.start_layer
+        maps.check_layers(trace, start, flags.layer)
+        if flags.method == "cls" and not isinstance(head, str):
+            maps.check_head(trace, head)
+        if flags.method in OF_A_CLASS:
+            named = {"target": flags.target, "other": flags.rival}
+            classes = {field: gradients.find_target(vit, words) for field, words in named.items() if words is not None}
+        fused = flags.fusion or "mean" if flags.method == "rollout" else head if flags.method == "cls" else "mean"
+        if not 0 <= (flags.discard or 0) < 1:
+            raise UserError(f"The share of links to discard must be at least 0 and less than 1; {flags.discard:g} was asked for.")
+    fields = {"method": flags.method, "layer": flags.layer, "head": fused, "gradient": flags.gradient, "discard": flags.discard}
+    return Question.parse({**fields, "start_layer": start, **classes})
 
 
 def _check_flags(flags: argparse.Namespace) -> "int | Fusion":
     """Check the flags that need no model, and return the head. Raises: UsageError for a value that no model accepts."""
     if flags.method not in METHODS:
         raise UsageError(f"--method is “{flags.method}”, but it must be one of {', '.join(METHODS)}.")
+    if flags.gradient not in (None, *GRADIENTS):
+        raise UsageError(f"--gradient is “{flags.gradient}”, but it must be one of {', '.join(GRADIENTS)}.")
     if flags.fusion not in (None, *FUSED):
         raise UsageError(f"--fusion is “{flags.fusion}”, but it must be one of {', '.join(FUSED)}.")
     head: Any = "mean" if flags.head is None else flags.head
@@ -100,9 +129,8 @@ def _check_flags(flags: argparse.Namespace) -> "int | Fusion":
         path = getattr(flags, flag)
         if path and path.suffix.lower() != suffix:
             raise UsageError(f"--{flag} must end in {suffix}.")
-    relevant_flags = {"cls": ("head",), "rollout": ("fusion", "discard", "start_layer")}.get(flags.method, ("target", "start_layer"))
-    for name in ("head", "target", "fusion", "discard", "start_layer"):
-        if getattr(flags, name) is not None and name not in relevant_flags:
+    for name in ("gradient", "head", "target", "rival", "fusion", "discard", "start_layer"):
+        if getattr(flags, name) is not None and name not in FLAGS[flags.method]:
             print(f"vitdemo: --{name.replace('_', '-')} changes nothing for {flags.method}.", file=sys.stderr)
     return head
 
@@ -116,7 +144,7 @@ def _as_usage_error():
         raise UsageError(str(error)) from None
 
 
-def _write_files(flags, vit, photo, geometry, trace, heat) -> None:
+def _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts) -> None:
     import numpy as np
 
     from vitdemo.attention.drawing import render
@@ -124,7 +152,8 @@ def _write_files(flags, vit, photo, geometry, trace, heat) -> None:
 
     if flags.npz:
         tensors = {"heat": heat, "attention_cls": maps.cls_attention(trace), "logits": trace.logits if vit.labels else trace.logits[:0]}
-        arrays = {name: values.contiguous().numpy() for name, values in tensors.items()} | {"box": np.array(geometry.box)}
+        arrays = {name: values.contiguous().numpy() for name, values in tensors.items()}
+        arrays |= {"box": np.array(geometry.box), "artefacts": np.array(artefacts.places, np.int64).reshape(-1, 2)}
         try:
             with flags.npz.open("wb") as file:
                 np.savez(file, **arrays)
@@ -133,6 +162,7 @@ def _write_files(flags, vit, photo, geometry, trace, heat) -> None:
     if flags.output:
         try:
             # level 1: a photo of 20 megapixels is written in one second instead of six, and 5% larger
-            render.overlay(photo.image, heat, geometry).save(flags.output, compress_level=1)
+            look, span = (render.OverlayStyle(render.DIFFERENCE), render.even_span(heat)) if question.signed else (None, None)
+            render.overlay(photo.image, heat, geometry, look, span=span).save(flags.output, compress_level=1)
         except OSError as error:
             raise unwritable(flags.output, error) from None

@@ -9,7 +9,9 @@ from PIL import Image
 from tests.support.apps import ask_by_client
 from vitdemo.attention.drawing import render
 from vitdemo.attention.methods import maps
+from vitdemo.attention.methods.artefacts import find_artefacts
 from vitdemo.attention.methods.gradients import attention_gradient
+from vitdemo.attention.methods.votes import ledger
 from vitdemo.core.inference.trace import trace
 
 CALL = """
@@ -44,6 +46,8 @@ def test_maps_and_files(app, bundle, vit, engine, picture):
         {"method": "rollout", "fusion": "max", "discard": 0.5, "file": "npz"},
         {"method": "relevance", "target": "fish", "other": "hat", "file": "gif"},
         {"method": "gradient-rollout", "start_layer": 2},
+        {"method": "votes", "target": "fish", "file": "npz"},
+        {"target": "fish", "gradient": "plain"},
     )
     fish, hat = (maps.relevance(traced, attention_gradient(vit, engine, tensor, index)) for index in (5, 7))
     expected = [
@@ -51,10 +55,14 @@ def test_maps_and_files(app, bundle, vit, engine, picture):
         maps.rollout(traced, fusion="max", discard=0.5),
         fish - hat,
         maps.gradient_rollout(traced, attention_gradient(vit, engine, tensor, top), start_layer=2),
+        ledger(vit, engine, traced, 5).patches(traced),
+        maps.relevance(traced, attention_gradient(vit, engine, tensor, 5, "plain")),
     ]
+    places = [list(place) for place in find_artefacts(traced).places]
     for each, heat in zip(answers, expected, strict=True):
         np.testing.assert_allclose(each["answer"]["heat"], heat, atol=1e-5)
         assert each["answer"]["grid"] == [14, 14]
+        assert each["answer"]["artefacts"] == places
         np.testing.assert_allclose(each["answer"]["box"], geometry.box)
         assert each["answer"]["model"] == bundle.name
     assert [each["index"] for each in answers[0]["answer"]["top"]] == traced.logits.topk(5).indices.tolist()
@@ -66,6 +74,7 @@ def test_maps_and_files(app, bundle, vit, engine, picture):
         np.testing.assert_allclose(numbers["heat"], expected[1], atol=1e-6)
     assert Image.open(answers[2]["file"]).n_frames == 3
     assert answers[3]["file"] is None
+    assert np.load(answers[4]["file"])["artefacts"].tolist() == places
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -75,7 +84,8 @@ def test_bad_requests_get_one_sentence(app, picture, tmp_path):
         picture,
         {"method": "magic"},
         {"layer": 9},
-        {"head": "sideways"},
+        {"gradient": "lrp"},
+        {"method": "cls", "head": "sideways"},
         {"method": "relevance", "target": "unicorn"},
         {"file": "exe"},
         {"file": ["png"]},
@@ -83,13 +93,14 @@ def test_bad_requests_get_one_sentence(app, picture, tmp_path):
         {"model": "local-dir:/etc"},
     )
     said = [
-        "method must be cls, rollout",
+        "method must be one of relevance, votes",
         "no layer 9",
+        "There is no gradient “lrp”",
         "head must be",
         "no class “unicorn”",
         "file must be",
         "file must be",
-        "method must be cls, rollout",  # and no patch can be named here
+        "method must be one of relevance, votes",  # and no patch can be named here
         "no model of that name",
     ]
     for each, words in zip(answers, said, strict=True):

@@ -125,9 +125,9 @@ export function unit() {
   if (patch()) return "share of that patch's attention";
   if (view.method === "cls") return "share of attention";
   if (view.method === "rollout") return "share of attention, rolled out";
-  const measure = { relevance: "relevance, no unit", votes: "votes, in logits", fullgrad: "share of the logit" }[view.method];
-  if (versus()) return `${name(view.other)} ← ${measure} → ${name(view.target)}`;
-  return `${name(view.part === "b" && view.other !== null ? view.other : view.target ?? told.top[0]?.index)}: ${measure}`;
+  const [measure, measured] = { relevance: ["relevance", "no unit"], votes: ["votes", "in logits"], fullgrad: ["shares", "in logits"] }[view.method];
+  if (versus()) return `${name(view.other)} ← ${measure}, ${measured} → ${name(view.target)}`;
+  return `${measure} for ${name(view.part === "b" && view.other !== null ? view.other : view.target ?? told.top[0]?.index)}, ${measured}`;
 }
 
 // What the map on show is.

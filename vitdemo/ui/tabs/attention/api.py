@@ -27,7 +27,7 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
         inputs = [
             component := gr.File(label="photo"),
             gr.Textbox("", label="model"),
-            gr.Textbox("cls", label="method"),
+            gr.Textbox("relevance", label="method"),
             gr.Number(0, label="layer", precision=0),
             gr.Textbox("mean", label="head"),
             gr.Textbox("", label="target"),
@@ -36,6 +36,7 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
             gr.Number(0, label="discard"),
             gr.Number(1, label="start_layer", precision=0),
             gr.Textbox("", label="file"),
+            gr.Textbox("libra", label="gradient"),
         ]
         outputs = [gr.JSON(label="answer"), gr.File(label="file")]
         trigger = gr.Button()
@@ -52,21 +53,25 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
         discard: float | None,
         start_layer: float | None,
         file: str,
+        gradient: str,
         request: gr.Request,
     ) -> tuple[dict, str | None]:
         """One map of one photo.
 
-        `method` is cls, rollout, relevance or gradient-rollout; `layer` counts from 1, 0 is the last; `head` is for cls: a number from 0,
-        or mean, max or min; `target` is for the last two: a class by name or index, the top one if empty, and `other` is taken away from
-        it; `fusion` and `discard` are for rollout. `model` is a name from the catalogue; empty for the server's own. Answers {model,
-        method, layer, title, heat, grid, box, python, top}: `heat` by row and column, not rescaled; `box` the crop on the upright
-        original. `file` asks for one as well: png (the overlay at the photo's size), layers, gif, webp or npz.
+        `method` is relevance, votes, fullgrad, rollout, gradient-rollout or cls; `layer` counts from 1, 0 is the last; `head` is for cls: a
+        number from 0, or mean, max or min; `fusion` and `discard` are for rollout; `target` is for the others: a class by name or index,
+        the top one if empty, and `other` is taken away from it; `gradient`, libra or plain, is for relevance and gradient-rollout. `model`
+        is a name from the catalogue; empty for the server's own. Answers {model, method, layer, title, heat, grid, box, python, top,
+        artefacts}: `heat` by row and column, not rescaled; `box` the crop on the upright original; `artefacts` the [row, column] of
+        patches that draw attention whatever they show. `file` asks for one as well: png (the overlay at the photo's size), layers, gif,
+        webp or npz.
         """
         try:
             if (upload := upload_of(photo, component)) is None:
                 raise UserError("There is no photo: send one.")
             head = head if method == "cls" else fusion if method == "rollout" else "mean"
-            fields = {"method": method, "layer": layer or None, "head": head or "mean", "discard": discard, "start_layer": start_layer or 1}
+            fields = {"method": method or "relevance", "layer": layer or None, "head": head or "mean", "gradient": gradient}
+            fields |= {"discard": discard, "start_layer": start_layer or 1}
             vit = await arrived(sessions.store, model, request.session_hash or "")
             ticket = photo_queue.put(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client_of(request))
             return await ticket.result
@@ -80,7 +85,8 @@ def _answer(
     sessions: AttentionSessions, upload: Upload, model: str, vit: "Vit", fields: dict[str, Any], target: str, other: str, kind: str
 ) -> tuple[dict, str | None]:
     from vitdemo.attention import question as questions  # imports torch, which the model has imported by now
-    from vitdemo.attention.drawing.render import OverlayStyle
+    from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
+    from vitdemo.attention.methods.artefacts import find_artefacts
     from vitdemo.attention.methods.gradients import find_target
     from vitdemo.attention.snippet import snippet
     from vitdemo.core.inference.trace import check_room
@@ -90,7 +96,7 @@ def _answer(
     from vitdemo.ui.tabs.attention.page_data import class_row
 
     if fields["method"] not in questions.METHODS or fields["method"] in questions.OF_A_PATCH:
-        raise UserError("method must be cls, rollout, relevance or gradient-rollout.")
+        raise UserError(f"method must be one of {', '.join(method for method in questions.METHODS if method not in questions.OF_A_PATCH)}.")
     store, question = sessions.store, questions.Question.parse(fields)
     if kind and (str(kind) not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
@@ -119,10 +125,12 @@ def _answer(
         "grid": trace.grid,
         "box": geometry.box,
         "python": python,
+        "artefacts": find_artefacts(trace).places,
         "top": [class_row(vit, *pair) for pair in zip(top.indices.tolist(), top.values.tolist(), strict=True)] if top else [],
     }
     if not kind:
         return answer, None
+    style = OverlayStyle(DIFFERENCE) if question.signed else OverlayStyle()
     with drawing(geometry):
-        data = file_of(kind, question, heats, trace, geometry, photo, OverlayStyle(), title, bool(vit.labels))
+        data = file_of(kind, question, heats, trace, geometry, photo, style, title, bool(vit.labels))
     return answer, served_files.write(Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}"), KINDS[kind], data, store.settings)

@@ -127,6 +127,7 @@ def file_of(
 
     from vitdemo.attention.drawing import figures, render
     from vitdemo.attention.methods import maps
+    from vitdemo.attention.methods.artefacts import find_artefacts
 
     place, signed = question.place(trace), question.signed
     file = io.BytesIO()
@@ -134,7 +135,8 @@ def file_of(
         numbers = {"heat": heats[place], "heats": heats, "attention_cls": maps.cls_attention(trace)}
         numbers["logits"] = trace.logits if classes else trace.logits[:0]
         arrays: dict[str, Any] = {name: values.contiguous().numpy() for name, values in numbers.items()}
-        np.savez(file, **arrays, box=np.array(geometry.box))
+        places = np.array(find_artefacts(trace).places, np.int64).reshape(-1, 2)
+        np.savez(file, **arrays, box=np.array(geometry.box), artefacts=places)
         return file.getvalue()
     assert photo is not None
     drawn = heats.numpy()
