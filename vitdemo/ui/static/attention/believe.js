@@ -38,7 +38,7 @@ export function startAnew() {
   progress(null);
   $(".att-believe-text").textContent = "";
   $(".att-believe-said").replaceChildren();
-  $(".att-believe-wrap").hidden = $(".att-believe-how").hidden = true;
+  $(".att-believe-wrap").hidden = $(".att-believe-how").hidden = $(".att-believe-details").hidden = true;
   $(".att-believe-start").disabled = !told?.top.length;
 }
 
@@ -69,7 +69,9 @@ function progress(share, text = "") {
   $(".att-believe-text").textContent = text;
 }
 
-function draw({ columns, rows, sentences, how }) {
+function draw({ columns, rows, sentences, details, how }) {
+  $(".att-believe-details").hidden = !details.length;
+  $(".att-believe-details ul").replaceChildren(...details.map((sentence) => make("li", "", sentence)));
   $(".att-believe-said").replaceChildren(...sentences.map((sentence) => make("li", "", sentence)));
   $(".att-believe-how").textContent = how;
   $(".att-believe-wrap").hidden = $(".att-believe-how").hidden = false;

@@ -121,8 +121,8 @@ def artefacts_by_layer(trace: "Trace") -> "torch.Tensor":
     from vitdemo.attention.methods.artefacts import OUTLIER, find_artefacts
     from vitdemo.attention.methods.heads import norms
 
-    found = [find_artefacts(trace).mask & ((lengths := norms(trace, layer)) > OUTLIER * lengths.median()) for layer in range(1, trace.layers)]
-    return torch.stack([torch.zeros(trace.grid, dtype=torch.bool), *found])
+    mask, lengths = find_artefacts(trace).mask, [norms(trace, layer) for layer in range(1, trace.layers)]
+    return torch.stack([torch.zeros(trace.grid, dtype=torch.bool), *(mask & (each > OUTLIER * each.median()) for each in lengths)])
 
 
 def head_numbers(trace: "Trace", head: "int | Fusion") -> dict[str, np.ndarray]:

@@ -8,7 +8,8 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.names import one_spelling
 from vitdemo.ui.packing import pack
 from vitdemo.ui.server.page_routes import Caller, OfSession, TabRoutes, page_route
-from vitdemo.ui.tabs.attention import erase
+from vitdemo.ui.tabs.attention import compare, erase
+from vitdemo.ui.tabs.attention.compare import ComparisonStatus
 from vitdemo.ui.tabs.attention.downloads import Made, download
 from vitdemo.ui.tabs.attention.erase import EraseStatus
 from vitdemo.ui.tabs.attention.page_data import answer_data, class_row, head_numbers
@@ -55,8 +56,16 @@ class OfMap(OfSession):
 
 
 @dataclass(frozen=True)
-class FollowErase(OfSession):
-    """Ask how far the erase test is, or stop it."""
+class CompareMethods(OfSession):
+    """A class of the session's photo, or uploaded files, each with `path` and `name`."""
+
+    target: int | None = None
+    files: list = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Follow(OfSession):
+    """Ask how far the work is, or stop it."""
 
     stop: bool = False
 
@@ -234,9 +243,19 @@ class AttentionRoutes(TabRoutes):
         erase.erase(self._sessions, self._sessions.get(asked.session), asked.question)
 
     @page_route()
-    def erased(self, asked: FollowErase, caller: Caller) -> EraseStatus:
+    def erased(self, asked: Follow, caller: Caller) -> EraseStatus:
         """How far the erase test is."""
         return erase.erased(self._sessions.get(asked.session), asked.stop)
+
+    @page_route(starts_work=True)
+    def compare(self, asked: CompareMethods, caller: Caller) -> None:
+        """Start a comparison of all methods."""
+        compare.compare(self._sessions, self._sessions.get(asked.session), asked.target, asked.files)
+
+    @page_route()
+    def compared(self, asked: Follow, caller: Caller) -> ComparisonStatus:
+        """How far the comparison is."""
+        return compare.compared(self._sessions.get(asked.session), asked.stop)
 
     @page_route()
     def download(self, asked: Download, caller: Caller) -> Made:

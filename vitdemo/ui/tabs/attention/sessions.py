@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the page opens without torch
     from vitdemo.core.photos.geometry import Geometry
     from vitdemo.core.photos.photo import Photo
     from vitdemo.core.photos.preprocessing import Preprocessing
+    from vitdemo.ui.tabs.attention.compare import MethodComparison
 
 MAX_PER_VISITOR = 3  # the session on show, its photo's first, and the session that it replaces
 MAX_SESSIONS = 200  # of all visitors together
@@ -57,10 +58,11 @@ class AttentionSession:
         id: finds the session again; can't be guessed.
         maps: method, gradient and class → (layers, rows, columns), for those used last.
         curves: question → its erase test.
+        comparisons: what was asked → the comparison of the methods.
         references: class → the erase curves of the orders that every map is held against, for the classes tested last.
-        erasing: the erase test that was requested last.
+        erasing, comparing: the erase test, and the comparison of methods, that was requested last.
         seen: seconds on the monotonic clock, of the last request.
-        lock: guards maps, curves and erasing.
+        lock: guards maps, curves, comparisons, erasing and comparing.
         drawing: held while a file for download is made.
     """
 
@@ -77,8 +79,10 @@ class AttentionSession:
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     maps: "OrderedDict[tuple[str, str, int], torch.Tensor]" = field(default_factory=OrderedDict)
     curves: dict = field(default_factory=dict)
+    comparisons: dict = field(default_factory=dict)
     references: "OrderedDict[int, dict[str, Curve]]" = field(default_factory=OrderedDict)
     erasing: "EraseTest | None" = None
+    comparing: "MethodComparison | None" = None
     seen: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
     drawing: threading.Lock = field(default_factory=threading.Lock)
@@ -233,6 +237,7 @@ class AttentionSessions:
     def _drop(self, sessions: list[AttentionSession]) -> None:
         for session in sessions:
             if self._sessions.pop(session.id, None):
-                if session.erasing:
-                    session.erasing.stopping.set()
+                for work in (session.erasing, session.comparing):
+                    if work:
+                        work.stopping.set()
                 shutil.rmtree(session.folder, ignore_errors=True)

@@ -1,0 +1,287 @@
+"""Which map to believe: every method by the same tests, on the session's photo or on photos that a visitor gives, in the background."""
+
+import base64
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.photos.gallery import uploaded_items
+from vitdemo.ui.errors import user_message
+from vitdemo.ui.server.gradio_internals import get_upload_folder
+from vitdemo.ui.server.upload import is_file_in
+from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from vitdemo.attention.evaluation.compare import Step, Subject
+    from vitdemo.attention.evaluation.table import Table
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.gallery import Item
+
+MAX_PHOTOS = 100  # compared at a time, evenly spread over those given
+MAX_KEPT = 4  # comparisons kept per session
+REFRESH = 2  # seconds between two tables
+TOGETHER = 2  # comparisons at work in the whole app
+MASKS = "masks"  # the folder of masks in a folder or zip of photos
+NAMES = {
+    "relevance": "Relevance",
+    "votes": "Patch votes",
+    "fullgrad": "FullGrad+",
+    "rollout": "Rollout",
+    "gradient-rollout": "Gradient rollout",
+    "cls": "CLS attention",
+    "random": "random",
+    "centre": "centre first",
+}
+COLUMNS = {  # metric → name, whether less is better, meaning
+    "deletion": ("Deletion", True, "Area under the probability while the hottest patches are erased first: less is better"),
+    "insertion": ("Insertion", False, "Area under the probability while the hottest patches are shown first: more is better"),
+    "saco": ("SaCo", False, "Whether hotter groups of patches matter more, from −1 to 1"),
+    "hit": ("Hits", False, "Share of the photos whose hottest patch lies on the object"),
+    "auc": ("AUC", False, "How well the heat ranks the object's patches before the others; 0.5 is chance"),
+    "iou": ("IoU", False, "Overlap with the object at the map's best threshold"),
+    "mosaic_mass": ("Mosaics", False, "Share of the heat on the right one of four photos; 0.25 is chance"),
+}
+STOPPED = "Stopped: the table has what was done."
+_at_work = threading.Semaphore(TOGETHER)
+
+
+@dataclass(eq=False)
+class MethodComparison:
+    """One comparison, running or over.
+
+    Attributes:
+        session: the photo and its model.
+        target: the class; None for the model's top class.
+        items: photos, and masks, that a visitor gave; None for the session's photo.
+        share: how much is done, 0 … 1.
+        table: what has been found so far.
+        heats: method → its map of the session's photo, in base64; empty for other photos.
+        notes: what was left out.
+        error: why it failed, for people.
+    """
+
+    session: AttentionSession
+    target: int | None = None
+    items: "list[Item] | None" = None
+    share: float = 0.0
+    table: "Table | None" = None
+    heats: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    error: str = ""
+    over: bool = False
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class ComparisonStatus:
+    """How far a comparison is, and its table so far.
+
+    Attributes:
+        done: the share that is done, 0 … 1.
+        columns: key, name, whether `lower` is better, and meaning.
+        rows: name, whether it is a `baseline`, `heat` in base64, whether that is `signed`, and `cells` by the columns' keys: value, low,
+            high and `verdict`, which is empty where the difference to chance may be none.
+        sentences, details: what the table says, in short, and of each method.
+        how: on what the table rests.
+    """
+
+    over: bool = True
+    done: float = 0
+    text: str = ""
+    error: str = ""
+    columns: list[dict] = field(default_factory=list)
+    rows: list[dict] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    how: str = ""
+
+
+def compare(sessions: AttentionSessions, session: AttentionSession, target: int | None, files: Sequence[Any]) -> None:
+    """Compare all methods, on the session's photo for a class or on uploaded files for each photo's top class. `compared` follows it.
+
+    Raises: UserError for files that hold no photos, or are no uploads.
+    """
+    pairs = _uploads(files)
+    items = list(uploaded_items(pairs, sessions.store.settings, command="attention --compare")) if pairs else None
+    key = (target,) if items is None else tuple(path for _, path in pairs)
+    with session.lock:
+        if session.comparing:
+            session.comparing.stopping.set()
+        known = session.comparisons.get(key)
+        job = session.comparing = known or MethodComparison(session, target, items)
+        session.comparisons[key] = job
+        for old in list(session.comparisons)[:-MAX_KEPT]:
+            del session.comparisons[old]
+    if known is None:
+        threading.Thread(target=_work, args=(sessions, job, key), name="compare methods", daemon=True).start()
+
+
+def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
+    """The progress of the session's comparison, which ends if `stop`."""
+    job = session.comparing
+    if job is None:
+        return ComparisonStatus()
+    if stop:
+        job.stopping.set()
+    over, table = job.over, job.table  # in this order: what is over has its last table
+    if table is None:
+        return ComparisonStatus(over, job.share, "" if over else "Getting ready …", job.error)
+    text = f"{table.photos} photos, {table.mosaics} mosaics so far" if not over else STOPPED if job.stopping.is_set() else ""
+    details = [f"{NAMES[method]}: {sentence}" for method, sentence in table.sentences.items() if sentence]
+    return ComparisonStatus(
+        over, job.share, text, job.error, _columns(table), _rows(table, job.heats), _sentences(table), details, _how(table, job)
+    )
+
+
+def _uploads(files: Sequence[Any]) -> list[tuple[str, Path]]:
+    """The names and paths of uploaded files. Raises: UserError for anything else."""
+    pairs, folder = [], get_upload_folder()
+    for each in files:
+        name, path = (each.get("name"), each.get("path")) if isinstance(each, dict) else (None, None)
+        if not isinstance(name, str) or not isinstance(path, str) or not is_file_in(path, folder):
+            raise UserError("Send the photos as uploaded files.")
+        pairs.append((name, Path(path)))
+    return pairs
+
+
+def _work(sessions: AttentionSessions, job: MethodComparison, key: tuple) -> None:
+    try:
+        with _at_work:
+            told = 0.0
+            for step in _steps(sessions, job):
+                job.share = step.done / max(1, step.total)
+                if time.monotonic() - told > REFRESH:
+                    job.table, told = step.comparison.table(), time.monotonic()
+                if job.stopping.is_set():
+                    break
+            job.table = step.comparison.table()
+    except Exception as error:
+        job.error = user_message(error)
+    if job.error or job.stopping.is_set():
+        with job.session.lock:
+            job.session.comparisons.pop(key, None)
+    job.over = True
+
+
+def _steps(sessions: AttentionSessions, job: MethodComparison) -> "Iterator[Step]":
+    from vitdemo.attention.evaluation.compare import NAMED, Subject, compare_photo, compare_photos
+    from vitdemo.attention.methods.faithfulness import centre_prior, random_heat
+
+    session, engine = job.session, sessions.store.engine
+    vit = sessions.vit(session)
+    adapted = replace(vit, preprocessing=session.preprocessing)  # erased patches are grey, as this preprocessing encodes grey
+    if job.items is not None:
+        yield from compare_photos(adapted, engine, _subjects(adapted, job, sessions.store.settings))
+        return
+    trace = sessions.trace(session, vit)
+    target = int(trace.logits.argmax()) if job.target is None else job.target
+    heats = {name: sessions.heats(session, vit, replace(question, target=target))[-1] for name, question in NAMED.items()}
+    heats |= {"random": random_heat(trace.grid, 0), "centre": centre_prior(trace.grid)}
+    job.heats = {name: base64.b64encode(heat.contiguous().numpy().astype("<f4").tobytes()).decode() for name, heat in heats.items()}
+    yield from compare_photo(adapted, engine, Subject(lambda: session.tensor), target)
+
+
+def _subjects(vit: "Vit", job: MethodComparison, settings: Settings) -> "list[Subject]":
+    """The photos that can be read, at most MAX_PHOTOS. Raises: UserError where there are none."""
+    items = job.items or []
+    masks = {PurePosixPath(item.name).stem: item for item in items if _is_mask(item)}
+    photos = [item for item in items if not _is_mask(item)]
+    if len(photos) > MAX_PHOTOS:
+        job.notes.append(f"{MAX_PHOTOS} of {len(photos)} photos, evenly spread: the command line takes more.")
+        photos = [photos[round(number * (len(photos) - 1) / (MAX_PHOTOS - 1))] for number in range(MAX_PHOTOS)]
+    subjects: list[Subject] = []
+    unread = 0
+    for item in photos:
+        if job.stopping.is_set():
+            return subjects
+        try:
+            subjects.append(_subject(vit, item, masks.get(PurePosixPath(item.name).stem), settings))
+        except UserError:
+            unread += 1
+    if unread:
+        job.notes.append(f"{unread} of {len(photos)} photos can't be read, or their masks can't: left out.")
+    if not subjects:
+        raise UserError("None of these photos can be read: give others.")
+    return subjects
+
+
+def _is_mask(item: "Item") -> bool:
+    return MASKS in PurePosixPath(item.name).parts[:-1]
+
+
+def _subject(vit: "Vit", item: "Item", mask: "Item | None", settings: Settings) -> "Subject":
+    """A photo with its mask, and its class where its folder is called as one. Raises: UserError where either can't be read."""
+    from vitdemo.attention.evaluation.compare import Subject
+    from vitdemo.attention.methods.faithfulness import mask_shares
+    from vitdemo.core.models.labels import ClassNames
+    from vitdemo.core.photos.photo import decode
+
+    def image_of(item: "Item") -> "Image.Image":
+        return decode(item.read(settings), item.shown, settings).image
+
+    tensor, meant = vit.preprocessing(image_of(item)), ClassNames(vit.labels).meant(item.folder)
+    label = next(iter(meant)) if len(meant) == 1 else None
+    if mask is None:
+        return Subject(lambda: tensor, label=label)
+    shares = mask_shares(image_of(mask), vit.preprocessing, vit.adapter.grid(vit.preprocessing.size))
+    return Subject(lambda: tensor, lambda _: shares, label)
+
+
+def _columns(table: "Table") -> list[dict]:
+    measured = {metric for cells in table.rows.values() for metric in cells}
+    return [
+        {"key": key, "name": name, "lower": lower, "meaning": meaning} for key, (name, lower, meaning) in COLUMNS.items() if key in measured
+    ]
+
+
+def _rows(table: "Table", heats: dict[str, str]) -> list[dict]:
+    from vitdemo.attention.question import SIGNED
+
+    verdicts = {1: "better", -1: "worse", 0: ""}
+    return [
+        {
+            "name": name,
+            "baseline": method in ("random", "centre"),
+            "heat": heats.get(method, ""),
+            "signed": method in SIGNED,
+            "cells": {
+                metric: {"value": cell.value, "low": cell.low, "high": cell.high, "verdict": verdicts[cell.chance]}
+                for metric, cell in table.rows[method].items()
+                if metric in COLUMNS
+            },
+        }
+        for method, name in NAMES.items()
+        if method in table.rows
+    ]
+
+
+def _sentences(table: "Table") -> list[str]:
+    """What erasing by each map does, beside chance and the centre prior."""
+    cells = {NAMES[method]: cells["deletion"] for method, cells in table.rows.items() if "deletion" in cells and method in table.sentences}
+    where = "on this photo" if table.photos == 1 else "on these photos"
+    said = []
+    for sign, verdict in ((1, "falls sooner"), (0, "falls no sooner"), (-1, "falls later")):
+        for other, words in (("chance", "by chance"), ("centre", "from the centre outwards")):
+            if names := [name for name, cell in cells.items() if getattr(cell, other) == sign]:
+                who = "all maps" if len(names) == len(cells) else f"the map{'s' * (len(names) > 1)} of {_listed(names)}"
+                said.append(f"By {who} the probability {verdict} than {words} {where}.")
+    return said
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _how(table: "Table", job: MethodComparison) -> str:
+    if table.photos == 1:
+        rests = "On one photo: beyond chance is what lies outside of the five random orders."
+    else:
+        rests = f"On {table.photos} photos, {table.erased} of them erased, and {table.mosaics} mosaics; intervals of 95 % over photos."
+    return " ".join((rests, *job.notes))
