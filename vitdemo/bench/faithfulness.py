@@ -1,20 +1,23 @@
-"""Do the maps show what the model relies on? Every method, against random maps and a centre prior, on real pets and on new drawn pictures.
+"""Do the maps show what the model relies on? Every method, beside random maps and the centre prior, on real photos and on drawn pictures.
 
-A map hits if its hottest patch is more than half covered by the mask. Deletion and insertion follow the probability of the model's top
-class while patches are greyed out, or restored, in the map's order.
+A map hits if its hottest patch is more than half covered by the mask. Deletion, insertion and SaCo follow the probability of the model's
+top class while patches are greyed out, or restored, in the map's order. In a mosaic of four photos, each class's map should lie on the
+photo of that class. Means come with their 95 % bootstrap intervals; a star marks what is better than random and centre beyond them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
-ERASED = 16  # photos for deletion and insertion
-SEEDS = 5  # random maps per photo
+ERASED = 48  # photos for deletion, insertion and SaCo
+MOSAICS = 25
 DRAWN, DRAWN_SEED = 210, 161_803_398  # number and seed of drawn pictures that were not used in training
+COLUMNS = {"hit": "hits", "mass": "mass", "iou": "IoU", "auc": "AUC", "deletion": "deletion ↓", "insertion": "insertion", "saco": "SaCo"}
+COLUMNS |= {"mosaic_mass": "mosaic mass", "mosaic_hit": "mosaic hits"}
 
 
 def run(*, runs: int = 5, photos: Path | None = None) -> dict:
-    """Print hits, overlap, mass and areas of each method, and return them.
+    """Print every metric of each method with its interval, and return them.
 
     Args:
         runs: not used: the numbers are the same in every run.
@@ -34,13 +37,100 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
             raise UserError(f"{path} is not there: set VITDEMO_SHARED, or give --photos a folder with images/ and masks/.")
     cpu = torch.device("cpu")
     tiny = loader.load(TINY, Settings(model=TINY, checkpoint=weights), cpu, lambda _: None)
-    results = {"pets": _measure(f"{TINY} on {folder}", tiny, list(_pairs(folder)))}
+    results = {"pets": measure(f"{TINY} on {folder}", tiny, _with_masks(tiny, folder), erase=ERASED)}
+    if (classes := SHARED / "data" / "imagenet_val").is_dir():
+        results["mosaics"] = measure(f"{TINY} on mosaics of {classes}", tiny, _with_labels(tiny, classes), mosaics=MOSAICS)
     if (ASSETS / "demo").is_dir():
         demo = loader.load(DEMO_MODEL, Settings(model=DEMO_MODEL), cpu, lambda _: None)
-        results["drawn"] = _measure(f"the demo model on {DRAWN} fresh drawn pictures", demo, list(_drawn()))
+        results["drawn"] = measure(f"the demo model on {DRAWN} fresh drawn pictures", demo, drawn(demo), erase=ERASED, mosaics=MOSAICS)
     else:
         print("The demo model is not in assets/demo, so its drawn pictures are left out.")
     return results
+
+
+def methods(layers: int) -> dict:
+    """The maps to compare: those that have names, the plain gradient, and the votes of the last four layers."""
+    from vitdemo.attention.evaluation.compare import NAMED
+    from vitdemo.attention.question import Question
+
+    return NAMED | {
+        "relevance, plain": Question("relevance", gradient="plain"),
+        "gradient-rollout, plain": Question("gradient-rollout", gradient="plain"),
+        "votes, last 4 layers": Question("votes", start_layer=max(1, layers - 3)),
+    }
+
+
+def measure(title: str, vit, subjects: list, *, erase: int = 0, mosaics: int = 0) -> dict:
+    """Compare all methods, print the table, and return it."""
+    from dataclasses import asdict
+
+    from vitdemo.attention.evaluation.compare import compare_photos
+    from vitdemo.core.inference.engine import Engine
+
+    for step in compare_photos(vit, Engine(vit.device), subjects, methods=methods(vit.adapter.layers), erase=erase, mosaics=mosaics):
+        table = step.comparison.table() if step.done == step.total else None
+    assert table is not None, "the last step ends the comparison"
+    print(f"{title}: {table.photos} photos, {table.erased} of them erased, {table.mosaics} mosaics")
+    print("\n".join(lines_of(table)))
+    return asdict(table)
+
+
+def lines_of(table) -> list[str]:
+    """The table as text."""
+    shown = [metric for metric in COLUMNS if any(metric in cells for cells in table.rows.values())]
+    lines = [f"  {'':24}" + "".join(f"{COLUMNS[metric]:>25}" for metric in shown)]
+    for method, cells in table.rows.items():
+        texts = []
+        for cell in (cells.get(metric) for metric in shown):
+            star = "*" if cell and cell.chance > 0 and cell.centre > 0 else " "
+            span = f" [{cell.low:.3f}, {cell.high:.3f}]" if cell and cell.low is not None else ""
+            texts.append(f"{cell.value:.3f}{span}{star}" if cell else "")
+        lines.append(f"  {method:24}" + "".join(f"{text:>25}" for text in texts))
+    return lines
+
+
+def _with_masks(vit, folder: Path) -> list:
+    """The photos of a folder with their masks, those that there are."""
+    from functools import partial
+
+    from vitdemo.attention.evaluation.compare import Subject
+    from vitdemo.attention.methods.faithfulness import mask_shares
+
+    subjects = []
+    for image, mask in _pairs(folder):
+        shares = None if mask is None else partial(mask_shares, mask, vit.preprocessing)
+        subjects.append(Subject(partial(vit.preprocessing, image), shares))
+    return subjects
+
+
+def _with_labels(vit, folder: Path) -> list:
+    """The photos of folders that are named after synsets of the model."""
+    from functools import partial
+
+    from vitdemo.attention.evaluation.compare import Subject
+    from vitdemo.core.config import Settings
+    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.photo import open_photo
+
+    index = {label.synset: label.index for label in vit.labels}
+
+    def prepared(path: Path):
+        return vit.preprocessing(open_photo(path, Settings()).image)
+
+    paths = [item.path for item in find_items([folder]) if item.path.parent.name in index]
+    return [Subject(partial(prepared, path), label=index[path.parent.name]) for path in paths]
+
+
+def drawn(vit) -> list:
+    """Drawn pictures that were not used in training, with their exact masks."""
+    from functools import partial
+
+    from vitdemo.attention.evaluation.compare import Subject
+    from vitdemo.attention.methods.faithfulness import mask_shares
+    from vitdemo.sketches.draw import sketches
+
+    pictures = list(sketches(DRAWN, DRAWN_SEED))
+    return [Subject(partial(vit.preprocessing, each.image), partial(mask_shares, each.mask, vit.preprocessing)) for each in pictures]
 
 
 def _pairs(folder: Path) -> Iterator[tuple]:
@@ -55,66 +145,3 @@ def _pairs(folder: Path) -> Iterator[tuple]:
     for path in (item.path for item in find_items([images])):
         mask = folder / "masks" / path.relative_to(images).with_suffix(".png")
         yield open_photo(path, Settings()).image, Image.open(mask) if mask.is_file() else None
-
-
-def _drawn() -> Iterator[tuple]:
-    from vitdemo.sketches.draw import sketches
-
-    for picture in sketches(DRAWN, DRAWN_SEED):
-        yield picture.image, picture.mask
-
-
-def _measure(title: str, vit, pairs: list[tuple]) -> dict:
-    from vitdemo.attention.methods.faithfulness import agreement, erase_curve, mask_shares
-    from vitdemo.core.inference.engine import Engine
-
-    engine = Engine(vit.device)
-    erased = {round(number * (len(pairs) - 1) / (ERASED - 1)) for number in range(ERASED)}  # indices, evenly spread over all pairs
-    agreements: dict[str, list] = {}
-    curves: dict[str, list] = {}
-    for index, (image, mask) in enumerate(pairs):
-        tensor, heats, target = _maps(vit, engine, image)
-        shares = None if mask is None else mask_shares(mask, vit.preprocessing, next(iter(heats.values()))[0].shape)
-        for method, maps in heats.items():
-            if shares is not None:
-                agreements.setdefault(method, []).extend(agreement(heat, shares) for heat in maps)
-            if index in erased:
-                curves.setdefault(method, []).extend(erase_curve(vit, engine, tensor, heat, target) for heat in maps)
-    print(f"{title}: hits, overlap and mass on {len(pairs)}, deletion (lower is better) and insertion on {len(erased)}")
-    print(f"  {'':18}{'hits':>9}{'overlap':>9}{'mass':>9}{'deletion':>10}{'insertion':>11}")
-    results = {}
-    for method in curves:
-        means = {field: _mean(getattr(result, field) for result in agreements.get(method, ())) for field in ("hit", "overlap", "mass")}
-        means |= {field: _mean(getattr(curve, field) for curve in curves[method]) for field in ("deletion_area", "insertion_area")}
-        results[method] = means
-        print(f"  {method:18}" + "".join(f"{value:{width}.3f}" for value, width in zip(means.values(), (9, 9, 9, 10, 11), strict=True)))
-    return results
-
-
-def _maps(vit, engine, image) -> tuple:
-    """Return the model input, each method's maps (several for random) and the model's top class."""
-    from vitdemo.attention.methods import faithfulness, gradients, maps
-    from vitdemo.core.inference.trace_cache import run_trace
-
-    tensor = vit.preprocessing(image)
-    trace = run_trace(vit, engine, tensor)
-    target = int(trace.logits.argmax())
-    gradient = gradients.attention_gradient(vit, engine, tensor, target)
-    return (
-        tensor,
-        {
-            "random": [faithfulness.random_heat(trace.grid, seed) for seed in range(SEEDS)],
-            "centre prior": [faithfulness.centre_prior(trace.grid)],
-            "last-layer CLS": [maps.cls_map(trace, layer=trace.layers)],
-            "rollout": [maps.rollout(trace)],
-            "gradient rollout": [maps.gradient_rollout(trace, gradient)],
-            "relevance": [maps.relevance(trace, gradient)],
-        },
-        target,
-    )
-
-
-def _mean(values: Iterable[float]) -> float:
-    """Return the mean, NaN where there are no values."""
-    values = list(values)
-    return sum(values) / len(values) if values else float("nan")

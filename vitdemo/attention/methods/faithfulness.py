@@ -62,11 +62,15 @@ class MaskAgreement:
         hit: whether the hottest patch is more than half covered by the mask (the pointing game, Zhang et al., 2016, arXiv:1608.00507).
         overlap: intersection over union of the patches hotter than the map's mean and the patches more than half covered, 0 … 1.
         mass: the share of the map's heat that lies on the mask, 0 … 1; negative heat counts as none.
+        auc: how well the heat ranks the patches more than half covered above the others: 0.5 is chance; NaN where there is one kind alone.
+        iou: intersection over union of the hottest patches and the patches more than half covered, at the map's best threshold, 0 … 1.
     """
 
     hit: bool
     overlap: float
     mass: float
+    auc: float
+    iou: float
 
 
 def erase_curve(
@@ -83,9 +87,9 @@ def erase_curve(
 
     Raises: UserError for an unknown fill, or a number of steps below 1 or above the number of patches.
     """
-    erased, hidden = _hidden(heat, steps)
+    erased, hidden = hidden_by_step(heat, steps)
     masks = torch.cat([hidden, ~hidden])  # (2 points, rows, columns)
-    probabilities_of = _probabilities_of(vit, engine, tensor, target, fill)
+    probabilities_of = probabilities_without(vit, engine, tensor, target, fill)
     probabilities: list[float] = list(chain.from_iterable(engine.map(probabilities_of, masks.split(ERASE_BATCH))))
     return Curve(erased, tuple(probabilities[: len(erased)]), tuple(probabilities[len(erased) :]))
 
@@ -97,9 +101,9 @@ def erase_curves(
 
     Arguments and errors as `erase_curve`.
     """
-    orders = {name: _hidden(heat, steps) for name, heat in heats.items()}
+    orders = {name: hidden_by_step(heat, steps) for name, heat in heats.items()}
     batches = (batch for _, hidden in orders.values() for batch in hidden.split(ERASE_BATCH))
-    probabilities = chain.from_iterable(engine.map(_probabilities_of(vit, engine, tensor, target, fill), batches))
+    probabilities = chain.from_iterable(engine.map(probabilities_without(vit, engine, tensor, target, fill), batches))
     for name, (erased, _) in orders.items():
         yield name, Curve(erased, tuple(islice(probabilities, len(erased))), ())
 
@@ -123,8 +127,11 @@ def conclusion(area: float, random: Sequence[float], centre: float) -> str:
     return f"The probability falls {chance}{prior}."
 
 
-def _hidden(heat: Heat, steps: int) -> tuple[tuple[int, ...], torch.Tensor]:
-    """How many patches are erased at each point, and which, (points, rows, columns) bool."""
+def hidden_by_step(heat: Heat, steps: int) -> tuple[tuple[int, ...], torch.Tensor]:
+    """How many patches are erased at each point, hottest first, and which, (points, rows, columns) bool.
+
+    Raises: UserError for a number of steps below 1 or above the number of patches.
+    """
     if not 1 <= steps <= heat.numel():
         raise UserError(f"The curve can have from 1 to {heat.numel()} steps; {steps} were asked for.")
     order = heat.flatten().argsort(descending=True, stable=True)  # (P,)
@@ -135,7 +142,7 @@ def _hidden(heat: Heat, steps: int) -> tuple[tuple[int, ...], torch.Tensor]:
     return erased, hidden.unflatten(1, heat.shape)
 
 
-def _probabilities_of(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int, fill: Fill) -> Callable[[torch.Tensor], list[float]]:
+def probabilities_without(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int, fill: Fill) -> Callable[[torch.Tensor], list[float]]:
     """A function from masks, (photos, rows, columns) bool, to the class's probability without those patches."""
     filled = filling(tensor, vit.preprocessing, fill)
 
@@ -201,4 +208,20 @@ def agreement(heat: Heat, shares: torch.Tensor) -> MaskAgreement:
         hit=bool(covered.flatten()[heat.argmax()]),
         overlap=int((hot & covered).sum()) / union if union else 0.0,
         mass=float((mass * shares).sum()) / total if total else 0.0,
+        auc=_auc(heat[covered], heat[~covered]),
+        iou=_best_iou(heat.flatten(), covered.flatten()),
     )
+
+
+def _auc(inside: torch.Tensor, outside: torch.Tensor) -> float:
+    """The probability that a patch inside is hotter than one outside; equally hot patches count half."""
+    if not len(inside) or not len(outside):
+        return float("nan")
+    above = (inside[:, None] > outside).double() + (inside[:, None] == outside).double() / 2
+    return float(above.mean())
+
+
+def _best_iou(heat: torch.Tensor, covered: torch.Tensor) -> float:
+    hits = covered[heat.argsort(descending=True, stable=True)].cumsum(0)
+    taken = torch.arange(1, len(heat) + 1)
+    return float((hits / (taken + covered.sum() - hits)).max())
