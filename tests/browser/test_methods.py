@@ -73,7 +73,9 @@ def test_the_ledger_adds_up_and_sorts_the_wall(app, open_page, picture, known, v
         tiles = page.locator(f"#attention .att-tile[data-layer='{layer + 1}']")
         order = [int(tile.get_attribute("data-head")) for tile in tiles.all()]
         assert order == found.heads[layer].argsort(descending=True).tolist()
-        assert number(tiles.first.get_attribute("aria-label").split(": ")[1].split()[0]) == pytest.approx(float(found.heads[layer].max()), abs=0.006)
+        assert number(tiles.first.get_attribute("aria-label").split(": ")[1].split()[0]) == pytest.approx(
+            float(found.heads[layer].max()), abs=0.006
+        )
 
     top = page.locator("#attention .att-ledger-top button").first
     place = divmod(int(found.heads.abs().argmax()), traced.heads)

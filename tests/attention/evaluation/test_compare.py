@@ -99,3 +99,9 @@ def test_a_model_without_classes(engine):
     for steps in (compare_photo(vit, engine, Subject(lambda: images()[0])), compare_photos(vit, engine, [])):
         with pytest.raises(UserError, match="gives features, not classes"):
             next(steps)
+
+
+def test_few_photos_are_all_erased(engine):
+    vit, tensor = small_vit(), images()[0]
+    *_, last = compare_photos(vit, engine, [Subject(lambda: tensor)] * 5, erase=48, mosaics=0, methods={"cls": NAMED["cls"]})
+    assert last.comparison.table().erased == 5

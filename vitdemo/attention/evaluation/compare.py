@@ -94,7 +94,8 @@ def compare_photos(
     """
     check_target(vit, 0)
     comparison, classes = Comparison(), []
-    erased_photos = {round(number * (len(subjects) - 1) / max(1, erase - 1)) for number in range(min(erase, len(subjects)))}
+    erase = min(erase, len(subjects))
+    erased_photos = {round(number * (len(subjects) - 1) / max(1, erase - 1)) for number in range(erase)}
     total = len(subjects) + mosaics
     for index, subject in enumerate(subjects):
         tensor = subject.make()

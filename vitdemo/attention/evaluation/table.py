@@ -77,8 +77,9 @@ class Comparison:
 
     def add_random(self, orders: list[dict[str, float]]) -> None:
         """Add one photo's values of several random maps, which count as their mean."""
-        self.orders = {metric: [values[metric] for values in orders] for metric in orders[0]}
-        self.add(RANDOM, {metric: float(np.mean(values)) for metric, values in self.orders.items()})
+        found = {metric: [values[metric] for values in orders] for metric in orders[0]}
+        self.orders |= found
+        self.add(RANDOM, {metric: float(np.mean(values)) for metric, values in found.items()})
 
     def table(self) -> Table:
         """What the scores say."""
@@ -120,7 +121,7 @@ class Comparison:
     def _sentence(self, method: str) -> str:
         values, known = self.scores[method], self.scores.get(CENTRE, {}).get("deletion")
         said = []
-        if "deletion" in values and known and self.orders:
+        if "deletion" in values and known and "deletion" in self.orders:
             if len(values["deletion"]) == 1:
                 said.append(conclusion(values["deletion"][0], self.orders["deletion"], known[0]))
             else:

@@ -136,7 +136,15 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
     text = f"{table.photos} photos, {table.mosaics} mosaics so far" if not over else STOPPED if job.stopping.is_set() else ""
     details = [f"{NAMES[method]}: {sentence}" for method, sentence in table.sentences.items() if sentence]
     return ComparisonStatus(
-        over, job.share, text, job.error, _columns(table), _rows(table, job.heats), _sentences(table), details, _how(table, job)
+        over,
+        job.share,
+        text,
+        job.error,
+        _columns(table),
+        _rows(table, job.heats),
+        _sentences(table) if over else [],
+        details,
+        _how(table, job),
     )
 
 
