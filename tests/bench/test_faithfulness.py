@@ -1,8 +1,6 @@
-"""The faithfulness bench on two photos, of which one has a mask that is known."""
+"""The faithfulness bench on two photos, of which one has a mask that is known, and the card that it writes."""
 
 import json
-import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from vitdemo.bench import faithfulness
 from vitdemo.cli import main
 from vitdemo.core import config
 
-METHODS = {"random", "centre prior", "last-layer CLS", "rollout", "gradient rollout", "relevance"}
+METHODS = {"random", "centre", *faithfulness.methods(3)}
 
 
 @pytest.fixture
@@ -30,41 +28,37 @@ def photos(tmp_path):
 
 def test_figures_of_every_method(photos, small_models, tmp_path, capsys, monkeypatch):
     small_models(tmp_path / "shared", faithfulness.TINY)
-    monkeypatch.setattr(faithfulness, "SEEDS", 2)
     monkeypatch.setattr(config, "ASSETS", tmp_path / "none")
     assert main(["bench", "faithfulness", "--photos", str(photos), "--json", str(tmp_path / "figures.json")]) == 0
-    figures = json.loads((tmp_path / "figures.json").read_text())["faithfulness"]["pets"]
-    assert set(figures) == METHODS
-    for each in figures.values():
-        assert each["hit"] == 1
-        assert each["mass"] == pytest.approx(1)
-        assert 0 < each["overlap"] < 1
-        assert all(0 <= each[area] <= 1 for area in ("deletion_area", "insertion_area"))
+    figures = json.loads((tmp_path / "figures.json").read_text())["faithfulness"]
+    assert set(figures) == {"pets"}, "there are no photos with classes for mosaics"
+    assert (figures["pets"]["photos"], figures["pets"]["erased"], figures["pets"]["mosaics"]) == (2, 2, 0)
+    assert set(figures["pets"]["rows"]) == METHODS
+    for cells in figures["pets"]["rows"].values():
+        assert cells["hit"]["value"] == 1
+        assert cells["mass"]["value"] == pytest.approx(1)
+        assert all(0 <= cells[area]["low"] <= cells[area]["value"] <= cells[area]["high"] <= 1 for area in ("deletion", "insertion"))
     printed = capsys.readouterr().out
     assert "The demo model is not in assets/demo, so its drawn pictures are left out.\n" in printed
-    assert f"{figures['relevance']['deletion_area']:.3f}" in printed
+    area = figures["pets"]["rows"]["relevance"]["deletion"]
+    assert f" {area['value']:.3f} [{area['low']:.3f}, {area['high']:.3f}]" in printed
 
 
-def test_both_halves_are_measured(photos, small_models, tmp_path, monkeypatch):
+def test_all_parts_are_measured(photos, small_models, tmp_path, monkeypatch):
     vit, asked = small_models(tmp_path / "shared", faithfulness.TINY), []
+    (tmp_path / "shared" / "data" / "imagenet_val" / "cat").mkdir(parents=True)
+    noise(32, 24).save(tmp_path / "shared" / "data" / "imagenet_val" / "cat" / "0.png")
     monkeypatch.setattr(faithfulness, "DRAWN", 3)
-    monkeypatch.setattr(faithfulness, "_measure", lambda title, model, pairs: asked.append((title, model, pairs)) or {"pairs": len(pairs)})
-    assert faithfulness.run(photos=photos) == {"pets": {"pairs": 2}, "drawn": {"pairs": 3}}
-    (first, model, pairs), (second, _, drawn) = asked
-    assert first == f"{faithfulness.TINY} on {photos}"
-    assert second == "the demo model on 3 fresh drawn pictures"
-    assert model is vit
-    assert [mask is None for _, mask in pairs] == [False, True]  # the second has no mask
-    assert [image.size for image, _ in drawn] == [mask.size for _, mask in drawn] == [(224, 224)] * 3
-
-
-def test_the_demo_models_half(vit, monkeypatch):
-    monkeypatch.setattr(faithfulness, "DRAWN", 3)
-    monkeypatch.setattr(faithfulness, "ERASED", 2)
-    monkeypatch.setattr(faithfulness, "SEEDS", 1)
-    found = faithfulness._measure("drawn", vit, list(faithfulness._drawn()))
-    assert set(found) == METHODS
-    assert all(math.isfinite(number) for each in found.values() for number in each.values())
+    monkeypatch.setattr(faithfulness, "measure", lambda title, vit, subjects, **rest: asked.append((vit, subjects, rest)) or len(subjects))
+    assert faithfulness.run(photos=photos) == {"pets": 2, "mosaics": 1, "drawn": 3}
+    assert [rest for _, _, rest in asked] == [{"erase": 48}, {"mosaics": 25}, {"erase": 48, "mosaics": 25}]
+    pets, mosaics, drawn = (subjects for _, subjects, _ in asked)
+    assert [subject.shares is None for subject in pets] == [False, True]  # the second has no mask
+    assert [subject.label for subject in mosaics] == [2], "the folder names the class cat"
+    shares = drawn[0].shares((14, 14))
+    assert shares.shape == (14, 14)
+    assert 0 < float(shares.mean()) < 1
+    assert drawn[0].make().shape == (3, *vit.preprocessing.size)
 
 
 def test_photos_that_are_not_there(tmp_path, capsys):
@@ -75,42 +69,14 @@ def test_photos_that_are_not_there(tmp_path, capsys):
     )
 
 
-def test_the_means_are_of_known_maps(vit, monkeypatch, capsys):
-    """Two methods with known agreements and curves, on five photos of which three are erased."""
-    from vitdemo.attention.methods import faithfulness as methods
-
-    shape = SimpleNamespace(shape=(2, 2))
-    monkeypatch.setattr(faithfulness, "ERASED", 3)
-    monkeypatch.setattr(faithfulness, "_maps", lambda vit, engine, image: (image, {"one": [shape], "two": [shape, shape]}, 7))
-    monkeypatch.setattr(methods, "mask_shares", lambda mask, preprocessing, shape: mask)
-    monkeypatch.setattr(methods, "agreement", lambda heat, shares: SimpleNamespace(hit=shares, overlap=shares / 2, mass=shares / 4))
-    erased = []
-
-    def curve(vit, engine, tensor, heat, target):
-        erased.append((tensor, target))
-        return SimpleNamespace(deletion_area=tensor, insertion_area=2 * tensor)
-
-    monkeypatch.setattr(methods, "erase_curve", curve)
-    pairs = [(0, None), (1, 1.0), (2, 0.0), (3, 0.5), (4, None)]
-    found = faithfulness._measure("title", vit, pairs)
-    means = {"hit": 0.5, "overlap": 0.25, "mass": 0.125, "deletion_area": 2.0, "insertion_area": 4.0}
-    assert found == {"one": means, "two": means}
-    assert erased == [(0, 7)] * 3 + [(2, 7)] * 3 + [(4, 7)] * 3
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("title: hits, overlap and mass on 5, deletion (lower is better) and insertion on 3")
-    assert words(said[2]) == "one 0.500 0.250 0.125 2.000 4.000"
-
-
-def test_the_mean_of_nothing_is_no_number():
-    assert math.isnan(faithfulness._mean([]))
-    assert faithfulness._mean(iter([1, 2, 6])) == 3
-
-
-def test_every_method_gives_its_maps(vit, engine, monkeypatch):
-    monkeypatch.setattr(faithfulness, "SEEDS", 3)
-    tensor, maps, target = faithfulness._maps(vit, engine, noise(40, 30))
-    assert set(maps) == METHODS
-    assert {name: len(each) for name, each in maps.items()} == dict.fromkeys(METHODS, 1) | {"random": 3}
-    assert {tuple(heat.shape) for each in maps.values() for heat in each} == {(14, 14)}
-    assert not np.array_equal(maps["random"][0], maps["random"][1])
-    assert target == int(vit.module(tensor[None]).argmax())
+def test_the_card_gets_the_table(tmp_path, vit, monkeypatch, capsys):
+    card = tmp_path / "README.md"
+    card.write_text(f"before\n{faithfulness.BEGIN}\nold\n{faithfulness.END}\nafter\n", "utf-8")
+    monkeypatch.setattr(faithfulness, "DRAWN", 2)
+    faithfulness.write_card(card, vit)
+    lines = card.read_text("utf-8").splitlines()
+    assert (lines[:2], lines[-2:]) == (["before", faithfulness.BEGIN], [faithfulness.END, "after"])
+    assert lines[2].startswith("| map | hits |")
+    assert {line.split(" | ")[0].removeprefix("| ") for line in lines[4:-2]} == METHODS
+    said = words(capsys.readouterr().out)
+    assert f"{lines[5].split(' | ')[2].split(' ')[0]}" in said

@@ -18,7 +18,9 @@ from vitdemo.cli import main
 def test_all_sides_are_run_and_written_down(tmp_path, capsys):
     assert main(["bench", "trace", "--runs", "1", "--json", str(tmp_path / "figures.json")]) == 0
     figures = json.loads((tmp_path / "figures.json").read_text())["trace"]
-    assert set(figures) == {"1", "8"}
+    assert set(figures) == {"1", "8", "of a class"}
+    of_a_class = figures.pop("of a class")
+    assert of_a_class["votes_ms"] == pytest.approx(1000 * of_a_class["seconds"]["votes"][0])
     printed = capsys.readouterr().out
     for each in figures.values():
         seconds = {side: times[0] for side, times in each["seconds"].items()}
@@ -45,7 +47,15 @@ def test_what_is_made_of_known_seconds(clock_of, monkeypatch, capsys):
 
     monkeypatch.setattr(trace, "_side", side)
     monkeypatch.setattr(trace, "_peak_in_a_child", lambda name, batch: None if name == "unfused" else batch * 1_000_000)
+    class_seconds = {"plain": iter([9, 9, 1.0, 2.0]), "libra": iter([9, 9, 1.5, 2.0]), "votes": iter([9, 9, 0.01, 0.03])}
+    passes = {side: lambda side=side: clock.pass_(next(class_seconds[side])) for side in class_seconds}
+    monkeypatch.setattr(trace, "_class_sides", lambda: passes)
     found = trace.run(runs=2)
+    assert found.pop("of a class") == {
+        "seconds": {"plain": [1.0, 2.0], "libra": [1.5, 2.0], "votes": pytest.approx([0.01, 0.03])},
+        "libra_over_plain": 1.25,
+        "votes_ms": pytest.approx(20),
+    }
     assert found == {
         "1": {
             "seconds": {"plain": [1.0, 2.0], "trace": [3.0, 2.0], "unfused": [6.0, 6.0]},
@@ -67,6 +77,10 @@ def test_what_is_made_of_known_seconds(clock_of, monkeypatch, capsys):
     assert said[2] == "  full trace: median 2.500 s (from 2.000 to 3.000, 2 runs), 2.00 times the plain, peak 1 MB"
     assert said[3].endswith("median 6.000 s (from 6.000 to 6.000, 2 runs), 4.50 times the plain")
     assert said[4] == "  the trace is 2.50 times as fast as the unfused way"
+    assert said[-2:] == [
+        "ledger of votes after the trace: median 20.0 ms, from 10.0",
+        "  Libra takes 1.25 times the plain gradient's time",
+    ]
 
 
 def test_the_sides_compute_the_same(monkeypatch):
@@ -87,6 +101,17 @@ def test_the_sides_compute_the_same(monkeypatch):
     for layer, attention in enumerate(maps.values()):
         assert attention.shape == (2, 3, 197, 197)
         torch.testing.assert_close(torch.stack([each.attention[layer] for each in traced]), attention, atol=1e-4, rtol=1e-3)
+
+
+def test_the_sides_of_a_class(monkeypatch, vit):
+    monkeypatch.setattr(trace, "_vit", lambda: vit)
+    passes = trace._class_sides()
+    assert set(passes) == set(trace.CLASS_SIDES)
+    plain, libra = passes["plain"](), passes["libra"]()
+    assert plain.shape == libra.shape == (3, 14, 14)
+    assert not torch.allclose(plain, libra, rtol=1e-2)
+    image = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
+    assert passes["votes"]().total == pytest.approx(float(vit.logits(image[None])[0, 0]), abs=1e-4)
 
 
 def test_the_peak_is_that_of_a_process_of_its_own(monkeypatch):

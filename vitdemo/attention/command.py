@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitdemo.attention import compare_command
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.outputs import check_writable, unwritable
@@ -31,7 +32,7 @@ FLAGS = {  # method → the flags that change its map, besides --layer
 def add(commands) -> None:
     """Add the `attention` command to the command line."""
     command = commands.add_parser("attention", help="where the model looks: a map of one photo")
-    command.add_argument("image", type=Path, metavar="IMAGE", help="a photo")
+    command.add_argument("image", nargs="+", metavar="IMAGE", help="a photo; with --compare also folders, zips and patterns")
     command.add_argument("--method", default="relevance", metavar="METHOD", help=f"{', '.join(METHODS)} (default: relevance)")
     command.add_argument(
         "--gradient",
@@ -46,13 +47,16 @@ def add(commands) -> None:
     command.add_argument("--fusion", metavar="HOW", help="rollout: how heads become one: mean, max or min (default: mean)")
     command.add_argument("--discard", type=float, metavar="R", help="rollout: share of the weakest links dropped (default: 0)")
     command.add_argument("--start-layer", type=int, metavar="L", help="all but cls: the first layer that takes part (default: 1)")
-    command.add_argument("--output", type=Path, metavar="F.png", help="the map on the upright original, at its size")
+    command.add_argument("--output", type=Path, metavar="F.png", help="the map on the upright original, at its size; F.json with --compare")
     command.add_argument("--npz", type=Path, metavar="F.npz", help="heat, attention_cls, logits, box and artefacts")
+    compare_command.add_flags(command)
     Settings.add_flags(command, (*MODEL_FLAGS, "max_upload_mb", "max_megapixels", "trace_cache_mb"))
     command.set_defaults(run=_attention)
 
 
 def _attention(flags: argparse.Namespace) -> int:
+    if flags.compare:
+        return compare_command.compare(flags, Settings.read(flags))
     head = _check_flags(flags)
     settings = Settings.read(flags)
     from vitdemo.attention.drawing import render
@@ -63,7 +67,7 @@ def _attention(flags: argparse.Namespace) -> int:
     from vitdemo.core.inference.trace_cache import TraceCache
     from vitdemo.core.photos.photo import open_photo
 
-    photo = open_photo(flags.image, settings)
+    photo = open_photo(Path(flags.image[0]), settings)
     for path in filter(None, (flags.output, flags.npz)):
         check_writable(path)
     store = ModelStore(settings)
@@ -115,6 +119,11 @@ def _check_flags(flags: argparse.Namespace) -> "int | Fusion":
     """Check the flags that need no model, and return the head. Raises: UsageError for a value that no model accepts."""
     if flags.method not in METHODS:
         raise UsageError(f"--method is “{flags.method}”, but it must be one of {', '.join(METHODS)}.")
+    if len(flags.image) > 1:
+        raise UsageError("One map is of one photo: give one, or --compare.")
+    for name in ("masks", "erase", "mosaics"):
+        if getattr(flags, name) is not None:
+            raise UsageError(f"--{name} is for --compare.")
     if flags.gradient not in (None, *GRADIENTS):
         raise UsageError(f"--gradient is “{flags.gradient}”, but it must be one of {', '.join(GRADIENTS)}.")
     if flags.fusion not in (None, *FUSED):

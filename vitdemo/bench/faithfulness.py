@@ -5,15 +5,14 @@ top class while patches are greyed out, or restored, in the map's order. In a mo
 photo of that class. Means come with their 95 % bootstrap intervals; a star marks what is better than random and centre beyond them.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 ERASED = 48  # photos for deletion, insertion and SaCo
 MOSAICS = 25
+CARD = ("hit", "auc", "deletion", "insertion", "saco", "mosaic_mass")  # the metrics on the demo model's card
+BEGIN, END = "<!-- table: python -m vitdemo.bench.faithfulness -->", "<!-- end of the table -->"
 DRAWN, DRAWN_SEED = 210, 161_803_398  # number and seed of drawn pictures that were not used in training
-COLUMNS = {"hit": "hits", "mass": "mass", "iou": "IoU", "auc": "AUC", "deletion": "deletion ↓", "insertion": "insertion", "saco": "SaCo"}
-COLUMNS |= {"mosaic_mass": "mosaic mass", "mosaic_hit": "mosaic hits"}
 
 
 def run(*, runs: int = 5, photos: Path | None = None) -> dict:
@@ -37,9 +36,9 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
             raise UserError(f"{path} is not there: set VITDEMO_SHARED, or give --photos a folder with images/ and masks/.")
     cpu = torch.device("cpu")
     tiny = loader.load(TINY, Settings(model=TINY, checkpoint=weights), cpu, lambda _: None)
-    results = {"pets": measure(f"{TINY} on {folder}", tiny, _with_masks(tiny, folder), erase=ERASED)}
+    results = {"pets": measure(f"{TINY} on {folder}", tiny, gallery(tiny, folder), erase=ERASED)}
     if (classes := SHARED / "data" / "imagenet_val").is_dir():
-        results["mosaics"] = measure(f"{TINY} on mosaics of {classes}", tiny, _with_labels(tiny, classes), mosaics=MOSAICS)
+        results["mosaics"] = measure(f"{TINY} on mosaics of {classes}", tiny, gallery(tiny, classes), mosaics=MOSAICS)
     if (ASSETS / "demo").is_dir():
         demo = loader.load(DEMO_MODEL, Settings(model=DEMO_MODEL), cpu, lambda _: None)
         results["drawn"] = measure(f"the demo model on {DRAWN} fresh drawn pictures", demo, drawn(demo), erase=ERASED, mosaics=MOSAICS)
@@ -64,61 +63,42 @@ def measure(title: str, vit, subjects: list, *, erase: int = 0, mosaics: int = 0
     """Compare all methods, print the table, and return it."""
     from dataclasses import asdict
 
+    return asdict(table_of(title, vit, subjects, erase=erase, mosaics=mosaics))
+
+
+def table_of(title: str, vit, subjects: list, *, erase: int = 0, mosaics: int = 0):
+    """Compare all methods, print the table, and return it as `evaluation.table.Table`."""
     from vitdemo.attention.evaluation.compare import compare_photos
+    from vitdemo.attention.evaluation.table import Comparison, lines_of
     from vitdemo.core.inference.engine import Engine
 
+    comparison = Comparison()
     for step in compare_photos(vit, Engine(vit.device), subjects, methods=methods(vit.adapter.layers), erase=erase, mosaics=mosaics):
-        table = step.comparison.table() if step.done == step.total else None
-    assert table is not None, "the last step ends the comparison"
+        comparison = step.comparison
+    table = comparison.table()
     print(f"{title}: {table.photos} photos, {table.erased} of them erased, {table.mosaics} mosaics")
     print("\n".join(lines_of(table)))
-    return asdict(table)
+    return table
 
 
-def lines_of(table) -> list[str]:
-    """The table as text."""
-    shown = [metric for metric in COLUMNS if any(metric in cells for cells in table.rows.values())]
-    lines = [f"  {'':24}" + "".join(f"{COLUMNS[metric]:>25}" for metric in shown)]
-    for method, cells in table.rows.items():
-        texts = []
-        for cell in (cells.get(metric) for metric in shown):
-            star = "*" if cell and cell.chance > 0 and cell.centre > 0 else " "
-            span = f" [{cell.low:.3f}, {cell.high:.3f}]" if cell and cell.low is not None else ""
-            texts.append(f"{cell.value:.3f}{span}{star}" if cell else "")
-        lines.append(f"  {method:24}" + "".join(f"{text:>25}" for text in texts))
-    return lines
+def write_card(card: Path, vit) -> None:
+    """Measure the demo model on drawn pictures, and write the table between the two marks on its card."""
+    from vitdemo.attention.evaluation.table import markdown_of
+
+    table = table_of(f"the demo model on {DRAWN} fresh drawn pictures", vit, drawn(vit), erase=ERASED, mosaics=MOSAICS)
+    before, rest = card.read_text("utf-8").split(BEGIN)
+    lines = [BEGIN, *markdown_of(table, [metric for metric in CARD if metric in table.rows["random"]]), END]
+    card.write_text(before + "\n".join(lines) + rest.split(END)[1], "utf-8")
 
 
-def _with_masks(vit, folder: Path) -> list:
-    """The photos of a folder with their masks, those that there are."""
-    from functools import partial
-
-    from vitdemo.attention.evaluation.compare import Subject
-    from vitdemo.attention.methods.faithfulness import mask_shares
-
-    subjects = []
-    for image, mask in _pairs(folder):
-        shares = None if mask is None else partial(mask_shares, mask, vit.preprocessing)
-        subjects.append(Subject(partial(vit.preprocessing, image), shares))
-    return subjects
-
-
-def _with_labels(vit, folder: Path) -> list:
-    """The photos of folders that are named after synsets of the model."""
-    from functools import partial
-
-    from vitdemo.attention.evaluation.compare import Subject
+def gallery(vit, folder: Path) -> list:
+    """The photos of a folder: of its images/, with the masks in its masks/, or of all its sub-folders, whose names may be classes."""
+    from vitdemo.attention.evaluation.subjects import subjects_of
     from vitdemo.core.config import Settings
     from vitdemo.core.photos.gallery import find_items
-    from vitdemo.core.photos.photo import open_photo
 
-    index = {label.synset: label.index for label in vit.labels}
-
-    def prepared(path: Path):
-        return vit.preprocessing(open_photo(path, Settings()).image)
-
-    paths = [item.path for item in find_items([folder]) if item.path.parent.name in index]
-    return [Subject(partial(prepared, path), label=index[path.parent.name]) for path in paths]
+    images, masks = folder / "images", folder / "masks"
+    return subjects_of(find_items([images if images.is_dir() else folder]), vit, Settings(), masks if masks.is_dir() else None)
 
 
 def drawn(vit) -> list:
@@ -133,15 +113,10 @@ def drawn(vit) -> list:
     return [Subject(partial(vit.preprocessing, each.image), partial(mask_shares, each.mask, vit.preprocessing)) for each in pictures]
 
 
-def _pairs(folder: Path) -> Iterator[tuple]:
-    """Yield photos with their masks; None for a photo without a mask."""
-    from PIL import Image
+if __name__ == "__main__":
+    import torch
 
-    from vitdemo.core.config import Settings
-    from vitdemo.core.photos.gallery import find_items
-    from vitdemo.core.photos.photo import open_photo
+    from vitdemo.core.config import ASSETS, DEMO_MODEL, Settings
+    from vitdemo.core.models.loader import load
 
-    images = folder / "images" if (folder / "images").is_dir() else folder
-    for path in (item.path for item in find_items([images])):
-        mask = folder / "masks" / path.relative_to(images).with_suffix(".png")
-        yield open_photo(path, Settings()).image, Image.open(mask) if mask.is_file() else None
+    write_card(ASSETS / "demo" / "README.md", load(DEMO_MODEL, Settings(model=DEMO_MODEL), torch.device("cpu"), lambda _: None))

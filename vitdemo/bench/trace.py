@@ -1,7 +1,9 @@
 """A full trace of ViT-B/16 against timm's plain forward, and against the code a user would write without this project, in turn in one run.
 
 That code: a model built with fused attention off, timm's AttentionExtract for the maps, and a second pass, `forward_intermediates`, for the
-tokens. The peak memory of each side is measured in a process that does nothing else. Weights are random, which doesn't change the timing.
+tokens. Then what a class's maps cost on one photo: relevance by Libra's gradient beside the plain one, each with its own pass, and the
+ledger of votes after the trace. The peak memory of each side is measured in a process that does nothing else. Weights are random, which
+doesn't change the timing.
 """
 
 import json
@@ -12,11 +14,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from vitdemo.attention.methods.libra import Gradient
 
 SIDES = ("plain", "trace", "unfused")
 WORDS = {"plain": "timm's forward", "trace": "full trace", "unfused": "unfused model, AttentionExtract, forward_intermediates"}
 BATCHES = (1, 8)
+CLASS_SIDES = {"plain": "relevance, plain gradient", "libra": "relevance, Libra", "votes": "ledger of votes after the trace"}
 
 
 def run(*, runs: int = 5, photos: Path | None = None) -> dict:
@@ -38,7 +44,68 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
                     seconds[side].append(time.perf_counter() - begin)
         del passes
         results[str(batch)] = _report(batch, seconds, {side: _peak_in_a_child(side, batch) for side in SIDES})
-    return results
+    return results | {"of a class": _of_a_class(runs)}
+
+
+def _of_a_class(runs: int) -> dict:
+    """Time the maps of one class in turn, after two rounds of warm-up; print the medians, and return all figures."""
+    passes = _class_sides()
+    seconds: dict[str, list[float]] = {side: [] for side in CLASS_SIDES}
+    for number in range(runs + 2):
+        for side in (*CLASS_SIDES,) if number % 2 else (*CLASS_SIDES,)[::-1]:
+            begin = time.perf_counter()
+            passes[side]()
+            if number > 1:
+                seconds[side].append(time.perf_counter() - begin)
+    for side, words in CLASS_SIDES.items():
+        print(f"{words}: median {1000 * statistics.median(seconds[side]):.1f} ms, from {1000 * min(seconds[side]):.1f}")
+    ratio = statistics.median(libra / plain for libra, plain in zip(seconds["libra"], seconds["plain"], strict=True))
+    print(f"  Libra takes {ratio:.2f} times the plain gradient's time")
+    return {"seconds": seconds, "libra_over_plain": ratio, "votes_ms": 1000 * statistics.median(seconds["votes"])}
+
+
+def _class_sides() -> dict[str, Callable[[], object]]:
+    """A function for each of CLASS_SIDES, on one random input of ViT-B/16."""
+    from functools import partial
+
+    import torch
+
+    from vitdemo.attention.methods.gradients import attention_gradient
+    from vitdemo.attention.methods.maps import relevances
+    from vitdemo.attention.methods.votes import ledger
+    from vitdemo.core.inference.engine import Engine
+    from vitdemo.core.inference.trace_cache import run_trace
+
+    vit, engine = _vit(), Engine(torch.device("cpu"))
+    image = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
+    trace = run_trace(vit, engine, image)
+
+    def relevance(gradient: "Gradient") -> object:
+        return relevances(trace, attention_gradient(vit, engine, image, 0, gradient))
+
+    return {"plain": partial(relevance, "plain"), "libra": partial(relevance, "libra"), "votes": partial(ledger, vit, engine, trace, 0)}
+
+
+def _vit(*, unfused: bool = False, dynamic: bool = True):
+    """ViT-B/16 with random weights."""
+    import timm
+    import torch
+    from timm.layers import set_fused_attn
+    from timm.models.vision_transformer import VisionTransformer
+
+    from vitdemo.core.config import DEFAULT_MODEL
+    from vitdemo.core.models.labels import Label
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.preprocessing import Preprocessing
+
+    set_fused_attn(not unfused)
+    try:
+        network = timm.create_model(DEFAULT_MODEL, pretrained=False, dynamic_img_size=dynamic)
+    finally:
+        set_fused_attn(True)
+    module = cast(VisionTransformer, network.eval().requires_grad_(False))
+    labels = tuple(Label(index, f"class {index}") for index in range(module.num_classes))
+    return Vit(DEFAULT_MODEL, module, labels, Preprocessing.of(module), "random", torch.device("cpu"), 0)
 
 
 def _report(batch: int, seconds: dict[str, list[float]], peaks: dict[str, int | None]) -> dict:
@@ -58,25 +125,14 @@ def _report(batch: int, seconds: dict[str, list[float]], peaks: dict[str, int | 
 
 def _side(side: str, batch: int) -> Callable[[], object]:
     """Return a function that runs one side on a batch of random numbers."""
-    import timm
     import torch
-    from timm.layers import set_fused_attn
-    from timm.models.vision_transformer import VisionTransformer
     from timm.utils import AttentionExtract
 
-    from vitdemo.core.config import DEFAULT_MODEL
     from vitdemo.core.inference.trace import trace_batch
-    from vitdemo.core.models.vit import Vit
-    from vitdemo.core.photos.preprocessing import Preprocessing
 
     images = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    set_fused_attn(side != "unfused")
-    try:
-        network = timm.create_model(DEFAULT_MODEL, pretrained=False, dynamic_img_size=side == "trace")
-    finally:
-        set_fused_attn(True)
-    module = cast(VisionTransformer, network.eval().requires_grad_(False))
-    vit = Vit(DEFAULT_MODEL, module, (), Preprocessing.of(module), "random", torch.device("cpu"), 0)
+    vit = _vit(unfused=side == "unfused", dynamic=side == "trace")
+    module = vit.module
     extract = AttentionExtract(module) if side == "unfused" else None  # by its default method, the faster of its two
 
     def once() -> object:

@@ -11,6 +11,7 @@ from vitdemo.attention.evaluation.table import CENTRE, RANDOM, Comparison
 from vitdemo.attention.methods.faithfulness import agreement, centre_prior, random_heat
 from vitdemo.attention.methods.gradients import check_target
 from vitdemo.attention.question import OF_A_CLASS, Question, heat
+from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import Heat, Trace
 from vitdemo.core.inference.trace_cache import run_trace
@@ -90,15 +91,26 @@ def compare_photos(
             classes.
         orders: random maps per photo.
 
-    Raises: UserError for a model without classes.
+    A photo that can't be read is left out and named.
+
+    Raises: UserError for a model without classes, or mosaics on a patch grid that can't be cut into quarters.
     """
     check_target(vit, 0)
-    comparison, classes = Comparison(), []
-    erase = min(erase, len(subjects))
-    erased_photos = {round(number * (len(subjects) - 1) / max(1, erase - 1)) for number in range(erase)}
+    if mosaics:
+        check_grid(vit.adapter.grid(vit.preprocessing.size))
+    comparison = Comparison()
+    classes: list[int | None] = []
+    count = min(erase, len(subjects))
+    erased_photos = {round(number * (len(subjects) - 1) / max(1, count - 1)) for number in range(count)}
     total = len(subjects) + mosaics
     for index, subject in enumerate(subjects):
-        tensor = subject.make()
+        try:
+            tensor = subject.make()
+        except UserError as error:
+            comparison.left_out.append(str(error))
+            classes.append(None)
+            yield Step(index + 1, total, comparison)
+            continue
         trace = run_trace(vit, engine, tensor)
         target = int(trace.logits.argmax())
         known = target == subject.label if subject.label is not None else float(trace.logits.softmax(-1).max()) > CONFIDENT
@@ -123,10 +135,9 @@ def compare_photos(
 def _mosaic(
     vit: Vit, engine: Engine, tensors: list[torch.Tensor], classes: list[int | None], methods: Mapping[str, Question]
 ) -> Iterator[dict[str, dict[str, float]]]:
-    """Each method's values for each of a mosaic's four classes. Raises: UserError for a patch grid that can't be cut into quarters."""
+    """Each method's values for each of a mosaic's four classes."""
     tensor = mosaic(tensors)
     trace = run_trace(vit, engine, tensor)
-    check_grid(trace.grid)
     blind = {name: heat(question, trace, vit, engine, tensor) for name, question in methods.items() if question.method not in OF_A_CLASS}
     for place, target in enumerate(classes):
         assert target is not None  # quadruples leaves these out

@@ -1,5 +1,6 @@
 """The outcome of a comparison: a table of methods and metrics, which differences in it count, and sentences that say so."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,12 +64,15 @@ class Comparison:
     Attributes:
         scores: method → metric → a value for each photo, or for each class of each mosaic; the same order for all methods.
         orders: metric → the values of each random order, of the photo that came last.
+        photos, mosaics: how many there were.
+        left_out: why photos could not be read.
     """
 
     scores: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     orders: dict[str, list[float]] = field(default_factory=dict)
     photos: int = 0
     mosaics: int = 0
+    left_out: list[str] = field(default_factory=list)
 
     def add(self, method: str, values: dict[str, float]) -> None:
         """Add one photo's values of one method."""
@@ -138,3 +142,43 @@ class Comparison:
             return f"no sooner than {words}"
         how = {1: "later", -1: "sooner", 0: "no sooner"}[difference.sign]
         return f"{how} than {words} (difference of the areas {difference})"
+
+
+TITLES = {
+    "hit": "hits",
+    "mass": "mass",
+    "iou": "IoU",
+    "auc": "AUC",
+    "deletion": "deletion ↓",
+    "insertion": "insertion",
+    "saco": "SaCo",
+    "mosaic_mass": "mosaic mass",
+    "mosaic_hit": "mosaic hits",
+}
+
+
+def lines_of(table: Table) -> list[str]:
+    """The table as text. A star marks what is better than both the random map and the centre prior, beyond the interval."""
+    shown = [metric for metric in TITLES if any(metric in cells for cells in table.rows.values())]
+    texts = [["", *(f"{TITLES[metric]} " for metric in shown)]]
+    texts += [[method, *(_text(cells.get(metric)) for metric in shown)] for method, cells in table.rows.items()]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    return [
+        "  ".join([name.ljust(widths[0]), *(text.rjust(width) for text, width in zip(row, widths[1:], strict=True))])
+        for name, *row in texts
+    ]
+
+
+def markdown_of(table: Table, metrics: Sequence[str]) -> list[str]:
+    """The table as lines of Markdown, with these metrics."""
+    lines = [f"| map | {' | '.join(TITLES[metric] for metric in metrics)} |", "|---" * (1 + len(metrics)) + "|"]
+    for method, cells in table.rows.items():
+        lines.append(f"| {method} | {' | '.join(_text(cells.get(metric), digits=2).strip() for metric in metrics)} |")
+    return lines
+
+
+def _text(cell: Cell | None, digits: int = 3) -> str:
+    if cell is None:
+        return ""
+    span = f" [{cell.low:.{digits}f}, {cell.high:.{digits}f}]" if cell.low is not None else ""
+    return f"{cell.value:.{digits}f}{span}{'*' if cell.chance > 0 and cell.centre > 0 else ' '}"
