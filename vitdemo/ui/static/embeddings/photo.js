@@ -1,14 +1,15 @@
 // Beside the map: its groups, one photo with its neighbours and its patches, or the chosen photos.
 import { bytesOf } from "../lib/arrays.js";
-import { button, make, radios } from "../lib/dom.js";
-import { percent } from "../lib/format.js";
+import { button, make, pause, radios } from "../lib/dom.js";
+import { count, percent } from "../lib/format.js";
 import { file, rpc } from "../lib/rpc.js";
-import { scaleColour } from "../photo_map/colours.js";
+import { NAMED, scaleColour } from "../photo_map/colours.js";
 import { problem, tab } from "./shared.js";
 
 const VIEWS = {
   photo: "On the map, lines lead to its nearest neighbours in the embedding.",
   colours: "Patches of one colour are similar in this layer, here and below, in the neighbours or the selected photos.",
+  parts: "Kinds of patches that recur in the gallery, a colour each. Click one to see where it is most itself.",
   alike: "Click a patch, or use the arrow keys. Similar patches light up, here and below, in the neighbours or the selected photos.",
 };
 const MOST = 8; // photos below the open one
@@ -18,6 +19,8 @@ let look = "photo"; // one of VIEWS
 let place = null; // the patch whose likes are lit, [row, column]
 let moving = 0; // the timer of the arrow keys' newest patch
 let setTab; // in silence
+let shownParts = null; // of the open photo, a byte a patch
+let part = null; // the part that is chosen, by its number
 
 // Shows one of the three parts: "groups", "photo" or "chosen".
 export function showTab(name) {
@@ -75,7 +78,7 @@ export async function openPhoto(id) {
       return line;
     })
   );
-  if (fresh) place = null;
+  if (fresh) [place, part] = [null, null];
   showView();
 }
 
@@ -120,6 +123,7 @@ async function showView(again = false) {
   $(".emb-view-why").textContent = VIEWS[look];
   canvas.dataset.view = look;
   if (look !== "alike" && $(".emb-patch")) $(".emb-patch").hidden = true;
+  $(".emb-parts-stop").hidden = true;
   canvas.hidden = look === "photo";
   if (canvas.hidden) return $(".emb-picture").removeAttribute("aria-busy");
   const [rows, columns] = opened.grid;
@@ -127,12 +131,12 @@ async function showView(again = false) {
   const mine = opening;
   const asking = { gallery: tab.gallery.id, ids, layer: tab.shown.layer, row: place[0], column: place[1] };
   $(".emb-picture").setAttribute("aria-busy", true);
-  const answer = await rpc(`embeddings/${view}`, asking);
+  const answer = view === "parts" ? await partsOf(asking) : await rpc(`embeddings/${view}`, asking);
   if (mine !== opening || view !== look || (view === "alike" && (place[0] !== asking.row || place[1] !== asking.column))) return;
   $(".emb-picture").removeAttribute("aria-busy");
   if (!answer || answer.error) return problem(answer?.error || "The patches could not be fetched: try again.");
   const [, high, wide] = answer.shape;
-  const paint = look === "colours" ? colourPainter(answer) : heatPainter(answer);
+  const paint = { colours: colourPainter, alike: heatPainter, parts: partPainter }[look](answer);
   const canvases = [canvas, ...$$(".emb-near canvas")];
   canvases.forEach((overlay, photo) => {
     overlay.hidden = photo >= ids.length;
@@ -144,6 +148,50 @@ async function showView(again = false) {
   });
   $(".emb-picture").style.setProperty("--shape", wide / high);
   if (look === "alike") mark(canvas, wide, high);
+  if (look === "parts") tellPart(answer, high, wide);
+}
+
+// Waits until the parts are known, and says how far the search is.
+async function partsOf(asking) {
+  const { $ } = tab;
+  const mine = opening;
+  for (;;) {
+    const answer = await rpc("embeddings/parts", asking);
+    if (!answer || answer.error || answer.parts || mine !== opening || look !== "parts") return answer;
+    $(".emb-view-why").textContent = `Finding what recurs in ${count(answer.looked, "photo")}: ${Math.round(100 * answer.share)} %`;
+    $(".emb-parts-stop").hidden = false;
+    await pause(300);
+  }
+}
+
+// What the chosen part is like, and below the photo where in the gallery it is most itself.
+async function tellPart({ parts, photos }, high, wide) {
+  const { $ } = tab;
+  shownParts = new Uint8Array(bytesOf(parts));
+  if (part === null) return;
+  const chosen = part;
+  $(".emb-view-why").textContent = `Part ${part + 1} of ${photos.length}, in ${percent(photos[part])} of the photos. Below, where it is most itself; click the patch again for all parts.`;
+  const answer = await rpc("embeddings/part", { gallery: tab.gallery.id, layer: tab.shown.layer, part });
+  if (chosen !== part || look !== "parts") return;
+  if (!answer || answer.error) return problem(answer?.error || "The part could not be fetched: try again.");
+  $(".emb-near-title").textContent = `Nearest to part ${part + 1}`;
+  const tiles = answer.patches.map(({ id, row, column }) => {
+    const made = tile(id, "", true);
+    const canvas = made.querySelector("canvas");
+    Object.assign(canvas, { width: wide, height: high, hidden: false });
+    const context = canvas.getContext("2d");
+    context.fillStyle = "rgb(8 12 20 / 0.6)";
+    context.fillRect(0, 0, wide, high);
+    context.clearRect(column, row, 1, 1);
+    return made;
+  });
+  $(".emb-near").replaceChildren(...tiles);
+}
+
+function partPainter({ parts }) {
+  const values = new Uint8Array(bytesOf(parts));
+  const colours = NAMED.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
+  return (data, at, patch) => data.set([...colours[values[patch] % colours.length], part === null || values[patch] === part ? 190 : 30], at);
 }
 
 // Painters: (data, at, patch) writes a patch's red, green, blue and opacity.
@@ -182,7 +230,17 @@ function toPatch(row, column) {
   place = [Math.min(rows - 1, Math.max(0, row)), Math.min(columns - 1, Math.max(0, column))];
   mark(tab.$(".emb-patches"), columns, rows);
   clearTimeout(moving);
-  moving = setTimeout(showView, 60, true);
+  if (look === "alike") moving = setTimeout(showView, 60, true);
+}
+
+// Chooses the part of a patch, or all parts again.
+function choosePart(row, column) {
+  const [rows, columns] = opened.grid;
+  place = [Math.min(rows - 1, Math.max(0, row)), Math.min(columns - 1, Math.max(0, column))];
+  if (!shownParts) return;
+  const found = shownParts[place[0] * columns + place[1]];
+  part = part === found ? null : found;
+  showView();
 }
 
 export function mountPhoto() {
@@ -196,19 +254,28 @@ export function mountPhoto() {
       if (id !== undefined) openPhoto(Number(id));
     });
   }
-  radios($(".emb-views"), (view) => {
+  $(".emb-parts-stop").addEventListener("click", () => {
+    rpc("embeddings/stop_parts", { gallery: tab.gallery.id });
+    setView("photo");
+    look = "photo";
+    showView();
+  });
+  const setView = radios($(".emb-views"), (view) => {
     look = view;
+    part = null;
     showView();
   });
   $(".emb-patches").addEventListener("click", (event) => {
-    if (look !== "alike") return;
+    if (look !== "alike" && look !== "parts") return;
     const box = event.target.getBoundingClientRect();
     const [rows, columns] = opened.grid;
-    toPatch(Math.floor(((event.clientY - box.top) / box.height) * rows), Math.floor(((event.clientX - box.left) / box.width) * columns));
+    const [row, column] = [Math.floor(((event.clientY - box.top) / box.height) * rows), Math.floor(((event.clientX - box.left) / box.width) * columns)];
+    look === "alike" ? toPatch(row, column) : choosePart(row, column);
   });
   $(".emb-patches").addEventListener("keydown", (event) => {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (!step || look !== "alike") return;
+    if (look === "parts" && event.key === "Enter") choosePart(...place);
+    if (!step || (look !== "alike" && look !== "parts")) return;
     event.preventDefault();
     toPatch(place[0] + step[0], place[1] + step[1]);
   });

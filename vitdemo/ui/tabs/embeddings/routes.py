@@ -11,6 +11,7 @@ from vitdemo.core.photos.encode import encode
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.components.gallery_upload import GalleryRoutes, GalleryStatus, OfGallery
 from vitdemo.ui.server.page_routes import Caller, File, page_route
+from vitdemo.ui.tabs.embeddings import parts
 from vitdemo.ui.tabs.embeddings.downloads import download
 from vitdemo.ui.tabs.embeddings.map_pages import kept
 from vitdemo.ui.tabs.embeddings.maps import FinishedMap
@@ -60,6 +61,14 @@ class OfPatches(OfGallery):
     layer: Any = None
     row: Any = None
     column: Any = None
+
+
+@dataclass(frozen=True)
+class OfPart(OfGallery):
+    """A part of a gallery in a layer, by its number."""
+
+    layer: Any = None
+    part: Any = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,30 @@ class Patches:
     colours: str = ""
     foreground: str = ""
     heats: str = ""
+
+
+@dataclass
+class PartsAnswer(Patches):
+    """The part of each patch, or how far the search is.
+
+    Attributes:
+        share: of the search that is done, 0 … 1.
+        parts: one byte a patch, in base64; empty until the search is over.
+        photos: of each part, the share of the photos in which it occurs.
+        looked: photos whose patches were grouped.
+    """
+
+    share: float = 0.0
+    parts: str = ""
+    photos: list[float] = field(default_factory=list)
+    looked: int = 0
+
+
+@dataclass
+class NearestPatches:
+    """The patches nearest to a part's centre: photo's `id`, `row` and `column`; one a photo."""
+
+    patches: list[dict]
 
 
 @dataclass
@@ -294,6 +327,38 @@ class EmbeddingsRoutes(GalleryRoutes):
         if any(type(index) is not int or not 0 <= index < side for index, side in zip(place, tokens.shape[1:3], strict=True)):
             raise UserError("There is no such patch in this photo.")
         return Patches(tokens.shape[:3], heats=_base64(correspondence(tokens, 0, *place).astype("<f4")))
+
+    @page_route()
+    def parts(self, asked: OfPatches, caller: Caller) -> PartsAnswer:
+        """The parts of some photos' patches. Where they are not known for this layer, the search starts, and this tells how far it is."""
+        from vitdemo.embeddings.vectors.parts import assign
+
+        job = self._jobs.get(asked.gallery)
+        tokens = self._tokens(asked)
+        found = parts.search(self._jobs, job, asked.layer)
+        if found.error:
+            raise UserError(found.error)
+        if found.parts is None:
+            return PartsAnswer(tokens.shape[:3], share=found.share, looked=len(found.numbers))
+        labels = assign(tokens.reshape(len(tokens), -1, tokens.shape[-1]), found.parts.centres).labels
+        shares = (found.parts.photos / len(found.parts.labels)).tolist()
+        return PartsAnswer(tokens.shape[:3], share=1.0, parts=_base64(labels.astype(np.uint8)), photos=shares, looked=len(found.numbers))
+
+    @page_route()
+    def part(self, asked: OfPart, caller: Caller) -> NearestPatches:
+        """Where a part is most itself across the gallery."""
+        job = self._jobs.get(asked.gallery)
+        known = parts.found_parts(job, asked.layer)
+        if type(asked.part) is not int:
+            raise UserError("Name the part by its number.")
+        numbers, columns = job.parts[asked.layer].numbers, self._jobs.vit(job).adapter.grid(self._jobs.vit(job).preprocessing.size)[1]
+        nearest = known.nearest(asked.part, count=MAX_TOGETHER, per_photo=1)
+        return NearestPatches([{"id": numbers[photo], "row": patch // columns, "column": patch % columns} for photo, patch in nearest])
+
+    @page_route()
+    def stop_parts(self, asked: OfGallery, caller: Caller) -> None:
+        """Stop the search for parts."""
+        parts.stop(self._jobs.get(asked.gallery))
 
     @page_route()
     def download(self, asked: Download, caller: Caller) -> File:

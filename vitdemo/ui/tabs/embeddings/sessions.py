@@ -13,6 +13,8 @@ from vitdemo.ui.server.served_files import scratch_of
 from vitdemo.ui.sessions.gallery_job import GalleryJob
 from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
 from vitdemo.ui.tabs.embeddings.maps import GalleryMaps, MapKey
+from vitdemo.ui.tabs.embeddings.parts import PartsSearch
+from vitdemo.ui.tabs.embeddings.parts import stop as stop_parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +40,8 @@ class EmbeddingJob(GalleryJob):
         maps: the gallery's maps; None until the photos are done or stopped, and at least one has vectors.
         photos: the files with the photos' rows and thumbnails, once written.
         tokens: cache of patch tokens: (layer, photo's id) → (rows, columns, width), least recently used first.
-        lock: protects `tokens`.
+        parts: layer → the search for its parts, least recently begun first.
+        lock: protects `tokens` and `parts`.
     """
 
     ahead: bool = True
@@ -47,6 +50,7 @@ class EmbeddingJob(GalleryJob):
     maps: GalleryMaps | None = None
     photos: dict | None = None
     tokens: "OrderedDict[tuple[int | str, str], np.ndarray]" = field(default_factory=OrderedDict)
+    parts: "dict[int | str, PartsSearch]" = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -81,6 +85,7 @@ class EmbeddingJob(GalleryJob):
         """Drop the gallery: stop its maps, and delete its files unless `keep_files`."""
         if self.maps:
             self.maps.close()
+        stop_parts(self)
         super().forget(keep_files=keep_files)
 
 

@@ -1,0 +1,124 @@
+"""A gallery's parts: kinds of patches that recur in it, found in the background by k-means of one layer's patch tokens."""
+
+import threading
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vitdemo.core.errors import UserError
+from vitdemo.ui.errors import user_message
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vitdemo.embeddings.vectors.parts import Parts
+    from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJob, EmbeddingJobs
+
+MAX_PHOTOS = 200  # whose patches are grouped, evenly spread over the gallery
+MAX_PATCHES = 60_000  # grouped together
+FEWEST = 2  # photos
+KEPT = 3  # layers whose parts a gallery keeps
+
+
+@dataclass(eq=False)
+class PartsSearch:
+    """The search for a layer's parts, running or over.
+
+    Attributes:
+        layer: 1 … the number of blocks, or `final`.
+        numbers: of the photos whose patches are grouped, in the gallery.
+        done: how many of them have been read.
+        parts: the result; None until then.
+        error: why there is none, for people.
+        stopping: set to stop the search.
+    """
+
+    layer: int | str
+    numbers: list[int]
+    done: int = 0
+    parts: "Parts | None" = None
+    error: str = ""
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def share(self) -> float:
+        """How much is done, 0 … 1; grouping counts as a tenth."""
+        return 1.0 if self.parts else 0.9 * min(1.0, self.done / max(1, len(self.numbers)))
+
+
+def search(jobs: "EmbeddingJobs", job: "EmbeddingJob", layer: int | str) -> PartsSearch:
+    """The search for a layer's parts, which starts where there was none.
+
+    Raises: UserError where the gallery has too few photos.
+    """
+    with job.lock:
+        found = job.parts.get(layer)
+        if found is None:
+            found = job.parts[layer] = PartsSearch(layer, _spread(job))
+            for old in list(job.parts)[:-KEPT]:
+                job.parts.pop(old).stopping.set()
+            threading.Thread(target=_work, args=(jobs, job, found), name="parts", daemon=True).start()
+    return found
+
+
+def stop(job: "EmbeddingJob") -> None:
+    """Stop the searches that are running, and forget them."""
+    with job.lock:
+        for layer in [layer for layer, found in job.parts.items() if found.parts is None]:
+            job.parts.pop(layer).stopping.set()
+
+
+def found_parts(job: "EmbeddingJob", layer: int | str) -> "Parts":
+    """A layer's parts. Raises: UserError where they have not been found."""
+    found = job.parts.get(layer)
+    if found is None or found.parts is None:
+        raise UserError("The parts of this layer are not known: choose Parts again.")
+    return found.parts
+
+
+def _spread(job: "EmbeddingJob") -> list[int]:
+    """The numbers of the photos to group: each photo once, evenly spread."""
+    numbers = [number for number, row in enumerate(job.embedded().rows) if not row.error and row.duplicate_of is None]
+    if len(numbers) < FEWEST:
+        raise UserError("Parts recur across photos: give two at least.")
+    most = min(len(numbers), MAX_PHOTOS)
+    return [numbers[round(place * (len(numbers) - 1) / (most - 1))] for place in range(most)]
+
+
+def _work(jobs: "EmbeddingJobs", job: "EmbeddingJob", found: PartsSearch) -> None:
+    from vitdemo.embeddings.vectors.parts import find_parts
+
+    try:
+        tokens = _tokens(jobs, job, found)
+        if not found.stopping.is_set():
+            found.parts = find_parts(tokens)
+    except Exception as error:
+        found.error = user_message(error)
+        with job.lock:
+            if job.parts.get(found.layer) is found:
+                del job.parts[found.layer]
+
+
+def _tokens(jobs: "EmbeddingJobs", job: "EmbeddingJob", found: PartsSearch) -> "np.ndarray":
+    """The patch tokens of the search's photos, (photos, patches, width); of fewer photos where they have too many patches."""
+    import numpy as np
+
+    from vitdemo.embeddings.vectors.patch_gallery import patch_gallery
+
+    vit, rows, read = jobs.vit(job), [], []
+    height, width = vit.adapter.grid(vit.preprocessing.size)
+    most = max(FEWEST, MAX_PATCHES // (height * width))
+    found.numbers = found.numbers[:: -(-len(found.numbers) // most)]
+    items = [job.items[number] for number in found.numbers]
+    with closing(patch_gallery(items, vit, jobs.store.engine, jobs.settings, found.layer)) as results:
+        for number, (_, tokens) in zip(found.numbers, results, strict=False):
+            if found.stopping.is_set():
+                break
+            if tokens is not None:
+                rows.append(tokens)
+                read.append(number)
+            found.done += 1
+    if len(rows) < FEWEST and not found.stopping.is_set():
+        raise UserError("The photos are not here any more: give them again.")
+    found.numbers = read
+    return np.stack(rows) if rows else np.empty((0, 0, 0), np.float32)
