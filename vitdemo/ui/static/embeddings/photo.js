@@ -165,12 +165,16 @@ async function partsOf(asking) {
 }
 
 // What the chosen part is like, and below the photo where in the gallery it is most itself.
-async function tellPart({ parts, photos }, high, wide) {
+async function tellPart({ parts, photos, artefacts }, high, wide) {
   const { $ } = tab;
   shownParts = new Uint8Array(bytesOf(parts));
+  $(".emb-parts-stop").hidden = true;
+  $(".emb-view-why").textContent = VIEWS.parts + (artefacts.some((each) => shownParts.includes(each)) ? " The one in the corners is a known artefact." : "");
   if (part === null) return;
   const chosen = part;
-  $(".emb-view-why").textContent = `Part ${part + 1} of ${photos.length}, in ${percent(photos[part])} of the photos. Below, where it is most itself; click the patch again for all parts.`;
+  const kind = artefacts.includes(part) ? " Mostly corner patches: a known artefact." : "";
+  $(".emb-view-why").textContent =
+    `Part ${part + 1} of ${photos.length}, in ${percent(photos[part])} of the photos.${kind} Below, where it is most itself; click the patch again for all parts.`;
   const answer = await rpc("embeddings/part", { gallery: tab.gallery.id, layer: tab.shown.layer, part });
   if (chosen !== part || look !== "parts") return;
   if (!answer || answer.error) return problem(answer?.error || "The part could not be fetched: try again.");

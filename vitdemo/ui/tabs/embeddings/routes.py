@@ -177,12 +177,14 @@ class PartsAnswer(Patches):
         share: of the search that is done, 0 … 1.
         parts: one byte a patch, in base64; empty until the search is over.
         photos: of each part, the share of the photos in which it occurs.
+        artefacts: the parts most of whose patches lie in the corners.
         looked: photos whose patches were grouped.
     """
 
     share: float = 0.0
     parts: str = ""
     photos: list[float] = field(default_factory=list)
+    artefacts: list[int] = field(default_factory=list)
     looked: int = 0
 
 
@@ -341,8 +343,18 @@ class EmbeddingsRoutes(GalleryRoutes):
         if found.parts is None:
             return PartsAnswer(tokens.shape[:3], share=found.share, looked=len(found.numbers))
         labels = assign(tokens.reshape(len(tokens), -1, tokens.shape[-1]), found.parts.centres).labels
-        shares = (found.parts.photos / len(found.parts.labels)).tolist()
-        return PartsAnswer(tokens.shape[:3], share=1.0, parts=_base64(labels.astype(np.uint8)), photos=shares, looked=len(found.numbers))
+        rows, columns = tokens.shape[1:3]
+        corners = found.parts.labels[:, [0, columns - 1, (rows - 1) * columns, rows * columns - 1]]
+        return PartsAnswer(
+            tokens.shape[:3],
+            share=1.0,
+            parts=_base64(labels.astype(np.uint8)),
+            photos=(found.parts.photos / len(found.parts.labels)).tolist(),
+            artefacts=[
+                part for part in range(len(found.parts.centres)) if 2 * (corners == part).sum() > (found.parts.labels == part).sum()
+            ],
+            looked=len(found.numbers),
+        )
 
     @page_route()
     def part(self, asked: OfPart, caller: Caller) -> NearestPatches:
