@@ -82,7 +82,8 @@ weights, beside timm's own model with the same weights. “Yes” means:
 
 - **Logits**: equal to timm's, bit for bit, with and without the reading of attention.
 - **Attention**: every layer's and head's map is softmax(q·kᵀ/√d + bias) of the kernel's own queries and keys, to 1e-6.
-- **Gradients**: of a class by every map, equal to timm's unfused path, bit for bit.
+- **Gradients**: the plain one, of a class by every map, equal to timm's unfused path, bit for bit; by Libra's rules, tokens and biases
+  times their gradients add up to the logit at every layer, to 1e-5, and so do the votes of all heads and MLPs.
 - **Tokens**: every layer's, equal to timm's `forward_intermediates`; **embeddings**: the vectors pooled from them.
 - **Heads off**: as if a head's map were 0 in timm's unfused model.
 - **Fine-tune**: the head alone, the last block, and all blocks for an epoch; the result opens here and in timm.
@@ -92,7 +93,9 @@ weights, beside timm's own model with the same weights. “Yes” means:
 {families}
 
 Without a CLS token, Attention shows what the pooled tokens look at. “Copy as Python” leaves models with attention pooling to the command
-line. A few ViTs make two maps per head in a block (differential attention, two attention layers side by side): they classify and embed, and
+line, and where a model has RMS norms, gated MLPs or biases of its own, some maps of a class as well. Models whose heads pass a sigmoid gate
+(GenLIP) have no votes by head: the gate depends on the photo, too. A few ViTs make two maps per head in a block (differential attention,
+two attention layers side by side): they classify and embed, and
 Attention refuses them. What has no attention from every patch to every patch (Swin, Hiera, CaiT, SAM, a ResNet) is refused, and so are the
 vision towers of language models.
 

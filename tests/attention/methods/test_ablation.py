@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.support.small_vits import KINDS, images, size_of, small_vit
-from vitdemo.attention.methods.ablation import moves, without_heads
+from vitdemo.attention.methods.ablation import falls, moves, without_heads
 from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import trace
@@ -129,3 +129,17 @@ def test_a_model_without_some_heads_does_not_keep_the_whole_one(vit):
     gc.collect()
     assert kept() is None
     assert not copies
+
+
+def test_how_far_the_logit_falls_without_each_head(engine):
+    vit, tensor = small_vit(), images()[0]
+    found = dict(falls(vit, engine, tensor, 3, [(1, 0), (3, 2)]))
+    whole = vit.logits(tensor[None])[0, 3]
+    assert list(found) == [(1, 0), (3, 2)]
+    for head, fall in found.items():
+        assert fall == pytest.approx(float(whole - without_heads(vit, [head]).logits(tensor[None])[0, 3]), abs=1e-5)
+        assert abs(fall) > 1e-4
+    with pytest.raises(UserError, match="There is no class 9"):
+        next(falls(vit, engine, tensor, 9, [(1, 0)]))
+    with pytest.raises(UserError, match="There is no layer 4"):
+        next(falls(vit, engine, tensor, 3, [(4, 0)]))

@@ -181,3 +181,15 @@ def test_padding_is_no_part_of_the_thing():
     border = dataclasses.replace(SQUASH, size=(64, 64), crop_mode="border", crop_pct=1.0, mean=(0.9, 0.9, 0.9))
     shares = mask_shares(Image.new("L", (200, 100), 255), border, (4, 4))  # the photo fills the two middle rows
     assert torch.allclose(shares, torch.tensor([0.0, 1.0, 1.0, 0.0])[:, None].expand(4, 4), atol=0.02)
+
+
+def test_how_well_a_map_ranks_the_object():
+    heat = torch.tensor([[4.0, 3.0], [2.0, 1.0]])
+    shares = torch.tensor([[1.0, 0.0], [0.9, 0.5]])  # half is not more than half
+    found = agreement(heat, shares)
+    assert found.auc == pytest.approx(3 / 4)  # of the pairs (4, 3), (4, 1), (2, 3) and (2, 1), one is in the wrong order
+    assert found.iou == pytest.approx(2 / 3)  # the three hottest
+    assert agreement(torch.ones(2, 2), shares).auc == 0.5
+    everything = agreement(heat, torch.ones(2, 2))
+    assert everything.auc != everything.auc, "there is nothing outside"
+    assert everything.iou == 1

@@ -1,12 +1,17 @@
 """Which class a person means, and what is said where there is none of the kind."""
 
+import contextlib
 import dataclasses
 
 import pytest
+import torch
 
-from tests.support.small_vits import images, small_vit
+from tests.support.small_vits import KINDS, images, size_of, small_vit
 from vitdemo.attention.methods.gradients import attention_gradient, check_target, find_target
+from vitdemo.attention.methods.libra import Libra
 from vitdemo.core.errors import UserError
+from vitdemo.core.inference.attention_calls import AttentionCalls, step_by_step
+from vitdemo.core.inference.trace_cache import run_trace
 from vitdemo.core.models.labels import Label
 
 NAMES = ("tabby, tabby cat", "crane", "Crane", "Egyptian cat", "tub, vat", "bathtub, tub", "007", "n01234567 x")
@@ -67,3 +72,22 @@ def test_a_model_without_classes(vit, engine):
 def test_a_class_out_of_range(vit, engine, target):
     with pytest.raises(UserError, match=f"There is no class {target}: choose one from 0 to 7"):
         attention_gradient(vit, engine, images()[0], target)
+
+
+@pytest.mark.parametrize("gradient", ["plain", "libra"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_times_gradient_is_values_times_the_gradient_of_the_heads(kind, gradient, engine):
+    """Σ_h (A∘∇A)[h, i, j] = ⟨A[·, i, j] · V[·, j], ∇T[i]⟩, for the heads' outputs T = A · V."""
+    vit, tensor, outputs = small_vit(kind), images(1, *size_of(kind, 3, 5))[0], []
+
+    def answer(call):
+        outputs.append(step_by_step([], constant=gradient == "libra")(call))
+        return outputs[-1]
+
+    with Libra() if gradient == "libra" else contextlib.nullcontext(), AttentionCalls(vit, answer):
+        logit = vit.module(tensor[None].clone().requires_grad_())[0, 5]
+    slopes = torch.cat(torch.autograd.grad(logit, outputs[:3]))  # (L, H, N, d)
+    found = run_trace(vit, engine, tensor)
+    ours = (found.attention * attention_gradient(vit, engine, tensor, 5, gradient)).sum(1)  # (L, N, N)
+    expected = torch.einsum("lhij,lhjd,lhid->lij", found.attention, found.values, slopes)
+    assert torch.allclose(ours, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))

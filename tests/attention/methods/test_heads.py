@@ -59,6 +59,17 @@ def test_logit_lens(case, engine):
             assert torch.allclose(lens[layer], vit.module.forward_head(vit.module.norm(found.tokens[layer][None]))[0], atol=1e-5)
 
 
+def test_the_lens_as_a_table(case, engine):
+    vit, found = case
+    table = heads.lens_table(found, vit, engine, top=3)
+    assert [row.layer for row in table] == [1, 2, 3]
+    for row, logits in zip(table, heads.logit_lens(found, vit, engine), strict=True):
+        order = sorted(enumerate(logits.softmax(-1).tolist()), key=lambda pair: -pair[1])
+        assert [index for index, _ in row.classes] == [index for index, _ in order[:3]]
+        assert [share for _, share in row.classes] == pytest.approx([share for _, share in order[:3]])
+    assert len(heads.lens_table(found, vit, engine, top=99)[0].classes) == 8
+
+
 def test_logit_lens_needs_classes(case, engine):
     vit, found = case
     with pytest.raises(UserError, match="gives features, not classes, so it decides nothing layer by layer: choose a model with classes"):

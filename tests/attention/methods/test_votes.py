@@ -8,6 +8,7 @@ from torch import nn
 
 from tests.support.small_vits import KINDS, images, size_of, small_vit
 from vitdemo.attention.methods.ablation import without_heads
+from vitdemo.attention.methods.gradients import attention_gradient
 from vitdemo.attention.methods.votes import Ledger, ledger
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import Trace
@@ -166,3 +167,12 @@ def test_a_known_pair(real_pet, real_tiny, engine):
     found = run_trace(real_tiny, engine, real_pet("cat_Abyssinian_13"))
     assert ledger(real_tiny, engine, found, 285, 281).total == pytest.approx(3.1827, abs=1e-4)
     assert isinstance(ledger(real_tiny, engine, found, 285), Ledger)
+
+
+def test_a_vote_is_not_what_libra_gives_the_attention(real_pet, real_tiny, engine):
+    """The gradient of the last block's attention includes what the last MLP does with it; the votes do not."""
+    tensor = real_pet("cat_Abyssinian_13")
+    found = run_trace(real_tiny, engine, tensor)
+    slope = attention_gradient(real_tiny, engine, tensor, 285)
+    assert float((found.attention * slope)[-1, :, 0].sum()) == pytest.approx(2.267, abs=2e-3)
+    assert float(ledger(real_tiny, engine, found, 285).keys[-1].sum()) == pytest.approx(4.701, abs=2e-3)

@@ -1,13 +1,15 @@
 """Ablation of attention heads: the model with some heads switched off."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
+from vitdemo.attention.methods.gradients import check_target
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.attention_calls import AttentionCall, AttentionCalls
+from vitdemo.core.inference.engine import Engine
 from vitdemo.core.models.labels import Label
 from vitdemo.core.models.vit import Vit
 
@@ -64,6 +66,29 @@ def moves(vit: Vit, before: torch.Tensor, after: torch.Tensor, *, top: int = 5) 
     leading = {index for answer in probabilities for index in answer.topk(min(top, len(vit.labels))).indices.tolist()}
     ranked = sorted(leading, key=lambda index: -probabilities[0][index])
     return tuple(Move(vit.labels[index], *(float(answer[index]) for answer in probabilities)) for index in ranked)
+
+
+def falls(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int, heads: Iterable[Head]) -> Iterator[tuple[Head, float]]:
+    """How far a class's logit falls when one head at a time is switched off: its measured effect, one pass each.
+
+    It is not the head's vote (`votes`): the norm rescales what is left, later layers make up for it, and a head works through others.
+
+    Args:
+        tensor: one model input, (3, height, width).
+
+    Raises: UserError for a model without classes, or a class or head that does not exist.
+    """
+    check_target(vit, target)
+
+    def logit(model: Vit) -> float:
+        return float(engine.forward(lambda images: (model.logits(images),), tensor[None])[0][0][0, target])
+
+    heads = list(heads)
+    models = [vit, *(without_heads(vit, [head]) for head in heads)]
+    logits = engine.map(logit, models)
+    whole = next(logits)
+    for head, without in zip(heads, logits, strict=True):
+        yield head, whole - without
 
 
 def _check_head(vit: Vit, layer: int, head: int) -> None:

@@ -74,6 +74,30 @@ def logit_lens(trace: Trace, vit: Vit, engine: Engine) -> torch.Tensor:
     return engine.run(work)
 
 
+@dataclass(frozen=True)
+class LensRow:
+    """What the classifier would answer after one layer.
+
+    Attributes:
+        layer: from 1.
+        classes: (index in the logits, probability) of the leading classes, the most probable first.
+    """
+
+    layer: int
+    classes: tuple[tuple[int, float], ...]
+
+
+def lens_table(trace: Trace, vit: Vit, engine: Engine, *, top: int = 5) -> tuple[LensRow, ...]:
+    """The leading classes after each layer, by the logit lens of the tokens that the head reads. The last row is the answer.
+
+    Raises: UserError for a model without classes.
+    """
+    probabilities = logit_lens(trace, vit, engine).softmax(-1)
+    values, indices = probabilities.topk(min(top, probabilities.shape[-1]))
+    rows = zip(indices.tolist(), values.tolist(), strict=True)
+    return tuple(LensRow(layer, tuple(zip(*row, strict=True))) for layer, row in enumerate(rows, 1))
+
+
 def norms(trace: Trace, layer: int | None = None) -> Heat:
     """The norm of each patch token after a layer, by default the last. Raises: UserError for a layer that the model does not have."""
     return trace.to_grid(trace.tokens[check_layer(trace, trace.layers if layer is None else layer) - 1].norm(dim=-1))

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.support.apps import ask_by_client
 from vitdemo.attention.drawing import render
+from vitdemo.attention.evaluation.compare import NAMED
 from vitdemo.attention.methods import maps
 from vitdemo.attention.methods.artefacts import find_artefacts
 from vitdemo.attention.methods.gradients import attention_gradient
@@ -47,7 +48,7 @@ def test_maps_and_files(app, bundle, vit, engine, picture):
         {"method": "relevance", "target": "fish", "other": "hat", "file": "gif"},
         {"method": "gradient-rollout", "start_layer": 2},
         {"method": "votes", "target": "fish", "file": "npz"},
-        {"target": "fish", "gradient": "plain"},
+        {"target": "fish", "gradient": "plain", "compare": True},
     )
     fish, hat = (maps.relevance(traced, attention_gradient(vit, engine, tensor, index)) for index in (5, 7))
     expected = [
@@ -74,6 +75,11 @@ def test_maps_and_files(app, bundle, vit, engine, picture):
         np.testing.assert_allclose(numbers["heat"], expected[1], atol=1e-6)
     assert Image.open(answers[2]["file"]).n_frames == 3
     assert answers[3]["file"] is None
+    comparison = answers[5]["answer"]["comparison"]
+    assert set(comparison["rows"]) == {*NAMED, "random", "centre"}
+    assert set(comparison["rows"]["votes"]["deletion"]) == {"value", "low", "high", "chance", "centre"}
+    assert comparison["sentences"]["votes"].startswith("The probability falls ")
+    assert "comparison" not in answers[4]["answer"]
     assert np.load(answers[4]["file"])["artefacts"].tolist() == places
 
 

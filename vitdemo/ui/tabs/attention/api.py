@@ -1,7 +1,7 @@
 """The endpoint `/attention` for programs: the tab's maps, numbers and files."""
 
 import secrets
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
             gr.Number(1, label="start_layer", precision=0),
             gr.Textbox("", label="file"),
             gr.Textbox("libra", label="gradient"),
+            gr.Checkbox(False, label="compare"),
         ]
         outputs = [gr.JSON(label="answer"), gr.File(label="file")]
         trigger = gr.Button()
@@ -54,6 +55,7 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
         start_layer: float | None,
         file: str,
         gradient: str,
+        compare: bool,
         request: gr.Request,
     ) -> tuple[dict, str | None]:
         """One map of one photo.
@@ -64,7 +66,8 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
         is a name from the catalogue; empty for the server's own. Answers {model, method, layer, title, heat, grid, box, python, top,
         artefacts}: `heat` by row and column, not rescaled; `box` the crop on the upright original; `artefacts` the [row, column] of
         patches that draw attention whatever they show. `file` asks for one as well: png (the overlay at the photo's size), layers, gif,
-        webp or npz.
+        webp or npz. `compare` holds every method against random orders and the centre prior on this photo, which takes some minutes on a
+        CPU, and answers the `comparison` too: {rows: method → metric → {value, chance, centre}, sentences: method → text}.
         """
         try:
             if (upload := upload_of(photo, component)) is None:
@@ -73,7 +76,9 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
             fields = {"method": method or "relevance", "layer": layer or None, "head": head or "mean", "gradient": gradient}
             fields |= {"discard": discard, "start_layer": start_layer or 1}
             vit = await arrived(sessions.store, model, request.session_hash or "")
-            ticket = photo_queue.put(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client_of(request))
+            ticket = photo_queue.put(
+                lambda: _answer(sessions, upload, model, vit, fields, target, other, file, compare), client_of(request)
+            )
             return await ticket.result
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
@@ -82,10 +87,19 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
 
 
 def _answer(
-    sessions: AttentionSessions, upload: Upload, model: str, vit: "Vit", fields: dict[str, Any], target: str, other: str, kind: str
+    sessions: AttentionSessions,
+    upload: Upload,
+    model: str,
+    vit: "Vit",
+    fields: dict[str, Any],
+    target: str,
+    other: str,
+    kind: str,
+    compare: bool,
 ) -> tuple[dict, str | None]:
     from vitdemo.attention import question as questions  # imports torch, which the model has imported by now
     from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
+    from vitdemo.attention.evaluation.compare import Subject, compare_photo
     from vitdemo.attention.methods.artefacts import find_artefacts
     from vitdemo.attention.methods.gradients import find_target
     from vitdemo.attention.snippet import snippet
@@ -128,6 +142,9 @@ def _answer(
         "artefacts": find_artefacts(trace).places,
         "top": [class_row(vit, *pair) for pair in zip(top.indices.tolist(), top.values.tolist(), strict=True)] if top else [],
     }
+    if compare:
+        *_, step = compare_photo(vit, store.engine, Subject(lambda: tensor), question.target)
+        answer["comparison"] = asdict(step.comparison.table())
     if not kind:
         return answer, None
     style = OverlayStyle(DIFFERENCE) if question.signed else OverlayStyle()
