@@ -53,7 +53,7 @@ def test_a_model_without_classes_has_no_answers(sessions, upload):
     told = seen(sessions, upload, vit)
     assert (told["top"], told["lens"], told["headsOff"]) == ([], [], False)
     ask = partial(answer_of, AttentionRoutes(sessions), session=told["session"])
-    assert "gives features, not classes" in ask("relevance", target=0)["error"]
+    assert "gives features, not classes" in ask("class_map", question={"method": "relevance", "target": 0})["error"]
     assert ask("classes", words="a") == {"classes": [], "more": 0}
 
 
@@ -67,14 +67,15 @@ def test_what_the_page_asks_later(sessions, upload, engine):
     told = seen(sessions, upload)
     vit, ask = sessions.store.loading.vit, partial(answer_of, AttentionRoutes(sessions))
     tensor = vit.preprocessing(noise(90, 70))
-    answer = ask("relevance", session=told["session"], target=3)
+    answer = ask("class_map", session=told["session"], question={"method": "relevance", "target": 3})
     traced = trace(vit, tensor)
     expected = maps.relevances(traced, attention_gradient(vit, engine, tensor, 3))
     np.testing.assert_allclose(np.frombuffer(base64.b64decode(answer["heats"]), "<f4"), expected.flatten(), atol=1e-6)
     found = ask("classes", session=told["session"], words=vit.labels[2].name[:3])
     assert vit.labels[2].index in [each["index"] for each in found["classes"]]
     for name, asked in {
-        "relevance": {"target": 8},
+        "class_map": {"question": {"method": "votes", "target": 8}},
+        "votes": {"target": 8},
         "ablate": {"heads": [[1]]},
         "head": {"head": "x"},
         "download": {"kind": "exe"},

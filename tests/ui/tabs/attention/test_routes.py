@@ -16,6 +16,8 @@ from vitdemo.attention.drawing import figures, render
 from vitdemo.attention.methods import maps
 from vitdemo.attention.methods.ablation import without_heads
 from vitdemo.attention.methods.gradients import attention_gradient
+from vitdemo.attention.methods.votes import ledger
+from vitdemo.attention.question import Question
 from vitdemo.core.models.labels import Label
 from vitdemo.ui.tabs.attention import routes
 from vitdemo.ui.tabs.attention.downloads import KINDS
@@ -68,12 +70,42 @@ def test_the_rest_of_many_is_counted(ask, vit, monkeypatch):
 
 
 def test_the_relevance_of_another_class(ask, session, sessions, vit, probabilities):
-    answer = ask("relevance", target=2)
-    expected = sessions.relevance(session, vit, 2)
+    answer = ask("class_map", question={"method": "relevance", "target": 2})
+    expected = sessions.class_map(session, vit, Question(), 2)
     heats = np.frombuffer(base64.b64decode(answer["heats"]), "<f4").reshape(3, 196)
     np.testing.assert_array_equal(heats, expected.flatten(1).numpy())
     assert (answer["index"], answer["name"]) == (2, "concatenation")
     assert answer["probability"] == pytest.approx(probabilities[2])
+
+
+def test_the_ledger_of_a_class_and_against_another(ask, session, sessions, vit, engine):
+    trace = sessions.trace(session, vit)
+    for other, logit in ((None, trace.logits[2]), (5, trace.logits[2] - trace.logits[5])):
+        answer, found = ask("votes", target=2, other=other), ledger(vit, engine, trace, 2, other)
+        np.testing.assert_allclose(answer["heads"], found.heads.numpy(), atol=1e-6)
+        np.testing.assert_allclose(answer["mlps"], found.mlps.numpy(), atol=1e-6)
+        parts = np.sum(answer["heads"]) + np.sum(answer["mlps"]) + answer["embedding"] + answer["biases"] + answer["constant"]
+        assert (answer["total"], answer["logit"]) == (pytest.approx(parts, abs=1e-4), pytest.approx(float(logit)))
+        assert answer["total"] == pytest.approx(answer["logit"], abs=1e-4)
+    assert "error" in ask("votes", target=8)
+    assert "error" in ask("class_map", question={"method": "cls", "target": 2})
+    assert "error" in ask("class_map", question={"method": "votes"})
+
+
+def test_artefacts_are_left_out_of_pictures_and_stay_in_numbers(ask, session, sessions, vit, monkeypatch):
+    mask = torch.zeros(3, 14, 14, dtype=torch.bool)
+    mask[1:, 0, 0] = True
+    monkeypatch.setattr("vitdemo.ui.tabs.attention.page_data.artefacts_by_layer", lambda trace: mask)
+    heats = maps.rollouts(sessions.trace(session, vit))
+    ordinary = heats.clone()
+    ordinary[1:, 0, 0] = heats[1:, [0, 1], [1, 0]].mean(1)
+    photo = sessions.photo(session).image
+    for asked, drawn in (({}, ordinary), ({"artefacts": True}, heats)):
+        shown = made(ask("download", kind="png", question={"method": "rollout", "layer": 2} | asked))
+        assert np.array_equal(np.asarray(shown), np.asarray(render.overlay(photo, drawn[1].numpy(), session.geometry)))
+    with np.load(ask("download", kind="npz", question={"method": "rollout"})["path"]) as arrays:
+        np.testing.assert_array_equal(arrays["heats"], heats.numpy())
+        assert arrays["artefacts"].shape[1] == 2
 
 
 def test_one_head_at_every_layer(ask, session, sessions, vit):
@@ -116,9 +148,9 @@ def test_everything_follows_the_heads_that_are_off(ask, session, sessions, vit, 
 
     ask = partial(ask, session=answer["session"])
     gradient = attention_gradient(ablated, engine, session.tensor, 2)
-    heats = np.frombuffer(base64.b64decode(ask("relevance", target=2)["heats"]), "<f4")
+    heats = np.frombuffer(base64.b64decode(ask("class_map", question={"method": "relevance", "target": 2})["heats"]), "<f4")
     np.testing.assert_allclose(heats, maps.relevances(trace, gradient).numpy().ravel(), atol=1e-6)
-    assert ask("relevance", target=2)["probability"] == pytest.approx(float(probabilities[2]), abs=1e-6)
+    assert ask("class_map", question={"method": "relevance", "target": 2})["probability"] == pytest.approx(float(probabilities[2]), abs=1e-6)
     assert ask("classes", words="boat")["classes"][0]["probability"] == pytest.approx(float(probabilities[7]), abs=1e-6)
     taken = ask("download", kind="npz", question={"method": "cls"})
     assert taken["name"] == "photo-cls-without-2-heads-maps.npz"
@@ -183,7 +215,7 @@ def test_the_overlay_is_drawn_in_the_pages_style(ask, session, sessions, vit):
 
 def test_a_difference_is_drawn_about_an_even_middle(ask, session, sessions, vit):
     asked = {"method": "relevance", "target": 1, "other": 2, "even": True, "colours": "viridis"}
-    heats = (sessions.relevance(session, vit, 1) - sessions.relevance(session, vit, 2)).numpy()
+    heats = (sessions.class_map(session, vit, Question(), 1) - sessions.class_map(session, vit, Question(), 2)).numpy()
     style = render.OverlayStyle(render.DIFFERENCE)
     expected = render.overlay(sessions.photo(session).image, heats[2], session.geometry, style, span=render.even_span(heats[2]))
     assert np.array_equal(np.asarray(made(ask("download", kind="png", question=asked))), np.asarray(expected))
@@ -192,7 +224,7 @@ def test_a_difference_is_drawn_about_an_even_middle(ask, session, sessions, vit)
 def test_a_locked_scale_is_one_span_for_all_layers(ask, session, sessions, vit):
     photo = sessions.photo(session).image
     heats = maps.rollouts(sessions.trace(session, vit)).numpy()
-    difference = (sessions.relevance(session, vit, 1) - sessions.relevance(session, vit, 2)).numpy()
+    difference = (sessions.class_map(session, vit, Question(), 1) - sessions.class_map(session, vit, Question(), 2)).numpy()
     evened = render.without_peaks(heats)
     cases = (
         ({"method": "rollout"}, heats, render.span_of(heats), "inferno"),
@@ -214,7 +246,7 @@ def test_a_locked_scale_is_one_span_for_all_layers(ask, session, sessions, vit):
 def title(asked, session, sessions, vit) -> str:
     from vitdemo.attention import question
 
-    return question.title(question.Question.parse(asked | {"layer": 2}), sessions.trace(session, vit), vit)
+    return question.title(Question.parse(asked | {"layer": 2}), sessions.trace(session, vit), vit)
 
 
 def test_moving_pictures_have_a_frame_for_each_layer(ask, vit):
@@ -240,6 +272,4 @@ def test_the_numbers_are_the_traces(ask, session, sessions, vit):
 
 
 def routes_question(method: str, head: int):
-    from vitdemo.attention.question import Question
-
     return Question(method, head=head)
