@@ -599,3 +599,21 @@ FRAMES = """async () => {
 
 def text_of(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def test_parts_are_painted_wherever_they_occur(done):
+    open_photo(done)
+    done.get_by_role("radio", name="Parts").click()
+    canvas, why = done.locator("#embeddings .emb-patches"), done.locator("#embeddings .emb-view-why")
+    expect(why).to_contain_text("a colour each", timeout=WAIT)
+    expect(done.locator("#embeddings .emb-parts-stop")).to_be_hidden()
+    pixels = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+    colours = {tuple(each) for each in np.reshape(canvas.evaluate(pixels), (-1, 4)).tolist()}
+    assert 2 <= len(colours) <= 16
+    canvas.click()
+    expect(why).to_contain_text("of the photos. ", timeout=WAIT)
+    expect(done.locator("#embeddings .emb-near-title")).to_contain_text("Nearest to part")
+    assert done.locator("#embeddings .emb-near .emb-tile canvas:not([hidden])").count() >= 1
+    canvas.click()
+    expect(why).to_contain_text("a colour each", timeout=WAIT)
+    done.locator("#embeddings .emb-views").get_by_role("radio", name="Photo").click()

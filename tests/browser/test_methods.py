@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_attention import canvas, check, known, method, settle, slide, visit  # noqa: F401
 from tests.browser.test_classify import WAIT, real_app  # noqa: F401
+from tests.support.pictures import noise
 from vitdemo.attention.drawing import render
 from vitdemo.attention.methods import maps
 from vitdemo.attention.methods.artefacts import find_artefacts
@@ -142,3 +143,24 @@ def test_artefacts_are_ringed_and_left_out(real_app, open_page, shared, real_tin
     method(page, "Relevance")
     slide(page, "layer", 12)
     expect(page.locator("#attention .att-title")).to_contain_text("What supports")
+
+
+def test_the_methods_are_compared_on_five_photos(app, open_page, picture, tmp_path):
+    page = visit(open_page, app, picture)
+    page.get_by_role("button", name="On this photo").click()
+    rows = page.locator("#attention .att-believe-table tbody tr")
+    expect(rows).to_have_count(8, timeout=WAIT)
+    expect(page.locator("#attention .att-believe-stop")).to_be_hidden(timeout=2 * WAIT)
+    assert rows.locator("canvas").count() == 8
+    expect(page.locator("#attention .att-believe-said li").first).to_contain_text("on this photo")
+    for number in range(5):
+        noise(90, 70, number).save(tmp_path / f"{number}.png")
+    page.set_input_files("#attention .att-believe-pick", [tmp_path / f"{number}.png" for number in range(5)])
+    expect(page.locator("#attention .att-believe-how")).to_contain_text("On 5 photos, 5 of them erased", timeout=4 * WAIT)
+    expect(page.locator("#attention .att-believe-stop")).to_be_hidden(timeout=WAIT)
+    expect(page.locator("#attention .att-believe-said li").first).to_contain_text("on these photos")
+    assert rows.locator("canvas").count() == 0
+    assert "to" in rows.first.locator("td").first.get_attribute("title")  # its interval
+    page.set_input_files("#attention .att-believe-pick", [tmp_path / f"{number}.png" for number in range(4)])
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("#attention .att-believe-text")).to_have_text("Stopped: the table has what was done.", timeout=WAIT)

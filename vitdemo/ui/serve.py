@@ -104,6 +104,11 @@ def running(settings: Settings, leaving: threading.Event) -> Iterator[RunningApp
             page.close(verbose=False)
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return found.getsockname()[1]
+
+
 def serve(settings: Settings) -> None:
     """Serve the page until an interrupt, or until SIGTERM and the end of the work under way. The operator's model starts loading once
     the page is up.
@@ -165,7 +170,7 @@ def launch(page: gr.Blocks, store: ModelStore, leaving: threading.Event, pages: 
     ]
     launched = page.launch(
         server_name=settings.host,
-        server_port=settings.port or None,
+        server_port=settings.port or _free_port(),  # Gradio would take the next one after 7860, and so would an app that starts just now
         auth=cast("tuple[str, str]", tuple(settings.auth.split(":", 1))) if settings.auth else None,
         root_path=settings.root_path,
         max_file_size=max(settings.max_upload_bytes, settings.max_zip_bytes),

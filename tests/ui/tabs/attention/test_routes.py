@@ -150,7 +150,9 @@ def test_everything_follows_the_heads_that_are_off(ask, session, sessions, vit, 
     gradient = attention_gradient(ablated, engine, session.tensor, 2)
     heats = np.frombuffer(base64.b64decode(ask("class_map", question={"method": "relevance", "target": 2})["heats"]), "<f4")
     np.testing.assert_allclose(heats, maps.relevances(trace, gradient).numpy().ravel(), atol=1e-6)
-    assert ask("class_map", question={"method": "relevance", "target": 2})["probability"] == pytest.approx(float(probabilities[2]), abs=1e-6)
+    assert ask("class_map", question={"method": "relevance", "target": 2})["probability"] == pytest.approx(
+        float(probabilities[2]), abs=1e-6
+    )
     assert ask("classes", words="boat")["classes"][0]["probability"] == pytest.approx(float(probabilities[7]), abs=1e-6)
     taken = ask("download", kind="npz", question={"method": "cls"})
     assert taken["name"] == "photo-cls-without-2-heads-maps.npz"

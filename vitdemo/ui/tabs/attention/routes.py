@@ -104,17 +104,19 @@ class Votes:
         mlps: of each layer.
         embedding, biases, constant: the votes of the token before the first layer, of the biases after the heads, of the classifier.
         total, logit: the sum of all, and the logit that the model gave.
+        missing: why this model's votes can't be told apart; the others are empty then.
     """
 
     target: int
     other: int | None
-    heads: list[list[float]]
-    mlps: list[float]
-    embedding: float
-    biases: float
-    constant: float
-    total: float
-    logit: float
+    heads: list[list[float]] = field(default_factory=list)
+    mlps: list[float] = field(default_factory=list)
+    embedding: float = 0.0
+    biases: float = 0.0
+    constant: float = 0.0
+    total: float = 0.0
+    logit: float = 0.0
+    missing: str = ""
 
 
 @dataclass
@@ -189,12 +191,19 @@ class AttentionRoutes(TabRoutes):
     @page_route()
     def votes(self, asked: OfClasses, caller: Caller) -> Votes:
         """The ledger of a class, or of its difference to another class."""
+        from vitdemo.attention.methods.gradients import check_target
         from vitdemo.attention.methods.votes import ledger
 
         session = self._sessions.get(asked.session)
         vit = self._sessions.vit(session)
         trace = self._sessions.trace(session, vit)
-        found = ledger(vit, self._sessions.store.engine, trace, asked.target, asked.other)
+        for target in (asked.target, asked.other):
+            if target is not None:
+                check_target(vit, target)
+        try:
+            found = ledger(vit, self._sessions.store.engine, trace, asked.target, asked.other)
+        except UserError as error:  # its heads pass a gate
+            return Votes(asked.target, asked.other, missing=str(error))
         logit = trace.logits[asked.target] - (0 if asked.other is None else trace.logits[asked.other])
         return Votes(
             target=asked.target,

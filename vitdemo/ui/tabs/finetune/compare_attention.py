@@ -23,17 +23,21 @@ def before_and_after(sessions: FinetuneSessions, session: FinetuneSession, own: 
     before, after = (store.get(name).result(LOAD_SECONDS) for name in (session.model, own))
     from vitdemo.attention.drawing import render
     from vitdemo.attention.methods import maps
+    from vitdemo.attention.methods.artefacts import find_artefacts, without_artefacts
     from vitdemo.core.inference.trace import check_room
     from vitdemo.core.inference.trace_cache import run_trace
     from vitdemo.core.photos.photo import decode
 
     item = session.items[session.number_of(row)]
     photo = decode(item.read(settings), item.shown, settings)
-    pictures = []
+    pictures, left_out = [], 0
     for title, vit in (("before", before), ("after", after)):
         check_room(vit, vit.preprocessing.size, settings.trace_cache_mb)
-        heat = maps.rollout(run_trace(vit, store.engine, vit.preprocessing(photo.image)))
+        trace = run_trace(vit, store.engine, vit.preprocessing(photo.image))
+        artefacts = find_artefacts(trace)
+        left_out = max(left_out, len(artefacts.places))
+        heat = without_artefacts(maps.rollout(trace), artefacts)
         picture = render.overlay(photo.image, heat, vit.preprocessing.geometry(photo.image.size, vit.patch))
         picture.thumbnail((MAX_PIXELS, MAX_PIXELS))
         pictures.append((title, data_uri(picture.convert("RGB"), "JPEG")))
-    return html("finetune/attention", pictures=pictures, row=row, same=report["weights_of"]["stage"] == "head")
+    return html("finetune/attention", pictures=pictures, row=row, left_out=left_out, same=report["weights_of"]["stage"] == "head")

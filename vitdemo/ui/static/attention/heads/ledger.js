@@ -26,6 +26,9 @@ export async function wantLedger() {
   const { target, other } = { target: view.target ?? told.top[0].index, other: view.other };
   const found = await ask("votes", { target, other });
   if (!found || (view.target ?? target) !== target || view.other !== other) return;
+  $(".att-ledger-row").hidden = Boolean(found.missing);
+  $('.att-tint [data-tint="votes"]').disabled = Boolean(found.missing);
+  if (found.missing) return (ledger = null), ($(".att-ledger-why").textContent = found.missing);
   ledger = found;
   await measure();
   draw();
