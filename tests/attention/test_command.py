@@ -17,6 +17,7 @@ from vitdemo.attention.drawing import render
 from vitdemo.attention.methods import gradients, maps
 from vitdemo.attention.methods.artefacts import find_artefacts
 from vitdemo.attention.methods.fullgrad import fullgrad
+from vitdemo.attention.methods.heads import lens_table
 from vitdemo.attention.methods.votes import ledger
 from vitdemo.attention.question import Question, title
 from vitdemo.cli import main
@@ -63,7 +64,10 @@ def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_pa
     }[method]()
     geometry = vit.preprocessing.geometry((320, 240), vit.patch)
     with np.load(npz) as file:
-        assert set(file.files) == {"heat", "attention_cls", "logits", "box", "artefacts"}
+        ledgers = (
+            {f"votes_{name}" for name in ("heads", "mlps", "biases", "embedding", "constant", "total")} if method == "votes" else set()
+        )
+        assert set(file.files) == {"heat", "attention_cls", "logits", "box", "artefacts"} | ledgers
         assert (file["heat"].dtype, file["heat"].shape) == (np.float32, (14, 14))
         assert np.allclose(file["heat"], heat, atol=1e-6 * float(heat.max()))
         assert (file["attention_cls"].dtype, file["attention_cls"].shape) == (np.float32, (3, 3, 14, 14))
@@ -79,6 +83,23 @@ def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_pa
     assert printed.out.startswith(f"{title(Question(method), found, vit)}: {heat.min():.3g} to {heat.max():.3g}, highest in ")
     assert f"highest in row {row}, column {column} of 14×14\n" in printed.out
     assert f"{vit.name} on cpu, weights from a local folder" in printed.err
+
+
+def test_the_ledger_and_the_lens(ask, vit, engine, expected, tmp_path, capsys):
+    found, _, top = expected
+    assert ask("--method", "votes", "--rival", "7", "--lens", "--npz", str(tmp_path / "a.npz")) == 0
+    votes, printed = ledger(vit, engine, found, top, 7), capsys.readouterr().out
+    difference = float(found.logits[top] - found.logits[7])
+    assert f"The votes of all layers add up to {difference:.4f}, and the logits differ by {difference:.4f}. The most: layer " in printed
+    layer, head, vote = votes.top_heads(1)[0]
+    assert (vote, float(votes.heads[layer - 1, head])) == pytest.approx((float(votes.heads.max()),) * 2)
+    assert f"The most: layer {layer} head {head} {vote:.3f}, " in printed
+    with np.load(tmp_path / "a.npz") as file:
+        entries = [file[f"votes_{name}"].sum() for name in ("heads", "mlps", "biases", "embedding", "constant")]
+        assert sum(entries) == pytest.approx(difference, abs=1e-5)
+    for row in lens_table(found, vit, engine):
+        index, probability = row.classes[0]
+        assert f"after layer {row.layer}: {vit.labels[index].short} {probability:.3f}, " in printed
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.outputs import check_writable, unwritable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vitdemo.attention.methods.heads import LensRow
     from vitdemo.attention.methods.maps import Fusion
     from vitdemo.attention.question import Question
 
@@ -49,6 +52,7 @@ def add(commands) -> None:
     command.add_argument("--start-layer", type=int, metavar="L", help="all but cls: the first layer that takes part (default: 1)")
     command.add_argument("--output", type=Path, metavar="F.png", help="the map on the upright original, at its size; F.json with --compare")
     command.add_argument("--npz", type=Path, metavar="F.npz", help="heat, attention_cls, logits, box and artefacts")
+    command.add_argument("--lens", action="store_true", help="print the first answers after each layer, too, with their probabilities")
     compare_command.add_flags(command)
     Settings.add_flags(command, (*MODEL_FLAGS, "max_upload_mb", "max_megapixels", "trace_cache_mb"))
     command.set_defaults(run=_attention)
@@ -61,8 +65,9 @@ def _attention(flags: argparse.Namespace) -> int:
     settings = Settings.read(flags)
     from vitdemo.attention.drawing import render
     from vitdemo.attention.methods.artefacts import artefact_note, cls_shares, find_artefacts
+    from vitdemo.attention.methods.heads import lens_table
     from vitdemo.attention.question import heat as heat_of
-    from vitdemo.attention.question import title
+    from vitdemo.attention.question import logit_words, title, votes_of
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.inference.trace_cache import TraceCache
     from vitdemo.core.photos.photo import open_photo
@@ -80,15 +85,31 @@ def _attention(flags: argparse.Namespace) -> int:
     trace = TraceCache(settings.trace_cache_mb).get(photo, vit, store.engine)
     question = _question(flags, head, vit, trace)
     heat = heat_of(question, trace, vit, store.engine, vit.preprocessing(photo.image))
-    artefacts = find_artefacts(trace)
-    _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts)
+    artefacts, votes = find_artefacts(trace), votes_of(question, trace, vit, store.engine)
+    _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts, votes)
     row, column = divmod(int(heat.argmax()), heat.shape[1])
     hottest = f"row {row}, column {column} of {heat.shape[0]}×{heat.shape[1]}"
     print(f"{title(question, trace, vit)}: {heat.min():.3g} to {heat.max():.3g}, highest in {hottest}")
+    if votes:
+        heads = ", ".join(f"layer {layer} head {head} {vote:.3f}" for layer, head, vote in votes.top_heads())
+        print(f"The votes of all layers add up to {votes.total:.4f}, {logit_words(question, trace)}. The most: {heads}.")
+    if flags.lens:
+        print("\n".join(_lens_lines(lens_table(trace, vit, store.engine), vit)))
     if places := artefacts.places:
         note = artefact_note(artefacts, float(cls_shares(trace, artefacts)[-1]), "the last layer's CLS")
         print(f"{note} The numbers keep them, at {', '.join(f'row {row}, column {column}' for row, column in places)}.")
     return 0
+
+
+def _lens_lines(table: "Sequence[LensRow]", vit) -> list[str]:
+    """What CLS would answer after each layer, a line each."""
+    from vitdemo.core.names import shown_name
+
+    lines = []
+    for row in table:
+        answers = (f"{shown_name(vit.labels[index].short)} {probability:.3f}" for index, probability in row.classes)
+        lines.append(f"after layer {row.layer}: {', '.join(answers)}")
+    return lines
 
 
 def _question(flags: argparse.Namespace, head: "int | Fusion", vit, trace) -> "Question":
@@ -153,16 +174,18 @@ def _as_usage_error():
         raise UsageError(str(error)) from None
 
 
-def _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts) -> None:
+def _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts, votes) -> None:
     import numpy as np
 
     from vitdemo.attention.drawing import render
     from vitdemo.attention.methods import maps
+    from vitdemo.attention.methods.votes import as_numbers
 
     if flags.npz:
         tensors = {"heat": heat, "attention_cls": maps.cls_attention(trace), "logits": trace.logits if vit.labels else trace.logits[:0]}
         arrays = {name: values.contiguous().numpy() for name, values in tensors.items()}
         arrays |= {"box": np.array(geometry.box), "artefacts": np.array(artefacts.places, np.int64).reshape(-1, 2)}
+        arrays |= {f"votes_{name}": values.numpy() for name, values in as_numbers(votes).items()} if votes else {}
         try:
             with flags.npz.open("wb") as file:
                 np.savez(file, **arrays)

@@ -11,7 +11,7 @@ from vitdemo.attention.methods.fullgrad import fullgrad
 from vitdemo.attention.methods.gradients import attention_gradient, check_target
 from vitdemo.attention.methods.libra import Gradient, check_gradient
 from vitdemo.attention.methods.maps import Fusion
-from vitdemo.attention.methods.votes import ledger
+from vitdemo.attention.methods.votes import Ledger, ledger
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import Heat, Trace
@@ -143,6 +143,22 @@ def _of_class(question: Question, trace: Trace, vit: Vit, engine: Engine, tensor
     gradient = attention_gradient(vit, engine, tensor, target, question.gradient)
     method = maps.relevances if question.method == "relevance" else maps.gradient_rollouts
     return method(trace, gradient, start_layer=question.start_layer)
+
+
+def votes_of(question: Question, trace: Trace, vit: Vit, engine: Engine) -> Ledger | None:
+    """The ledger behind a map of votes; None for another method. Raises: UserError for a class that the model does not have."""
+    if question.method != "votes":
+        return None
+    target = int(trace.logits.argmax()) if question.target is None else question.target
+    return ledger(vit, engine, trace, target, question.other)
+
+
+def logit_words(question: Question, trace: Trace) -> str:
+    """Names the number that the ledger's entries add up to."""
+    target = int(trace.logits.argmax()) if question.target is None else question.target
+    if question.other is None:
+        return f"and the logit is {float(trace.logits[target]):.4f}"
+    return f"and the logits differ by {float(trace.logits[target] - trace.logits[question.other]):.4f}"
 
 
 def title(question: Question, trace: Trace, vit: Vit) -> str:

@@ -48,6 +48,12 @@ class Ledger:
         """The sum of all votes: the class's logit, or the difference of two logits."""
         return self.embedding + float(self.keys.sum() + self.biases.sum() + self.mlps.sum()) + self.constant
 
+    def top_heads(self, count: int = 3) -> list[tuple[int, int, float]]:
+        """The heads with the most votes: (layer from 1, head from 0, vote)."""
+        found = self.heads.flatten().topk(min(count, self.heads.numel()))
+        places = [divmod(index, self.heads.shape[1]) for index in found.indices.tolist()]
+        return [(layer + 1, head, vote) for (layer, head), vote in zip(places, found.values.tolist(), strict=True)]
+
     def heats(self, trace: Trace, *, start_layer: int = 1) -> torch.Tensor:
         """The patches' votes through all heads, up to each layer from the start layer on, signed.
 
@@ -79,6 +85,12 @@ def ledger(vit: Vit, engine: Engine, trace: Trace, target: int, rival: int | Non
             return _count(vit, trace, target, rival)
 
     return engine.run(work)
+
+
+def as_numbers(votes: Ledger) -> dict[str, torch.Tensor]:
+    """The ledger's entries by name, for files: heads (layers, heads), mlps and biases (layers,), embedding, constant, total."""
+    single = {name: torch.tensor(getattr(votes, name)) for name in ("embedding", "constant", "total")}
+    return {"heads": votes.heads, "mlps": votes.mlps, "biases": votes.biases, **single}
 
 
 def _count(vit: Vit, trace: Trace, target: int, rival: int | None) -> Ledger:

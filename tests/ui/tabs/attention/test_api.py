@@ -75,6 +75,13 @@ def test_maps_and_files(app, bundle, vit, engine, picture):
         np.testing.assert_allclose(numbers["heat"], expected[1], atol=1e-6)
     assert Image.open(answers[2]["file"]).n_frames == 3
     assert answers[3]["file"] is None
+    votes = answers[4]["answer"]["votes"]
+    assert np.sum(votes["heads"]) + sum(votes["mlps"]) + sum(votes["biases"]) + votes["embedding"] + votes["constant"] == pytest.approx(
+        float(traced.logits[5]), abs=1e-5
+    )
+    assert "votes" not in answers[5]["answer"]
+    assert [row["index"] for row in answers[0]["answer"]["lens"][-1]] == [row["index"] for row in answers[0]["answer"]["top"]]
+    assert len(answers[0]["answer"]["lens"]) == 3
     comparison = answers[5]["answer"]["comparison"]
     assert set(comparison["rows"]) == {*NAMED, "random", "centre"}
     assert set(comparison["rows"]["votes"]["deletion"]) == {"value", "low", "high", "chance", "centre"}

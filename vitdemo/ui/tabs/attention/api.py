@@ -64,10 +64,11 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
         number from 0, or mean, max or min; `fusion` and `discard` are for rollout; `target` is for the others: a class by name or index,
         the top one if empty, and `other` is taken away from it; `gradient`, libra or plain, is for relevance and gradient-rollout. `model`
         is a name from the catalogue; empty for the server's own. Answers {model, method, layer, title, heat, grid, box, python, top,
-        artefacts}: `heat` by row and column, not rescaled; `box` the crop on the upright original; `artefacts` the [row, column] of
-        patches that draw attention whatever they show. `file` asks for one as well: png (the overlay at the photo's size), layers, gif,
-        webp or npz. `compare` holds every method against random orders and the centre prior on this photo, which takes some minutes on a
-        CPU, and answers the `comparison` too: {rows: method → metric → {value, chance, centre}, sentences: method → text}.
+        artefacts, lens}: `heat` by row and column, not rescaled; `box` the crop on the upright original; `artefacts` the [row, column] of
+        patches that draw attention whatever they show; `lens` the first classes after each layer; for votes also `votes`, the ledger. `file`
+        asks for one as well: png (the overlay at the photo's size), layers, gif, webp or npz. `compare` holds every method against random
+        orders and the centre prior on this photo, which takes some minutes on a CPU, and answers the `comparison` too: {rows: method →
+        metric → {value, chance, centre}, sentences: method → text}.
         """
         try:
             if (upload := upload_of(photo, component)) is None:
@@ -102,6 +103,8 @@ def _answer(
     from vitdemo.attention.evaluation.compare import Subject, compare_photo
     from vitdemo.attention.methods.artefacts import find_artefacts
     from vitdemo.attention.methods.gradients import find_target
+    from vitdemo.attention.methods.heads import lens_table
+    from vitdemo.attention.methods.votes import as_numbers
     from vitdemo.attention.snippet import snippet
     from vitdemo.core.inference.trace import check_room
     from vitdemo.core.models.snippet import weights_of
@@ -142,6 +145,10 @@ def _answer(
         "artefacts": find_artefacts(trace).places,
         "top": [class_row(vit, *pair) for pair in zip(top.indices.tolist(), top.values.tolist(), strict=True)] if top else [],
     }
+    if votes := questions.votes_of(question, trace, vit, store.engine):
+        answer["votes"] = {name: values.tolist() for name, values in as_numbers(votes).items()}
+    if vit.labels:
+        answer["lens"] = [[class_row(vit, *pair) for pair in row.classes] for row in lens_table(trace, vit, store.engine)]
     if compare:
         *_, step = compare_photo(vit, store.engine, Subject(lambda: tensor), question.target)
         answer["comparison"] = asdict(step.comparison.table())
