@@ -16,7 +16,7 @@ from vitdemo.core.values import encoding, matching, number, one_of, served_at, s
 DEFAULT_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 DEMO_MODEL = "demo"
 ASSETS = Path(__file__).parents[2] / "assets"
-MODEL_FLAGS = ("model", "checkpoint", "device", "precision", "icc")
+MODEL_FLAGS = ("model", "checkpoint", "labels", "device", "precision", "icc")
 PHOTO_FLAGS = ("max_upload_mb", "max_megapixels", "zip_encoding")
 OWN_PATHS = (  # where our routes' and Gradio's begin: below one of them, a stripped path would look like a whole one
     *("assets", "config", "favicon.ico", "gradio_api", "health", "login", "logout", "manifest.json", "metrics", "page", "robots.txt"),
@@ -33,8 +33,11 @@ _login = matching(r"(?s)[^:]+:.+", "USER:PASSWORD")
 class Settings:
     """The operator's settings. docs/settings.md is generated from these fields."""
 
-    model: str = setting("auto", str, "`auto` (ViT-B/16, offline `demo`), a catalogue or timm ViT name, or `local-dir:DIR`")
+    model: str = setting(
+        "auto", str, "`auto` (ViT-B/16, offline `demo`), a catalogue or timm ViT name, a Hugging Face repository, or `local-dir:DIR`"
+    )
     checkpoint: Path | None = setting(None, Path, "a SafeTensors file with the weights for the named model; no network is used")
+    labels: Path | None = setting(None, Path, "a file with the names of the named model's classes: text with a name a line, JSON or CSV")
     device: str = setting("auto", _device, "`auto` takes CUDA, then MPS, then the CPU; or `cpu`, `cuda`, `cuda:1`, `mps`")
     precision: str = setting("fp32", one_of("fp32", "bf16", "fp16"), "`fp32`; `bf16` or `fp16` run under autocast on a CUDA device")
     icc: str = setting(

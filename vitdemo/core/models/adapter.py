@@ -25,16 +25,19 @@ EMBEDS = (PatchEmbed, HybridEmbed)
 UNREAD = ("qwen3_vit", "deepseek_vit", "gemma4_vit", "convit")  # timm's modules of ViTs that are built in another way
 
 
-def build(name: str) -> torch.nn.Module:
+def build(name: str, **arguments: Any) -> torch.nn.Module:
     """Build timm's architecture without weights, on the meta device, where it takes no memory; it accepts other input sizes if it can.
+
+    Args:
+        arguments: the constructor's, in place of the architecture's own.
 
     Raises: UserError for a model of another kind; whatever timm raises for a name that it can't build.
     """
     with torch.device("meta"):
         try:
-            module = timm.create_model(name, pretrained=False, dynamic_img_size=True)
+            module = timm.create_model(name, pretrained=False, dynamic_img_size=True, **arguments)
         except TypeError:  # the family has no such option
-            module = timm.create_model(name, pretrained=False)
+            module = timm.create_model(name, pretrained=False, **arguments)
     if type(module).__module__.removeprefix("timm.models.") in UNREAD:
         raise UserError(
             f"“{name}” is a ViT whose attention this app can't read, such as a language model's vision tower: choose another ViT."
@@ -167,4 +170,5 @@ class Adapter:
 
     def converted(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Weights under the names of this family, and resampled to its own position tables, by timm's converter."""
-        return sys.modules[type(self.module).__module__].checkpoint_filter_fn(state, self.module)
+        family = next(kind for kind in type(self.module).__mro__ if kind.__module__.startswith("timm."))
+        return sys.modules[family.__module__].checkpoint_filter_fn(state, self.module)
