@@ -148,6 +148,6 @@ class Settings:
             except ValueError:
                 problem = "not usable: it" if field.name == "auth" else f"“{text}”, but it"  # keeps a password out of the log
                 raise UsageError(f"{name} is {problem} must be {parse.wanted}.") from None
-        if values.get("checkpoint") and values.get("model", "auto") == "auto":
+        if (values.get("checkpoint") or values.get("labels")) and values.get("model", "auto") == "auto":
             values["model"] = DEFAULT_MODEL
         return cls(**values)

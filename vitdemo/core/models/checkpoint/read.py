@@ -49,9 +49,8 @@ def read(path: Path) -> Checkpoint:
     Raises: UserError that says what the file is instead, or why it can't be a model's weights.
     """
     tensors = read_tensors(path)
-    if any(re.search(r"\blora_|\.lora\.", name) for name in tensors):
-        raise UserError(f"{path.name} is a LoRA adapter, which changes a model but is none: merge it and save the whole model.")
-    _check_numbers(tensors, path.name)
+    refuse_adapter(tensors, path.name)
+    check_numbers(tensors, path.name)
     state, notes = unwrapped(tensors, path.name)
     if kinds := {SHORT[value.dtype] for value in state.values() if value.dtype in SHORT}:
         notes.append(f"Weights are {' and '.join(sorted(kinds))}, computed in fp32.")
@@ -132,7 +131,11 @@ def _read_shards(index: Path) -> dict[str, torch.Tensor]:
 
 
 def unwrapped(state: dict[str, torch.Tensor], filename: str) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """Take off what wraps the model, such as “module.” of data-parallel training. Returns: the model's tensors, and what was done."""
+    """Take off what wraps the model, such as “module.” of data-parallel training.
+
+    Returns: the model's tensors, the same dictionary where nothing wraps it; and what was done, a sentence each.
+    Raises: UserError for several models, of which none is plainly the one that is meant.
+    """
     if layout_of(state):
         return state, []
     held: Counter[str] = Counter()
@@ -173,8 +176,14 @@ def left_aside(names: Collection[str]) -> str:
     return f"Left aside {', '.join(first)}{f' and {len(names) - 3} more' if len(names) > 3 else ''}."
 
 
-def _check_numbers(state: dict[str, torch.Tensor], filename: str) -> None:
-    """Refuse quantised weights, which would open and answer wrongly, and weights that are no numbers."""
+def refuse_adapter(state: Collection[str], filename: str) -> None:
+    """Raises: UserError for the weights of a LoRA adapter."""
+    if any(re.search(r"\blora_|\.lora\.", name) for name in state):
+        raise UserError(f"{filename} is a LoRA adapter, which changes a model but is none: merge it and save the whole model.")
+
+
+def check_numbers(state: dict[str, torch.Tensor], filename: str) -> None:
+    """Raises: UserError for quantised weights, which would open and answer wrongly, and for weights that are no numbers."""
     for name, value in state.items():
         if value.ndim and value.element_size() == 1 and value.dtype != torch.bool:
             if any(SCALES.search(other) for other in state):

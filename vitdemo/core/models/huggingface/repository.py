@@ -17,6 +17,7 @@ from vitdemo.core.models.weights import NotInRepository, OnProgress
 CACHED, DOWNLOADED = "the hub cache on this machine", "the hub, downloaded now"
 OWN_LICENCE = "%s comes under a licence of its own (%s): read it at https://huggingface.co/%s."
 NO_LICENCE = "%s states no licence: read https://huggingface.co/%s before you use it."
+LICENCE = re.compile(r"^(license|license_name):[ \t]*[\"']?([\w .+-]+?)[\"']?[ \t]*$", re.MULTILINE)
 log = logging.getLogger(__name__)
 
 
@@ -73,9 +74,7 @@ def folder_of(repo: str, settings: Settings, on_progress: OnProgress, *, weights
 def licence_of(card: str) -> str:
     """The licence that a model card's front matter names: an SPDX id, or a name of its own; empty where it names none."""
     front = re.match(r"---\s*\n(.*?)\n---", card, re.DOTALL)
-    stated: dict[str, str] = (
-        dict(re.findall(r"^(license|license_name):[ \t]*[\"']?([\w .+-]+?)[\"']?[ \t]*$", front[1], re.MULTILINE)) if front else {}
-    )
+    stated: dict[str, str] = dict(LICENCE.findall(front[1])) if front else {}
     licence = stated.get("license", "")
     return stated.get("license_name", licence) if licence in ("", "other") else licence
 
