@@ -61,6 +61,11 @@ class Adapter:
     module: Any
 
     @property
+    def is_timms(self) -> bool:
+        """Whether timm can build the module from a config; not where a head of a converted model has no like in timm."""
+        return type(self.module).__module__.startswith("timm.")
+
+    @property
     def embed(self) -> Any:
         """The layer that turns an image into patch tokens."""
         return self.module.embeds if isinstance(self.module, NaFlexVit) else self.module.patch_embed
