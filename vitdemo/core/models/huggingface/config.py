@@ -39,11 +39,15 @@ class HuggingFaceConfig:
         kind: the image tower's `model_type`.
         values: the image tower's, with transformers' own defaults.
         names: the classes' names by their indices; empty where the config gives none.
+        size: (height, width) of the inputs that the position table was made for.
+        patch: (height, width) of a patch.
     """
 
     kind: str
     values: dict[str, Any]
     names: dict[int, str]
+    size: tuple[int, int] = (224, 224)
+    patch: tuple[int, int] = (16, 16)
 
     @classmethod
     def read(cls, folder: Path) -> "HuggingFaceConfig":
@@ -61,19 +65,10 @@ class HuggingFaceConfig:
             names = {int(index): str(name) for index, name in (config.get("id2label") or {}).items()}
             if all(name == f"LABEL_{index}" for index, name in names.items()):
                 names = {}  # transformers' own placeholders
-            return cls(kind, BASE | DEFAULTS[kind] | {name: value for name, value in tower.items() if value is not None}, names)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            values = BASE | DEFAULTS[kind] | {name: value for name, value in tower.items() if value is not None}
+            return cls(kind, values, names, pair(values["image_size"]), pair(values["patch_size"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise UserError(f"The config.json in {folder} can't be read: download or export the model again.") from None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the inputs that the position table was made for."""
-        return pair(self.values["image_size"])
-
-    @property
-    def patch(self) -> tuple[int, int]:
-        """(height, width) of a patch."""
-        return pair(self.values["patch_size"])
 
     def label_names(self, classes: int) -> list[str]:
         """The names of this many classes, in the order of the logits; empty where the config does not name each."""
@@ -81,6 +76,8 @@ class HuggingFaceConfig:
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """A number, or two, as (height, width). Raises: ValueError, TypeError for anything else."""
+    """A number above 0, or two, as (height, width). Raises: ValueError, TypeError, OverflowError for anything else."""
     height, width = value if isinstance(value, list | tuple) else (value, value)
+    if min(int(height), int(width)) < 1:
+        raise ValueError("no size")
     return int(height), int(width)

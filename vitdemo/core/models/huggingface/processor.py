@@ -50,10 +50,10 @@ def preprocessing_of(folder: Path, config: HuggingFaceConfig, *, icc: str) -> tu
     """
     usual = OF_KIND.get(config.kind, "ViT")
     path = next((folder / name for name in FILES if (folder / name).is_file()), None)
-    if path is None:
-        named: dict[str, Any] = {"size": list(config.size)} if PROCESSORS[usual].squashes and not PROCESSORS[usual].crops else {}
-        return _preprocessing(named, PROCESSORS[usual], icc), [f"No {FILES[0]}: photos are prepared as {usual}'s usually are."]
     try:
+        if path is None:
+            same: dict[str, Any] = {} if PROCESSORS[usual].crops else {"size": list(config.size)}
+            return _preprocessing(same, PROCESSORS[usual], icc), [f"No {FILES[0]}: photos are prepared as {usual}'s usually are."]
         given = read_json(path)
         given = given.get("image_processor") or given
         name = str(given.get("image_processor_type") or given.get("feature_extractor_type") or usual)
@@ -66,7 +66,8 @@ def preprocessing_of(folder: Path, config: HuggingFaceConfig, *, icc: str) -> tu
         raise
     except Exception as error:  # the file may hold anything
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"The {path.name} in {folder} asks for preprocessing that can't be done ({reason}): download it again.") from None
+        name = path.name if path else "config.json"
+        raise UserError(f"The {name} in {folder} asks for preprocessing that can't be done ({reason}): download it again.") from None
 
 
 def _preprocessing(given: dict[str, Any], usual: Processor, icc: str) -> Preprocessing:
