@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitdemo.core.config import ASSETS, DEFAULT_MODEL, DEMO_MODEL, Settings
+from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import catalogue
 
@@ -226,12 +226,13 @@ class ModelStore:
         loading.done.set()
 
     def _load_auto(self, loading: Loading, report) -> "Vit":
+        from vitdemo.core.models.names import bundle_folder
         from vitdemo.core.models.weights import HubUnreachable
 
         try:
             return self._load_named(DEFAULT_MODEL, loading, report)
         except HubUnreachable as error:
-            if not (ASSETS / "demo").is_dir():
+            if not ((folder := bundle_folder(DEMO_MODEL)) and folder.is_dir()):
                 raise UserError(AUTO_OFFLINE) from None
             loading.instead = f"ViT-B/16 is not on this machine. {str(error).split(':')[0]}."
             return self._load_named(DEMO_MODEL, loading, report)

@@ -18,7 +18,7 @@ from vitdemo.core.models.catalogue import OPEN_SOURCE
 from vitdemo.core.models.checkpoint.fit import fit, fit_head
 from vitdemo.core.models.checkpoint.layouts import to_timm
 from vitdemo.core.models.checkpoint.positions import resampled_by_timm
-from vitdemo.core.models.checkpoint.read import left_aside, read, weights_in
+from vitdemo.core.models.checkpoint.read import BrokenFile, left_aside, read, weights_in
 from vitdemo.core.models.huggingface import repository
 from vitdemo.core.models.huggingface.build import build as build_hugging_face
 from vitdemo.core.models.huggingface.config import HuggingFaceConfig
@@ -54,7 +54,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     The operator's model gets the weights of `settings.checkpoint` and the class names of `settings.labels`.
 
     Args:
-        reserve: called with the bytes that the model will take, before its weights are read; it may refuse.
+        reserve: called with the bytes that the model will take, once they are known; it may refuse.
 
     Raises: UserError that says what to do; HubUnreachable where the weights are not on this machine and the hub can't be reached.
     """
@@ -64,23 +64,20 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         folder, source = repository.folder_of(repo, settings, on_progress, weights_too=given is None)
     elif folder:
         source = "this app" if name == DEMO_MODEL else "a local folder"
-    path = given
-    if folder and is_hugging_face(folder):
-        path = path or weights_in(folder)
-        parts = _from_hugging_face(repo or folder.name, folder, path, settings, on_progress, reserve)
-    else:
-        module = skeleton(f"local-dir:{folder}" if folder and name != DEMO_MODEL else name)
-        reserve(_bytes(module))
-        if path is None and folder:
-            path = weights_in(folder)
-        elif path is None:
-            path, source = _from_hub(name, module.pretrained_cfg, settings, on_progress)
-        try:
+    try:
+        if folder and is_hugging_face(folder):
+            parts = _from_hugging_face(repo or folder.name, folder, given or weights_in(folder), settings, on_progress, reserve)
+        else:
+            module = skeleton(f"local-dir:{folder}" if repo else name)
+            reserve(_bytes(module))
+            path = given or (weights_in(folder) if folder else None)
+            if path is None:
+                path, source = _from_hub(name, module.pretrained_cfg, settings, on_progress)
             parts = _from_timm(repo or name, module, folder, path, settings, on_progress)
-        except UserError:
-            if source.startswith("the hub"):
-                weights.forget(path)
-            raise
+    except BrokenFile as error:
+        if not given and source.startswith("the hub"):
+            weights.forget(error.path)  # the next attempt downloads it again
+        raise
     if settings.labels and name == settings.model:
         parts = replace(parts, labels=read_labels(settings.labels, parts.module.num_classes))
     module = parts.module

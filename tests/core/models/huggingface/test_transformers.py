@@ -15,7 +15,6 @@ from vitdemo.core.models.huggingface.processor import preprocessing_of
 from vitdemo.core.models.vit import Vit
 
 pytestmark = pytest.mark.slow
-transformers = pytest.importorskip("transformers", exc_type=ImportError)
 
 SMALL = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 96, "image_size": 64, "patch_size": 16}
 DINO = {name: value for name, value in SMALL.items() if name != "intermediate_size"}
@@ -51,6 +50,13 @@ MODELS = {  # transformers' class: its config's class and values, and what is re
 }
 ODD = [(64, 64), (300, 200), (200, 301), (37, 500), (500, 33), (17, 19), (1000, 999), (224, 223), (65, 64), (640, 77)]
 CLASSIFIERS = [name for name in MODELS if "ForImageClassification" in name]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported():
+    """transformers takes seconds to import: only where these tests run."""
+    global transformers
+    transformers = pytest.importorskip("transformers", exc_type=ImportError)
 
 
 def load(folder: Path) -> Vit:

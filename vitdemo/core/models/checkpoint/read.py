@@ -24,6 +24,14 @@ SCALES = re.compile(r"(_scale|_scale_inv|scale_weight|\.SCB|absmax|quant_map|qua
 WEIGHTS = (torch.float32, *SHORT)
 
 
+class BrokenFile(UserError):
+    """A file that is no valid SafeTensors; `path` says which."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path.name} is not a valid SafeTensors file ({reason}): download or export it again.")
+        self.path = path
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint holds.
@@ -96,7 +104,7 @@ def _read_file(path: Path) -> dict[str, torch.Tensor]:
         return {name: tensor.clone() for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:  # KeyError: a type that torch has not
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UserError(f"{path.name} is not a valid SafeTensors file ({reason}): download or export it again.") from None
+        raise BrokenFile(path, reason) from None
 
 
 def shards_of(index: Path) -> list[str]:
