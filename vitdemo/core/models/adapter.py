@@ -139,6 +139,9 @@ class Adapter:
         readout = torch.zeros(tokens)
         if self.pool is None and self.has_cls and self.module.global_pool in ("token", ""):
             readout[0] = 1
+            if getattr(self.module, "reads_mean_too", False):
+                readout[0] = 0.5
+                readout[self.prefix :] = 0.5 / (tokens - self.prefix)
         elif self.pool is None:
             pooled = readout[0 if getattr(self.module, "pool_include_prefix", False) else self.prefix :]
             pooled += 1 / len(pooled)

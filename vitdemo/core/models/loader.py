@@ -111,7 +111,7 @@ def _from_timm(name: str, module: Any, folder: Path | None, path: Path, settings
         notes += said
     scalars = [key for key, value in state.items() if not value.ndim and key not in module.state_dict()]  # an optimizer's, or a loop's
     notes += [left_aside([*aside, *scalars])] if aside or scalars else []
-    notes += fit_head(state, module)
+    notes += fit_head(state, module) if checkpoint.layout else []  # other names are timm's converter's to know
     before = {key: value for key, value in state.items() if key not in scalars}
     state = fit(before, module, checkpoint.name)
     notes += resampled_by_timm(before, state, module)

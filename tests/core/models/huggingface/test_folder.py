@@ -1,6 +1,8 @@
 """Hugging Face folders without transformers: timm's own models written in its layouts answer as before."""
 
 import json
+import os
+import random
 import re
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import pytest
 import timm
 import torch
 
-from tests.support.layouts import CONFIGS, write_hugging_face, write_shards
+from tests.support import hostile
+from tests.support.layouts import CONFIGS, save, write_hugging_face, write_shards
 from tests.support.pictures import noise
 from vitdemo.classify.snippet import snippet
 from vitdemo.core.config import Settings
@@ -17,7 +20,10 @@ from vitdemo.core.models import loader
 from vitdemo.core.models.vit import Vit
 from vitdemo.export import formats
 from vitdemo.export.plan import Plan
+from vitdemo.finetune.learning.train import finetune
+from vitdemo.finetune.recipe import Recipe
 
+ROUNDS = int(os.environ.get("VITDEMO_FUZZ", 200)) // 4
 PROCESSOR = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 237}, "crop_size": 224, "image_mean": [0.5] * 3}
 
 
@@ -119,8 +125,12 @@ def test_exported_as_safetensors_it_opens_again(layout, module, batch, tmp_path,
     assert found["top"].values.tolist() == pytest.approx(expected.values.tolist(), abs=1e-5)
 
 
-def test_a_classifier_that_timm_has_not(module, tmp_path):
+def test_a_classifier_that_timm_has_not(module, engine, tmp_path):
+    """DINOv2's reads CLS and the patches' mean: half of what it reads is CLS."""
     vit = load(write_hugging_face(tmp_path, module.state_dict(), "dinov2"))
+    assert vit.adapter.readout(5).tolist() == [0.5, *[0.125] * 4]
+    with pytest.raises(UserError, match=r"timm has no head like that of .*: choose another model\."):
+        next(finetune(vit, engine, [], Recipe(), tmp_path / "run", Settings()))
     with pytest.raises(UserError, match=r"timm has no head like that of .*: choose the format onnx or pt2\."):
         formats.write(vit, Plan("safetensors"), tmp_path)
 
@@ -173,3 +183,33 @@ def test_preprocessing_that_can_not_be_done(content, module, tmp_path):
     write_hugging_face(tmp_path, module.state_dict())
     (tmp_path / "preprocessor_config.json").write_bytes(content)
     assert refusal(tmp_path).startswith(f"The preprocessor_config.json in {tmp_path} asks for ")
+
+
+def test_patches_in_any_order(module, tmp_path):
+    """SigLIP 2 NaFlex: timm would take its flat patches for old weights of its own, and answer wrongly."""
+    folder = write_hugging_face(tmp_path, module.state_dict(), model_type="siglip2_vision_model")
+    tensors = {"embeddings.patch_embedding.weight": torch.ones(48, 768), "embeddings.position_embedding.weight": torch.ones(256, 48)}
+    save(tensors, folder / "model.safetensors")
+    assert refusal(folder) == "This SigLIP 2 takes patches in any number and order: give timm's naflexvit_base_patch16_siglip instead."
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_random_changes_get_an_answer_or_a_sentence(name, module, tmp_path):
+    rng, answered = random.Random(3), 0
+    folder = write_hugging_face(tmp_path, module.state_dict(), processor=PROCESSOR)
+    whole = (folder / name).read_bytes()
+    for _ in range(ROUNDS):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            data[rng.randrange(len(data))] = rng.choice(b'0123456789-.,:"{}[]eE xnl')
+        (folder / name).write_bytes(data if rng.random() < 0.8 else hostile.mutated(whole, rng))
+        try:
+            vit = load(folder)
+        except UserError as error:
+            sentence = str(error)
+            assert re.fullmatch(r"[^\n]+\.", sentence)
+            continue
+        answered += 1
+        with torch.inference_mode():
+            assert vit.logits(vit.preprocessing(noise(50, 40))[None]).shape == (1, 8)
+    assert 0 < answered < ROUNDS

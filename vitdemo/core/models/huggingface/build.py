@@ -19,6 +19,8 @@ Arguments = dict[str, Any]
 class ClsAndMean(VisionTransformer):
     """DINOv2's classifier: its head reads the CLS token and the mean of the patches side by side."""
 
+    reads_mean_too = True
+
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         """(images, tokens, width) → (images, classes), or the head's input, (images, 2 · width)."""
         x = torch.cat((x[:, 0], x[:, self.num_prefix_tokens :].mean(1)), 1)
@@ -34,6 +36,8 @@ def build(config: HuggingFaceConfig, state: dict[str, torch.Tensor], preprocessi
     Raises: UserError where the config makes no model.
     """
     size, patch = preprocessing.size, config.patch
+    if state.get("patch_embed.proj.weight", torch.empty(0, 0, 0, 0)).ndim == 2:
+        raise UserError("This SigLIP 2 takes patches in any number and order: give timm's naflexvit_base_patch16_siglip instead.")
     try:
         if any(side % step for side, step in zip(size, patch, strict=True)):
             raise UserError(
