@@ -99,7 +99,7 @@ def label_config(vit: Vit) -> dict:
 def _write_safetensors(vit: Vit, plan: Plan, path: Path) -> Path:
     """Write timm's own layout: config.json next to the weights, which `timm.create_model("local-dir:…")` loads."""
     if not vit.adapter.is_timms:
-        raise UserError(f"timm has no head like that of {vit.name}, which reads CLS and the patches' mean: choose the format onnx or pt2.")
+        raise UserError(f"timm has no config for {vit.name}, whose head or layers it has no word for: choose the format onnx or pt2.")
     module = copy.deepcopy(vit.module).cpu()
     if plan.precision == "fp16":
         module.half()

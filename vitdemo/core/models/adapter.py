@@ -12,6 +12,7 @@ from typing import Any
 import timm
 import torch
 from timm.layers import Format, HybridEmbed, PatchEmbed
+from timm.models import get_model_args
 from timm.models.beit import Beit
 from timm.models.eva import Eva
 from timm.models.naflexvit import NaFlexVit
@@ -62,8 +63,9 @@ class Adapter:
 
     @property
     def is_timms(self) -> bool:
-        """Whether timm can build the module from a config; not where a head of a converted model has no like in timm."""
-        return type(self.module).__module__.startswith("timm.")
+        """Whether timm can build the module from a config: not where a converted head has no like in timm, or layers have no word there."""
+        plain = all(isinstance(value, str | int | float | list | tuple | None) for value in get_model_args(self.module).values())
+        return type(self.module).__module__.startswith("timm.") and plain
 
     @property
     def embed(self) -> Any:

@@ -15,7 +15,7 @@ from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import weights
 from vitdemo.core.models.catalogue import OPEN_SOURCE
-from vitdemo.core.models.checkpoint.fit import fit, fit_head
+from vitdemo.core.models.checkpoint.fit import fit, fit_head, unsaid
 from vitdemo.core.models.checkpoint.layouts import to_timm
 from vitdemo.core.models.checkpoint.positions import resampled_by_timm
 from vitdemo.core.models.checkpoint.read import BrokenFile, left_aside, read, weights_in
@@ -66,14 +66,15 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         source = "this app" if name == DEMO_MODEL else "a local folder"
     try:
         if folder and is_hugging_face(folder):
-            parts = _from_hugging_face(repo or folder.name, folder, given or weights_in(folder), settings, on_progress, reserve)
+            parts = _from_hugging_face(folder, given or weights_in(folder), settings, on_progress, reserve)
         else:
-            module = skeleton(f"local-dir:{folder}" if repo else name)
+            timms = f"local-dir:{folder}" if repo else name
+            module = skeleton(timms)
             reserve(_bytes(module))
             path = given or (weights_in(folder) if folder else None)
             if path is None:
                 path, source = _from_hub(name, module.pretrained_cfg, settings, on_progress)
-            parts = _from_timm(repo or name, module, folder, path, settings, on_progress)
+            parts = _from_timm(timms, module, folder, path, settings, on_progress)
     except BrokenFile as error:
         if not given and source.startswith("the hub"):
             weights.forget(error.path)  # the next attempt downloads it again
@@ -85,7 +86,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     module.load_state_dict(parts.state, assign=True)
     module = module.float().to(device).eval().requires_grad_(False)
     return Vit(
-        name=parts.name,
+        name=repo or parts.name,
         module=module,
         labels=parts.labels,
         preprocessing=parts.preprocessing,
@@ -105,6 +106,9 @@ def _from_timm(name: str, module: Any, folder: Path | None, path: Path, settings
     checkpoint = read(path)
     state, aside = to_timm(checkpoint.state, checkpoint.layout)
     notes = list(checkpoint.notes)
+    if arguments := unsaid(state, module):
+        module = skeleton(name, **arguments)
+        notes.append(f"Built with {', '.join(arguments)}, as the tensors show.")
     if checkpoint.layout in ("Hugging Face", "torchvision"):
         notes.insert(0, f"Converted from {checkpoint.layout}'s layout.")
         state, said = fitted(state, module)
@@ -123,12 +127,11 @@ def _from_timm(name: str, module: Any, folder: Path | None, path: Path, settings
     words = _own_words(folder)
     icc = words.get("icc", "ignore") if settings.icc == "auto" else settings.icc
     preprocessing = replace(Preprocessing.of(module), icc=icc, resize=words.get("resize"))
-    plain = checkpoint.plain and checkpoint.layout in ("timm", "") and module.num_classes == classes and not scalars
-    full = name if repository_of(name) else folder.name if folder else _full_name(config)
-    return _Parts(full, module, state, labels, preprocessing, notes, plain)
+    plain = checkpoint.plain and checkpoint.layout in ("timm", "") and module.num_classes == classes and not (scalars or arguments)
+    return _Parts(folder.name if folder else _full_name(config), module, state, labels, preprocessing, notes, plain)
 
 
-def _from_hugging_face(name: str, folder: Path, path: Path, settings: Settings, on_progress: OnProgress, reserve: Reserve) -> _Parts:
+def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress: OnProgress, reserve: Reserve) -> _Parts:
     """Read a Hugging Face folder, and convert the model to timm's."""
     config = HuggingFaceConfig.read(folder)
     preprocessing, notes = preprocessing_of(folder, config, icc="ignore" if settings.icc == "auto" else settings.icc)
@@ -144,7 +147,7 @@ def _from_hugging_face(name: str, folder: Path, path: Path, settings: Settings, 
     notes = ["Converted from Hugging Face's layout.", *notes, *checkpoint.notes, *said]
     notes += [left_aside([*aside, *scalars])] if aside or scalars else []
     classes = module.num_classes if "visual_projection.weight" not in checkpoint.state else 0
-    return _Parts(name, module, state, named_classes(config.label_names(classes), classes), preprocessing, notes, plain=False)
+    return _Parts(folder.name, module, state, named_classes(config.label_names(classes), classes), preprocessing, notes, plain=False)
 
 
 def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgress) -> tuple[Path, str]:

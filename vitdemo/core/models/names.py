@@ -42,9 +42,12 @@ def is_hugging_face(folder: Path) -> bool:
     return "model_type" in config and "architecture" not in config
 
 
-def skeleton(name: str) -> Any:
+def skeleton(name: str, **arguments: Any) -> Any:
     """Build the architecture of a timm name or folder without weights, on the meta device: it takes no memory, and accepts other input
     sizes if its family can.
+
+    Args:
+        arguments: the constructor's, in place of the name's own.
 
     Raises: UserError for a name that timm doesn't know, or whose model is not of one of the adapter's families.
     """
@@ -60,7 +63,7 @@ def skeleton(name: str) -> Any:
             "(OWNER/NAME), or local-dir:DIR."
         )
     try:
-        return build(name)
+        return build(name, **arguments)
     except UserError:
         raise
     except Exception as error:  # a bundle's config may hold anything, so timm may raise anything

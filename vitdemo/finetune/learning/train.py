@@ -78,7 +78,7 @@ class FinetuneRun:
         """Start or resume the run, and yield its events; arguments, events and errors as in `finetune`."""
         check_depth(self.vit, self.recipe)
         if not self.vit.adapter.is_timms:
-            raise UserError(f"timm has no head like that of {self.vit.name}, which reads CLS and the patches' mean: choose another model.")
+            raise UserError(f"timm has no config for {self.vit.name}, whose head or layers it has no word for: choose another model.")
         check_folder(self.folder)
         with self._write_errors():
             (self.folder / "run").mkdir(parents=True, exist_ok=True)

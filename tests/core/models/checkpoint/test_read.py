@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
+from timm.layers import SwiGLUPacked
 
 from tests.support.layouts import WRAPPERS, as_torchvision, as_vit, save, write_shards
 from vitdemo.core.config import Settings
@@ -147,6 +148,21 @@ def test_no_head_gives_features(state, module, batch, tmp_path):
     assert vit.notes == ("The file has no head: the model gives features.",)
     with torch.inference_mode():
         assert torch.equal(vit.logits(batch), module.forward_head(module.forward_features(batch), pre_logits=True))
+
+
+@pytest.mark.parametrize("registers", [0, 4])
+def test_what_a_config_leaves_out_the_tensors_show(registers, batch, tmp_path):
+    """Layer scales, gated layers and registers, as UNI 2 and Virchow have them: their configs say none of it."""
+    torch.manual_seed(0)
+    own = {"init_values": 0.1, "mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU, "mlp_ratio": 5.5, "reg_tokens": registers}
+    theirs = timm.create_model(NAME, num_classes=8, **SMALL, **own, no_embed_class=registers > 0).eval()
+    for each in theirs.parameters():
+        each.data += 0.1 * torch.randn_like(each)
+    vit = load(save(theirs.state_dict(), tmp_path / "a.safetensors"))
+    assert answers_as(vit, theirs, batch)
+    words = ", ".join(["init_values", "mlp_layer", "act_layer", "mlp_ratio", *["reg_tokens", "no_embed_class"] * (registers > 0)])
+    assert vit.notes == (f"Built with {words}, as the tensors show.",)
+    assert not vit.adapter.is_timms
 
 
 def test_resampled_positions_are_said(state, tmp_path):

@@ -129,9 +129,9 @@ def test_a_classifier_that_timm_has_not(module, engine, tmp_path):
     """DINOv2's reads CLS and the patches' mean: half of what it reads is CLS."""
     vit = load(write_hugging_face(tmp_path, module.state_dict(), "dinov2"))
     assert vit.adapter.readout(5).tolist() == [0.5, *[0.125] * 4]
-    with pytest.raises(UserError, match=r"timm has no head like that of .*: choose another model\."):
+    with pytest.raises(UserError, match=r"timm has no config for .*: choose another model\."):
         next(finetune(vit, engine, [], Recipe(), tmp_path / "run", Settings()))
-    with pytest.raises(UserError, match=r"timm has no head like that of .*: choose the format onnx or pt2\."):
+    with pytest.raises(UserError, match=r"timm has no config for .*: choose the format onnx or pt2\."):
         formats.write(vit, Plan("safetensors"), tmp_path)
 
 

@@ -1,11 +1,15 @@
 """Repositories: the real client against a local stand-in for the hub."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import timm
 import torch
 
+from tests.support.apps import ROOT
 from tests.support.hub import Hub
 from tests.support.layouts import write_hugging_face, write_shards
 from tests.support.small_vits import write_bundle
@@ -61,6 +65,18 @@ def test_it_is_downloaded_once_and_opens_like_a_folder(hub, folder, monkeypatch,
     requests = len(hub.requests)
     assert load(f"hf-hub:{REPO}").source == "the hub cache on this machine"
     assert len(hub.requests) == requests
+
+
+@pytest.mark.app
+def test_the_command_line_asks_the_hub_that_HF_ENDPOINT_names(hub, picture, tmp_path):
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "VITDEMO_"))}
+    environ |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "vitdemo", "classify", str(picture), "--model", REPO]
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert f"{REPO} states no licence: read https://huggingface.co/{REPO} before you use it." in done.stderr
+    assert f"{REPO} on cpu, weights from the hub, downloaded now. Converted from Hugging Face's layout." in done.stderr
+    assert "thing " in done.stdout
 
 
 def test_shards(hub, folder, tmp_path):

@@ -3,13 +3,42 @@
 from typing import Any
 
 import torch
+from timm.layers import SwiGLUPacked
+from timm.models import VisionTransformer
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.adapter import Adapter
+from vitdemo.core.models.checkpoint.positions import grid_of
 
 PATCHES = "patch_embed.proj.weight"
 ANOTHER = "name the model the file was made for."
 Tensors = dict[str, torch.Tensor]
+
+
+def unsaid(state: Tensors, module: Any) -> dict[str, Any]:
+    """The constructor's arguments that a config leaves out, as those of UNI and Virchow do, and the tensors show.
+
+    Returns: none for a module that has the tensors already, or is no VisionTransformer.
+    """
+    own = module.state_dict()
+    arguments: dict[str, Any] = {}
+    if type(module) is not VisionTransformer:
+        return {}
+    if "blocks.0.ls1.gamma" in state and "blocks.0.ls1.gamma" not in own:
+        arguments["init_values"] = 1e-5
+    if _gated(state) and not _gated(own):
+        ratio = len(state["blocks.0.mlp.fc1.weight"]) / module.embed_dim
+        arguments |= {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU, "mlp_ratio": ratio}
+    registers = state.get("reg_token")
+    if registers is not None and registers.ndim == 3 and "reg_token" not in own and getattr(state.get("pos_embed"), "ndim", 0) == 3:
+        arguments |= {"reg_tokens": registers.shape[1], "no_embed_class": grid_of(state["pos_embed"].shape[1]) is not None}
+    return arguments
+
+
+def _gated(state: Tensors) -> bool:
+    """Whether the first layer of the MLPs gives twice what the second takes: one half gates the other."""
+    first, second = (state.get(f"blocks.0.mlp.{name}.weight", torch.empty(0)) for name in ("fc1", "fc2"))
+    return first.ndim == second.ndim == 2 and len(first) == 2 * second.shape[1]
 
 
 def fit_head(state: Tensors, module: Any) -> list[str]:
