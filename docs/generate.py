@@ -112,6 +112,7 @@ chip.
 | a prefix before the names (`module.`, `_orig_mod.`, `model.`, `net.`, `backbone.`, `teacher.backbone.` and others) | opens: the prefix comes off and is named, if four fifths of the tensors have it |
 | averaged weights beside plain ones (`state_dict_ema`, `model_ema`, `teacher`) | the averaged ones are taken, and both are named |
 | Hugging Face's or torchvision's names | converted to timm's |
+| layer scales, gated layers or registers that the named model's config leaves out, such as UNI 2's | built as the tensors show, and said |
 | a head of another size, or none | opens with the file's classes, or as features |
 | positions for another grid | resampled, and both grids are named |
 | single numbers of a training beside the model, such as `optimizer.step` | left aside and named |
@@ -144,8 +145,8 @@ Tensors that the image model does not need, such as a text tower, are left aside
 the middle. transformers' default processors differ from its own PIL ones by one or two levels of 255. DINOv3's resizes after it scales to
 0 … 1: up to one level.
 
-A converted model works in every tab. “Copy as Python” needs timm's layout: export it as SafeTensors first. DINOv2's classifier, whose
-like timm has not, is exported as ONNX, `pt2` or TorchScript only, and is not fine-tuned.
+A converted model works in every tab. “Copy as Python” needs timm's layout: export it as SafeTensors first. A model that timm's config
+has no words for (DINOv2's classifier, gated layers that no config names) is exported as ONNX, `pt2` or TorchScript only, and is not fine-tuned.
 
 ## Names of classes
 

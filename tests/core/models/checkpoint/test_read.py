@@ -97,7 +97,13 @@ def test_content_decides_and_not_the_suffix(state, module, batch, suffix, tmp_pa
 
 @pytest.mark.parametrize(
     ("averaged", "plain"),
-    [("state_dict_ema.", "state_dict."), ("model_ema.", "model."), ("teacher.backbone.", "student.backbone."), ("ema.module.", "net.")],
+    [
+        ("state_dict_ema.", "state_dict."),
+        ("model_ema.", "model."),
+        ("teacher.backbone.", "student.backbone."),
+        ("ema.module.", "net."),
+        ("ema_model.", "semantic."),
+    ],
 )
 def test_averaged_weights_are_told_from_plain_ones(state, module, batch, averaged, plain, tmp_path):
     both = {averaged + name: value for name, value in state.items()} | {plain + name: 0 * value for name, value in state.items()}
@@ -111,6 +117,14 @@ def test_several_models_are_not_chosen_from(state, tmp_path):
     assert refusal(save(both, tmp_path / "a.safetensors")) == (
         "a.safetensors holds several models (first., second.): save the one that you mean alone."
     )
+
+
+def test_two_towers_in_one_wrapper_are_one_model(state, module, batch, tmp_path):
+    """As Lightning saves CLIP: the text tower has a layout too, and is left aside."""
+    text = {f"model.text_model.encoder.layers.{number}.self_attn.q_proj.weight": torch.ones(2, 2) for number in range(3)}
+    vit = load(save({f"model.{name}": value for name, value in as_vit(state).items()} | text, tmp_path / "a.safetensors"))
+    assert answers_as(vit, module, batch)
+    assert vit.notes[:2] == ("Converted from Hugging Face's layout.", "Took “model.” off the tensors' names.")
 
 
 def test_what_stands_beside_the_wrapped_model(state, module, batch, tmp_path):

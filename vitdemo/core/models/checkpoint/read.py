@@ -16,7 +16,7 @@ from vitdemo.core.models.checkpoint.layouts import LAYOUTS, layout_of
 
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
-AVERAGED = re.compile(r"ema|teacher|shadow|averaged")
+AVERAGED = re.compile(r"(?:^|[._])(?:ema|teacher|shadow|averaged)[._]")
 MIN_SHARE = 0.8  # of the tensors that what wraps them must hold, so that no part of another model is taken for the whole
 TIMMS_OWN = ("visual.", "module.visual.")  # OpenCLIP's and OpenAI's prefixes: timm's converter knows them
 SHORT = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64"}
@@ -152,7 +152,8 @@ def unwrapped(state: dict[str, torch.Tensor], filename: str) -> tuple[dict[str, 
             if found := pattern.match(name):
                 held[found["wrapper"]] += 1
                 break
-    wrappers = [wrapper for wrapper in held if wrapper and not wrapper.startswith(TIMMS_OWN) and layout_of(_under(state, wrapper))]
+    found = [wrapper for wrapper in held if wrapper and not wrapper.startswith(TIMMS_OWN) and layout_of(_under(state, wrapper))]
+    wrappers = [wrapper for wrapper in found if not any(wrapper != other and wrapper.startswith(other) for other in found)]
     if not wrappers or sum(name.startswith(tuple(wrappers)) for name in state) < MIN_SHARE * len(state):
         return state, []
     taken = wrappers[0]
