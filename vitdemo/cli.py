@@ -11,6 +11,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.jobs.jobs import emit_event, stop_with_parent
 from vitdemo.core.memory import give_back_freed_memory
+from vitdemo.core.models.checkpoint import command as convert
 from vitdemo.embeddings import command as embeddings
 from vitdemo.embeddings import map_command as maps
 from vitdemo.export import command as export
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     maps.add(commands, _map_page)
     finetune.add(commands)
     export.add(commands)
+    convert.add(commands)
     sketches.add(commands)
     bench.add(commands)
     flags = parser.parse_args(arguments)

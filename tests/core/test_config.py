@@ -13,6 +13,7 @@ from vitdemo.core.errors import UsageError
 SETTINGS = {
     "model": ("auto", ("demo", "demo"), ("local-dir:x", "local-dir:x")),
     "checkpoint": (None, ("a.safetensors", Path("a.safetensors")), ("b c.safetensors", Path("b c.safetensors"))),
+    "labels": (None, ("names.txt", Path("names.txt")), ("my names.csv", Path("my names.csv"))),
     "device": ("auto", ("cpu", "cpu"), ("cuda:1", "cuda:1")),
     "icc": ("auto", ("convert", "convert"), ("ignore", "ignore")),
     "zip_encoding": ("", ("gbk", "gbk"), ("shift_jis", "shift_jis")),
@@ -167,7 +168,7 @@ def test_bad_value_is_named_with_what_is_wanted(subtests):
 
 
 def test_every_setting_with_a_limit_has_bad_values():
-    anything_goes = {"model", "checkpoint", "host", "temp_dir", "cache_dir", "maps_dir"}
+    anything_goes = {"model", "checkpoint", "labels", "host", "temp_dir", "cache_dir", "maps_dir"}
     assert {name for name, *_ in BAD} == set(SETTINGS) - anything_goes
 
 
@@ -179,6 +180,7 @@ def test_checkpoint_without_a_model_means_the_default_model():
     assert read("--checkpoint", "w.safetensors").model == DEFAULT_MODEL
     assert read(environ={"VITDEMO_CHECKPOINT": "w.safetensors"}).model == DEFAULT_MODEL
     assert read("--checkpoint", "w.safetensors", "--model", "auto").model == DEFAULT_MODEL
+    assert read("--labels", "names.txt").model == DEFAULT_MODEL
     assert read("--checkpoint", "w.safetensors", "--model", "vit_tiny_patch16_224").model == "vit_tiny_patch16_224"
     assert read("--checkpoint", "w.safetensors", environ={"VITDEMO_MODEL": "vit_tiny_patch16_224"}).model == "vit_tiny_patch16_224"
 
@@ -209,7 +211,7 @@ def test_a_command_takes_only_the_flags_it_names():
     parser = argparse.ArgumentParser()
     Settings.add_flags(parser, MODEL_FLAGS)
     flags = parser.parse_args(["--device", "cpu"])
-    assert set(vars(flags)) == {"model", "checkpoint", "device", "precision", "icc"}
+    assert set(vars(flags)) == {"model", "checkpoint", "labels", "device", "precision", "icc"}
     assert Settings.read(flags, {"VITDEMO_PORT": "80"}) == Settings(device="cpu", port=80)
 
 

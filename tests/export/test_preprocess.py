@@ -27,6 +27,8 @@ KINDS = [
     replace(BASE, crop_mode="border", size=(48, 64)),
     replace(BASE, size=(32, 64), crop_pct=0.875),
     replace(BASE, crop_mode="border", crop_pct=0.95),
+    replace(BASE, resize=(57, 57)),
+    replace(BASE, crop_mode="squash", resize=(60, 52)),
 ]
 SIZES = [(48, 48), (100, 60), (60, 101), (33, 200), (333, 250), (20, 15)]
 

@@ -18,7 +18,7 @@ class Hub:
 
     Attributes:
         behave: "well"; "silent" accepts and never answers; "break" closes the connection after `break_after` bytes of each answer;
-            "slow" and "trickle" send a little at a time; "lie" sends other bytes than it promised.
+            "slow" and "trickle" send a little at a time; "lie" sends other bytes than it promised; "gated" gives nobody anything.
         requests: (method, path, Range header) of every request so far.
         sent: bytes of file content sent so far.
     """
@@ -62,6 +62,12 @@ class Hub:
             return
         asked = re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", request.path)
         path = self.files.get(f"{asked[1]}/{asked[2]}") if asked else None
+        if self.behave == "gated":
+            request.send_response(403)
+            request.send_header("X-Error-Code", "GatedRepo")
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
         if path is None:
             known = asked and any(key.startswith(asked[1] + "/") for key in self.files)
             request.send_response(404)

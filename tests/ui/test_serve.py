@@ -87,12 +87,12 @@ def test_a_log_as_json_takes_over_the_servers(monkeypatch, capsys):
 
 
 def test_the_model_is_told_once_it_is_there(capsys):
-    vit, answered = SimpleNamespace(name="vit", device="cpu", source="a file"), []
+    vit, answered = SimpleNamespace(name="vit", device="cpu", source="a file", notes=("Took “module.” off the tensors' names.",)), []
     loading = SimpleNamespace(result=lambda: vit, instead="")
     visitors = SimpleNamespace(photo_answers=SimpleNamespace(first=answered.append))
     app = SimpleNamespace(store=SimpleNamespace(get=lambda: loading), visitors=visitors)
     serve._report_model(app)
-    assert capsys.readouterr() == ("vit is ready on cpu, weights from a file\n", "")
+    assert capsys.readouterr() == ("vit is ready on cpu, weights from a file\nTook “module.” off the tensors' names.\n", "")
     assert answered == [vit]  # the page opens on this answer
     loading.instead = "ViT-B/16 is not on this machine. The model hub can't be reached."
     serve._report_model(app)

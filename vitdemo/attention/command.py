@@ -77,7 +77,7 @@ def _attention(flags: argparse.Namespace) -> int:
         check_writable(path)
     store = ModelStore(settings)
     vit = store.get().result()
-    print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+    print(vit.introduction, file=sys.stderr)
     geometry = vit.preprocessing.geometry(photo.image.size, vit.patch)
     for note in (*photo.notes, render.unseen_note(geometry)):
         if note:

@@ -45,7 +45,7 @@ def _classify(flags: argparse.Namespace) -> int:
         files.check_output(flags.output)
     store = ModelStore(settings)
     vit = store.get().result()
-    print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+    print(vit.introduction, file=sys.stderr)
     begin, rows, stopped = time.monotonic(), [], 0  # `stopped` becomes the exit status of a run that ended early
     show_progress = flags.output and sys.stderr.isatty()
     try:

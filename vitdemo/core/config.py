@@ -5,18 +5,20 @@ A setting comes from its flag (`--max-upload-mb 20`), else from its variable (`V
 
 import argparse
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from vitdemo.core.errors import UsageError
-from vitdemo.core.values import encoding, matching, number, one_of, served_at, setting, switch, whole
+from vitdemo.core.values import Parser, encoding, matching, number, one_of, served_at, setting, switch, whole
 
 DEFAULT_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 DEMO_MODEL = "demo"
 ASSETS = Path(__file__).parents[2] / "assets"
-MODEL_FLAGS = ("model", "checkpoint", "device", "precision", "icc")
+MODEL_FLAGS = ("model", "checkpoint", "labels", "device", "precision", "icc")
 PHOTO_FLAGS = ("max_upload_mb", "max_megapixels", "zip_encoding")
 OWN_PATHS = (  # where our routes' and Gradio's begin: below one of them, a stripped path would look like a whole one
     *("assets", "config", "favicon.ico", "gradio_api", "health", "login", "logout", "manifest.json", "metrics", "page", "robots.txt"),
@@ -24,6 +26,7 @@ OWN_PATHS = (  # where our routes' and Gradio's begin: below one of them, a stri
 )
 SHARED = Path(os.environ.get("VITDEMO_SHARED", "../shared"))  # real weights and photos, only for tests and benchmarks
 
+_model_name = Parser(partial(re.compile(r"^(hf-hub:)?timm/").sub, ""), "a model's name")  # timm's repositories are timm's own names
 _device = matching(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", "auto, cpu, cuda, cuda:1 or mps")
 _seconds = number(0.1, 600, "seconds")
 _login = matching(r"(?s)[^:]+:.+", "USER:PASSWORD")
@@ -33,8 +36,13 @@ _login = matching(r"(?s)[^:]+:.+", "USER:PASSWORD")
 class Settings:
     """The operator's settings. docs/settings.md is generated from these fields."""
 
-    model: str = setting("auto", str, "`auto` (ViT-B/16, offline `demo`), a catalogue or timm ViT name, or `local-dir:DIR`")
+    model: str = setting(
+        "auto",
+        _model_name,
+        "`auto` (ViT-B/16, offline `demo`), a catalogue or timm ViT name, a Hugging Face repository, or `local-dir:DIR`",
+    )
     checkpoint: Path | None = setting(None, Path, "a SafeTensors file with the weights for the named model; no network is used")
+    labels: Path | None = setting(None, Path, "a file with the names of the named model's classes: text with a name a line, JSON or CSV")
     device: str = setting("auto", _device, "`auto` takes CUDA, then MPS, then the CPU; or `cpu`, `cuda`, `cuda:1`, `mps`")
     precision: str = setting("fp32", one_of("fp32", "bf16", "fp16"), "`fp32`; `bf16` or `fp16` run under autocast on a CUDA device")
     icc: str = setting(
@@ -145,6 +153,6 @@ class Settings:
             except ValueError:
                 problem = "not usable: it" if field.name == "auth" else f"“{text}”, but it"  # keeps a password out of the log
                 raise UsageError(f"{name} is {problem} must be {parse.wanted}.") from None
-        if values.get("checkpoint") and values.get("model", "auto") == "auto":
+        if (values.get("checkpoint") or values.get("labels")) and values.get("model", "auto") == "auto":
             values["model"] = DEFAULT_MODEL
         return cls(**values)

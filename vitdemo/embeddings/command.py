@@ -66,7 +66,7 @@ def _embed(flags: argparse.Namespace) -> int:
         files.check_output(flags.output, flags.pool)
     store = ModelStore(settings)
     vit = store.get().result()
-    print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+    print(vit.introduction, file=sys.stderr)
     with _as_usage_error():
         layer = extract.check_layer(vit, flags.layer)
         if flags.pool != "patches":

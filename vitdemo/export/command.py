@@ -50,7 +50,7 @@ def _export(flags: argparse.Namespace) -> int:
     store = ModelStore(settings)
     emit_event({"kind": "step", "stage": "model", "phase": "Loading the model", "done": 0, "total": 0})
     vit = store.get().result()
-    print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+    print(vit.introduction, file=sys.stderr)
     print(f"about {plan.expected_bytes(vit.parameters) / 1e6:.0f} MB", file=sys.stderr)
     with closing(bundle.export(vit, store.engine, plan, flags.output, settings, photos=photos, calibration=calibration)) as steps:
         report = _follow(steps)

@@ -15,7 +15,7 @@ from vitdemo.core.names import one_spelling
 from vitdemo.core.terminal import CLEAR, printable
 from vitdemo.finetune.recipe import PRESETS, Recipe
 
-SETTINGS = ("model", "checkpoint", "device", "icc", *PHOTO_FLAGS)
+SETTINGS = ("model", "checkpoint", "labels", "device", "icc", *PHOTO_FLAGS)
 
 
 def learn(flags: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def learn(flags: argparse.Namespace) -> int:
         printer = _ProgressPrinter(told={*items.notes, *placed.notes}) if not rank else None
         if printer:
             _tell(placed.notes)
-            print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+            print(vit.introduction, file=sys.stderr)
             if rank is not None:
                 print(f"{_processes()} processes learn together", file=sys.stderr)
         try:

@@ -14,7 +14,7 @@ from typing import Any
 from vitdemo.core.bulk.ray_session import last_message, ray_session
 from vitdemo.core.errors import UsageError, UserError
 
-PATHS = ("folder", "output", "checkpoint")  # flags with a path, made absolute for processes in other folders
+PATHS = ("folder", "output", "checkpoint", "labels")  # flags with a path, made absolute for processes in other folders
 CPUS_EACH = 2  # per process, where there are no GPUs
 LISTEN = 0.5  # seconds between two polls of the job's output
 

@@ -15,7 +15,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference import model_store
 from vitdemo.core.inference.model_store import RETRY_SECONDS, ModelStore
-from vitdemo.core.models import catalogue, loader
+from vitdemo.core.models import catalogue, loader, names
 
 SMALL, SMALL32 = "vit_small_patch16_224.augreg_in21k_ft_in1k", "vit_small_patch32_224.augreg_in21k_ft_in1k"  # 88 and 92 MB
 DEIT = "deit3_small_patch16_224.fb_in22k_ft_in1k"  # 88 MB
@@ -174,7 +174,7 @@ def test_what_answers_in_another_ones_place_says_why_and_is_loaded_anew_on_reque
 
 
 def test_a_copy_without_the_demo_model_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(loader, "ASSETS", tmp_path)
+    monkeypatch.setattr(names, "ASSETS", tmp_path)
     with pytest.raises(UserError, match=r"connect and try again, or start with --checkpoint FILE\.safetensors"):
         store(model="auto").get().result(60)
 

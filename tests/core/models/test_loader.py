@@ -269,8 +269,7 @@ class Trap:
 def test_pickle_is_never_opened(tmp_path, name):
     torch.save({"head.weight": Trap(tmp_path / "sprung")}, tmp_path / name)
     said = refusal(TINY, tmp_path / name)
-    reason = "is not a valid SafeTensors file" if name in ("weights.PTH", "weights.safetensors") else "is a pickle, which can run code"
-    assert said.startswith(f"{name} {reason}")
+    assert said.startswith(f"{name} is a pickle, which can run code")
     assert not (tmp_path / "sprung").exists()
     torch.load(io.BytesIO((tmp_path / name).read_bytes()), weights_only=False)
     assert (tmp_path / "sprung").exists(), "the trap does not work, so this test shows nothing"
@@ -280,7 +279,8 @@ def test_pickle_is_never_opened(tmp_path, name):
 def test_bundle_with_only_a_pickle(copy, name):
     (copy / "model.safetensors").rename(copy / name)
     assert refusal(f"local-dir:{copy}") == (
-        f"{copy} holds a pickle checkpoint only, which can run code when it is opened: export the model as model.safetensors."
+        f"{copy} holds a pickle checkpoint only, which can run code when it is opened: if you trust it, run “python -m vitdemo convert "
+        f"{copy / name} --output {copy / 'model.safetensors'}”."
     )
 
 
@@ -423,7 +423,8 @@ def test_unknown_name_with_a_suggestion(name, suggested):
         "demo2",
         "xyz",
         "../secrets",
-        "hf-hub:someone/model",
+        "hf-hub:someone",
+        "someone/model/part",
         "file:/etc/passwd",
         "vit_tiny_patch16_224.x:y",
         "http://x/y",

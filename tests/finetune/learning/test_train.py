@@ -382,11 +382,11 @@ def test_half_a_feature_file_is_no_loss(tmp_path):
 
 
 def test_a_bundle_is_written_whole_or_not_at_all(vit, tmp_path, monkeypatch):
-    bundle.write(vit.module, ["a"] * 8, "ignore", tmp_path)
+    bundle.write(vit.module, ["a"] * 8, vit.preprocessing, tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
     monkeypatch.setattr(bundle, "save_file", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     with pytest.raises(OSError, match="full"):
-        bundle.write(vit.module, ["b"] * 8, "ignore", tmp_path)
+        bundle.write(vit.module, ["b"] * 8, vit.preprocessing, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
     assert json.loads((tmp_path / "config.json").read_text())["label_names"] == ["a"] * 8
 

@@ -96,7 +96,7 @@ def watched(loading, monkeypatch) -> list:
 
 
 def test_a_download_is_followed_to_its_end(vit, monkeypatch):
-    vit = replace(vit, parameters=5_678_000, source="the hub")
+    vit = replace(vit, parameters=5_678_000, source="the hub", notes=("Positions resampled from 24×24 to 14×14.",))
     loading = SimpleNamespace(
         name="a model",
         vit=vit,
@@ -114,7 +114,8 @@ def test_a_download_is_followed_to_its_end(vit, monkeypatch):
     assert last.text == ""
     assert 'class="model-status ready"' in last.status
     assert text(first.status) == "25% Downloading a model: 5 of 20 MB"
-    assert text(last.status) == f"CPU · fp32 {vit.name} 5.7 M parameters 8 classes on CPU in fp32 weights from the hub"
+    facts = "5.7 M parameters 8 classes on CPU in fp32 weights from the hub Positions resampled from 24×24 to 14×14."
+    assert text(last.status) == f"CPU · fp32 {vit.name} {facts}"
 
 
 def test_a_model_without_classes_gives_features(vit, monkeypatch):

@@ -87,7 +87,7 @@ def _load_model(settings: Settings) -> "Vit":
     from vitdemo.core.inference.model_store import ModelStore
 
     vit = ModelStore(replace(settings, device="cpu", precision="fp32")).get().result()
-    print(f"{vit.name}, weights from {vit.source}", file=sys.stderr)
+    print(vit.introduction, file=sys.stderr)
     return vit
 
 

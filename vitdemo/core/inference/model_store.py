@@ -183,11 +183,12 @@ class ModelStore:
         Raises: UserError where `auto` is still loading or could not be loaded.
         """
         icc = [] if self.settings.icc == "auto" else [f"--icc={self.settings.icc}"]
+        labels = [f"--labels={self.settings.labels.resolve()}"] if self.settings.labels and name == self.settings.model else []
         if name == "auto":  # `auto` may have loaded the demo model
             name = DEMO_MODEL if self.get(name).result(1).name == DEMO_MODEL else DEFAULT_MODEL
         elif name == self.settings.model and self.settings.checkpoint:
-            return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}", *icc]
-        return [f"--model={self.place_of(name)}", *icc]
+            return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}", *labels, *icc]
+        return [f"--model={self.place_of(name)}", *labels, *icc]
 
     def leave(self, visitor: str) -> None:
         """Release the models that a visitor holds, because the visitor has left."""
@@ -225,13 +226,13 @@ class ModelStore:
         loading.done.set()
 
     def _load_auto(self, loading: Loading, report) -> "Vit":
-        from vitdemo.core.models import loader
+        from vitdemo.core.models.names import bundle_folder
         from vitdemo.core.models.weights import HubUnreachable
 
         try:
             return self._load_named(DEFAULT_MODEL, loading, report)
         except HubUnreachable as error:
-            if not ((folder := loader.bundle_folder(DEMO_MODEL)) and folder.is_dir()):
+            if not ((folder := bundle_folder(DEMO_MODEL)) and folder.is_dir()):
                 raise UserError(AUTO_OFFLINE) from None
             loading.instead = f"ViT-B/16 is not on this machine. {str(error).split(':')[0]}."
             return self._load_named(DEMO_MODEL, loading, report)
@@ -247,8 +248,7 @@ class ModelStore:
             )
         loading.precision = self.settings.precision
         engine, name = self.engine, self.place_of(name)
-        self._make_room(sum(4 * parameter.numel() for parameter in loader.skeleton(name).parameters()), loading)
-        return loader.load(name, self.settings, engine.device, report)
+        return loader.load(name, self.settings, engine.device, report, lambda wanted: self._make_room(wanted, loading))
 
     def _make_room(self, wanted: int, loading: Loading) -> None:
         """Reserve `wanted` bytes for a model. Until they fit, evict models that nobody holds, the least recently used first.

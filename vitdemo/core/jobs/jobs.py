@@ -28,7 +28,7 @@ from vitdemo.core.outputs import unwritable
 ENTRY = (sys.executable, "-m", "vitdemo")
 ROOT = Path(__file__).parents[3]
 EVENTS_VARIABLE = "VITDEMO_EVENTS"  # the file that a child writes its events to
-CHECKPOINT_VARIABLE = "VITDEMO_CHECKPOINT"  # the weights of the operator's model; a child's flags name its own model and weights
+OPERATORS_VARIABLES = ("VITDEMO_CHECKPOINT", "VITDEMO_LABELS")  # of the operator's model; a child's flags name its own model and weights
 EVENTS, ERRORS, STATE = "events.jsonl", "errors.txt", "job.json"
 FINAL_STATES = ("done", "stopped", "failed")
 GRACE_SECONDS = 30.0  # from asking a child to stop until it is killed
@@ -249,7 +249,7 @@ class Jobs:
 
     def _run_child(self, job: Job) -> int:
         """Run a job's child process until it exits. Returns its exit status. Raises: UserError as `job.check_room`."""
-        environ = {name: value for name, value in os.environ.items() if name != CHECKPOINT_VARIABLE}
+        environ = {name: value for name, value in os.environ.items() if name not in OPERATORS_VARIABLES}
         environ |= {EVENTS_VARIABLE: str(job.folder / EVENTS), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         with (job.folder / ERRORS).open("wb") as errors:
             job.process = subprocess.Popen(

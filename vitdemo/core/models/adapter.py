@@ -12,6 +12,7 @@ from typing import Any
 import timm
 import torch
 from timm.layers import Format, HybridEmbed, PatchEmbed
+from timm.models import get_model_args
 from timm.models.beit import Beit
 from timm.models.eva import Eva, EvaBlockPostNorm
 from timm.models.naflexvit import NaFlexVit
@@ -26,16 +27,19 @@ EMBEDS = (PatchEmbed, HybridEmbed)
 UNREAD = ("qwen3_vit", "deepseek_vit", "gemma4_vit", "convit")  # timm's modules of ViTs that are built in another way
 
 
-def build(name: str) -> torch.nn.Module:
+def build(name: str, **arguments: Any) -> torch.nn.Module:
     """Build timm's architecture without weights, on the meta device, where it takes no memory; it accepts other input sizes if it can.
+
+    Args:
+        arguments: the constructor's, in place of the architecture's own.
 
     Raises: UserError for a model of another kind; whatever timm raises for a name that it can't build.
     """
     with torch.device("meta"):
         try:
-            module = timm.create_model(name, pretrained=False, dynamic_img_size=True)
+            module = timm.create_model(name, pretrained=False, dynamic_img_size=True, **arguments)
         except TypeError:  # the family has no such option
-            module = timm.create_model(name, pretrained=False)
+            module = timm.create_model(name, pretrained=False, **arguments)
     if type(module).__module__.removeprefix("timm.models.") in UNREAD:
         raise UserError(
             f"“{name}” is a ViT whose attention this app can't read, such as a language model's vision tower: choose another ViT."
@@ -57,6 +61,12 @@ class Adapter:
     """
 
     module: Any
+
+    @property
+    def is_timms(self) -> bool:
+        """Whether timm can build the module from a config: not where a converted head has no like in timm, or layers have no word there."""
+        plain = all(isinstance(value, str | int | float | list | tuple | None) for value in get_model_args(self.module).values())
+        return type(self.module).__module__.startswith("timm.") and plain
 
     @property
     def embed(self) -> Any:
@@ -143,6 +153,9 @@ class Adapter:
         readout = torch.zeros(tokens)
         if self.pool is None and self.has_cls and self.module.global_pool in ("token", ""):
             readout[0] = 1
+            if getattr(self.module, "reads_mean_too", False):
+                readout[0] = 0.5
+                readout[self.prefix :] = 0.5 / (tokens - self.prefix)
         elif self.pool is None:
             pooled = readout[0 if getattr(self.module, "pool_include_prefix", False) else self.prefix :]
             pooled += 1 / len(pooled)
@@ -197,4 +210,5 @@ class Adapter:
 
     def converted(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Weights under the names of this family, and resampled to its own position tables, by timm's converter."""
-        return sys.modules[type(self.module).__module__].checkpoint_filter_fn(state, self.module)
+        family = next(kind for kind in type(self.module).__mro__ if kind.__module__.startswith("timm."))
+        return sys.modules[family.__module__].checkpoint_filter_fn(state, self.module)

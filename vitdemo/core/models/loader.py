@@ -1,135 +1,153 @@
 """Load a model by its name: build the architecture with timm, read the weights from a file, check them, and load them into the model."""
 
-import difflib
 import json
 import logging
-import os
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import timm
 import torch
-from timm.models import is_model
 from timm.models._manipulate import reinit_non_persistent_buffers
 
-from vitdemo.core.config import ASSETS, DEMO_MODEL, Settings
+from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import weights
-from vitdemo.core.models.adapter import Adapter, build
 from vitdemo.core.models.catalogue import OPEN_SOURCE
-from vitdemo.core.models.labels import labels_of
+from vitdemo.core.models.checkpoint.fit import fit, fit_head, unsaid
+from vitdemo.core.models.checkpoint.layouts import to_timm
+from vitdemo.core.models.checkpoint.positions import resampled_by_timm
+from vitdemo.core.models.checkpoint.read import BrokenFile, left_aside, read, weights_in
+from vitdemo.core.models.huggingface import repository
+from vitdemo.core.models.huggingface.build import build as build_hugging_face
+from vitdemo.core.models.huggingface.config import HuggingFaceConfig
+from vitdemo.core.models.huggingface.fit import fitted
+from vitdemo.core.models.huggingface.processor import preprocessing_of
+from vitdemo.core.models.labels import Label, labels_of, named_classes, read_labels
+from vitdemo.core.models.names import bundle_folder, is_hugging_face, repository_of, skeleton
 from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.models.weights import LoadProgress, OnProgress
 from vitdemo.core.photos.preprocessing import ICC, Preprocessing
 
-LOCAL_DIR = "local-dir:"
-PATCHES = "patch_embed.proj.weight"
-MODULES = ("vision_transformer", "deit", "vision_transformer_hybrid", "eva", "beit", "vision_transformer_relpos", "naflexvit")  # timm's
+Reserve = Callable[[int], None]
 log = logging.getLogger(__name__)
 
 
-def load(name: str, settings: Settings, device: torch.device, on_progress: OnProgress) -> Vit:
-    """Load one model by timm name, `local-dir:DIR` or `demo`. The operator's model gets the weights of `settings.checkpoint`.
+@dataclass(frozen=True)
+class _Parts:
+    """A model before it is put together: a module on the meta device, its weights, and what belongs to it."""
+
+    name: str
+    module: Any
+    state: dict[str, torch.Tensor]
+    labels: tuple[Label, ...]
+    preprocessing: Preprocessing
+    notes: list[str]
+    plain: bool
+
+
+def load(name: str, settings: Settings, device: torch.device, on_progress: OnProgress, reserve: Reserve = lambda _: None) -> Vit:
+    """Load one model by timm name, Hugging Face repository, `local-dir:DIR` or `demo`.
+
+    The operator's model gets the weights of `settings.checkpoint` and the class names of `settings.labels`.
+
+    Args:
+        reserve: called with the bytes that the model will take, once they are known; it may refuse.
 
     Raises: UserError that says what to do; HubUnreachable where the weights are not on this machine and the hub can't be reached.
     """
-    folder = bundle_folder(name)
-    module = skeleton(name)
-    icc = _own_icc(folder) if settings.icc == "auto" else settings.icc
-    config = cast(dict[str, Any], module.pretrained_cfg)
-    if settings.checkpoint and name == settings.model:
-        path, source = settings.checkpoint, "the file given at the start"
+    given = settings.checkpoint if name == settings.model else None
+    source, folder = "", bundle_folder(name)
+    if repo := repository_of(name):
+        folder, source = repository.folder_of(repo, settings, on_progress, weights_too=given is None)
     elif folder:
-        path, source = _weights_in(folder), "this app" if name == DEMO_MODEL else "a local folder"
-    else:
-        path, source = _from_hub(name, config, settings, on_progress)
-    labels = labels_of(module.num_classes, config)
-    if not folder and labels and not labels[0].synset:
-        labels = ()  # a timm model without class names, such as CLIP's image tower, returns features
-    on_progress(LoadProgress("load"))
+        source = "this app" if name == DEMO_MODEL else "a local folder"
     try:
-        state = fit(weights.read_safetensors(path), module, path.name)
-    except UserError:
-        if source.startswith("the hub"):
-            weights.forget(path)
+        if folder and is_hugging_face(folder):
+            parts = _from_hugging_face(folder, given or weights_in(folder), settings, on_progress, reserve)
+        else:
+            timms = f"local-dir:{folder}" if repo else name
+            module = skeleton(timms)
+            reserve(_bytes(module))
+            path = given or (weights_in(folder) if folder else None)
+            if path is None:
+                path, source = _from_hub(name, module.pretrained_cfg, settings, on_progress)
+            parts = _from_timm(timms, module, folder, path, settings, on_progress)
+    except BrokenFile as error:
+        if not given and source.startswith("the hub"):
+            weights.forget(error.path)  # the next attempt downloads it again
         raise
+    if settings.labels and name == settings.model:
+        parts = replace(parts, labels=read_labels(settings.labels, parts.module.num_classes))
+    module = parts.module
     reinit_non_persistent_buffers(module.to_empty(device="cpu"))  # what a family computes once, such as rotary positions: no file has it
-    module.load_state_dict(state, assign=True)
+    module.load_state_dict(parts.state, assign=True)
     module = module.float().to(device).eval().requires_grad_(False)
     return Vit(
-        name=folder.name if folder else _full_name(config),
+        name=repo or parts.name,
         module=module,
-        labels=labels,
-        preprocessing=replace(Preprocessing.of(module), icc=icc),
-        source=source,
+        labels=parts.labels,
+        preprocessing=parts.preprocessing,
+        source="the file given at the start" if given else source,
         device=device,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        ood=OodDetector.load(folder) if folder else None,
+        ood=OodDetector.load(folder) if folder and not repo else None,
+        notes=tuple(parts.notes),
+        plain=parts.plain,
     )
 
 
-def bundle_folder(name: str) -> Path | None:
-    """Return the folder that `local-dir:DIR` or `demo` names; None for a timm name."""
-    if name == DEMO_MODEL:
-        return ASSETS / "demo"
-    return Path(name.removeprefix(LOCAL_DIR)) if name.startswith(LOCAL_DIR) else None
+def _from_timm(name: str, module: Any, folder: Path | None, path: Path, settings: Settings, on_progress: OnProgress) -> _Parts:
+    """Read weights for timm's own module, whatever layout they have."""
+    config, classes = cast(dict[str, Any], module.pretrained_cfg), module.num_classes
+    on_progress(LoadProgress("load"))
+    checkpoint = read(path)
+    state, aside = to_timm(checkpoint.state, checkpoint.layout)
+    notes = list(checkpoint.notes)
+    if arguments := unsaid(state, module):
+        module = skeleton(name, **arguments)
+        notes.append(f"Built with {', '.join(arguments)}, as the tensors show.")
+    if checkpoint.layout in ("Hugging Face", "torchvision"):
+        notes.insert(0, f"Converted from {checkpoint.layout}'s layout.")
+        state, said = fitted(state, module)
+        notes += said
+    scalars = [key for key, value in state.items() if not value.ndim and key not in module.state_dict()]  # an optimizer's, or a loop's
+    notes += [left_aside([*aside, *scalars])] if aside or scalars else []
+    notes += fit_head(state, module) if checkpoint.layout else []  # other names are timm's converter's to know
+    before = {key: value for key, value in state.items() if key not in scalars}
+    state = fit(before, module, checkpoint.name)
+    notes += resampled_by_timm(before, state, module)
+    labels: tuple[Label, ...] = labels_of(module.num_classes, config)
+    if module.num_classes != classes:
+        labels = named_classes([], module.num_classes)  # whose classes these are, no config says
+    elif not folder and labels and not labels[0].synset:
+        labels = ()  # a timm model without class names, such as CLIP's image tower, returns features
+    words = _own_words(folder)
+    icc = words.get("icc", "ignore") if settings.icc == "auto" else settings.icc
+    preprocessing = replace(Preprocessing.of(module), icc=icc, resize=words.get("resize"))
+    plain = checkpoint.plain and checkpoint.layout in ("timm", "") and module.num_classes == classes and not (scalars or arguments)
+    return _Parts(folder.name if folder else _full_name(config), module, state, labels, preprocessing, notes, plain)
 
 
-def skeleton(name: str) -> Any:
-    """Build the architecture without weights, on the meta device: it takes no memory, and accepts other input sizes if its family can.
-
-    Raises: UserError for a name that timm doesn't know, or whose model is not of one of the adapter's families.
-    """
-    if folder := bundle_folder(name):
-        if name == DEMO_MODEL and not folder.is_dir():
-            raise UserError("This copy of the app comes without the demo model: choose another one.")
-        _check_bundle(folder)
-        name = f"{LOCAL_DIR}{folder}"
-    elif not is_model(name.split(".")[0]) or ":" in name:
-        raise UserError(f"timm has no model “{name}”{_suggestion(name)}: choose one from the catalogue in the README, or local-dir:DIR.")
-    try:
-        return build(name)
-    except UserError:
-        raise
-    except Exception as error:  # a bundle's config may hold anything, so timm may raise anything
-        if folder:
-            raise UserError(f"timm can't build the model that {folder}/config.json describes: export it again.") from None
-        if "tag" in str(error):
-            raise UserError(f"timm knows no weights “{name}”{_suggestion(name)}: check what follows the dot.") from None
-        raise UserError(f"timm can't build “{name}” without more settings: choose another model.") from None
-
-
-def fit(state: dict[str, torch.Tensor], module: Any, filename: str) -> dict[str, torch.Tensor]:
-    """Convert weights to timm's names, and check that they fit the model.
-
-    Raises: UserError naming the first layer that does not fit, and both shapes.
-    """
-    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    if PATCHES in shapes and getattr(state.get(PATCHES), "ndim", 0) == 4:
-        _check_shape(PATCHES, state, shapes, filename)  # timm would resample patches of another size, and the predictions would be wrong
-    try:
-        state = Adapter(module).converted(state)
-    except Exception as error:  # timm's converters expect well-formed files
-        raise UserError(f"{filename} can't be laid out as this model ({error}): name the model the file was made for.") from None
-    for key in shapes:
-        _check_shape(key, state, shapes, filename)
-    missing, extra = [key for key in shapes if key not in state], [key for key in state if key not in shapes]
-    if missing or extra:
-        problem = f"it lacks {missing[0]}" if missing else f"the model has no {extra[0]}"
-        raise UserError(f"{filename} does not fit the model: {problem}: name the model the file was made for.")
-    if integers := [key for key, value in module.state_dict().items() if value.is_floating_point() > state[key].is_floating_point()]:
-        raise UserError(f"{filename} holds whole numbers in {integers[0]}: export the model in fp32 or fp16.")
-    return state
-
-
-def _check_shape(key: str, state: dict[str, torch.Tensor], shapes: dict[str, tuple[int, ...]], filename: str) -> None:
-    if key in state and tuple(state[key].shape) != shapes[key]:
-        raise UserError(
-            f"{filename} does not fit the model: {key} has shape {_shape(state[key].shape)} in the file and {_shape(shapes[key])} in the "
-            "model: name the model the file was made for."
-        )
+def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress: OnProgress, reserve: Reserve) -> _Parts:
+    """Read a Hugging Face folder, and convert the model to timm's."""
+    config = HuggingFaceConfig.read(folder)
+    preprocessing, notes = preprocessing_of(folder, config, icc="ignore" if settings.icc == "auto" else settings.icc)
+    on_progress(LoadProgress("load"))
+    checkpoint = read(path)
+    state, aside = to_timm(checkpoint.state, checkpoint.layout)
+    module = build_hugging_face(config, state, preprocessing)
+    reserve(_bytes(module))
+    made_for = config.size[0] // config.patch[0], config.size[1] // config.patch[1]
+    state, said = fitted(state, module, made_for=made_for, antialias=config.kind == "dinov2_with_registers")  # the only kind that smooths
+    scalars = [key for key, value in state.items() if not value.ndim]
+    state = fit({key: value for key, value in state.items() if value.ndim}, module, checkpoint.name)
+    notes = ["Converted from Hugging Face's layout.", *notes, *checkpoint.notes, *said]
+    notes += [left_aside([*aside, *scalars])] if aside or scalars else []
+    classes = module.num_classes if "visual_projection.weight" not in checkpoint.state else 0
+    return _Parts(folder.name, module, state, named_classes(config.label_names(classes), classes), preprocessing, notes, plain=False)
 
 
 def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgress) -> tuple[Path, str]:
@@ -141,10 +159,10 @@ def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgre
     if not filename.endswith(".safetensors"):
         raise UserError(f"The weights of “{name}” are a pickle, which can run code: choose a model with SafeTensors weights.")
     if path := weights.cached(repo, filename):
-        return path, "the hub cache on this machine"
+        return path, repository.CACHED
     if (licence := config.get("license")) and licence not in OPEN_SOURCE:
-        log.warning("%s comes under a licence of its own (%s): read it at https://huggingface.co/%s.", repo, licence, repo)
-    return weights.fetch(repo, filename, timeout=settings.hub_timeout, on_progress=on_progress), "the hub, downloaded now"
+        log.warning(repository.OWN_LICENCE, repo, licence, repo)
+    return weights.fetch(repo, filename, timeout=settings.hub_timeout, on_progress=on_progress), repository.DOWNLOADED
 
 
 def is_cached(name: str) -> bool:
@@ -153,57 +171,21 @@ def is_cached(name: str) -> bool:
     return bool(config and config.hf_hub_id and weights.cached(config.hf_hub_id, config.hf_hub_filename or "model.safetensors"))
 
 
-def _check_bundle(folder: Path) -> None:
-    if not os.path.isdir(folder):
-        raise UserError(f"There is no folder {folder}: give local-dir: and the path of a bundle.")
-    try:
-        architecture = json.loads((folder / "config.json").read_text("utf-8"))["architecture"]
-        if not isinstance(architecture, str):
-            raise TypeError
-    except FileNotFoundError:
-        raise UserError(f"{folder} has no config.json, so it is no bundle: export the model in timm's layout.") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"The config.json in {folder} can't be read: export the model in timm's layout.") from None
-    if not is_model(architecture):
-        raise UserError(f"The config.json in {folder} names “{architecture}”, which timm does not know: export the model again.")
+def _bytes(module: torch.nn.Module) -> int:
+    """Memory that the module will take in fp32."""
+    return sum(4 * parameter.numel() for parameter in module.parameters())
 
 
-def _own_icc(folder: Path | None) -> str:
-    """Return what a bundle's config says about colour profiles, where this app wrote it; `ignore` for every other model."""
-    icc = json.loads((folder / "config.json").read_text("utf-8")).get("icc") if folder else None
-    return icc if icc in ICC else "ignore"
-
-
-def _weights_in(folder: Path) -> Path:
-    if (path := folder / "model.safetensors").is_file():
-        return path
-    files = sorted(folder.glob("*.safetensors"))
-    if len(files) == 1:
-        return files[0]
-    if any(file.suffix in weights.PICKLES for file in folder.iterdir()):
-        raise UserError(
-            f"{folder} holds a pickle checkpoint only, which can run code when it is opened: export the model as model.safetensors."
-        )
-    raise UserError(f"{folder} has no model.safetensors: export the model again.")
+def _own_words(folder: Path | None) -> dict[str, Any]:
+    """Return what a folder's config says that timm has no words for, where this app wrote it: `Preprocessing.own_words`."""
+    config = json.loads((folder / "config.json").read_text("utf-8")) if folder else {}
+    words, resize = {}, config.get("resize")
+    if config.get("icc") in ICC:
+        words["icc"] = config["icc"]
+    if isinstance(resize, list) and len(resize) == 2 and all(isinstance(side, int) and 8 <= side <= 4096 for side in resize):
+        words["resize"] = tuple(resize)
+    return words
 
 
 def _full_name(config: dict) -> str:
     return f"{config['architecture']}.{config['tag']}" if config.get("tag") else config["architecture"]
-
-
-def _suggestion(name: str) -> str:
-    """Return “ (perhaps NAME?)” with a ViT of a similar name, or an empty text."""
-    known = [
-        known for module in MODULES for pretrained in (False, True) for known in timm.list_models(module=module, pretrained=pretrained)
-    ]
-    for close in difflib.get_close_matches(name, known, 5, 0.7):
-        try:
-            skeleton(close)
-        except UserError:
-            continue
-        return f" (perhaps {close}?)"
-    return ""
-
-
-def _shape(shape) -> str:
-    return "×".join(map(str, shape)) or "scalar"

@@ -24,6 +24,8 @@ class Vit:
         device: where the network is.
         parameters: number of parameters.
         ood: detects out-of-distribution photos; None where the model has no statistics for that.
+        notes: what was done to the weights so that they fit, a sentence each.
+        plain: whether plain timm opens the same files by the same name.
     """
 
     name: str
@@ -34,6 +36,13 @@ class Vit:
     device: torch.device
     parameters: int
     ood: OodDetector | None = None
+    notes: tuple[str, ...] = ()
+    plain: bool = True
+
+    @property
+    def introduction(self) -> str:
+        """What the model is and where it came from, a line for a terminal."""
+        return " ".join((f"{self.name} on {self.device}, weights from {self.source}.", *self.notes))
 
     @property
     def bytes(self) -> int:

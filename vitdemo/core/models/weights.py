@@ -1,4 +1,4 @@
-"""Weights files: on disk, in huggingface_hub's cache, or from the hub. SafeTensors only, because a pickle can run code."""
+"""A model's files in huggingface_hub's cache, or from the hub."""
 
 import hashlib
 import re
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import torch
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -22,12 +21,9 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 from huggingface_hub.utils import tqdm
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from vitdemo.core.errors import UserError
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".tar")
 MAX_ATTEMPTS = 3  # failed attempts in a row, without a new byte, after which a download is given up
 constants.DOWNLOAD_CHUNK_SIZE = 1 << 20  # bytes lost by a break, and between progress reports; huggingface_hub's default is 10 times that
 
@@ -37,6 +33,10 @@ REMEDY = "choose a model that is on this machine already, or try again once the 
 
 class HubUnreachable(UserError):
     """The model hub can't be reached."""
+
+
+class NotInRepository(UserError):
+    """The repository has no such file."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,6 @@ class LoadProgress:
 OnProgress = Callable[[LoadProgress], None]
 
 
-def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read the tensors of a SafeTensors file into memory, not memory-mapped: the file may be replaced while the model is in use.
-
-    Raises: UserError where the file is missing, a pickle, or not a valid SafeTensors file.
-    """
-    if path.suffix in PICKLES:
-        raise UserError(
-            f"{path.name} is a pickle, which can run code when it is opened: convert it to SafeTensors "
-            "(safetensors.torch.save_file) and give the .safetensors file."
-        )
-    if not path.is_file():
-        raise UserError(f"There is no weights file {path}: check the path.")
-    try:
-        return {name: tensor.clone() for name, tensor in load_file(path).items()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path.name} is not a valid SafeTensors file ({_one_line(error)}): download or export it again.") from None
-
-
 def cached(repo: str, filename: str) -> Path | None:
     """Return the file's path in huggingface_hub's cache; None where no complete copy is cached."""
     path = try_to_load_from_cache(repo, filename)
@@ -81,7 +63,7 @@ def fetch(repo: str, filename: str, *, timeout: float, on_progress: OnProgress) 
     Args:
         timeout: seconds within which the hub must answer the first contact.
 
-    Raises: HubUnreachable where the hub can't be reached; UserError for every other failure.
+    Raises: HubUnreachable where the hub can't be reached; NotInRepository; UserError for every other failure.
     """
     on_progress(LoadProgress("contact"))
     _first_contact(repo, filename, timeout)
@@ -125,9 +107,9 @@ def _first_contact(repo: str, filename: str, timeout: float) -> None:
     except GatedRepoError:
         raise UserError(f"{repo} is given out by its owner on request: ask at https://huggingface.co/{repo}, then set HF_TOKEN.") from None
     except RepositoryNotFoundError:
-        raise UserError(f"The hub has no model {repo}: check the name.") from None
+        raise UserError(f"The hub has no model {repo}: check the name, or set HF_TOKEN if it is private.") from None
     except EntryNotFoundError:
-        raise UserError(f"The hub has no {filename} for {repo}: choose a model with SafeTensors weights.") from None
+        raise NotInRepository(f"The hub has no {filename} for {repo}: choose a model with SafeTensors weights.") from None
     except HFValidationError:
         raise UserError(f"{repo} is not a name the hub can have: check it.") from None
     except OfflineModeIsEnabled:

@@ -71,10 +71,17 @@ class Geometry:
         return width * height / (self.photo[0] * self.photo[1])
 
 
-def centred(photo: tuple[int, int], resized: tuple[int, int], crop: tuple[int, int], patch: tuple[int, int]) -> Geometry:
-    """Return the geometry of a centre crop, with the rounding of torchvision and timm."""
-    return Geometry(photo, resized, (_start(resized[0], crop[0]), _start(resized[1], crop[1])), crop, patch)
+def centred(
+    photo: tuple[int, int], resized: tuple[int, int], crop: tuple[int, int], patch: tuple[int, int], *, floor: bool = False
+) -> Geometry:
+    """Return the geometry of a centre crop, with the rounding of torchvision and timm; with `floor`, that of transformers."""
+    start = _floor_start if floor else _start
+    return Geometry(photo, resized, (start(resized[0], crop[0]), start(resized[1], crop[1])), crop, patch)
 
 
 def _start(length: int, crop: int) -> int:
     return round((length - crop) / 2) if crop <= length else -((crop - length) // 2)
+
+
+def _floor_start(length: int, crop: int) -> int:
+    return (length - crop) // 2

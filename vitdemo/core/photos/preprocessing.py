@@ -1,13 +1,14 @@
 """Preprocessing: from an upright photo to a model's input tensor.
 
-The parameters are the model's own (timm's `resolve_model_data_config`), never constants here. timm's transform does the work. This module
-adds the geometry of the transform, handles photos that are so long that their resized copy would not fit in memory, and converts colours to
-sRGB if that is asked for.
+The parameters are the model's own (timm's `resolve_model_data_config`, or a Hugging Face folder's), never constants here. timm's transform
+does the work; with `resize` the crop is transformers'. This module adds the geometry of the transform, handles photos that are so long that
+their resized copy would not fit in memory, and converts colours to sRGB if that is asked for.
 """
 
 import math
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 import timm.data
 import torch
@@ -49,6 +50,8 @@ class Preprocessing:
         interpolation: the resize filter's name.
         mean, std: per channel (R, G, B), on a 0 … 1 scale.
         icc: `ignore` embedded colour profiles, as timm does, or `convert` photos to sRGB by them.
+        resize: (height, width) after the resize, in place of `crop_pct`, and the crop starts where transformers' does; both are the
+            shortest edge where the crop mode is `center`. None for timm's own rules.
     """
 
     size: tuple[int, int]
@@ -58,6 +61,7 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     icc: str = "ignore"
+    resize: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, model: torch.nn.Module) -> "Preprocessing":
@@ -75,10 +79,14 @@ class Preprocessing:
             std=tuple(config["std"]),
         )
         try:
-            own(Image.new("RGB", own.size))
+            return own.checked()
         except Exception as error:  # a bundle's config may hold anything
             raise UserError(f"The model's config asks for preprocessing that can't be done ({error}): export the model again.") from None
-        return own
+
+    def checked(self) -> "Preprocessing":
+        """Return these parameters after a trial. Raises: whatever Pillow, torchvision and timm raise where they do not work."""
+        self(Image.new("RGB", self.size))
+        return self
 
     def __call__(self, photo: Image.Image) -> torch.Tensor:
         """Return an upright RGB photo as (3, height, width) float32, equal to the output of timm's evaluation transform."""
@@ -96,6 +104,9 @@ class Preprocessing:
             self.size
         ):  # timm fails on an empty resized photo, and fills the memory with a huge one
             return _resize_inside_crop(photo, self.geometry(photo.size, patch=(1, 1)), self)
+        if self.resize:
+            (left, top), (width, height) = self.geometry(photo.size, patch=(1, 1)).offset, self.size[::-1]
+            return photo.resize(resized, str_to_pil_interp(self.interpolation)).crop((left, top, left + width, top + height))
         return _timm_steps(self)[0](photo)
 
     def coloured(self, photo: Image.Image) -> Image.Image:
@@ -103,14 +114,14 @@ class Preprocessing:
         return colour.to_srgb(photo) if self.icc == "convert" else photo
 
     def geometry(self, photo: tuple[int, int], patch: tuple[int, int]) -> Geometry:
-        """Return the geometry of a photo of this (width, height), with the rounding of timm's transform."""
+        """Return the geometry of a photo of this (width, height), with the rounding of timm's transform, or transformers'."""
         width, height = self._resized(photo)
-        return centred(photo, (max(1, width), max(1, height)), self.size[::-1], patch)
+        return centred(photo, (max(1, width), max(1, height)), self.size[::-1], patch, floor=self.resize is not None)
 
     def _resized(self, photo: tuple[int, int]) -> tuple[int, int]:
         """Return width and height after timm's resize; 0 where its border mode rounds the short side of a long photo down to 0."""
         height, width = self.size
-        scale_height, scale_width = math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
+        scale_height, scale_width = self.resize or (math.floor(height / self.crop_pct), math.floor(width / self.crop_pct))
         if self.crop_mode == "squash":
             return scale_width, scale_height
         if self.crop_mode == "center" and scale_width == scale_height:
@@ -120,6 +131,12 @@ class Preprocessing:
         pick = max if self.crop_mode == "border" else min
         ratio = pick(photo[0] / scale_width, photo[1] / scale_height)
         return round(photo[0] / ratio), round(photo[1] / ratio)
+
+    @property
+    def own_words(self) -> dict[str, Any]:
+        """What timm has no words for, as entries of a config.json in timm's layout, which timm passes over."""
+        words = {"icc": self.icc, "resize": self.resize}
+        return {name: value for name, value in words.items() if value not in ("ignore", None)}
 
     def differences(self, own: "Preprocessing") -> list[str]:
         """Return the names of the fields that differ from the model's own preprocessing."""
@@ -145,7 +162,7 @@ def check_size(size: int, patch: int, largest: int) -> tuple[int, int]:
 def _timm_steps(preprocessing: Preprocessing) -> tuple[Compose, Compose]:
     """Return timm's evaluation transform in two halves: resize and crop, then the conversion to normalised numbers."""
     parameters = asdict(preprocessing)
-    del parameters["icc"]  # timm has no such step
+    del parameters["icc"], parameters["resize"]  # timm has no such steps
     steps = timm.data.create_transform(input_size=(3, *parameters.pop("size")), is_training=False, **parameters).transforms
     return Compose(steps[:-2]), Compose(steps[-2:])
 

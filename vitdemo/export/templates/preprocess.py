@@ -35,10 +35,13 @@ def preprocess(photo: bytes | Image.Image) -> np.ndarray:
 
 
 def crop(photo: Image.Image) -> Image.Image:
-    """The resize and centre crop, or border, of timm's evaluation transform."""
+    """The resize and centre crop, or border, of timm's evaluation transform; of a recipe with `resize`, transformers'."""
     width, height = _resized(*photo.size)
     if min(width, height) < 1 or width * height > LARGEST_RESIZE * WIDTH * HEIGHT:
         raise TooNarrow("it is too long and narrow: cut it to the part that matters")
+    if RECIPE.get("resize"):
+        left, top = (width - WIDTH) // 2, (height - HEIGHT) // 2
+        return photo.resize((width, height), FILTER).crop((left, top, left + WIDTH, top + HEIGHT))
     left, top = round((width - WIDTH) / 2), round((height - HEIGHT) / 2)
     if width < WIDTH or height < HEIGHT:  # the rest is border
         fill = tuple(round(255 * each) for each in RECIPE["mean"]) if RECIPE["crop_mode"] == "border" else 0
@@ -50,7 +53,7 @@ def crop(photo: Image.Image) -> Image.Image:
 
 def _resized(width: int, height: int) -> tuple[int, int]:
     """Width and height after the resize."""
-    to_height, to_width = math.floor(HEIGHT / RECIPE["crop_pct"]), math.floor(WIDTH / RECIPE["crop_pct"])
+    to_height, to_width = RECIPE.get("resize") or (math.floor(HEIGHT / RECIPE["crop_pct"]), math.floor(WIDTH / RECIPE["crop_pct"]))
     if RECIPE["crop_mode"] == "squash":
         return to_width, to_height
     if RECIPE["crop_mode"] == "center" and to_width == to_height:  # torchvision rounds down here, timm to the nearest elsewhere

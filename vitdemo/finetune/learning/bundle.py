@@ -10,21 +10,22 @@ from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 
 from vitdemo.core.models.adapter import Adapter
+from vitdemo.core.photos.preprocessing import Preprocessing
 
 FILES = ("config.json", "model.safetensors")
 
 
-def write(module: torch.nn.Module, classes: Sequence[str], icc: str, folder: Path) -> None:
+def write(module: torch.nn.Module, classes: Sequence[str], preprocessing: Preprocessing, folder: Path) -> None:
     """Write weights and config, completely or not at all.
 
     Args:
-        icc: what was done with colour profiles, as in Preprocessing; timm has no word for it.
+        preprocessing: the photos'; what timm has no words for goes into the config beside timm's.
 
     Raises: OSError where the disk is full.
     """
     partial = folder / "run" / "partial"
     shutil.rmtree(partial, ignore_errors=True)
-    config = {"label_names": list(classes)} | ({} if icc == "ignore" else {"icc": icc})
+    config = {"label_names": list(classes)} | preprocessing.own_words
     save_for_hf(module, str(partial), model_config=config, model_args=Adapter(module).fixed_size, safe_serialization=True)
     weights = partial / "model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it

@@ -77,6 +77,8 @@ class FinetuneRun:
     def events(self, samples: Sequence[Sample], notes: Sequence[str]) -> Iterator[dict]:
         """Start or resume the run, and yield its events; arguments, events and errors as in `finetune`."""
         check_depth(self.vit, self.recipe)
+        if not self.vit.adapter.is_timms:
+            raise UserError(f"timm has no config for {self.vit.name}, whose head or layers it has no word for: choose another model.")
         check_folder(self.folder)
         with self._write_errors():
             (self.folder / "run").mkdir(parents=True, exist_ok=True)
@@ -166,7 +168,7 @@ class FinetuneRun:
         state.stage, state.epoch = "blocks", 0
         head.put(self.vit.module, state.head)
         with self._write_errors():
-            bundle.write(self.vit.module, self.data.classes, self.vit.preprocessing.icc, self.folder)
+            bundle.write(self.vit.module, self.data.classes, self.vit.preprocessing, self.folder)
             self._report(VALIDATION, head.answer(state.head, validation.inputs))
         self._save(stage.trainer)
 
@@ -196,7 +198,7 @@ class FinetuneRun:
             if state.better(scores, "blocks", state.epoch):
                 state.waited = 0
                 with self._write_errors():
-                    bundle.write(stage.trainer.best, self.data.classes, self.vit.preprocessing.icc, self.folder)
+                    bundle.write(stage.trainer.best, self.data.classes, self.vit.preprocessing, self.folder)
                     self._report(VALIDATION, logits)
             yield self._epoch("blocks", recipe.epochs, loss, scores, logits, progress["rates"], speed, len(self.train))
             if scores.macro_f1 < COLLAPSED * head_f1 and loss > 0.8 * math.log(len(self.data.classes)):

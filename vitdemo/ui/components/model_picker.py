@@ -116,6 +116,7 @@ def _arrived(loading: Loading, instead: bool) -> str:
         f"{len(vit.labels):,} classes" if vit.labels else "features, no classes",
         f"on {device} in {precision}",
         f"weights from {vit.source}",
+        *vit.notes,
     ]
     kind = "ready of-drawings" if suit_drawings(vit) else "ready"  # which orders the sample images
     about = f"{vit.name}: {entry.purpose}" if entry else ""

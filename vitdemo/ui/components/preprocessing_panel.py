@@ -105,6 +105,8 @@ def overridden(vit: "Vit", values: tuple[str, ...], largest: int) -> "Preprocess
             changes["icc"] = ICC[ICC.index(icc)]
     except (ValueError, KeyError, TypeError):
         raise UserError("One of the preprocessing choices can't be used: choose from the lists.") from None
+    if changes.keys() & {"size", "crop_pct", "crop_mode"}:
+        changes["resize"] = None  # the model's own is for its own crop
     return replace(vit.preprocessing, **changes)
 
 

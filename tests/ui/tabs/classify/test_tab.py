@@ -89,6 +89,15 @@ def test_a_photos_answer_is_the_models(answers, component, payload, vit, engine)
     assert "224" in about
 
 
+def test_a_converted_models_code_is_a_sentence(answers, store, component, payload, vit):
+    loading = store.get("m", "ann")
+    store.get = lambda name, visitor: loading
+    loading.vit = replace(vit, plain=False)
+    loading.result = lambda timeout: loading.vit
+    html = outputs(answers, component, payload).value[0]
+    assert 'data-python="# Plain timm can&#39;t open this model&#39;s files as they are: export it as SafeTensors' in html
+
+
 @pytest.mark.parametrize(("chances", "said"), [((0.6, 0.2), "It almost said"), ((0.81, 0.2), "Next comes"), ((1.0,), None)])
 def test_the_answer_in_a_sentence(chances, said):
     first, *others = (Prediction(Label(index, f"thing {index}"), chance) for index, chance in enumerate(chances))

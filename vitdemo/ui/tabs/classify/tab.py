@@ -207,7 +207,10 @@ def _outputs(answers: PhotoAnswers, visitor: str, upload: Callable[[], Upload | 
         from vitdemo.classify.snippet import snippet
         from vitdemo.core.models.snippet import weights_of
 
-        python = snippet(vit, preprocessing, photo=found.answer["name"], **weights_of(name, vit, store.settings))
+        try:
+            python = snippet(vit, preprocessing, photo=found.answer["name"], **weights_of(name, vit, store.settings))
+        except UserError as error:
+            python = f"# {error}\n"  # the answer is there all the same
         return Answer((_answer(found.answer, python), view, about, size))
     except Exception as error:
         return Answer((_message(user_message(error), "error"), view, about, size), complete=False)
