@@ -10,7 +10,7 @@ import { drawLarge, drawWall, markWall, repaint, wall } from "./heads/wall.js";
 const WHY = {
   relevance: () => "What supports a class: attention weighted by its influence on that class.",
   votes: () => `What ${told ? reader() : "CLS"} read from each patch, in logits of a class: red speaks for it, blue against it.`,
-  fullgrad: () => "The class's logit, split among the patches by its gradient: red adds to it, blue takes from it.",
+  fullgrad: () => "The class's logit, taken apart by its gradient; at every layer the parts add up to it. Red adds, blue takes away.",
   rollout: () => "Attention followed back through all layers, up to this one.",
   cls: () => `What ${told?.cls ?? true ? "the CLS token looks" : "the pooled patches look"} at in this layer.`,
 };
