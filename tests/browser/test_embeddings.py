@@ -605,11 +605,13 @@ def test_parts_are_painted_wherever_they_occur(done):
     open_photo(done)
     done.get_by_role("radio", name="Parts").click()
     canvas, why = done.locator("#embeddings .emb-patches"), done.locator("#embeddings .emb-view-why")
+    pixels = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+    done.wait_for_function(f"(({pixels})(document.querySelector('#embeddings .emb-patches'))).length === 784", timeout=WAIT)
     expect(why).to_contain_text("a colour each", timeout=WAIT)
     expect(done.locator("#embeddings .emb-parts-stop")).to_be_hidden()
-    pixels = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
     colours = {tuple(each) for each in np.reshape(canvas.evaluate(pixels), (-1, 4)).tolist()}
     assert 2 <= len(colours) <= 16
+    assert min(each[3] for each in colours) > 100
     canvas.click()
     expect(why).to_contain_text("of the photos. ", timeout=WAIT)
     expect(done.locator("#embeddings .emb-near-title")).to_contain_text("Nearest to part")
