@@ -1,9 +1,10 @@
 // Fine-tuning: sends photos, shows their classes, starts, follows and draws. Words of visitors become HTML by our templates alone, which
 // escape them.
-import { fill, finders, make, pause, say } from "../lib/dom.js";
+import { fill, finders, make, pause, say, tabsOf } from "../lib/dom.js";
 import { clock, percent } from "../lib/format.js";
 import { follow, GONE, known, NO_ANSWER, rpc, save } from "../lib/rpc.js";
 import { hearFiles, Uploads } from "../lib/upload.js";
+import { hearTester } from "./tester.js";
 
 const KEY = "vitdemo-finetune";
 const AT_WORK = "Training is running on these photos: stop it first, or wait until it is done.";
@@ -25,6 +26,16 @@ export default function mount({ element, props, trigger }) {
   function fail(text) {
     say($(".lesson-error"), text);
     if (text) $(".lesson-error").scrollIntoView({ block: "nearest" });
+  }
+
+  // The steps: what of them is shown is theirs, folding is the visitor's, and moves by itself where the next step begins.
+  const stepOf = (name) => $(`.step[data-step="${name}"]`);
+  function mark(name, said, hidden = false) {
+    stepOf(name).hidden = hidden;
+    stepOf(name).querySelector(".step-said").textContent = said;
+  }
+  function unfold(...names) {
+    for (const name of ["data", "train", "result"]) stepOf(name).open = names.includes(name);
   }
 
   function reading(text, share) {
@@ -82,6 +93,9 @@ export default function mount({ element, props, trigger }) {
     nameStart();
     $(".start").disabled = false;
     for (const part of [".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
+    mark("data", "");
+    for (const name of ["train", "result"]) mark(name, "", true);
+    unfold("data", "train", "result");
     poll();
   }
 
@@ -90,6 +104,8 @@ export default function mount({ element, props, trigger }) {
     session = null;
     fail("");
     for (const part of [".reading", ".data", ".plan", ".learning", ".result"]) $(part).hidden = true;
+    for (const name of ["train", "result"]) mark(name, "", true);
+    atWork(false);
   };
 
   let polling = 0;
@@ -119,6 +135,8 @@ export default function mount({ element, props, trigger }) {
         if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus(); // where the keyboard was
         if (answer.asked) restore(answer.asked);
         $(".plan").hidden = Boolean($(".data .warning"));
+        mark("train", "", $(".plan").hidden && !answer.job);
+        mark("data", $(".data-head h2")?.textContent ?? "");
       }
       if (answer.job) {
         events.push(...answer.events);
@@ -130,7 +148,13 @@ export default function mount({ element, props, trigger }) {
     follow("finetune/poll", () => ({ session: id, start: events.length, data: wantData }), () => session === id && mine === polling, hear, () => fail(GONE));
   }
 
+  // A dot on the tab while it is at work, which is seen from the other tabs.
+  function atWork(on) {
+    for (const tab of tabsOf("Fine-tune")) tab.classList.toggle("at-work", on);
+  }
+
   function tell(answer) {
+    atWork(!over);
     const epochs = events.flatMap((each) => (each.kind === "resumed" ? each.history : each.kind === "epoch" ? [each] : []));
     const last = events.at(-1);
     $(".learning").hidden = false;
@@ -148,7 +172,20 @@ export default function mount({ element, props, trigger }) {
     if (answer.guesses.length) $(".guesses").replaceChildren(...answer.guesses.map(guess));
     if (answer.job === "failed") fail(answer.error);
     $(".result").hidden = !answer.report;
-    if (answer.report && answer.report !== reportShown) $(".result").innerHTML = reportShown = answer.report; // from our own template
+    mark("train", over ? { done: "done", stopped: "stopped", failed: "ended" }[answer.job] : "running", false);
+    mark("result", $(".result .figure")?.textContent ?? "", !answer.report);
+    if (answer.report && answer.report !== reportShown) {
+      cameraOff();
+      $(".result").innerHTML = reportShown = answer.report; // from our own template
+      mark("result", $(".result .figure").textContent);
+      if (answer.job === "done") arrive();
+    }
+  }
+
+  // The result is what is looked at next.
+  function arrive() {
+    unfold("result");
+    if (element.offsetParent) stepOf("result").scrollIntoView({ block: "start", behavior: "smooth" });
   }
 
   function said(answer, epochs, last) {
@@ -315,6 +352,8 @@ export default function mount({ element, props, trigger }) {
     $(".stop").disabled = false;
     $(".learning").hidden = false;
     $(".learning-text").textContent = "Getting ready …";
+    mark("result", "", true);
+    unfold("train", "result");
     $(".learning").scrollIntoView({ block: "nearest", behavior: "smooth" });
     poll();
   });
@@ -345,6 +384,7 @@ export default function mount({ element, props, trigger }) {
 
   // The result
 
+  const cameraOff = hearTester($(".result"), () => session);
   $(".result").addEventListener("click", async (event) => {
     const button = event.target.closest("button");
     if (!button) return;

@@ -58,9 +58,14 @@ export function fill(bar, share) {
 
 // Opens a tab, as a click on it would.
 export function openTab(name) {
-  const all = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);
-  const tabs = all.filter((tab) => tab.textContent.trim() === name);
+  const tabs = tabsOf(name);
   (tabs.find((tab) => tab.offsetParent) || tabs[0])?.click();
+}
+
+// The buttons of a tab: one on the row, and one in its menu where the row is too narrow.
+export function tabsOf(name) {
+  const all = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[role=tab]")]);
+  return all.filter((tab) => tab.textContent.trim() === name);
 }
 
 // Radio buttons in a row, their values in data-<attribute>: one stop for Tab, arrow keys move, as in a native group. Returns a function that

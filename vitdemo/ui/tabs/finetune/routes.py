@@ -15,10 +15,12 @@ from vitdemo.ui.server.page_routes import Caller, File, Html, OfSession, TabRout
 from vitdemo.ui.tabs.finetune.downloads import NOTHING_YET, pack, report_of
 from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of, taken_of, titles_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
+from vitdemo.ui.tabs.finetune.tester import Tested, ask_both
 from vitdemo.ui.templating import html, percent
 
 SAMPLE_CLASSES = ASSETS / "examples" / "unseen"
 CLASS_THUMBNAILS = 6  # shown per class
+LOAD_SECONDS = 120.0  # timeout for loading a model
 MAX_CELL_PHOTOS = 60  # shown per cell of the confusion matrix
 
 
@@ -66,6 +68,14 @@ class OfCell(OfSession):
 
     label: str = ""
     taken: str = ""
+
+
+@dataclass(frozen=True)
+class TestPhoto(OfSession):
+    """An uploaded photo to ask both models about."""
+
+    path: str = ""
+    name: str = ""
 
 
 @dataclass
@@ -191,6 +201,14 @@ class FinetuneRoutes(TabRoutes):
         return Html(before_and_after(self._sessions, session, self._own_model(session)[0]))
 
     @page_route()
+    def test(self, asked: TestPhoto, caller: Caller) -> Tested:
+        """A photo under the fine-tuned model and under the original."""
+        session = self._sessions.get(asked.session)
+        store, own = self._sessions.store, self._own_model(session)[0]
+        before, now = (store.get(name).result(LOAD_SECONDS) for name in (session.model, own))
+        return ask_both(asked.path, asked.name, before, now, store.engine, self._sessions.settings)
+
+    @page_route()
     def use(self, asked: OfSession, caller: Caller) -> OwnModel:
         """Make the fine-tuned model one that the model picker may select."""
         name, report = self._own_model(self._sessions.get(asked.session))
@@ -205,9 +223,11 @@ class FinetuneRoutes(TabRoutes):
         """Register a session's model. Returns: its name and its report. Raises: UserError where there is none yet."""
         if (report := report_of(session)) is None:
             raise UserError(NOTHING_YET)
-        name = f"own:{secrets.token_urlsafe(18)}"
-        self._sessions.store.add(name, session.result)
-        return name, report
+        made = (session.result / "report.json").stat().st_mtime_ns  # another training gives another model
+        if session.own is None or session.own[0] != made:
+            session.own = made, f"own:{secrets.token_urlsafe(18)}"
+            self._sessions.store.add(session.own[1], session.result)
+        return session.own[1], report
 
 
 def _data(session: FinetuneSession) -> str:

@@ -41,6 +41,7 @@ class FinetuneSession:
         job: the training job, once started.
         model: name of the model that the fine-tuning started from.
         asked: the preset and the settings that the job was started with, by name, for a reloaded page.
+        own: when the result was made, and the name by which the store knows it; None before it was used.
         shelf: folder of the session's download, which is served.
         seen: when the page last requested the session, on the monotonic clock.
         stopping: set when the session is dropped, so that reading stops.
@@ -58,6 +59,7 @@ class FinetuneSession:
     job: Job | None = None
     model: str = ""
     asked: dict | None = None
+    own: tuple[int, str] | None = None
     shelf: Path = field(default_factory=lambda: Path(get_upload_folder(), f"download-{secrets.token_urlsafe(24)}"))
     seen: float = field(default_factory=time.monotonic)
     stopping: threading.Event = field(default_factory=threading.Event)
