@@ -76,7 +76,7 @@ def test_the_card_gets_the_table(tmp_path, vit, monkeypatch, capsys):
     faithfulness.write_card(card, vit)
     lines = card.read_text("utf-8").splitlines()
     assert (lines[:2], lines[-2:]) == (["before", faithfulness.BEGIN], [faithfulness.END, "after"])
-    assert lines[2].startswith("| map | hits |")
-    assert {line.split(" | ")[0].removeprefix("| ") for line in lines[4:-2]} == METHODS
-    said = words(capsys.readouterr().out)
-    assert f"{lines[5].split(' | ')[2].split(' ')[0]}" in said
+    assert lines[2].startswith("Its maps against the exact masks, on 2 fresh pictures. ")
+    assert lines[4].startswith("| map | hits |")
+    assert {line.split(" | ")[0].removeprefix("| ") for line in lines[6:-2]} == METHODS
+    assert f"{lines[7].split(' | ')[2].split(' ')[0]}" in words(capsys.readouterr().out)

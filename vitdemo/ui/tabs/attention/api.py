@@ -65,10 +65,10 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
         the top one if empty, and `other` is taken away from it; `gradient`, libra or plain, is for relevance and gradient-rollout. `model`
         is a name from the catalogue; empty for the server's own. Answers {model, method, layer, title, heat, grid, box, python, top,
         artefacts, lens}: `heat` by row and column, not rescaled; `box` the crop on the upright original; `artefacts` the [row, column] of
-        patches that draw attention whatever they show; `lens` the first classes after each layer; for votes also `votes`, the ledger. `file`
-        asks for one as well: png (the overlay at the photo's size), layers, gif, webp or npz. `compare` holds every method against random
-        orders and the centre prior on this photo, which takes some minutes on a CPU, and answers the `comparison` too: {rows: method →
-        metric → {value, chance, centre}, sentences: method → text}.
+        patches that draw attention whatever they show; `lens` the first classes after each layer; for votes also `votes`, their ledger.
+        `file` asks for one as well: png (the overlay at the photo's size), layers, gif, webp or npz. `compare` holds every method against
+        random orders and the centre prior on this photo, which takes some minutes on a CPU, and answers the `comparison` too: {rows: method
+        → metric → {value, chance, centre}, sentences: method → text}.
         """
         try:
             if (upload := upload_of(photo, component)) is None:
