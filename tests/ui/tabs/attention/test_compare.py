@@ -12,6 +12,7 @@ from tests.support.waiting import until
 from vitdemo.attention.evaluation.compare import NAMED
 from vitdemo.attention.methods.faithfulness import erase_curve
 from vitdemo.attention.question import Question, heat
+from vitdemo.ui.server.upload import Upload
 from vitdemo.ui.tabs.attention import compare
 
 
@@ -55,7 +56,7 @@ def test_one_photo(ask, session, sessions, engine, ended):
     ended()
 
 
-def test_photos_with_masks_in_a_zip(ask, session, uploads, ended):
+def test_photos_with_masks_in_a_zip(ask, session, sessions, uploads, ended):
     with zipfile.ZipFile(uploads / "pets.zip", "w") as archive:
         for number in range(3):
             noise(60, 50, number).save(uploads / f"{number}.png")
@@ -67,6 +68,14 @@ def test_photos_with_masks_in_a_zip(ask, session, uploads, ended):
         archive.writestr("images/broken.png", b"\x89PNG\r\n\x1a\n no photo")
     ask("compare", files=[{"name": "pets.zip", "path": str(uploads / "pets.zip")}])
     status = ended()
+    found = compare.whole(sessions.store, sessions.store.loading.vit, Upload(uploads / "pets.zip", "pets.zip"))  # as programs ask
+    assert found["notes"] == ["1 of 4 photos can't be read, or their masks can't: left out."]
+    for row in status["rows"]:
+        method = next(key for key, name in compare.NAMES.items() if name == row["name"])
+        values = {metric: cell["value"] for metric, cell in found["rows"][method].items()}
+        assert {metric: cell["value"] for metric, cell in row["cells"].items()} == pytest.approx(
+            {metric: values[metric] for metric in row["cells"]}, abs=1e-6
+        )
     assert status["error"] == ""
     keys = [column["key"] for column in status["columns"]]
     assert keys[:6] == ["deletion", "insertion", "saco", "hit", "auc", "iou"]

@@ -1,7 +1,8 @@
 """The endpoint `/attention` for programs: the tab's maps, numbers and files."""
 
+import asyncio
 import secrets
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.upload import Upload, upload_of
 from vitdemo.ui.sessions.model_loading import arrived
 from vitdemo.ui.sessions.photo_queue import PhotoQueue
+from vitdemo.ui.tabs.attention.compare import whole
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 
 if TYPE_CHECKING:
@@ -67,8 +69,9 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
         artefacts, lens}: `heat` by row and column, not rescaled; `box` the crop on the upright original; `artefacts` the [row, column] of
         patches that draw attention whatever they show; `lens` the first classes after each layer; for votes also `votes`, their ledger.
         `file` asks for one as well: png (the overlay at the photo's size), layers, gif, webp or npz. `compare` holds every method against
-        random orders and the centre prior on this photo, which takes some minutes on a CPU, and answers the `comparison` too: {rows: method
-        → metric → {value, chance, centre}, sentences: method → text}.
+        random orders and the centre prior, which takes some minutes on a CPU, and answers the `comparison` too: {rows: method → metric →
+        {value, low, high, chance, centre}, sentences: method → text}. With it, `photo` may be a zip of up to 100 photos, with or without
+        masks in a folder `masks`: the answer is then {model, comparison}.
         """
         try:
             if (upload := upload_of(photo, component)) is None:
@@ -77,10 +80,13 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
             fields = {"method": method or "relevance", "layer": layer or None, "head": head or "mean", "gradient": gradient}
             fields |= {"discard": discard, "start_layer": start_layer or 1}
             vit = await arrived(sessions.store, model, request.session_hash or "")
-            ticket = photo_queue.put(
-                lambda: _answer(sessions, upload, model, vit, fields, target, other, file, compare), client_of(request)
-            )
-            return await ticket.result
+            if compare and upload.name.lower().endswith(".zip"):
+                return {"model": vit.name, "comparison": await asyncio.to_thread(whole, sessions.store, vit, upload)}, None
+            ticket = photo_queue.put(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client_of(request))
+            answer, made = await ticket.result
+            if compare:  # minutes, for which no other photo waits
+                answer["comparison"] = await asyncio.to_thread(whole, sessions.store, vit, upload, answer.get("target"))
+            return answer, made
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
 
@@ -96,11 +102,9 @@ def _answer(
     target: str,
     other: str,
     kind: str,
-    compare: bool,
 ) -> tuple[dict, str | None]:
     from vitdemo.attention import question as questions  # imports torch, which the model has imported by now
     from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
-    from vitdemo.attention.evaluation.compare import Subject, compare_photo
     from vitdemo.attention.methods.artefacts import find_artefacts
     from vitdemo.attention.methods.gradients import find_target
     from vitdemo.attention.methods.heads import lens_table
@@ -138,6 +142,7 @@ def _answer(
         "method": question.method,
         "layer": question.layer or trace.layers,
         "title": title,
+        "target": question.target,
         "heat": heat.tolist(),
         "grid": trace.grid,
         "box": geometry.box,
@@ -149,9 +154,6 @@ def _answer(
         answer["votes"] = {name: values.tolist() for name, values in as_numbers(votes).items()}
     if vit.labels:
         answer["lens"] = [[class_row(vit, *pair) for pair in row.classes] for row in lens_table(trace, vit, store.engine)]
-    if compare:
-        *_, step = compare_photo(vit, store.engine, Subject(lambda: tensor), question.target)
-        answer["comparison"] = asdict(step.comparison.table())
     if not kind:
         return answer, None
     style = OverlayStyle(DIFFERENCE) if question.signed else OverlayStyle()

@@ -4,7 +4,7 @@ import base64
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.photos.gallery import uploaded_items
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.gradio_internals import get_upload_folder
-from vitdemo.ui.server.upload import is_file_in
+from vitdemo.ui.server.upload import Upload, is_file_in
 from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
 
 if TYPE_CHECKING:
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from vitdemo.attention.evaluation.compare import Step, Subject
     from vitdemo.attention.evaluation.table import Table
+    from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.gallery import Item
 
 MAX_PHOTOS = 100  # compared at a time, evenly spread over those given
+MOSAICS = 25
 MAX_KEPT = 4  # comparisons kept per session
 REFRESH = 2  # seconds between two tables
 TOGETHER = 2  # comparisons at work in the whole app
@@ -148,6 +150,31 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
     )
 
 
+def whole(store: "ModelStore", vit: "Vit", upload: Upload, target: int | None = None) -> dict:
+    """The whole comparison, for programs: of a photo for a class, or of the photos in a zip for each one's top class.
+
+    Returns: what `Table` holds, and `notes` on what was left out. Raises: UserError for a model without classes, or what can't be read.
+    """
+    from vitdemo.attention.evaluation.compare import Subject, compare_photo, compare_photos
+    from vitdemo.core.photos.photo import open_photo
+
+    notes: list[str] = []
+    with _at_work:
+        if upload.name.lower().endswith(".zip"):
+            items = list(uploaded_items([(upload.name, upload.path)], store.settings, command="attention --compare"))
+            steps = compare_photos(vit, store.engine, _subjects(vit, items, store.settings, notes), mosaics=_mosaics(vit))
+        else:
+            tensor = vit.preprocessing(open_photo(upload.path, store.settings, name=upload.name).image)
+            steps = compare_photo(vit, store.engine, Subject(lambda: tensor), target)
+        *_, last = steps
+    return asdict(last.comparison.table()) | {"notes": notes}
+
+
+def _mosaics(vit: "Vit") -> int:
+    """How many mosaics to lay: none on a patch grid that can't be cut into quarters."""
+    return 0 if any(side % 2 for side in vit.adapter.grid(vit.preprocessing.size)) else MOSAICS
+
+
 def _uploads(files: Sequence[Any]) -> list[tuple[str, Path]]:
     """The names and paths of uploaded files. Raises: UserError for anything else."""
     pairs, folder = [], get_upload_folder()
@@ -186,7 +213,9 @@ def _steps(sessions: AttentionSessions, job: MethodComparison) -> "Iterator[Step
     vit = sessions.vit(session)
     adapted = replace(vit, preprocessing=session.preprocessing)  # erased patches are grey, as this preprocessing encodes grey
     if job.items is not None:
-        yield from compare_photos(adapted, engine, _subjects(adapted, job, sessions.store.settings))
+        yield from compare_photos(
+            adapted, engine, _subjects(adapted, job.items, sessions.store.settings, job.notes, job.stopping), mosaics=_mosaics(adapted)
+        )
         return
     trace = sessions.trace(session, vit)
     target = int(trace.logits.argmax()) if job.target is None else job.target
@@ -196,25 +225,26 @@ def _steps(sessions: AttentionSessions, job: MethodComparison) -> "Iterator[Step
     yield from compare_photo(adapted, engine, Subject(lambda: session.tensor), target)
 
 
-def _subjects(vit: "Vit", job: MethodComparison, settings: Settings) -> "list[Subject]":
+def _subjects(
+    vit: "Vit", items: "list[Item]", settings: Settings, notes: list[str], stopping: threading.Event | None = None
+) -> "list[Subject]":
     """The photos that can be read, at most MAX_PHOTOS. Raises: UserError where there are none."""
-    items = job.items or []
     masks = {PurePosixPath(item.name).stem: item for item in items if _is_mask(item)}
     photos = [item for item in items if not _is_mask(item)]
     if len(photos) > MAX_PHOTOS:
-        job.notes.append(f"{MAX_PHOTOS} of {len(photos)} photos, evenly spread: the command line takes more.")
+        notes.append(f"{MAX_PHOTOS} of {len(photos)} photos, evenly spread: the command line takes more.")
         photos = [photos[round(number * (len(photos) - 1) / (MAX_PHOTOS - 1))] for number in range(MAX_PHOTOS)]
     subjects: list[Subject] = []
     unread = 0
     for item in photos:
-        if job.stopping.is_set():
+        if stopping and stopping.is_set():
             return subjects
         try:
             subjects.append(_subject(vit, item, masks.get(PurePosixPath(item.name).stem), settings))
         except UserError:
             unread += 1
     if unread:
-        job.notes.append(f"{unread} of {len(photos)} photos can't be read, or their masks can't: left out.")
+        notes.append(f"{unread} of {len(photos)} photos can't be read, or their masks can't: left out.")
     if not subjects:
         raise UserError("None of these photos can be read: give others.")
     return subjects
