@@ -40,6 +40,11 @@ def given(page: Page, folder: Path) -> Page:
     return page
 
 
+def unfold(page: Page, step: str) -> None:
+    """Open a step that has been folded."""
+    page.locator("#finetune .step > summary").filter(has_text=step).click()
+
+
 def names(page: Page) -> list[str]:
     return page.locator("#finetune .class .name").evaluate_all("all => all.map(each => each.value)")
 
@@ -56,6 +61,8 @@ def test_three_new_drawings_from_start_to_use(demo_app, open_page, tmp_path):
     shown = float(re.search(r"[\d.]+", page.locator("#finetune .result .figure").inner_text())[0])
     assert shown >= 90
     expect(page.locator("#finetune .learning-text")).to_contain_text("Done. Head: epoch 60 of 60.")
+    expect(page.locator("#finetune .start")).to_be_hidden()  # its step is folded now
+    unfold(page, "Train")
     assert page.locator("#finetune .curve").count() == 3
     assert page.locator("#finetune .curve:nth-child(2) .upwards").inner_text().split() == ["1", "0"]
     assert page.locator("#finetune .curve:nth-child(2) .along").inner_text().startswith("epoch 1")
@@ -93,6 +100,50 @@ def test_a_reload_finds_the_run(demo_app, open_page):
     page.reload()
     open_tab(page)
     expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
+
+
+def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_path):
+    page = open_tab(open_page(demo_app))
+    page.get_by_role("button", name="Sample images").click()
+    expect(page.locator("#finetune .data")).to_be_visible(timeout=WAIT)
+    page.get_by_role("button", name="Start training", exact=True).click()
+    expect(page.get_by_role("tab", name="Fine-tune")).to_have_class(re.compile("at-work"))
+    expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
+    expect(page.get_by_role("tab", name="Fine-tune")).not_to_have_class(re.compile("at-work"))
+    page.set_input_files("#finetune .try", picture)
+    tested = page.locator("#finetune .tested")
+    expect(tested.locator("li")).to_have_count(6, timeout=WAIT)
+    expect(tested.locator("h3")).to_have_text(["Your model", "Before"])
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="Take the photo").click()
+    expect(tested).not_to_have_attribute("aria-busy", "true", timeout=WAIT)
+    page.get_by_role("button", name="Close", exact=True).click()
+    (tmp_path / "words.png").write_text("no photo")
+    page.set_input_files("#finetune .try", tmp_path / "words.png")
+    expect(page.locator("#finetune .tester-problem")).to_contain_text("words.png", timeout=WAIT)
+
+    rows = page.locator("#finetune .run-row")
+    expect(rows).to_have_count(1)
+    unfold(page, "Train")
+    page.get_by_text("Advanced settings").click()
+    page.locator("#finetune [data-name=seed]").fill("1")
+    page.get_by_role("button", name="Start training", exact=True).click()
+    expect(rows).to_have_count(2, timeout=WAIT)
+    expect(rows.first.locator(".run-figure")).to_contain_text("%", timeout=WAIT)
+    expect(rows.first).to_have_class(re.compile("shown"))
+    expect(rows.first.locator(".run-asked")).to_contain_text("seed 1")
+    rows.last.locator(".run-title").fill("The first")
+    rows.last.locator(".run-title").press("Enter")
+    expect(rows.last.locator(".run-title")).to_have_attribute("value", "The first", timeout=WAIT)
+    rows.last.get_by_role("button", name="Show").click()
+    expect(rows.last).to_have_class(re.compile("shown"), timeout=WAIT)
+    rows.first.get_by_role("button", name="Compare").click()
+    expect(page.locator("#finetune .run-said")).to_contain_text(re.compile("On the same|different photos"), timeout=WAIT)
+    page.reload()
+    open_tab(page)
+    expect(rows).to_have_count(2, timeout=WAIT)
+    rows.first.get_by_role("button", name="Remove").click()
+    expect(rows).to_have_count(1, timeout=WAIT)
 
 
 def test_what_was_given_is_shown_and_can_be_changed(app, open_page, folder):
@@ -162,6 +213,7 @@ def test_stop_keeps_what_is_there_and_start_goes_on(app, open_page, folder):
     expect(start).to_have_text("Start over")
     page.locator("#finetune [data-name=batch_size]").fill("4")
     expect(start).to_have_text("Resume")
+    unfold(page, "Data")
     page.get_by_role("textbox", name="Name of blue").fill("navy")
     page.get_by_role("textbox", name="Name of blue").press("Enter")
     expect(page.get_by_role("textbox", name="Name of navy")).to_be_visible(timeout=WAIT)

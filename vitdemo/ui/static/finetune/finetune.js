@@ -21,7 +21,7 @@ export default function mount({ element, props, trigger }) {
   let uploading = null;
   let wantData = true;
   let over = true; // nothing is being learned
-  let reportShown = "";
+  let [reportShown, runsShown] = ["", ""];
 
   function fail(text) {
     say($(".lesson-error"), text);
@@ -171,9 +171,13 @@ export default function mount({ element, props, trigger }) {
     draw(epochs);
     if (answer.guesses.length) $(".guesses").replaceChildren(...answer.guesses.map(guess));
     if (answer.job === "failed") fail(answer.error);
+    if (answer.runs !== runsShown && !$(".runs").contains(document.activeElement?.closest(".run-title"))) {
+      $(".runs").innerHTML = runsShown = answer.runs; // from our own template, which escapes
+      $(".runs").hidden = !$(".run-row");
+    }
     $(".result").hidden = !answer.report;
     mark("train", over ? { done: "done", stopped: "stopped", failed: "ended" }[answer.job] : "running", false);
-    mark("result", $(".result .figure")?.textContent ?? "", !answer.report);
+    mark("result", $(".result .figure")?.textContent ?? "", !answer.report && $(".runs").hidden);
     if (answer.report && answer.report !== reportShown) {
       cameraOff();
       $(".result").innerHTML = reportShown = answer.report; // from our own template
@@ -385,27 +389,64 @@ export default function mount({ element, props, trigger }) {
   // The result
 
   const cameraOff = hearTester($(".result"), () => session);
+  // The runs: one is on show, and its buttons are the result's.
+  const runOf = (target) => target.closest("[data-run]")?.dataset.run;
+  async function ofRun(name, asked) {
+    const answer = await rpc(`finetune/${name}`, { session, ...asked });
+    if (!answer || answer.error) fail(answer?.error || NO_ANSWER);
+    return answer && !answer.error ? answer : null;
+  }
+  $(".runs").addEventListener("change", async (event) => {
+    if (!event.target.classList.contains("run-title")) return;
+    await ofRun("title", { run: runOf(event.target), title: event.target.value });
+    event.target.blur();
+    poll();
+  });
+  $(".runs").addEventListener("click", async (event) => {
+    const button = event.target.closest("button");
+    const run = runOf(event.target);
+    if (!button) return;
+    fail("");
+    if (button.classList.contains("run-against")) {
+      const answer = await ofRun("against", { run, other: runOf($(".run-row.shown")) });
+      if (answer) $(".run-said").textContent = answer.text;
+      return;
+    }
+    if (button.classList.contains("run-remove")) await ofRun("remove", { run });
+    else if (await ofRun("show", { run })) {
+      if (button.classList.contains("run-use")) await use();
+      if (button.classList.contains("run-take")) await download();
+    }
+    poll();
+  });
+
+  async function use() {
+    const answer = await rpc("finetune/use", { session });
+    if (!answer?.name) return fail(answer?.error || NO_ANSWER);
+    trigger("select", answer);
+    $(".used").textContent = "Loading it …";
+    for (let waited = 0; document.documentElement.dataset.model !== answer.name; waited += 100) {
+      if (waited > USE_PATIENCE) {
+        $(".used").textContent = "";
+        return fail(NO_ANSWER);
+      }
+      await pause(100);
+    }
+    $(".used").textContent = "Every tab now uses this model. It is the first in the model list.";
+  }
+
+  async function download() {
+    const answer = await rpc("finetune/download", { session });
+    if (!answer?.path) return fail(answer?.error || "The download failed: try again.");
+    save(answer.path);
+  }
+
   $(".result").addEventListener("click", async (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    if (button.classList.contains("use")) {
-      const answer = await rpc("finetune/use", { session });
-      if (!answer?.name) return fail(answer?.error || NO_ANSWER);
-      trigger("select", answer);
-      $(".used").textContent = "Loading it …";
-      for (let waited = 0; document.documentElement.dataset.model !== answer.name; waited += 100) {
-        if (waited > USE_PATIENCE) {
-          $(".used").textContent = "";
-          return fail(NO_ANSWER);
-        }
-        await pause(100);
-      }
-      $(".used").textContent = "Every tab now uses this model. It is the first in the model list.";
-    } else if (button.classList.contains("take")) {
-      const answer = await rpc("finetune/download", { session });
-      if (!answer?.path) return fail(answer?.error || "The download failed: try again.");
-      save(answer.path);
-    } else if (button.classList.contains("looks")) {
+    if (button.classList.contains("use")) use();
+    else if (button.classList.contains("take")) download();
+    else if (button.classList.contains("looks")) {
       button.disabled = true;
       const answer = await rpc("finetune/looks", { session });
       button.disabled = false;

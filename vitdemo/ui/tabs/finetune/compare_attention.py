@@ -1,6 +1,7 @@
 """Compare attention before and after fine-tuning: attention rollout of one photo with both models."""
 
 from vitdemo.core.outputs import read_json
+from vitdemo.ui.tabs.finetune.runs import run_of
 from vitdemo.ui.tabs.finetune.session import FinetuneSession
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.templating import data_uri, html
@@ -20,7 +21,7 @@ def before_and_after(sessions: FinetuneSessions, session: FinetuneSession, own: 
     report = read_json(session.result / "report.json")
     row = report["photos"][report["worst"][0] if report["worst"] else 0]
     store, settings = sessions.store, sessions.settings
-    before, after = (store.get(name).result(LOAD_SECONDS) for name in (session.model, own))
+    before, after = (store.get(name).result(LOAD_SECONDS) for name in (run_of(session).model, own))
     from vitdemo.attention.drawing import render
     from vitdemo.attention.methods import maps
     from vitdemo.attention.methods.artefacts import find_artefacts, without_artefacts

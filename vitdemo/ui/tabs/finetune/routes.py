@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
-from vitdemo.core.names import shown_name
+from vitdemo.core.names import check_name, shown_name
 from vitdemo.finetune.launch_commands import CONFIG_NAME, LaunchCommands, launch_commands
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.errors import without_paths
 from vitdemo.ui.server.page_routes import Caller, File, Html, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.finetune.downloads import NOTHING_YET, pack, report_of
+from vitdemo.ui.tabs.finetune.runs import compared, remove, run_of, run_rows
 from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of, taken_of, titles_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.tabs.finetune.tester import Tested, ask_both
@@ -63,6 +64,15 @@ class StartTraining(OfSession):
 
 
 @dataclass(frozen=True)
+class OfRun(OfSession):
+    """A run, by the name of its folder; the other one that it is compared with, or its new title."""
+
+    run: str = ""
+    other: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
 class OfCell(OfSession):
     """A cell of the confusion matrix: the true and the predicted class."""
 
@@ -93,7 +103,8 @@ class SessionStatus:
         error: why it failed.
         events: those from the requested number on.
         guesses: the latest predictions for some validation photos.
-        report: its report as HTML, once it is over.
+        report: the report of the run on show as HTML, once it is over.
+        runs: all runs as HTML.
     """
 
     state: str
@@ -108,6 +119,14 @@ class SessionStatus:
     events: list[dict] = field(default_factory=list)
     guesses: list[dict] = field(default_factory=list)
     report: str = ""
+    runs: str = ""
+
+
+@dataclass
+class RunsCompared:
+    """What two runs' answers to the same photos say, in a sentence."""
+
+    text: str
 
 
 @dataclass
@@ -146,15 +165,16 @@ class FinetuneRoutes(TabRoutes):
         session = self._sessions.get(asked.session)
         status = SessionStatus(session.state, len(session.read), len(session.items), session.error)
         if session.state == "ready" and asked.data:
-            status.data, status.asked = _data(session), session.asked
+            status.data, status.asked = _data(session), session.shown.asked if session.shown else None
         if job := session.job:
             status.job = job.state  # read before the events, so that the final status has all events
             status.events = job.events(max(0, asked.start))
             guesses = [event.pop("guesses") for event in status.events if "guesses" in event][-1:]
             status.guesses = [_guess(session, row) for rows in guesses for row in rows]
             status.place, status.error = self._sessions.jobs.place(job), without_paths(job.error)
-            if job.over and (report := report_of(session)):
+            if (job.over or session.shown is not session.runs[-1]) and (report := report_of(session)):
                 status.report = _report_html(session, report)
+            status.runs = html("finetune/runs", runs=run_rows(session), percent=percent)
         return status
 
     @page_route()
@@ -175,7 +195,7 @@ class FinetuneRoutes(TabRoutes):
         recipe = Recipe.read(asked.recipe, PRESETS[preset_name].recipe, title="“{}”")
         session = self._sessions.get(asked.session)
         self._sessions.start(session, asked.model, recipe, caller.client)
-        session.asked = {"preset": preset_name, "recipe": asked.recipe}
+        run_of(session).asked = {"preset": preset_name, "recipe": asked.recipe}
 
     @page_route()
     def stop(self, asked: OfSession, caller: Caller) -> None:
@@ -205,7 +225,7 @@ class FinetuneRoutes(TabRoutes):
         """A photo under the fine-tuned model and under the original."""
         session = self._sessions.get(asked.session)
         store, own = self._sessions.store, self._own_model(session)[0]
-        before, now = (store.get(name).result(LOAD_SECONDS) for name in (session.model, own))
+        before, now = (store.get(name).result(LOAD_SECONDS) for name in (run_of(session).model, own))
         return ask_both(asked.path, asked.name, before, now, store.engine, self._sessions.settings)
 
     @page_route()
@@ -219,15 +239,38 @@ class FinetuneRoutes(TabRoutes):
         """Write a zip of the model in timm's layout."""
         return File(str(pack(self._sessions, self._sessions.get(asked.session))))
 
+    @page_route()
+    def show(self, asked: OfRun, caller: Caller) -> None:
+        """Show another run's result."""
+        session = self._sessions.get(asked.session)
+        session.shown = session.run(asked.run)
+
+    @page_route()
+    def title(self, asked: OfRun, caller: Caller) -> None:
+        """Give a run another name."""
+        self._sessions.get(asked.session).run(asked.run).title = check_name(asked.title)
+
+    @page_route()
+    def remove(self, asked: OfRun, caller: Caller) -> None:
+        """Remove a run and its model."""
+        session = self._sessions.get(asked.session)
+        remove(session, session.run(asked.run))
+
+    @page_route()
+    def against(self, asked: OfRun, caller: Caller) -> RunsCompared:
+        """Compare two runs on the photos that both were asked about."""
+        session = self._sessions.get(asked.session)
+        return RunsCompared(compared(session.run(asked.run), session.run(asked.other)))
+
     def _own_model(self, session: FinetuneSession) -> tuple[str, dict]:
         """Register a session's model. Returns: its name and its report. Raises: UserError where there is none yet."""
         if (report := report_of(session)) is None:
             raise UserError(NOTHING_YET)
-        made = (session.result / "report.json").stat().st_mtime_ns  # another training gives another model
-        if session.own is None or session.own[0] != made:
-            session.own = made, f"own:{secrets.token_urlsafe(18)}"
-            self._sessions.store.add(session.own[1], session.result)
-        return session.own[1], report
+        run, made = run_of(session), (session.result / "report.json").stat().st_mtime_ns  # the same run may have gone on
+        if run.own is None or run.own[0] != made:
+            run.own = made, f"own:{secrets.token_urlsafe(18)}"
+            self._sessions.store.add(run.own[1], run.folder)
+        return run.own[1], report
 
 
 def _data(session: FinetuneSession) -> str:
@@ -279,7 +322,7 @@ def _report_html(session: FinetuneSession, report: dict) -> str:
 
 def _launch_commands(session: FinetuneSession, report: dict) -> LaunchCommands:
     """The commands that repeat the fine-tuning elsewhere. A model in a server folder is given by its name, to hide the folder's path."""
-    is_folder = session.model.startswith(("own:", "local-dir:"))
+    is_folder = run_of(session).model.startswith(("own:", "local-dir:"))
     recipe = Recipe.read(report["recipe"])
     model = f"local-dir:{report['model']}" if is_folder else report["model"]
     return launch_commands(recipe, model, session.changes, session.taken_as, icc=report.get("icc", "ignore"))

@@ -21,12 +21,34 @@ if TYPE_CHECKING:
     from vitdemo.finetune.data.dataset import Dataset
     from vitdemo.finetune.data.folders import Placed
 
+MAX_RUNS = 8
 SYNSET = re.compile(r"n\d{8}")
 
 
 @dataclass(eq=False)
+class FinetuneRun:
+    """One training: what was asked, and where its result is.
+
+    Attributes:
+        folder: the fine-tuned model; the folder's name is the model's.
+        title: as the visitor calls it.
+        request: model, recipe and photos; the same request goes on in the same folder.
+        model: name of the model that it started from.
+        asked: the preset and the settings that differ from it, for a reloaded page.
+        own: when the result was made, and the name by which the store knows it; None before it was used.
+    """
+
+    folder: Path
+    title: str = ""
+    request: str = ""
+    model: str = ""
+    asked: dict | None = None
+    own: tuple[int, str] | None = None
+
+
+@dataclass(eq=False)
 class FinetuneSession:
-    """One visitor's photos, and the model fine-tuned on them.
+    """One visitor's photos, and the models fine-tuned on them.
 
     Attributes:
         folder: the session's workspace, whose name is the session's id; its files are not served.
@@ -38,10 +60,9 @@ class FinetuneSession:
         changes: renamed classes: original name → current name.
         taken_as: folder → the split that the visitor takes it as.
         notes: what was left out when the photos were found, one sentence each.
-        job: the training job, once started.
-        model: name of the model that the fine-tuning started from.
-        asked: the preset and the settings that the job was started with, by name, for a reloaded page.
-        own: when the result was made, and the name by which the store knows it; None before it was used.
+        job: the training job that was started last.
+        runs: all trainings, first to last.
+        shown: the run that the page shows.
         shelf: folder of the session's download, which is served.
         seen: when the page last requested the session, on the monotonic clock.
         stopping: set when the session is dropped, so that reading stops.
@@ -57,9 +78,8 @@ class FinetuneSession:
     taken_as: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     job: Job | None = None
-    model: str = ""
-    asked: dict | None = None
-    own: tuple[int, str] | None = None
+    runs: list[FinetuneRun] = field(default_factory=list)
+    shown: FinetuneRun | None = None
     shelf: Path = field(default_factory=lambda: Path(get_upload_folder(), f"download-{secrets.token_urlsafe(24)}"))
     seen: float = field(default_factory=time.monotonic)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -81,8 +101,29 @@ class FinetuneSession:
 
     @property
     def result(self) -> Path:
-        """Folder of the fine-tuned model; the folder's name is the model's name."""
-        return self.folder / f"finetuned-{self.id[:4].strip('-_').lower() or 'x'}"
+        """Folder of the fine-tuned model on show, which may not be there yet."""
+        return self.shown.folder if self.shown else self._folder_of(1)
+
+    def run_for(self, request: str) -> FinetuneRun:
+        """The run of this request, or a new one. Raises: UserError where there are too many."""
+        for run in self.runs:
+            if run.request == request:
+                return run
+        if len(self.runs) >= MAX_RUNS:
+            raise UserError(f"{MAX_RUNS} runs are kept here: remove one, then start again.")
+        number = 1 + max((int(run.folder.name.rpartition("-")[2]) for run in self.runs), default=0)
+        self.runs.append(FinetuneRun(self._folder_of(number), f"Run {number}", request))
+        return self.runs[-1]
+
+    def run(self, name: str) -> FinetuneRun:
+        """The run whose folder has this name. Raises: UserError where there is none."""
+        for run in self.runs:
+            if run.folder.name == name:
+                return run
+        raise UserError("This run is not here any more.")
+
+    def _folder_of(self, number: int) -> Path:
+        return self.folder / f"finetuned-{self.id[:4].strip('-_').lower() or 'x'}-{number}"
 
     @staticmethod
     def number_of(row: dict) -> int:

@@ -1,5 +1,6 @@
 """All fine-tuning sessions: read the photos, train in a child process, and find a session by its id after a page reload."""
 
+import json
 import shutil
 import threading
 import time
@@ -118,15 +119,20 @@ class FinetuneSessions:
         named = self.store.flags_of(name)
         data = session.data(recipe.seed, recipe.validation)
         photos = self._write_photos(session, data)
+        placed = sorted((sample.id, sample.label, sample.split) for sample in data.samples)
+        run = session.run_for(json.dumps([name, recipe.as_json(), placed]))
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in recipe.as_json().items()]
         names = [f"--rename={index:04}={label}" for index, label in enumerate(data.classes)]
         notes = [f"--note={note}" for note in data.notes]
         said = [*flags, *names, *notes, *named, f"--device={self.settings.device}"]
-        command = ["finetune", str(photos), f"--output={session.result}", *said]
-        session.model = name
+        command = ["finetune", str(photos), f"--output={run.folder}", *said]
+        run.model, session.shown = name, run
 
         def check_room() -> None:
-            self.spaces.check_room(session.folder)
+            try:
+                self.spaces.check_room(session.folder)
+            except UserError as error:
+                raise UserError(f"{error} Or remove a run that you don't need." if len(session.runs) > 1 else str(error)) from None
             scratch_of(self.settings).check()
 
         session.job = self.jobs.start(command, session.folder / "job", check_room=check_room, client=client)
