@@ -20,7 +20,7 @@ from vitdemo.core.models.checkpoint.read import read
 from vitdemo.core.models.vit import Vit
 
 NAME = "vit_tiny_patch16_224"
-ROUNDS = int(os.environ.get("VITDEMO_FUZZ", 200)) // 5
+ROUNDS = int(os.environ.get("VITDEMO_FUZZ", 200)) // 8
 SMALL = {"depth": 2, "embed_dim": 48, "num_heads": 3}
 
 
