@@ -153,6 +153,8 @@ def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress
     notes = ["Converted from Hugging Face's layout.", *notes, *checkpoint.notes, *said]
     notes += [left_aside([*aside, *scalars])] if aside or scalars else []
     classes = 0 if projected else module.num_classes
+    if config.names and not module.num_classes:
+        notes.append("The file has no head: the model gives features.")
     return _Parts(folder.name, module, state, named_classes(config.label_names(classes), classes), preprocessing, notes, plain=False)
 
 
