@@ -50,8 +50,10 @@ MODELS = """\
 | a name from the catalogue below | that model |
 | any other ViT of the [families](#families) below that timm knows | that model, for example `vit_small_patch16_384.augreg_in21k_ft_in1k` |
 | `timm/NAME` | the same as `NAME` |
-| `OWNER/NAME` or `hf-hub:OWNER/NAME` | the model of a Hugging Face repository, in timm's layout or in [transformers'](#hugging-face), for example `google/vit-base-patch16-224` or `facebook/dinov2-small` |
-| `local-dir:DIR` | the model in a folder with either layout: `config.json` and `model.safetensors`, or several files and their `model.safetensors.index.json` |
+| `OWNER/NAME` or `hf-hub:OWNER/NAME` | the model of a Hugging Face repository, in timm's layout or in [transformers'](#hugging-face), \
+for example `google/vit-base-patch16-224` or `facebook/dinov2-small` |
+| `local-dir:DIR` | the model in a folder with either layout: `config.json` and `model.safetensors`, or several files and their \
+`model.safetensors.index.json` |
 | `demo` | the demo model, which comes with the app |
 
 `--checkpoint FILE.safetensors` gives the weights for the named model; then no network is used. Without `--model`, the file is read as
@@ -73,8 +75,8 @@ owner of a model gives it out on request, the app says where to ask; then set `H
 A model with “features” has no classes. Classify shows which part of a photo such a model sees, and says that it gives features. Attention
 offers the methods that need no class. Embeddings and Export work as with any other model.
 
-The licence of any other repository stands on the terminal, with its link, before its weights are downloaded, unless it is a usual open-source
-one.
+The licence of any other repository stands on the terminal, with its link, before its weights are downloaded, unless it is a usual
+open-source one.
 
 Downloads go into Hugging Face's cache and are kept. An interrupted download continues from where it stopped, and the file's hash is checked
 when it is complete. [Offline](deploying.md#offline) says how to bring weights to a machine without a network.
@@ -106,13 +108,14 @@ vision towers of language models.
 
 ## Checkpoints
 
-The content of a file decides what it is, and not its suffix. What was done to make a checkpoint fit stands on the terminal and in the header's
-chip.
+The content of a file decides what it is, and not its suffix. What was done to make a checkpoint fit stands on the terminal and in the
+header's chip.
 
 | A file with | What happens |
 |---|---|
 | timm's names, in fp32, fp16, bf16 or fp64 | opens, computed in fp32 |
-| a prefix before the names (`module.`, `_orig_mod.`, `model.`, `net.`, `backbone.`, `teacher.backbone.` and others) | opens: the prefix comes off and is named, if four fifths of the tensors have it |
+| a prefix before the names (`module.`, `_orig_mod.`, `model.`, `net.`, `backbone.`, `teacher.backbone.` and others) | opens: the \
+prefix comes off and is named, if four fifths of the tensors have it |
 | averaged weights beside plain ones (`state_dict_ema`, `model_ema`, `teacher`) | the averaged ones are taken, and both are named |
 | Hugging Face's or torchvision's names | converted to timm's |
 | layer scales, gated layers or registers that the named model's config leaves out, such as UNI 2's | built as the tensors show, and said |
@@ -126,10 +129,10 @@ chip.
 
 ## Hugging Face
 
-A folder or repository in transformers' layout is converted to timm's module of the same architecture when it opens; transformers is not needed.
-`model_type` in its `config.json` must be one of these. `tests/core/models/huggingface/test_transformers.py` compares each with transformers'
-own model with random weights: logits from the same tensor to 1e-5 at two image sizes, pixels with its PIL processor's to the level, classes
-and probabilities with its pipeline's.
+A folder or repository in transformers' layout is converted to timm's module of the same architecture when it opens; transformers is not
+needed. `model_type` in its `config.json` must be one of these. `tests/core/models/huggingface/test_transformers.py` compares each with
+transformers' own model with random weights: logits from the same tensor to 1e-5 at two image sizes, pixels with its PIL processor's to
+the level, classes and probabilities with its pipeline's.
 
 | `model_type` | What answers |
 |---|---|
@@ -143,18 +146,19 @@ and probabilities with its pipeline's.
 | `siglip`, `siglip2`, and their vision models of one size | the classifier or the attention pooling |
 
 Tensors that the image model does not need, such as a text tower, are left aside and named. Positions are resampled once, for the size in
-`preprocessor_config.json`, by transformers' own rule; at a size that a visitor chooses they are resampled again by timm's. Preprocessing follows
-`preprocessor_config.json` as transformers' PIL processors do: its filters, the shortest edge, and a crop that starts at the whole pixel below
-the middle. transformers' default processors differ from its own PIL ones by one or two levels of 255. DINOv3's resizes after it scales to
-0 … 1: up to one level.
+`preprocessor_config.json`, by transformers' own rule; at a size that a visitor chooses they are resampled again by timm's. Preprocessing
+follows `preprocessor_config.json` as transformers' PIL processors do: its filters, the shortest edge, and a crop that starts at the whole
+pixel below the middle. transformers' default processors differ from its own PIL ones by one or two levels of 255. DINOv3's resizes after
+it scales to 0 … 1: up to one level.
 
-A converted model works in every tab. “Copy as Python” needs timm's layout: export it as SafeTensors first. A model that timm's config
-has no words for (DINOv2's classifier, gated layers that no config names) is exported as ONNX, `pt2` or TorchScript only, and is not fine-tuned.
+A converted model works in every tab. “Copy as Python” needs timm's layout: export it as SafeTensors first. A model that timm's config has
+no words for (DINOv2's classifier, gated layers that no config names) is exported as ONNX, `pt2` or TorchScript only, and is not
+fine-tuned.
 
 ## Names of classes
 
-A Hugging Face model's classes are called as its `id2label` says, a bundle's as its `label_names`. ImageNet's names are those of timm's ImageNet
-models, with a head of their own size. All others are “class 0”, “class 1” and so on, until `--labels FILE` names them:
+A Hugging Face model's classes are called as its `id2label` says, a bundle's as its `label_names`. ImageNet's names are those of timm's
+ImageNet models, with a head of their own size. All others are “class 0”, “class 1” and so on, until `--labels FILE` names them:
 
 - a text file with a name a line;
 - CSV with a name a row, in the column `label`, `name` or `class`, else in the last; a column `index` or `id` gives the order;

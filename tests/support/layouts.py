@@ -68,7 +68,7 @@ def as_torchvision(state: Tensors) -> Tensors:
 CONFIGS = {  # what each layout's config says beside the sizes
     "vit": {"model_type": "vit", "layer_norm_eps": 1e-6},
     "dinov2": {"model_type": "dinov2", "layer_norm_eps": 1e-6},
-    "beit": {"model_type": "beit", "layer_norm_eps": 1e-6, "use_mean_pooling": False},
+    "beit": {"model_type": "beit", "layer_norm_eps": 1e-6, "use_mean_pooling": False, "use_absolute_position_embeddings": True},
 }
 WRITERS = {"vit": as_vit, "dinov2": as_dinov2, "beit": as_beit}
 

@@ -15,7 +15,7 @@ from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import weights
 from vitdemo.core.models.catalogue import OPEN_SOURCE
-from vitdemo.core.models.checkpoint.fit import fit, fit_head, unsaid
+from vitdemo.core.models.checkpoint.fit import fit, fit_head, laying_out, unsaid
 from vitdemo.core.models.checkpoint.layouts import to_timm
 from vitdemo.core.models.checkpoint.positions import resampled_by_timm
 from vitdemo.core.models.checkpoint.read import BrokenFile, left_aside, read, weights_in
@@ -31,6 +31,7 @@ from vitdemo.core.models.vit import Vit
 from vitdemo.core.models.weights import LoadProgress, OnProgress
 from vitdemo.core.photos.preprocessing import ICC, Preprocessing
 
+PROJECTION = "visual_projection.weight"  # CLIP's: what it gives are features
 Reserve = Callable[[int], None]
 log = logging.getLogger(__name__)
 
@@ -104,14 +105,16 @@ def _from_timm(name: str, module: Any, folder: Path | None, path: Path, settings
     config, classes = cast(dict[str, Any], module.pretrained_cfg), module.num_classes
     on_progress(LoadProgress("load"))
     checkpoint = read(path)
-    state, aside = to_timm(checkpoint.state, checkpoint.layout)
+    with laying_out(checkpoint.name):
+        state, aside = to_timm(checkpoint.state, checkpoint.layout)
     notes = list(checkpoint.notes)
     if arguments := unsaid(state, module):
         module = skeleton(name, **arguments)
         notes.append(f"Built with {', '.join(arguments)}, as the tensors show.")
     if checkpoint.layout in ("Hugging Face", "torchvision"):
         notes.insert(0, f"Converted from {checkpoint.layout}'s layout.")
-        state, said = fitted(state, module)
+        with laying_out(checkpoint.name):
+            state, said = fitted(state, module, projected=PROJECTION in checkpoint.state)
         notes += said
     scalars = [key for key, value in state.items() if not value.ndim and key not in module.state_dict()]  # an optimizer's, or a loop's
     notes += [left_aside([*aside, *scalars])] if aside or scalars else []
@@ -137,16 +140,21 @@ def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress
     preprocessing, notes = preprocessing_of(folder, config, icc="ignore" if settings.icc == "auto" else settings.icc)
     on_progress(LoadProgress("load"))
     checkpoint = read(path)
-    state, aside = to_timm(checkpoint.state, checkpoint.layout)
+    with laying_out(checkpoint.name):
+        state, aside = to_timm(checkpoint.state, checkpoint.layout)
     module = build_hugging_face(config, state, preprocessing)
     reserve(_bytes(module))
     made_for = config.size[0] // config.patch[0], config.size[1] // config.patch[1]
-    state, said = fitted(state, module, made_for=made_for, antialias=config.kind == "dinov2_with_registers")  # the only kind that smooths
+    projected, antialias = PROJECTION in checkpoint.state, config.kind == "dinov2_with_registers"  # the only kind that smooths positions
+    with laying_out(checkpoint.name):
+        state, said = fitted(state, module, projected=projected, made_for=made_for, antialias=antialias)
     scalars = [key for key, value in state.items() if not value.ndim]
     state = fit({key: value for key, value in state.items() if value.ndim}, module, checkpoint.name)
     notes = ["Converted from Hugging Face's layout.", *notes, *checkpoint.notes, *said]
     notes += [left_aside([*aside, *scalars])] if aside or scalars else []
-    classes = module.num_classes if "visual_projection.weight" not in checkpoint.state else 0
+    classes = 0 if projected else module.num_classes
+    if config.names and not module.num_classes:
+        notes.append("The file has no head: the model gives features.")
     return _Parts(folder.name, module, state, named_classes(config.label_names(classes), classes), preprocessing, notes, plain=False)
 
 

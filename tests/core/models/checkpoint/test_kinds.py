@@ -3,6 +3,7 @@
 import io
 import pickle
 import zipfile
+from functools import cache
 
 import numpy as np
 import onnx
@@ -74,11 +75,16 @@ KINDS = {
 }
 
 
+@cache
+def content(kind: str) -> bytes:
+    return KINDS[kind][0]()
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "pth", "PTH", "onnx", "weights"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_is_named_whatever_its_suffix(kind, suffix, tmp_path):
-    content, said = KINDS[kind]
-    (tmp_path / f"a.{suffix}").write_bytes(content())
+    said = KINDS[kind][1]
+    (tmp_path / f"a.{suffix}").write_bytes(content(kind))
     with pytest.raises(UserError) as refused:
         check_safetensors(tmp_path / f"a.{suffix}")
     assert str(refused.value).startswith(f"a.{suffix} {said}")

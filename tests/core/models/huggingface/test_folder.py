@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 
 from tests.support import hostile
 from tests.support.layouts import CONFIGS, save, write_hugging_face, write_shards
@@ -63,10 +64,23 @@ def test_the_same_answers(layout, module, batch, tmp_path):
     assert vit.name == tmp_path.name
 
 
+@pytest.mark.parametrize("layout", CONFIGS)
+def test_every_tensor_is_missed(layout, module, tmp_path):
+    """Nothing that the file lacks is made up or left out of the model without a word."""
+    folder = write_hugging_face(tmp_path, module.state_dict(), layout)
+    whole = load_file(folder / "model.safetensors")
+    for name in whole:
+        if "layer.0." in name or "layer." not in name:
+            save({other: value for other, value in whole.items() if other != name}, folder / "model.safetensors")
+            assert re.match(r"model\.safetensors (does not fit the model|can't be laid out)", refusal(folder)), name
+    save({name: value for name, value in whole.items() if not name.startswith("classifier.")}, folder / "model.safetensors")
+    vit = load(folder)
+    assert "The file has no head: the model gives features." in vit.notes
+    assert vit.labels == ()
+
+
 def test_shards_and_another_checkpoint(module, batch, tmp_path):
     write_hugging_face(tmp_path, module.state_dict())
-    from safetensors.torch import load_file
-
     write_shards(tmp_path, load_file(tmp_path / "model.safetensors"))
     (tmp_path / "model.safetensors").rename(tmp_path / "best.pth")
     with torch.inference_mode():

@@ -1,5 +1,7 @@
 """Whether weights fit a module: its head becomes the file's, every other tensor must have the module's name and shape."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +15,18 @@ from vitdemo.core.models.checkpoint.positions import grid_of
 PATCHES = "patch_embed.proj.weight"
 ANOTHER = "name the model the file was made for."
 Tensors = dict[str, torch.Tensor]
+
+
+@contextmanager
+def laying_out(filename: str) -> Iterator[None]:
+    """Turn whatever a converter raises into a UserError: timm's and ours expect well-formed files."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f"{filename} can't be laid out as this model ({reason}): {ANOTHER}") from None
 
 
 def unsaid(state: Tensors, module: Any) -> dict[str, Any]:
@@ -49,7 +63,7 @@ def fit_head(state: Tensors, module: Any) -> list[str]:
     head, classes = state.get("head.weight"), module.num_classes
     if head is None and "head.bias" not in state and classes and state:
         rows, said = 0, "The file has no head: the model gives features."
-    elif head is not None and head.ndim == 2 and head.shape[1] == module.head_hidden_size and len(head) not in (0, classes):
+    elif head is not None and head.ndim == 2 and head.shape[1] == module.embed_dim and len(head) not in (0, classes):
         rows, said = len(head), f"The file's head has {len(head):,} classes, not the {classes:,} of the model that was named."
     else:
         return []
@@ -66,11 +80,8 @@ def fit(state: Tensors, module: Any, filename: str) -> Tensors:
     shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     if PATCHES in shapes and getattr(state.get(PATCHES), "ndim", 0) == 4:
         _check_shape(PATCHES, state, shapes, filename)  # timm would resample patches of another size, and the predictions would be wrong
-    try:
+    with laying_out(filename):
         state = Adapter(module).converted(state)
-    except Exception as error:  # timm's converters expect well-formed files
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{filename} can't be laid out as this model ({reason}): {ANOTHER}") from None
     for key in shapes:
         _check_shape(key, state, shapes, filename)
     missing, extra = [key for key in shapes if key not in state], [key for key in state if key not in shapes]

@@ -152,8 +152,8 @@ def unwrapped(state: dict[str, torch.Tensor], filename: str) -> tuple[dict[str, 
             if found := pattern.match(name):
                 held[found["wrapper"]] += 1
                 break
-    found = [wrapper for wrapper in held if wrapper and not wrapper.startswith(TIMMS_OWN) and layout_of(_under(state, wrapper))]
-    wrappers = [wrapper for wrapper in found if not any(wrapper != other and wrapper.startswith(other) for other in found)]
+    candidates = [wrapper for wrapper in held if wrapper and not wrapper.startswith(TIMMS_OWN) and layout_of(_under(state, wrapper))]
+    wrappers = [wrapper for wrapper in candidates if not any(wrapper != other and wrapper.startswith(other) for other in candidates)]
     if not wrappers or sum(name.startswith(tuple(wrappers)) for name in state) < MIN_SHARE * len(state):
         return state, []
     taken = wrappers[0]

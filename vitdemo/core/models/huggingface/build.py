@@ -80,53 +80,57 @@ def _shared(config: HuggingFaceConfig, state: dict[str, torch.Tensor], size: tup
 
 
 def _architecture(config: HuggingFaceConfig, state: dict[str, torch.Tensor]) -> tuple[str, Arguments]:
-    """timm's architecture for this kind, and the constructor's arguments that are the kind's own."""
+    """timm's architecture for this kind, and the constructor's arguments that are the kind's own.
+
+    They come from the config wherever it says them: what the file lacks is then missed, and not left out of the model.
+    """
     values, kind = config.values, config.kind
     if kind == "beit":
-        return "beit_base_patch16_224", _beit(config, state)
+        return "beit_base_patch16_224", _beit(config)
     if kind == "dinov3_vit":
-        return "vit_small_patch16_dinov3", _dinov3(config, state)
+        return "vit_small_patch16_dinov3", _dinov3(config)
     own: Arguments = {
-        "qkv_bias": "blocks.0.attn.qkv.bias" in state,
-        "init_values": 1e-5 if "blocks.0.ls1.gamma" in state else None,
+        "qkv_bias": bool(values.get("qkv_bias", True)),
+        "init_values": 1e-5 if kind.startswith("dinov2") else None,
         "act_layer": ACTIVATIONS[values["hidden_act"]],
     }
     average: Arguments = {"global_pool": "avg", "fc_norm": False}
     if kind == "siglip_vision_model":
-        pooled = {"global_pool": "map"} if "attn_pool.latent" in state else average
-        return "vit_base_patch16_siglip_224", own | pooled
+        pools = values.get("vision_use_head", True) and "head.bias" not in state
+        return "vit_base_patch16_siglip_224", own | ({"global_pool": "map"} if pools else average)
     if kind == "clip_vision_model":  # its classifier reads the patches' mean without the last norm; the projection has no bias
         return "vit_base_patch16_clip_224", own | (average | {"final_norm": False} if "head.bias" in state else {})
     if kind == "ijepa":
         return "vit_base_patch16_224", own | average | {"class_token": False}
-    if "reg_token" in state:
-        own |= {"reg_tokens": state["reg_token"].shape[1], "no_embed_class": True}
+    if kind == "dinov2_with_registers":
+        own |= {"reg_tokens": int(values.get("num_register_tokens", 4)), "no_embed_class": True}
     if kind.startswith("dinov2") and values.get("use_swiglu_ffn"):
         return "vit_giant_patch14_dinov2", {name: value for name, value in own.items() if name != "act_layer"}  # its gate is SiLU
     if "head_dist.weight" in state:
         return "deit_base_distilled_patch16_224", own
-    return "vit_base_patch16_224", own | ({"reg_tokens": 1} if "dist_token" in state else {})  # a token that does not vote
+    return "vit_base_patch16_224", own | ({"reg_tokens": 1} if kind == "deit" else {})  # a token that does not vote
 
 
-def _beit(config: HuggingFaceConfig, state: dict[str, torch.Tensor]) -> Arguments:
+def _beit(config: HuggingFaceConfig) -> Arguments:
     _check_activation(config, "gelu")
+    values = config.values
     return {
-        "global_pool": "avg" if config.values["use_mean_pooling"] else "token",
-        "init_values": 0.1 if "blocks.0.ls1.gamma" in state else None,
-        "use_abs_pos_emb": "pos_embed" in state,
-        "use_rel_pos_bias": "blocks.0.attn.relative_position_bias_table" in state,
-        "use_shared_rel_pos_bias": "rel_pos_bias.relative_position_bias_table" in state,
+        "global_pool": "avg" if values["use_mean_pooling"] else "token",
+        "init_values": 0.1 if float(values.get("layer_scale_init_value", 0.1)) > 0 else None,
+        "use_abs_pos_emb": bool(values.get("use_absolute_position_embeddings")),
+        "use_rel_pos_bias": bool(values.get("use_relative_position_bias")),
+        "use_shared_rel_pos_bias": bool(values.get("use_shared_relative_position_bias")),
     }
 
 
-def _dinov3(config: HuggingFaceConfig, state: dict[str, torch.Tensor]) -> Arguments:
-    gated = "blocks.0.mlp.fc1_g.weight" in state
+def _dinov3(config: HuggingFaceConfig) -> Arguments:
+    values, gated = config.values, bool(config.values.get("use_gated_mlp"))
     _check_activation(config, "silu" if gated else "gelu")
     return {
         "global_pool": "token",
-        "qkv_bias": "blocks.0.attn.q_bias" in state,
-        "num_reg_tokens": state["reg_token"].shape[1] if "reg_token" in state else 0,
-        "rope_temperature": float(config.values["rope_theta"]),
+        "qkv_bias": bool(values.get("query_bias", True)),
+        "num_reg_tokens": int(values.get("num_register_tokens", 0)),
+        "rope_temperature": float(values["rope_theta"]),
     } | ({"swiglu_mlp": True, "swiglu_align_to": 8} if gated else {})
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch.nn.functional import interpolate
 
+from vitdemo.core.models.adapter import Adapter
 from vitdemo.core.models.checkpoint.positions import Grid, grid_of, resampled
 
 SAME = (("dist_token", "reg_token"), ("ls1.gamma", "gamma_1"), ("ls2.gamma", "gamma_2"))
@@ -12,11 +13,14 @@ TABLE = "relative_position_bias_table"
 Tensors = dict[str, torch.Tensor]
 
 
-def fitted(state: Tensors, module: Any, *, made_for: Grid | None = None, antialias: bool = False) -> tuple[Tensors, list[str]]:
+def fitted(
+    state: Tensors, module: Any, *, projected: bool, made_for: Grid | None = None, antialias: bool = False
+) -> tuple[Tensors, list[str]]:
     """Return a state under the module's names, with positions for the module's grid, resampled by transformers' own rule.
 
     Args:
         state: the weights under timm's names.
+        projected: whether the head is CLIP's projection, which has no bias.
         made_for: the grid of the file's positions, where it is known; else they make a square.
         antialias: whether this kind smooths positions where it makes a grid smaller.
 
@@ -27,9 +31,11 @@ def fitted(state: Tensors, module: Any, *, made_for: Grid | None = None, antiali
         for theirs, ours in SAME:
             if name.endswith(theirs) and name not in wanted and (own := name.removesuffix(theirs) + ours) in wanted:
                 state[own] = state.pop(name)
-    if "head.bias" in wanted and "head.weight" in state and "head.bias" not in state:
-        state["head.bias"] = torch.zeros(len(state["head.weight"]))  # CLIP's projection has none
-    grid, old = tuple(module.patch_embed.grid_size), made_for
+    if projected and "head.bias" in wanted:
+        state.setdefault("head.bias", torch.zeros(len(state["head.weight"])))
+    old, grid = made_for, getattr(Adapter(module).embed, "grid_size", None)
+    if grid is None:
+        return state, []  # its positions fit every size
     if "pos_embed" in state and state["pos_embed"].ndim == 3:
         positions = state["pos_embed"].float()
         placed = () if getattr(module, "no_embed_class", False) else ("reg_token",)  # DINOv2's registers have no places
