@@ -15,6 +15,7 @@ from tests.support.pictures import noise
 from tests.support.small_vits import small_vit
 from vitdemo.attention.drawing import render
 from vitdemo.attention.methods import maps
+from vitdemo.attention.methods.artefacts import find_artefacts, without_artefacts
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import trace
@@ -41,7 +42,10 @@ def given(tmp_path, models, engine):
     (tmp_path / "report.json").write_text(json.dumps({"photos": rows, "worst": [1], "weights_of": {"stage": "head"}}))
     store = SimpleNamespace(engine=engine, get=lambda name: SimpleNamespace(result=lambda seconds: models[name]))
     session = SimpleNamespace(
-        result=tmp_path, model="old", items=find_items([tmp_path]), number_of=lambda row: int(row["path"].split(".")[0])
+        result=tmp_path,
+        shown=SimpleNamespace(model="old"),
+        items=find_items([tmp_path]),
+        number_of=lambda row: int(row["path"].split(".")[0]),
     )
     return SimpleNamespace(store=store, settings=Settings()), session
 
@@ -51,7 +55,8 @@ def drawn(markup: str) -> list[np.ndarray]:
 
 
 def expected(vit, photo: Image.Image) -> np.ndarray:
-    heat = maps.rollout(trace(vit, vit.preprocessing(photo)))
+    traced = trace(vit, vit.preprocessing(photo))
+    heat = without_artefacts(maps.rollout(traced), find_artefacts(traced))
     picture = render.overlay(photo, heat, vit.preprocessing.geometry(photo.size, vit.patch))
     picture.thumbnail((MAX_PIXELS, MAX_PIXELS))
     return np.asarray(picture.convert("RGB")).astype(int)

@@ -1,0 +1,70 @@
+"""The runs of a session: the same request goes on in its run, another makes another; they are named, compared and removed."""
+
+import json
+
+import pytest
+
+from vitdemo.core.errors import UserError
+from vitdemo.ui.tabs.finetune.runs import compared, remove, run_of, run_rows
+from vitdemo.ui.tabs.finetune.session import MAX_RUNS, FinetuneSession
+
+
+@pytest.fixture
+def session(tmp_path) -> FinetuneSession:
+    return FinetuneSession(tmp_path / "abcdefgh", [])
+
+
+def ended(run, answers: str) -> None:
+    """Write a report in which the photos a, b, … are taken right (1) or wrong (0)."""
+    run.folder.mkdir(parents=True)
+    photos = [
+        {"photo": "abcdefghijkl"[place], "label": "cat", "taken": "cat" if right == "1" else "dog"} for place, right in enumerate(answers)
+    ]
+    (run.folder / "report.json").write_text(json.dumps({"photos": photos, "accuracy": 0.5, "of": len(photos)}))
+
+
+def test_a_request_has_one_run(session):
+    first, second = session.run_for("a"), session.run_for("b")
+    assert session.run_for("a") is first
+    assert [run.title for run in session.runs] == ["Run 1", "Run 2"]
+    assert first.folder != second.folder
+    remove(session, second)
+    third = session.run_for("c")
+    assert third.folder.name.endswith("-2")
+    for number in range(MAX_RUNS - 2):
+        session.run_for(str(number))
+    with pytest.raises(UserError, match="remove one, then start again"):
+        session.run_for("one more")
+    with pytest.raises(UserError, match="not here any more"):
+        session.run("../" + first.folder.name)
+
+
+def test_rows_and_removal(session):
+    with pytest.raises(UserError, match="There is no model yet"):
+        run_of(session)
+    first, second = session.run_for("a"), session.run_for("b")
+    session.shown = second
+    first.asked = {"preset": "quick", "recipe": {"label_smoothing": "0.2"}}
+    ended(first, "110")
+    newest, oldest = run_rows(session)
+    assert (newest["shown"], newest["report"], newest["asked"]) == (True, None, "")
+    assert (oldest["shown"], oldest["asked"]) == (False, "Head only (fast), label smoothing 0.2")
+    assert oldest["report"]["accuracy"] == 0.5
+    remove(session, second)
+    assert session.shown is first
+    remove(session, first)
+    assert session.shown is None
+    assert not first.folder.exists()
+
+
+def test_two_runs_are_compared_on_the_same_photos(session):
+    one, other = session.run_for("a"), session.run_for("b")
+    ended(one, "111111110011")
+    with pytest.raises(UserError, match="“Run 2” has no result yet"):
+        compared(one, other)
+    ended(other, "000000001111")
+    said = compared(one, other)
+    assert said == "On the same 12 photos, only Run 1 is right on 8 and only Run 2 on 2: that is no difference that counts (p = 0.11)."
+    (other.folder / "report.json").write_text(json.dumps({"photos": [{"photo": "z", "label": "cat", "taken": "cat"}]}))
+    with pytest.raises(UserError, match="different photos"):
+        compared(one, other)
