@@ -408,8 +408,8 @@ export default function mount({ element, props, trigger }) {
     if (!button) return;
     fail("");
     if (button.classList.contains("run-against")) {
-      const answer = await ofRun("against", { run, other: runOf($(".run-row.shown")) });
-      if (answer) $(".run-said").textContent = answer.text;
+      const answer = await rpc("finetune/against", { session, run, other: runOf($(".run-row.shown")) });
+      $(".run-said").textContent = answer?.text || answer?.error || NO_ANSWER;
       return;
     }
     if (button.classList.contains("run-remove")) await ofRun("remove", { run });
