@@ -1,18 +1,17 @@
 """The Fine-tune tab's routes: upload photos, rename classes, start and follow the training, inspect and use the result."""
 
-import base64
 import secrets
 from dataclasses import dataclass, field, replace
 
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
 from vitdemo.core.names import check_name, shown_name
-from vitdemo.finetune.launch_commands import CONFIG_NAME, LaunchCommands, launch_commands
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.errors import without_paths
 from vitdemo.ui.server.page_routes import Caller, File, Html, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.finetune.downloads import NOTHING_YET, pack, report_of
+from vitdemo.ui.tabs.finetune.report_page import report_html, thumbnail, uri_of
 from vitdemo.ui.tabs.finetune.runs import compared, remove, run_of, run_rows
 from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of, taken_of, titles_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
@@ -173,7 +172,7 @@ class FinetuneRoutes(TabRoutes):
             status.guesses = [_guess(session, row) for rows in guesses for row in rows]
             status.place, status.error = self._sessions.jobs.place(job), without_paths(job.error)
             if (job.over or session.shown is not session.runs[-1]) and (report := report_of(session)):
-                status.report = _report_html(session, report)
+                status.report = report_html(session, report)
             status.runs = html("finetune/runs", runs=run_rows(session), percent=percent)
         return status
 
@@ -209,7 +208,7 @@ class FinetuneRoutes(TabRoutes):
         session = self._sessions.get(asked.session)
         report = report_of(session) or {"photos": []}
         matches = [row for row in report["photos"] if (row["label"], row["taken"]) == (asked.label, asked.taken)]
-        rows = [row | {"uri": _thumbnail(session, row)} for row in matches[:MAX_CELL_PHOTOS]]
+        rows = [row | {"uri": thumbnail(session, row)} for row in matches[:MAX_CELL_PHOTOS]]
         return Html(html("finetune/cell", rows=rows, count=len(matches), label=asked.label, taken=asked.taken, percent=percent))
 
     @page_route()
@@ -288,7 +287,7 @@ def _data(session: FinetuneSession) -> str:
             "label": label,
             "counts": counts[label],
             "photos": sum(counts[label].values()),
-            "thumbnails": [_uri(session.read[number_of_item[id(sample.item)]][1]) for sample in samples[:CLASS_THUMBNAILS]],
+            "thumbnails": [uri_of(session.read[number_of_item[id(sample.item)]][1]) for sample in samples[:CLASS_THUMBNAILS]],
         }
         for label, samples in sorted(samples_of(data).items())
     ]
@@ -296,45 +295,5 @@ def _data(session: FinetuneSession) -> str:
     return html("finetune/data", classes=classes, notes=data.notes, error="", totals=totals, names=[], folders=placed.folders)
 
 
-def _is_stale(session: FinetuneSession, report: dict) -> bool:
-    """Whether the classes have changed since the fine-tuning."""
-    try:
-        return list(session.data().classes) != report["classes"]
-    except UserError:
-        return True
-
-
-def _report_html(session: FinetuneSession, report: dict) -> str:
-    worst = [report["photos"][index] | {"uri": _thumbnail(session, report["photos"][index])} for index in report["worst"]]
-    blocks = report["recipe"]["unfreeze"] != "head"
-    return html(
-        "finetune/report",
-        report=report,
-        worst=worst,
-        blocks=blocks,
-        percent=percent,
-        stopped=not report["finished"],
-        stale=_is_stale(session, report),
-        launch_commands=_launch_commands(session, report),
-        config_name=CONFIG_NAME,
-    )
-
-
-def _launch_commands(session: FinetuneSession, report: dict) -> LaunchCommands:
-    """The commands that repeat the fine-tuning elsewhere. A model in a server folder is given by its name, to hide the folder's path."""
-    is_folder = run_of(session).model.startswith(("own:", "local-dir:"))
-    recipe = Recipe.read(report["recipe"])
-    model = f"local-dir:{report['model']}" if is_folder else report["model"]
-    return launch_commands(recipe, model, session.changes, session.taken_as, icc=report.get("icc", "ignore"))
-
-
-def _thumbnail(session: FinetuneSession, row: dict) -> str:
-    return _uri(session.read[session.number_of(row)][1])
-
-
 def _guess(session: FinetuneSession, row: dict) -> dict:
-    return row | {"uri": _thumbnail(session, row), "label": shown_name(row["label"]), "taken": shown_name(row["taken"])}
-
-
-def _uri(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+    return row | {"uri": thumbnail(session, row), "label": shown_name(row["label"]), "taken": shown_name(row["taken"])}
