@@ -174,6 +174,7 @@ async function neighbours(until) {
 
 async function folders(until) {
   if (!(await until(() => mounted("#finetune .drop")))) return null;
+  /** @type {HTMLDetailsElement} */ (find('#finetune [data-step="data"]')).open = true;
   const given = () => find("#finetune .data:not([hidden])");
   if (!given()) {
     find("#finetune .examples-classes").click();
