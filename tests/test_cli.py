@@ -221,7 +221,6 @@ def test_arguments_that_make_no_command(arguments, capsys):
     [
         (["embed"], "PATH"),
         (["attention", "--method", "rollout"], "IMAGE"),
-        (["attention", "a.png"], "--method"),
         (["map", "--output", "a.html"], "DIR"),
         (["map", "vectors"], "--output"),
         (["finetune", "--output", "out"], "FOLDER"),

@@ -81,6 +81,7 @@ def test_the_top_class_is_meant_where_none_is_named(asked):
         ({"head": "sideways"}, "head must be a whole number"),
         ({"head": True}, "head must be a whole number"),
         ({"discard": "much"}, "discard must be a number"),
+        ({"target": 1e999}, "target must be a whole number"),
     ],
 )
 def test_what_makes_no_sense(asked_for, said):
@@ -90,6 +91,8 @@ def test_what_makes_no_sense(asked_for, said):
 
 def test_what_is_not_there(asked):
     _, _, given = asked
+    with pytest.raises(UserError, match="There is no layer 1000"):  # more than a float holds
+        heats(Question.parse({"layer": 10**400}), *given)
     for question in (Question(layer=4), Question("cls", head=9), Question("relevance", target=99), Question("looks-at", patch=(9, 0))):
         with pytest.raises(UserError, match="There is no"):
             heats(question, *given)

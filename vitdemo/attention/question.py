@@ -191,6 +191,6 @@ def _optional_integer(value: Any, called: str) -> int | None:
 
 
 def _integer(value: Any, called: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
         raise UserError(f"{called} must be a whole number.")
     return int(value)

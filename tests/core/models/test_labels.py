@@ -99,6 +99,7 @@ def test_names_from_a_file(name, text, tmp_path):
         ("a.json", b'[["cat"]]'),
         ("a.json", b'{"0": "cat", "2": "dog"}'),
         ("a.json", b'{"x": "cat"}'),
+        ("a.json", b'{"0": ["n1", "cat"], "1": ["n2", "dog"]}'),
         ("a.csv", b"index,name\n0,cat\n1\n"),
         ("a.csv", b"index,name\n0,cat\n0,dog\n"),
         ("a.txt", b"\xff\xfe\xfa"),

@@ -111,6 +111,8 @@ def _names_in_json(text: str) -> list[str]:
 
 def _in_order(names: dict, count: int) -> list[str]:
     """The names in the order of their indices, which must be 0, 1, 2 … without a gap. Raises: ValueError, KeyError where they are not."""
+    if not all(isinstance(name, str | int | float) for name in names.values()):
+        raise ValueError("no names")
     by_index = {int(index): str(name) for index, name in names.items()}
     return [by_index[index] for index in range(count)]
 

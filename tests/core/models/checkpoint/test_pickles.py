@@ -198,3 +198,12 @@ def test_its_network_is_empty():
     if os.geteuid() == 0:
         assert found.stdout.strip() == "[(1, 'lo')]"
     assert socket.if_nameindex()  # this process keeps its own
+
+
+def test_paths_may_be_relative_and_folders_missing(state, tmp_path, monkeypatch):
+    torch.save(state, tmp_path / "a.pth")
+    monkeypatch.chdir(tmp_path)
+    convert(Path("a.pth"), Path("a.safetensors"))
+    convert(Path("a.pth"), Path("new", "folder", "a.safetensors"))
+    for made in ("a.safetensors", "new/folder/a.safetensors"):
+        assert load_file(tmp_path / made).keys() == state.keys()

@@ -30,7 +30,12 @@ def test_parts_are_painted_and_nearest_patches_found(ask, jobs, job):  # noqa: F
     patches = ask("part", layer=2, part=0)["patches"]
     nearest = expected.nearest(0, per_photo=1)
     assert [(each["id"], 14 * each["row"] + each["column"]) for each in patches] == [(numbers[photo], patch) for photo, patch in nearest]
-    for asked, sentence in (({"part": 99}, "There is no part"), ({"part": "x"}, "Name the part"), ({"part": 0, "layer": 1}, "not known")):
+    for asked, sentence in (
+        ({"part": 99}, "There is no part"),
+        ({"part": "x"}, "Name the part"),
+        ({"part": 0, "layer": 1}, "not known"),
+        ({"part": 0, "layer": []}, "not known"),
+    ):
         with pytest.raises(UserError, match=sentence):
             ask("part", **{"layer": 2} | asked)
 
@@ -53,3 +58,12 @@ def test_stopped_and_too_few(ask, jobs, job, monkeypatch):  # noqa: F811
     job.embedding.rows[:] = job.embedding.rows[:1]
     with pytest.raises(UserError, match="Parts recur across photos: give two at least"):
         ask("parts", ids=[0], layer=1)
+
+
+def test_a_failed_search_is_told_once_and_begun_anew(ask, job, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("vitdemo.embeddings.vectors.patch_gallery.patch_gallery", lambda *_: (each for each in ()))
+    with pytest.raises(UserError, match="give them again"):
+        until(lambda: ask("parts", ids=[0], layer=1)["parts"], 60)
+    assert job.parts == {}
+    monkeypatch.undo()
+    assert found(ask, ids=[0], layer=1)["parts"]

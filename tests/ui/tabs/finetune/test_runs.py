@@ -1,6 +1,7 @@
 """The runs of a session: the same request goes on in its run, another makes another; they are named, compared and removed."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_a_request_has_one_run(session):
     assert first.folder != second.folder
     remove(session, second)
     third = session.run_for("c")
-    assert third.folder.name.endswith("-2")
+    assert third.folder.name.endswith("-3")
     for number in range(MAX_RUNS - 2):
         session.run_for(str(number))
     with pytest.raises(UserError, match="remove one, then start again"):
@@ -68,3 +69,42 @@ def test_two_runs_are_compared_on_the_same_photos(session):
     (other.folder / "report.json").write_text(json.dumps({"photos": [{"photo": "z", "label": "cat", "taken": "cat"}]}))
     with pytest.raises(UserError, match="different photos"):
         compared(one, other)
+
+
+@dataclass
+class Job:
+    over: bool = False
+
+
+@pytest.fixture
+def two(tmp_path, monkeypatch) -> FinetuneSession:
+    monkeypatch.setattr("vitdemo.ui.tabs.finetune.session.get_upload_folder", lambda: str(tmp_path))
+    made = FinetuneSession(tmp_path / "abcd", [])
+    for request in ("first", "second"):
+        made.shown = made.run_for(request)
+        made.shown.folder.mkdir(parents=True)
+    return made
+
+
+def test_an_earlier_run_that_goes_on_is_the_one_at_work(two):
+    session = two
+    first, second = session.runs
+    session.trained, session.job = session.run_for("first"), Job()
+    assert {row["title"]: row["running"] for row in run_rows(session)} == {"Run 1": True, "Run 2": False}
+    with pytest.raises(UserError, match="stop it first"):
+        remove(session, first)
+    remove(session, second)
+    assert session.runs == [first]
+    assert (first.folder.is_dir(), second.folder.is_dir()) == (True, False)
+    session.job.over = True
+    remove(session, first)
+    assert (session.runs, session.shown) == ([], None)
+
+
+def test_a_new_run_takes_no_removed_ones_folder(two):
+    session = two
+    removed = session.runs[-1]
+    remove(session, removed)
+    new = session.run_for("third")
+    assert (new.title, new.folder.name[-2:]) == ("Run 3", "-3")
+    assert new.folder != removed.folder

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.outputs import unwritable
+from vitdemo.core.outputs import check_writable, unwritable
 
 ROOT = Path(__file__).parents[4]
 KEPT = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "TEMP")  # of the environment: no tokens, no proxies
@@ -44,8 +44,9 @@ def convert(source: Path, output: Path) -> list[str]:
     if not is_pickle(source):
         check_safetensors(source)
         raise UserError(f"{source.name} is no pickle, so there is nothing to convert: give it with --checkpoint as it is.")
+    check_writable(output)
     try:
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".convert-") as folder:
+        with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".convert-") as folder:  # absolute: the process runs in it
             partial = Path(folder, "model.safetensors")
             environ = {name: os.environ[name] for name in KEPT if name in os.environ}
             done = subprocess.run(

@@ -1,9 +1,9 @@
 // The Attention tab: a part for each thing that is on the page.
-import * as believe from "./believe.js";
+import * as believe from "./evaluation/believe.js";
 import * as classes from "./classes.js";
 import * as controls from "./controls.js";
 import * as download from "./download.js";
-import * as erase from "./erase.js";
+import * as erase from "./evaluation/erase.js";
 import * as ablation from "./heads/ablation.js";
 import * as ledger from "./heads/ledger.js";
 import * as wall from "./heads/wall.js";

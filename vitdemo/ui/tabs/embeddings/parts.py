@@ -61,6 +61,13 @@ def search(jobs: "EmbeddingJobs", job: "EmbeddingJob", layer: int | str) -> Part
     return found
 
 
+def forget(job: "EmbeddingJob", search: PartsSearch) -> None:
+    """Forget a search that failed, so that the next request begins anew."""
+    with job.lock:
+        if job.parts.get(search.layer) is search:
+            del job.parts[search.layer]
+
+
 def stop(job: "EmbeddingJob") -> None:
     """Stop the searches that are running, and forget them."""
     with job.lock:
@@ -68,12 +75,12 @@ def stop(job: "EmbeddingJob") -> None:
             job.parts.pop(layer).stopping.set()
 
 
-def found_parts(job: "EmbeddingJob", layer: int | str) -> "Parts":
-    """A layer's parts. Raises: UserError where they have not been found."""
-    found = job.parts.get(layer)
+def found_parts(job: "EmbeddingJob", layer: object) -> "tuple[Parts, list[int]]":
+    """A layer's parts, and the numbers of the photos that were grouped. Raises: UserError where they have not been found."""
+    found = job.parts.get(layer) if isinstance(layer, int | str) else None
     if found is None or found.parts is None:
         raise UserError("The parts of this layer are not known: choose Parts again.")
-    return found.parts
+    return found.parts, found.numbers
 
 
 def _spread(job: "EmbeddingJob") -> list[int]:
@@ -94,9 +101,6 @@ def _work(jobs: "EmbeddingJobs", job: "EmbeddingJob", found: PartsSearch) -> Non
             found.parts = find_parts(tokens)
     except Exception as error:
         found.error = user_message(error)
-        with job.lock:
-            if job.parts.get(found.layer) is found:
-                del job.parts[found.layer]
 
 
 def _tokens(jobs: "EmbeddingJobs", job: "EmbeddingJob", found: PartsSearch) -> "np.ndarray":

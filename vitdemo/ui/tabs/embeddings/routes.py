@@ -339,6 +339,7 @@ class EmbeddingsRoutes(GalleryRoutes):
         tokens = self._tokens(asked)
         found = parts.search(self._jobs, job, asked.layer)
         if found.error:
+            parts.forget(job, found)
             raise UserError(found.error)
         if found.parts is None:
             return PartsAnswer(tokens.shape[:3], share=found.share, looked=len(found.numbers))
@@ -360,10 +361,11 @@ class EmbeddingsRoutes(GalleryRoutes):
     def part(self, asked: OfPart, caller: Caller) -> NearestPatches:
         """Where a part is most itself across the gallery."""
         job = self._jobs.get(asked.gallery)
-        known = parts.found_parts(job, asked.layer)
+        known, numbers = parts.found_parts(job, asked.layer)
         if type(asked.part) is not int:
             raise UserError("Name the part by its number.")
-        numbers, columns = job.parts[asked.layer].numbers, self._jobs.vit(job).adapter.grid(self._jobs.vit(job).preprocessing.size)[1]
+        vit = self._jobs.vit(job)
+        columns = vit.adapter.grid(vit.preprocessing.size)[1]
         nearest = known.nearest(asked.part, count=MAX_TOGETHER, per_photo=1)
         return NearestPatches([{"id": numbers[photo], "row": patch // columns, "column": patch % columns} for photo, patch in nearest])
 

@@ -171,7 +171,7 @@ class FinetuneRoutes(TabRoutes):
             guesses = [event.pop("guesses") for event in status.events if "guesses" in event][-1:]
             status.guesses = [_guess(session, row) for rows in guesses for row in rows]
             status.place, status.error = self._sessions.jobs.place(job), without_paths(job.error)
-            if (job.over or session.shown is not session.runs[-1]) and (report := report_of(session)):
+            if session.shown is not session.at_work and (report := report_of(session)):
                 status.report = report_html(session, report)
             status.runs = html("finetune/runs", runs=run_rows(session), percent=percent)
         return status

@@ -32,7 +32,7 @@ def run_rows(session: FinetuneSession) -> list[dict[str, Any]]:
                 "asked": ", ".join(filter(None, (PRESETS[asked["preset"]].title if asked else "", changed))),
                 "report": report,
                 "shown": run is session.shown,
-                "running": session.busy and run is session.runs[-1],
+                "running": run is session.at_work,
             }
         )
     return rows
@@ -40,7 +40,7 @@ def run_rows(session: FinetuneSession) -> list[dict[str, Any]]:
 
 def remove(session: FinetuneSession, run: FinetuneRun) -> None:
     """Remove a run and its files. Raises: UserError for one that is at work."""
-    if session.busy and run is session.runs[-1]:
+    if run is session.at_work:
         raise UserError("This run is at work: stop it first.")
     session.runs.remove(run)
     shutil.rmtree(run.folder, ignore_errors=True)

@@ -61,7 +61,9 @@ class FinetuneSession:
         taken_as: folder → the split that the visitor takes it as.
         notes: what was left out when the photos were found, one sentence each.
         job: the training job that was started last.
+        trained: the run of that job.
         runs: all trainings, first to last.
+        begun: how many runs there have been: no later one takes the folder, and so the model's name, of one that was removed.
         shown: the run that the page shows.
         shelf: folder of the session's download, which is served.
         seen: when the page last requested the session, on the monotonic clock.
@@ -78,7 +80,9 @@ class FinetuneSession:
     taken_as: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     job: Job | None = None
+    trained: FinetuneRun | None = None
     runs: list[FinetuneRun] = field(default_factory=list)
+    begun: int = 0
     shown: FinetuneRun | None = None
     shelf: Path = field(default_factory=lambda: Path(get_upload_folder(), f"download-{secrets.token_urlsafe(24)}"))
     seen: float = field(default_factory=time.monotonic)
@@ -88,6 +92,11 @@ class FinetuneSession:
     def busy(self) -> bool:
         """Whether a job is waiting or running."""
         return bool(self.job and not self.job.over)
+
+    @property
+    def at_work(self) -> FinetuneRun | None:
+        """The run whose job is waiting or running: any of `runs`, since the same request goes on in the same run."""
+        return self.trained if self.busy else None
 
     @property
     def id(self) -> str:
@@ -111,8 +120,8 @@ class FinetuneSession:
                 return run
         if len(self.runs) >= MAX_RUNS:
             raise UserError(f"{MAX_RUNS} runs are kept here: remove one, then start again.")
-        number = 1 + max((int(run.folder.name.rpartition("-")[2]) for run in self.runs), default=0)
-        self.runs.append(FinetuneRun(self._folder_of(number), f"Run {number}", request))
+        self.begun += 1
+        self.runs.append(FinetuneRun(self._folder_of(self.begun), f"Run {self.begun}", request))
         return self.runs[-1]
 
     def run(self, name: str) -> FinetuneRun:

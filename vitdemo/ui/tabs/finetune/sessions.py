@@ -126,7 +126,7 @@ class FinetuneSessions:
         notes = [f"--note={note}" for note in data.notes]
         said = [*flags, *names, *notes, *named, f"--device={self.settings.device}"]
         command = ["finetune", str(photos), f"--output={run.folder}", *said]
-        run.model, session.shown = name, run
+        run.model, session.shown, session.trained = name, run, run
 
         def check_room() -> None:
             try:

@@ -2,7 +2,7 @@
 import { button, make, openTab } from "../../lib/dom.js";
 import { percent } from "../../lib/format.js";
 import { holdAgainst } from "../classes.js";
-import { startErase, test } from "../erase.js";
+import { startErase, test } from "../evaluation/erase.js";
 import { play, setLayer } from "../layers.js";
 import { $, explorer, ofClass, told, view } from "../state.js";
 

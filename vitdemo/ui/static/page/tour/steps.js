@@ -1,6 +1,6 @@
 // The steps of the tour. Each opens a tab and shows something in it; show(until) gives {title, text, watch}, the last the selectors of what is
 // to be seen, or nothing where the model or the photo does not have it. Names and numbers are the model's own.
-import { test, startErase } from "../../attention/erase.js";
+import { test, startErase } from "../../attention/evaluation/erase.js";
 import { holdAgainst } from "../../attention/classes.js";
 import { play, setLayer } from "../../attention/layers.js";
 import { calm, classes, columns, patches, reader, rows, told, view } from "../../attention/state.js";

@@ -1,8 +1,8 @@
 // The erase test: the curves and their conclusion come from the server; the slider then works in the page.
-import { make, pause } from "../lib/dom.js";
-import { percent, shownName } from "../lib/format.js";
-import { boxOf } from "./overlay.js";
-import { $, ask, base, classes, columns, element, ofClass, patches, problem, question, titled, told, view } from "./state.js";
+import { make, pause } from "../../lib/dom.js";
+import { percent, shownName } from "../../lib/format.js";
+import { boxOf } from "../overlay.js";
+import { $, ask, base, classes, columns, element, ofClass, patches, problem, question, titled, told, view } from "../state.js";
 
 export const test = { curves: {}, order: [], random: [], target: null, running: 0, title: "", conclusion: "" };
 const KINDS = {

@@ -1,10 +1,10 @@
 // Which map to believe: every method by the same tests, on the photo on show or on photos that somebody gives.
-import { bytesOf } from "../lib/arrays.js";
-import { make, pause } from "../lib/dom.js";
-import { span } from "./heat.js";
-import { miniature, paintCrop } from "./overlay.js";
-import { sendPhoto } from "../lib/upload.js";
-import { $, ask, base, element, problem, told, view } from "./state.js";
+import { bytesOf } from "../../lib/arrays.js";
+import { make, pause } from "../../lib/dom.js";
+import { span } from "../heat.js";
+import { miniature, paintCrop } from "../overlay.js";
+import { sendPhoto } from "../../lib/upload.js";
+import { $, ask, base, element, problem, told, view } from "../state.js";
 
 const SIDE = 72; // pixels of a map's longer side
 let running = 0;
