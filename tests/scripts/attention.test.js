@@ -4,7 +4,7 @@ import { beforeEach, test } from "node:test";
 
 globalThis.window = {}; // rpc.js reads Gradio's address there
 const state = await import("../../vitdemo/ui/static/attention/state.js");
-const { ends, heat, reading } = await import("../../vitdemo/ui/static/attention/heat.js");
+const { drawable, ends, heat, reading } = await import("../../vitdemo/ui/static/attention/heat.js");
 const { ordinal } = await import("../../vitdemo/ui/static/lib/format.js");
 const { view } = state;
 
@@ -14,7 +14,7 @@ const top = [{ index: 7, name: "owl", probability: 0.9 }, { index: 8, name: "cat
 const relevance = { 7: Float32Array.of(0, 1, 2, 3, 4, 4, 4, 4), 8: Float32Array.of(0, 1, 2, 2, 9, 4, 4, 4) };
 
 beforeEach(() => {
-  state.setPhoto({ session: "a", geometry, layers: 2, heads: 1, prefix: 1, tokens: 5, cls: true, top }, { rollout });
+  state.setPhoto({ session: "a", geometry, layers: 2, heads: 1, prefix: 1, tokens: 5, cls: true, top }, { rollout, artefacts: new Uint8Array(8) });
   Object.assign(view, { method: "rollout", layer: 1, direction: "looks-at", locked: false, even: false, head: "mean" });
 });
 
@@ -45,11 +45,24 @@ test("the ends are the layer's own, or those of all layers where the scale is lo
 });
 
 test("a difference keeps nought in the middle, locked or not", () => {
-  for (const [target, heats] of Object.entries(relevance)) state.classes.set(Number(target), { ...state.classes.get(Number(target)), heats });
+  for (const [target, heats] of Object.entries(relevance)) state.classes.set(Number(target), { ...state.classes.get(Number(target)), heats: { relevance: heats } });
   Object.assign(view, { method: "relevance", target: 7, other: 8, part: "difference" });
   assert.deepEqual(ends(), [-1, 1]);
   view.locked = true;
   assert.deepEqual(ends(), [-5, 5]);
+});
+
+test("artefacts take the mean of their nearest neighbours in maps of attention alone, and are named where a value is read", () => {
+  state.numbers.artefacts.set([1, 0, 0, 0]);
+  assert.deepEqual([...drawable()].map((value) => value.toFixed(3)), ["0.250", "0.200", "0.300", "0.200"]);
+  assert.equal(reading(heat(), [0, 0]).text, "row 1, column 1 · 0.100 · 4th of 4 · artefact");
+  view.artefacts = true;
+  assert.deepEqual(drawable(), heat());
+  view.artefacts = false;
+  for (const [target, heats] of Object.entries(relevance)) state.classes.set(Number(target), { ...state.classes.get(Number(target)), heats: { votes: heats } });
+  Object.assign(view, { method: "votes", target: 7 });
+  assert.deepEqual([...drawable()], [0, 1, 2, 3]);
+  assert.deepEqual(ends(), [-3, 3]); // votes are signed
 });
 
 test("the map is of the held patch, else of the one under the pointer, and of none where values are read", () => {
@@ -70,6 +83,6 @@ test("an answer without some heads leaves nothing of the one before but names", 
   state.setAnswer({ session: "b", top: [{ index: 8, name: "cat", probability: 0.6 }], off: ["1,0"] }, { entropy: rollout });
   assert.deepEqual([state.told.session, state.told.first, state.told.layers], ["b", "a", 2]);
   assert.deepEqual([state.classes.get(8).probability, state.classes.get(9), state.links.size], [0.6, { index: 9, name: "egg", probability: 0.3 }, 0]);
-  assert.deepEqual(Object.keys(state.numbers), ["rollout", "entropy"]);
+  assert.deepEqual(Object.keys(state.numbers), ["rollout", "artefacts", "entropy"]);
   assert.equal(state.titled(), "Rollout · up to layer 1 of 2 · 1 head off");
 });
