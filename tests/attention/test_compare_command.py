@@ -53,6 +53,23 @@ def test_one_photo_for_a_class(folder, compare, capsys):
     assert "5 random orders: 0." in printed.out
 
 
+def test_a_grid_without_quarters_gets_no_mosaics(folder, compare, capsys, monkeypatch):
+    monkeypatch.setattr("vitdemo.core.models.adapter.Adapter.grid", lambda *_: (7, 7))
+    asked = {}
+
+    def steps(*_, **options):
+        asked.update(options)
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(comparing, "compare_photos", steps)
+    photos = [folder / "photos" / f"{number}.jpg" for number in (0, 1)]
+    assert compare(*photos) == 130
+    assert asked["mosaics"] == 0
+    assert compare(*photos, "--mosaics", 3) == 130
+    assert asked["mosaics"] == 3
+
+
 def test_stopped_by_ctrl_c(folder, compare, capsys, monkeypatch):
     steps = comparing.compare_photos
 

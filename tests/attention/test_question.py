@@ -82,6 +82,9 @@ def test_the_top_class_is_meant_where_none_is_named(asked):
         ({"head": True}, "head must be a whole number"),
         ({"discard": "much"}, "discard must be a number"),
         ({"target": 1e999}, "target must be a whole number"),
+        ({"head": "9" * 5000}, "head must be a whole number"),
+        ({"discard": 10**400}, "discard must be a number, at least 0 and less than 1"),
+        ({"discard": float("nan")}, "discard must be a number, at least 0 and less than 1"),
     ],
 )
 def test_what_makes_no_sense(asked_for, said):

@@ -20,13 +20,19 @@ def add_flags(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--masks", type=Path, metavar="DIR", help="with --compare: masks of the objects, NAME.png for NAME.jpg")
     command.add_argument("--erase", type=int, metavar="N", help="with --compare: how many photos are erased, evenly spread (default: 48)")
-    command.add_argument("--mosaics", type=int, metavar="N", help="with --compare: how many 2×2 mosaics test for the class (default: 25)")
+    command.add_argument(
+        "--mosaics",
+        type=int,
+        metavar="N",
+        help="with --compare: how many 2×2 mosaics test for the class (default: 25, or 0 on an odd grid)",
+    )
 
 
 def compare(flags: argparse.Namespace, settings: Settings) -> int:
     """Compare, print the table and what it says, and write it where asked. Ctrl-C keeps what is done."""
     _check_flags(flags)
     from vitdemo.attention.evaluation.compare import compare_photo, compare_photos
+    from vitdemo.attention.evaluation.mosaics import has_quarters
     from vitdemo.attention.evaluation.subjects import subjects_of
     from vitdemo.attention.evaluation.table import lines_of
     from vitdemo.attention.methods.gradients import check_target, find_target
@@ -38,7 +44,7 @@ def compare(flags: argparse.Namespace, settings: Settings) -> int:
         check_writable(flags.output)
     store = ModelStore(settings)
     vit = store.get().result()
-    print(f"{vit.name} on {vit.device}, weights from {vit.source}", file=sys.stderr)
+    print(vit.introduction, file=sys.stderr)
     check_target(vit, 0)
     subjects = subjects_of(items, vit, settings, flags.masks)
     if len(subjects) == 1:
@@ -47,7 +53,8 @@ def compare(flags: argparse.Namespace, settings: Settings) -> int:
     else:
         if flags.target is not None:
             raise UsageError("--target is for one photo: of many, each photo's top class is taken.")
-        erase, mosaics = (default if given is None else given for given, default in ((flags.erase, 48), (flags.mosaics, 25)))
+        most = 25 if has_quarters(vit.adapter.grid(vit.preprocessing.size)) else 0
+        erase, mosaics = (default if given is None else given for given, default in ((flags.erase, 48), (flags.mosaics, most)))
         steps = compare_photos(vit, store.engine, subjects, erase=erase, mosaics=mosaics)
     comparison, stopped = None, False
     try:

@@ -1,5 +1,6 @@
 """A Question: all options of one requested map in one value, which the page, the downloads and the endpoint share."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -67,14 +68,14 @@ class Question:
         if not isinstance(head, str):
             head = _integer(head, "head")
         elif head not in get_args(Fusion):
-            head = _integer(int(head) if head.isdecimal() and head.isascii() else None, "head")
+            head = _integer(int(head) if re.fullmatch("[0-9]{1,9}", head) else None, "head")
         if patch is not None:
             if not isinstance(patch, list | tuple) or len(patch) != 2:
                 raise UserError("The patch must be a row and a column.")
             patch = _integer(patch[0], "row"), _integer(patch[1], "column")
         discard = fields.get("discard") or 0
-        if isinstance(discard, bool) or not isinstance(discard, int | float):
-            raise UserError("discard must be a number.")
+        if isinstance(discard, bool) or not isinstance(discard, int | float) or not abs(discard) <= 1:
+            raise UserError("discard must be a number, at least 0 and less than 1.")
         return cls(
             method=str(fields.get("method", "relevance")),
             layer=_optional_integer(fields.get("layer"), "layer"),

@@ -21,14 +21,17 @@ def plain_name(name: str, longest: int = 40) -> str:
     return re.sub(r"[^\w.]+", "-", one_spelling(as_utf8(name))).strip("-.")[:longest].rstrip("-.")
 
 
-def check_name(text: str) -> str:
-    """Return the name that a user gave a class. Raises: UserError where it is empty, too long or no single line."""
+def check_name(text: str, what: str = "class") -> str:
+    """Return the name that a user gave a class, or `what` else. Raises: UserError where it is empty, too long or no single line."""
     name = text.strip()
     if not name:
-        raise UserError("Give the class a name first.")
-    if len(name) > MAX_LETTERS or any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise UserError(f"A class name must be one line of at most {MAX_LETTERS} letters: give a shorter one.")
-    return as_utf8(name)
+        raise UserError(f"Give the {what} a name first.")
+    try:
+        if len(name) <= MAX_LETTERS and not any(unicodedata.category(letter) == "Cc" for letter in name):
+            return as_utf8(name)
+    except UnicodeEncodeError:  # half a character
+        pass
+    raise UserError(f"A {what} name must be one line of at most {MAX_LETTERS} letters: give a shorter one.")
 
 
 def shown_path(path: str) -> str:

@@ -19,7 +19,7 @@ def test_what_lies_in_the_folder(folder, name):
     assert is_file_in(f"{folder}/{name}", str(folder))
 
 
-@pytest.mark.parametrize("name", ["..", "../secret", "out/secret", "a/../../secret", "../uploads2/a", "a\0b"])
+@pytest.mark.parametrize("name", ["..", "../secret", "out/secret", "a/../../secret", "../uploads2/a", "a\0b", "\ud800"])
 def test_what_leads_out_of_it(folder, name):
     assert not is_file_in(f"{folder}/{name}", str(folder))
 

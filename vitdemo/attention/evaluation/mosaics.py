@@ -21,9 +21,14 @@ def mosaic(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat((torch.cat((small[0], small[1]), 2), torch.cat((small[2], small[3]), 2)), 1)
 
 
+def has_quarters(grid: tuple[int, int]) -> bool:
+    """Whether a patch grid can be cut into quarters."""
+    return not (grid[0] % 2 or grid[1] % 2)
+
+
 def check_grid(grid: tuple[int, int]) -> None:
     """Raises: UserError for a patch grid that can't be cut into quarters."""
-    if grid[0] % 2 or grid[1] % 2:
+    if not has_quarters(grid):
         raise UserError(f"A grid of {grid[0]}×{grid[1]} patches can't be cut into quarters: leave the mosaics out.")
 
 

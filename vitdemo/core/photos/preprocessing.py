@@ -84,8 +84,12 @@ class Preprocessing:
             raise UserError(f"The model's config asks for preprocessing that can't be done ({error}): export the model again.") from None
 
     def checked(self) -> "Preprocessing":
-        """Return these parameters after a trial. Raises: whatever Pillow, torchvision and timm raise where they do not work."""
-        self(Image.new("RGB", self.size))
+        """Return these parameters after a trial.
+
+        Raises: whatever Pillow, torchvision and timm raise where they do not work; ValueError where they make no numbers.
+        """
+        if not bool(self(Image.new("RGB", self.size)).isfinite().all()):
+            raise ValueError("no numbers")
         return self
 
     def __call__(self, photo: Image.Image) -> torch.Tensor:

@@ -40,6 +40,7 @@ def upload_of(payload: dict | None, component: gr.Image | gr.File) -> Upload | N
 
 def is_file_in(path: object, folder: str) -> bool:
     """Whether a value that a page or a program sent is the path of something in a folder, or of the folder, with no link that leads out."""
-    if not isinstance(path, str) or "\0" in path:
+    try:
+        return isinstance(path, str) and Path(os.path.abspath(path)).resolve().is_relative_to(Path(folder).resolve())
+    except ValueError:  # a NUL, or half a character
         return False
-    return Path(os.path.abspath(path)).resolve().is_relative_to(Path(folder).resolve())

@@ -1,5 +1,6 @@
 """The comparison of methods behind the page: on the session's photo, on files with masks, stopped, and what is no upload."""
 
+import threading
 import zipfile
 from functools import partial
 
@@ -54,6 +55,31 @@ def test_one_photo(ask, session, sessions, engine, ended):
     ask("compare", target=3)
     assert session.comparing is not job
     ended()
+    ask("compare", target=2)
+    assert session.comparing is job
+    assert ended()["text"] == ""  # it was over, and never stopped
+    ask("compared", stop=True)
+    assert ended()["text"] == ""
+
+
+def test_asked_again_while_it_runs_and_stopped_while_it_waits(ask, session, ended, monkeypatch):
+    turns = threading.Semaphore(0)
+    monkeypatch.setattr(compare, "_at_work", turns)
+    monkeypatch.setattr(compare, "REFRESH", 0.05)
+    ask("compare", target=1)
+    job = session.comparing
+    ask("compare", target=1)
+    assert session.comparing is job
+    assert not job.stopping.is_set()
+    ask("compared", stop=True)
+    status = ended()  # though no place has become free
+    assert (status["error"], status["rows"]) == ("", [])
+    turns.release()
+    ask("compare", target=1)
+    assert session.comparing is not job
+    assert ended()["rows"]
+    assert turns.acquire(blocking=False)  # given back, once
+    assert not turns.acquire(blocking=False)
 
 
 def test_photos_with_masks_in_a_zip(ask, session, sessions, uploads, ended):

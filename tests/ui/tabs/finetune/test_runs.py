@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.names import check_name
 from vitdemo.ui.tabs.finetune.runs import compared, remove, run_of, run_rows
 from vitdemo.ui.tabs.finetune.session import MAX_RUNS, FinetuneSession
 
@@ -108,3 +109,12 @@ def test_a_new_run_takes_no_removed_ones_folder(two):
     new = session.run_for("third")
     assert (new.title, new.folder.name[-2:]) == ("Run 3", "-3")
     assert new.folder != removed.folder
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [(" ", "Give the run a name first"), ("a\nb", "A run name must be one line"), ("\ud800", "A run name must be one line")],
+)
+def test_what_is_no_name_of_a_run(name, said):
+    with pytest.raises(UserError, match=said):
+        check_name(name, "run")

@@ -49,9 +49,12 @@ def build(config: HuggingFaceConfig, state: dict[str, torch.Tensor], preprocessi
         if any(arguments[name] > most for name, most in LARGEST.items()):
             raise UserError("This config.json asks for a model larger than any ViT: download or export the model again.")
         module: Any = build_timm(architecture, pretrained_cfg=_timm_config(architecture, preprocessing), **arguments)
+        eps = float(config.values["layer_norm_eps"])
+        if not 0 <= eps < 1:
+            raise ValueError(f"layer_norm_eps {eps}")
         for part in module.modules():
             if isinstance(part, torch.nn.LayerNorm):
-                part.eps = float(config.values["layer_norm_eps"])
+                part.eps = eps
     except UserError:
         raise
     except Exception as error:  # a config may hold anything, so timm may raise anything

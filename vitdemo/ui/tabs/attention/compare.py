@@ -4,6 +4,7 @@ import base64
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -87,11 +88,12 @@ def compare(sessions: AttentionSessions, session: AttentionSession, target: int 
     items = list(uploaded_items(pairs, sessions.store.settings, command="attention --compare")) if pairs else None
     key = (target,) if items is None else tuple(path for _, path in pairs)
     with session.lock:
-        if session.comparing:
-            session.comparing.stopping.set()
-        known = session.comparisons.get(key)
-        job = session.comparing = known or MethodComparison(session, target, items)
-        session.comparisons[key] = job
+        before, known = session.comparing, session.comparisons.pop(key, None)
+        if known and known.stopping.is_set():
+            known = None  # it is about to end
+        job = session.comparing = session.comparisons[key] = known or MethodComparison(session, target, items)
+        if before and before is not job and not before.over:
+            before.stopping.set()
         for old in list(session.comparisons)[:-MAX_KEPT]:
             del session.comparisons[old]
     if known is None:
@@ -104,7 +106,9 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
     if job is None:
         return ComparisonStatus()
     if stop:
-        job.stopping.set()
+        with session.lock:
+            if not job.over:
+                job.stopping.set()
     over, table = job.over, job.table  # in this order: what is over has its last table
     if table is None:
         return ComparisonStatus(over, job.share, "" if over else "Getting ready …", job.error)
@@ -145,7 +149,9 @@ def whole(store: "ModelStore", vit: "Vit", upload: Upload, target: int | None = 
 
 def _mosaics(vit: "Vit") -> int:
     """How many mosaics to lay: none on a patch grid that can't be cut into quarters."""
-    return 0 if any(side % 2 for side in vit.adapter.grid(vit.preprocessing.size)) else MOSAICS
+    from vitdemo.attention.evaluation.mosaics import has_quarters
+
+    return MOSAICS if has_quarters(vit.adapter.grid(vit.preprocessing.size)) else 0
 
 
 def _uploads(files: Sequence[Any]) -> list[tuple[str, Path]]:
@@ -159,23 +165,36 @@ def _uploads(files: Sequence[Any]) -> list[tuple[str, Path]]:
     return pairs
 
 
+@contextmanager
+def _turn(stopping: threading.Event) -> Iterator[None]:
+    """Wait for a place among those at work, no longer than until `stopping` is set."""
+    while not (taken := _at_work.acquire(timeout=REFRESH)) and not stopping.is_set():
+        pass
+    try:
+        yield
+    finally:
+        if taken:
+            _at_work.release()
+
+
 def _work(sessions: AttentionSessions, job: MethodComparison, key: tuple) -> None:
     try:
-        with _at_work:
-            told = 0.0
-            for step in _steps(sessions, job):
+        with _turn(job.stopping):
+            told, step = 0.0, None
+            for step in () if job.stopping.is_set() else _steps(sessions, job):
                 job.share = step.done / max(1, step.total)
                 if time.monotonic() - told > REFRESH:
                     job.table, told = step.comparison.table(), time.monotonic()
                 if job.stopping.is_set():
                     break
-            job.table = step.comparison.table()
+            if step:
+                job.table = step.comparison.table()
     except Exception as error:
         job.error = user_message(error)
-    if job.error or job.stopping.is_set():
-        with job.session.lock:
-            job.session.comparisons.pop(key, None)
-    job.over = True
+    with job.session.lock:  # who stops it sees whether it is over
+        if (job.error or job.stopping.is_set()) and job.session.comparisons.get(key) is job:
+            del job.session.comparisons[key]
+        job.over = True
 
 
 def _steps(sessions: AttentionSessions, job: MethodComparison) -> "Iterator[Step]":

@@ -247,7 +247,7 @@ class FinetuneRoutes(TabRoutes):
     @page_route()
     def title(self, asked: OfRun, caller: Caller) -> None:
         """Give a run another name."""
-        self._sessions.get(asked.session).run(asked.run).title = check_name(asked.title)
+        self._sessions.get(asked.session).run(asked.run).title = check_name(asked.title, "run")
 
     @page_route()
     def remove(self, asked: OfRun, caller: Caller) -> None:

@@ -62,7 +62,7 @@ def compared(one: FinetuneRun, other: FinetuneRun) -> str:
         right.append({(row["photo"], row["label"]): row["label"] == row["taken"] for row in report["photos"]})
     both = right[0].keys() & right[1].keys()
     if not both:
-        raise UserError("These runs were asked about different photos, so they can't be compared.")
+        raise UserError("These runs were asked about different photos: train both on the same ones to compare them.")
     only = [sum(mine[photo] and not theirs[photo] for photo in both) for mine, theirs in (right, right[::-1])]
     chance = binomtest(only[0], sum(only)).pvalue if sum(only) else 1.0
     verdict = f"{(one, other)[only[1] > only[0]].title} is better" if chance < LEAST_SURE else "that is no difference that counts"

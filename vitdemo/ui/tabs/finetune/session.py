@@ -129,7 +129,7 @@ class FinetuneSession:
         for run in self.runs:
             if run.folder.name == name:
                 return run
-        raise UserError("This run is not here any more.")
+        raise UserError("This run is not here any more: choose another one.")
 
     def _folder_of(self, number: int) -> Path:
         return self.folder / f"finetuned-{self.id[:4].strip('-_').lower() or 'x'}-{number}"
