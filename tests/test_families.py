@@ -209,7 +209,7 @@ def test_copy_as_python(model, engine, tmp_path, monkeypatch):
 def test_fine_tune_one_epoch(model, unfreeze, learning, engine, tmp_path):
     paint(tmp_path / "classes", 6, 0)
     samples, notes, _ = place(find_items([tmp_path / "classes"]), tmp_path / "classes")
-    recipe = Recipe(unfreeze=unfreeze, head_epochs=1, epochs=1, batch_size=4, accumulate=1)
+    recipe = Recipe(unfreeze=unfreeze, epochs=1, batch_size=4, accumulate=1)
     *_, report = finetune(opened(model.folder), engine, samples, recipe, tmp_path / "run", Settings(), notes)
     assert report["finished"]
     assert list(report["history"][-1]["rates"]) == learning

@@ -44,7 +44,7 @@ def test_the_photos_are_taken_from_all_classes(folder, monkeypatch, capsys):
         "step": ["trainer", "timm"],
     }
     assert asked == [(["ours", "backbone in every epoch"], 3), (["ours", "timm's pieces"], 5)]
-    assert "10 epochs, 3 photos" in capsys.readouterr().out
+    assert "10 epochs by the plain loop, 3 photos" in capsys.readouterr().out
 
 
 def test_the_plain_loop_trains_only_the_head(folder, network, monkeypatch):
@@ -73,7 +73,7 @@ def test_our_side_trains_a_head_of_its_classes(folder, network, monkeypatch):
     monkeypatch.setattr(train, "finetune", lambda *arguments: asked.append(arguments) or iter([1, 2]))
     finetune._ours(find_items([folder]), folder)
     ((vit, engine, samples, recipe, output, _, _),) = asked
-    assert (vit.name, engine.device.type, recipe.head_epochs) == (finetune.MODEL, "cpu", 10)
+    assert (vit.name, engine.device.type, recipe.unfreeze) == (finetune.MODEL, "cpu", "head")
     assert sorted(sample.label for sample in samples) == ["blue"] * 3 + ["green"] * 3 + ["red"] * 3
     assert not output.exists()
 

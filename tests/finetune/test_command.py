@@ -18,7 +18,7 @@ from vitdemo.cli import main
 from vitdemo.core.config import ASSETS
 from vitdemo.core.training import checkpoint
 
-LEARN = ["--unfreeze", "1", "--head-epochs", "2", "--epochs", "6", "--batch-size", "4", "--patience", "0"]
+LEARN = ["--unfreeze", "1", "--epochs", "6", "--batch-size", "4", "--patience", "0"]
 
 
 @pytest.fixture(autouse=True)
@@ -39,21 +39,16 @@ def model(bundle) -> list[str]:
 
 
 def test_a_run_and_what_it_says(folder, model, tmp_path, capsys):
-    asked = ["finetune", str(folder), *model, "--output", str(tmp_path / "new" / "out"), "--epochs", "8", "--lr", "0.05", "--seed", "3"]
+    asked = ["finetune", str(folder), *model, "--output", str(tmp_path / "new" / "out"), "--seed", "3"]
     assert main(asked) == 0
     said = capsys.readouterr().err
     assert "18/18 photos" in said
-    assert "3 classes: 15 for train, 3 for validation" in said
-    assert "head, epoch 8 of 8" in said
-    assert "3 validation photos, which also selected the weights" in said
+    assert "3 classes: 18 for train" in said
+    assert "head, epoch 1 of 1" in said
+    assert "on 18 photos by cross-validation, each asked of a head that had not learned it" in said
     assert "5 nearest neighbours: " in said
     report = json.loads((tmp_path / "new" / "out" / "report.json").read_text())
-    assert {name: report["recipe"][name] for name in ("head_epochs", "head_lr", "seed", "unfreeze")} == {
-        "head_epochs": 8,
-        "head_lr": 0.05,
-        "seed": 3,
-        "unfreeze": "head",
-    }
+    assert (report["recipe"]["seed"], report["recipe"]["unfreeze"], report["asked"]) == (3, "head", "cross-validation")
     assert main(["classify", str(folder / "red"), "--model", f"local-dir:{tmp_path / 'new' / 'out'}", "--device", "cpu", "--top", "3"]) == 0
     assert {"red", "green", "blue"} <= set(capsys.readouterr().out.split())
 
@@ -99,7 +94,6 @@ def test_classes_renamed_merged_and_left_out(folder, model, tmp_path):
         (["--preset", "slow"], 2, "--preset is “slow”, but it must be one of quick, careful, everything."),
         (["--rename", "red"], 2, "--rename is “red”, but it must be OLD=NEW"),
         (["--rename", "red=", "--rename", "blue="], 1, "There is one class only, “green”"),
-        (["--lr", "100", "--warmup", "0"], 1, "diverged"),
     ],
 )
 def test_what_a_person_gets_wrong(flags, status, words, folder, model, tmp_path, capsys):
@@ -193,8 +187,6 @@ def test_processes_train_one_model_together(folder, model, tmp_path, launcher):
     """The mean gradient of two processes with six photos each is that of one with twelve."""
     flags = [
         "--unfreeze",
-        "1",
-        "--head-epochs",
         "1",
         "--epochs",
         "1",

@@ -45,7 +45,7 @@ def test_several_processes_update_from_as_many_photos(size, accumulate, processe
 
 
 def test_a_head_alone_is_the_same_run_everywhere():
-    recipe = Recipe(head_epochs=5, epochs=3, lr=0.5)  # the blocks' settings have no say
+    recipe = Recipe(views=1, epochs=3, lr=0.5)  # the blocks' settings have no say
     told = launch_commands(recipe, "demo", {})
     for line in (told.here, told.accelerate, told.ray):
-        assert local.recipe_of(read(line)) == Recipe(head_epochs=5)
+        assert local.recipe_of(read(line)) == Recipe(views=1)

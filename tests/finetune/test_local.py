@@ -60,6 +60,7 @@ def test_what_is_printed(capsys):
     report = {
         **{"kind": "report", "interval": (0.61, 0.98), "asked": "test", "accuracy": 0.875, "of": 8, "peak_gpu_mb": 512.0},
         **{"baselines": {"majority class": {"accuracy": 0.5}}, "weights_of": {"stage": "head"}, "recipe": {"unfreeze": "4"}},
+        "why_these_weights": "A tie, which goes to the head.",
         "precision": "bf16",
     }
     for event in (
@@ -86,7 +87,7 @@ def test_what_is_printed(capsys):
         f"blocks, epoch 1 of 3: {figures} · best so far",
         "Accuracy 87.5% on 8 test photos (95 % confidence interval: 61.0% to 98.0%)",
         "  majority class: 50.0%",
-        "The blocks brought no gain, so the head alone is kept.",
+        "A tie, which goes to the head.",
         "At most 512 MB of the GPU's memory, in bf16",
     ]
 
@@ -124,14 +125,3 @@ def test_a_preset_is_the_base_of_what_is_asked():
         assert asked(preset=name, seed="7").seed == 7
     with pytest.raises(UsageError, match="--preset is “slow”, but it must be one of quick, careful, everything"):
         asked(preset="slow")
-
-
-def test_where_only_the_head_learns_epochs_and_lr_are_the_heads():
-    recipe = asked(epochs="9", lr="0.5")
-    assert (recipe.head_epochs, recipe.head_lr) == (9, 0.5)
-    assert (recipe.epochs, recipe.lr) == (Recipe().epochs, Recipe().lr)
-    recipe = asked(epochs="9", head_epochs="4")
-    assert (recipe.head_epochs, recipe.epochs) == (4, 9)
-    recipe = asked(preset="careful", epochs="9", lr="0.001")
-    careful = PRESETS["careful"].recipe
-    assert (recipe.epochs, recipe.lr, recipe.head_epochs, recipe.head_lr) == (9, 0.001, careful.head_epochs, careful.head_lr)

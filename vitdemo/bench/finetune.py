@@ -1,7 +1,8 @@
-"""Fine-tuning against hand-written code: ten epochs of only a head, and training steps of the whole model.
+"""Fine-tuning against hand-written code: only a head, and training steps of the whole model.
 
-The head: this app, which runs the frozen backbone once per photo, against a loop that runs the backbone in every epoch. The steps: the
-trainer against the same steps written with timm's optimizer, scheduler and clipping. The sides take turns in every round.
+The head: this app, which runs the frozen backbone once per photo, solves the head and cross-validates it, against a loop that runs the
+backbone in each of ten epochs. The steps: the trainer against the same steps written with timm's optimizer, scheduler and clipping. The
+sides take turns in every round.
 """
 
 import statistics
@@ -35,7 +36,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
         raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
     items = items[:: max(1, len(items) // PHOTOS)][:PHOTOS]  # evenly spaced, so that every class is represented
     pairs = [(str(item.path), item.folder) for item in items]
-    print(f"a head, {EPOCHS} epochs, {len(pairs)} photos, {MODEL}{_weights_note()}", flush=True)
+    print(f"a head, {EPOCHS} epochs by the plain loop, {len(pairs)} photos, {MODEL}{_weights_note()}", flush=True)
     heads = _compare({"ours": lambda: _ours(items, folder), "backbone in every epoch": lambda: _plain(pairs)}, min(runs, 3))
     print(f"{STEPS} steps of the whole model, {STEP_BATCH} photos each", flush=True)
     steps = _compare({"ours": _trainer_steps(), "timm's pieces": _timm_steps()}, runs)
@@ -98,7 +99,7 @@ def _ours(items: list, folder: Path) -> None:
     vit = Vit(MODEL, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), 0)
     placed = place(items, folder)
     with tempfile.TemporaryDirectory() as output:
-        for _ in finetune(vit, Engine(vit.device), placed.samples, Recipe(head_epochs=EPOCHS), Path(output), Settings(), placed.notes):
+        for _ in finetune(vit, Engine(vit.device), placed.samples, Recipe(), Path(output), Settings(), placed.notes):
             pass
 
 

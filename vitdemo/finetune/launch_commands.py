@@ -9,7 +9,10 @@ from vitdemo.finetune.recipe import UPDATE, Recipe
 FOLDER, OUTPUT = "PHOTOS", "MODEL"  # placeholders for paths that only the reader knows
 CONFIG_NAME = "accelerate.yaml"
 # settings of the blocks, left out of the commands where only the head learns
-UNUSED_BY_HEADS = ("epochs", "lr", "layer_decay", "weight_decay", "warmup", "drop_path", "ema", "patience", "precision", "checkpointing")
+UNUSED_BY_HEADS = (
+    *("epochs", "lr", "layer_decay", "weight_decay", "warmup", "batch_size", "accumulate", "clip", "label_smoothing"),
+    *("drop_path", "ema", "patience", "precision", "checkpointing"),
+)
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,7 @@ def recipe_of(flags: argparse.Namespace) -> Recipe:
     if (name := flags.preset or "quick") not in PRESETS:
         raise UsageError(f"--preset is “{name}”, but it must be one of {', '.join(PRESETS)}.")
     base = PRESETS[name].recipe
-    values = {setting.name: value for setting in fields(Recipe) if (value := getattr(flags, setting.name)) is not None}
-    if not Recipe.read(values, base).blocks:  # only the head learns, so --epochs and --lr are meant for the head
-        values |= {f"head_{flag}": values.pop(flag) for flag in ("epochs", "lr") if flag in values and f"head_{flag}" not in values}
-    return Recipe.read(values, base)
+    return Recipe.read({setting.name: value for setting in fields(Recipe) if (value := getattr(flags, setting.name)) is not None}, base)
 
 
 def _tell(notes: Iterable[str]) -> None:
@@ -183,12 +180,17 @@ class _ProgressPrinter:
 
     def _report(self, event: dict) -> None:
         low, high = event["interval"]
-        which = {"test": "test photos", "validation": "validation photos, which also selected the weights"}[event["asked"]]
+        selected = ", which also selected the weights" if event["weights_of"]["stage"] == "blocks" else ""
+        which = {
+            "test": "test photos",
+            "validation": f"validation photos{selected}",
+            "cross-validation": "photos by cross-validation, each asked of a head that had not learned it",
+        }[event["asked"]]
         self._print(f"Accuracy {event['accuracy']:.1%} on {event['of']} {which} (95 % confidence interval: {low:.1%} to {high:.1%})")
         for name, baseline in event["baselines"].items():
             self._print(f"  {name}: {baseline['accuracy']:.1%}")
-        if event["weights_of"]["stage"] == "head" and event["recipe"]["unfreeze"] != "head":
-            self._print("The blocks brought no gain, so the head alone is kept.")
+        if event["recipe"]["unfreeze"] != "head":
+            self._print(event["why_these_weights"])
         if event["peak_gpu_mb"]:
             self._print(f"At most {event['peak_gpu_mb']:.0f} MB of the GPU's memory, in {event['precision']}")
 

@@ -28,9 +28,7 @@ class Recipe:
     """The settings of a fine-tuning. The command's flags and the page's input fields are generated from these fields."""
 
     unfreeze: str = setting("head", _unfreeze, "what learns: head, the last N blocks, gradual (a block at a time from the top), or all")
-    head_epochs: int = setting(60, whole(1, 1000), "passes over the features for the head, which comes first always")
     epochs: int = setting(10, whole(1, 1000), "passes over the photos for the blocks, after the head")
-    head_lr: float = setting(0.003, number(1e-7, 100), "the head's peak learning rate")
     lr: float = setting(1e-4, number(1e-7, 100), "the blocks' peak learning rate, of the topmost layer")
     layer_decay: float = setting(0.75, number(0.1, 1), "each layer's rate as a share of the one above it")
     weight_decay: float = setting(0.05, number(0, 1), "how strongly weights are drawn to zero")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 NEIGHBOURS = 5  # k of the k-NN baseline
+LEVEL = 0.05  # probability of a difference by chance below which it counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ def confusion(answers: torch.Tensor, targets: torch.Tensor, classes: int) -> tor
     return torch.bincount(targets * classes + answers, minlength=classes**2).reshape(classes, classes)
 
 
-def interval(right: int, photos: int) -> tuple[float, float]:
+def interval(right: float, photos: float) -> tuple[float, float]:
     """Return the 95 % confidence interval of an accuracy (Wilson 1927)."""
     if not photos:
         return 0.0, 1.0
@@ -79,6 +80,33 @@ def interval(right: int, photos: int) -> tuple[float, float]:
     middle = (share + z**2 / (2 * photos)) / (1 + z**2 / photos)
     half = z / (1 + z**2 / photos) * math.sqrt(share * (1 - share) / photos + z**2 / (4 * photos**2))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Two classifiers on the same photos.
+
+    Attributes:
+        won, lost: photos that only the first, or only the second, classifies correctly.
+        p: how probable such a difference or a larger one is between equally good classifiers (McNemar's exact test, 1947).
+    """
+
+    won: int
+    lost: int
+    p: float
+
+    @property
+    def verdict(self) -> int:
+        """1 where the first is better, -1 where the second is, 0 for a tie, at the level of 5 %."""
+        return 0 if self.p >= LEVEL else 1 if self.won > self.lost else -1
+
+
+def compare(first: torch.Tensor, second: torch.Tensor, targets: torch.Tensor) -> PairedTest:
+    """Compare two classifiers' predicted classes with the true classes, all (N,)."""
+    won, lost = int(((first == targets) & (second != targets)).sum()), int(((first != targets) & (second == targets)).sum())
+    differing = won + lost
+    tail = sum(math.comb(differing, count) for count in range(min(won, lost) + 1))
+    return PairedTest(won, lost, min(1.0, tail / 2 ** max(0, differing - 1)))
 
 
 def nearest(known: torch.Tensor, labels: torch.Tensor, asked: torch.Tensor, classes: int) -> torch.Tensor:

@@ -49,15 +49,24 @@ class Dataset:
         classes: the labels, in the order of the model's outputs.
         samples: every photo that is used, with its split.
         notes: what was left out and what to beware of, one sentence each.
+        drawn: whether the validation photos were drawn here, as no split was given.
     """
 
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
     notes: tuple[str, ...] = ()
+    drawn: bool = False
 
     def of(self, split: str) -> list[Sample]:
         """Return the samples of a split."""
         return [sample for sample in self.samples if sample.split == split]
+
+    def undivided(self) -> "Dataset":
+        """Return the same photos, with those that were drawn for validation in train again: cross-validation needs no photos of its own."""
+        if not self.drawn:
+            return self
+        samples = [replace(sample, split=TRAIN) if sample.split == VALIDATION else sample for sample in self.samples]
+        return replace(self, samples=tuple(samples))
 
     def targets(self, samples: Iterable[Sample]) -> list[int]:
         """Return the class index of each sample."""
@@ -96,7 +105,8 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
             they = "1 is in another class too, and counts" if len(dropped) == 1 else f"{len(dropped)} are in another class too, and count"
             why = f" ({they} in neither)" if dropped else ""
             raise UserError(f"“{shown_name(label)}” {has}{why}, and a class needs two at least: add photos to it, or leave the class out.")
-    if any(sample.split == VALIDATION for sample in kept):
+    drawn = not any(sample.split == VALIDATION for sample in kept)
+    if not drawn:
         kept = [sample if sample.split else replace(sample, split=TRAIN) for sample in kept]
         trained = {sample.label for sample in kept if sample.split == TRAIN}
         if untrained := [label for label in labels if label not in trained]:
@@ -111,7 +121,7 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
         (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
         sizes = f"“{shown_name(most)}” has {many} photos and “{shown_name(least)}” {few}"
         notes.append(f"{sizes}: the rarer a class, the more each of its photos counts.")
-    return Dataset(tuple(labels), tuple(kept), tuple(dict.fromkeys(notes)))
+    return Dataset(tuple(labels), tuple(kept), tuple(dict.fromkeys(notes)), drawn)
 
 
 def _without_duplicates(samples: list[Sample], notes: list[str]) -> list[Sample]:

@@ -1,7 +1,9 @@
-"""Stage 1: a linear head on cached features. The frozen backbone runs once per photo, not once per photo and epoch."""
+"""A linear head on cached features: how it is put into a model and applied, and how it learns where there are too many photos to solve it.
+
+The frozen backbone runs once per photo. `logistic` solves the head exactly; `MinibatchHead` is for a million photos.
+"""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +12,9 @@ from torch import nn
 
 from vitdemo.core.training import trainer
 from vitdemo.core.training.trainer import Trainer
-from vitdemo.finetune.recipe import Recipe
-from vitdemo.finetune.scores import ClassifierScores, score
 
-BATCH = 64  # photos per update
+EPOCHS, RATE, WEIGHT_DECAY = 20, 0.003, 0.05
+BATCH, UPDATES = 64, 1000  # photos per update at least, and updates per epoch at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,50 +25,37 @@ class LabelledFeatures:
     targets: torch.Tensor
 
 
-class Head:
+class MinibatchHead:
     """A linear classifier of standardised features, trained one epoch at a time."""
 
-    def __init__(self, train: LabelledFeatures, validation: LabelledFeatures, classes: int, recipe: Recipe, weight: torch.Tensor | None):
+    def __init__(self, train: LabelledFeatures, classes: int, weight: torch.Tensor | None, seed: int):
         self.mean, self.std = train.inputs.mean(0), train.inputs.std(0).clamp(min=1e-6)
-        self.train = LabelledFeatures(self._standard(train.inputs), train.targets)
-        self.validation = LabelledFeatures(self._standard(validation.inputs), validation.targets)
-        self.recipe = recipe
+        self.train, self.seed = train, seed
         self.linear = nn.Linear(train.inputs.shape[1], classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
-        steps = recipe.head_epochs * math.ceil(len(train.inputs) / BATCH)
+        self.batch = max(BATCH, math.ceil(len(train.inputs) / UPDATES))
+        steps = EPOCHS * math.ceil(len(train.inputs) / self.batch)
         self.trainer = Trainer(
             self.linear,
-            trainer.TrainerConfig(
-                steps=steps,
-                lr=recipe.head_lr,
-                warmup=int(recipe.warmup * steps),
-                weight_decay=recipe.weight_decay,
-                clip=recipe.clip or None,
-            ),
-            nn.CrossEntropyLoss(weight=weight, label_smoothing=recipe.label_smoothing),
+            trainer.TrainerConfig(steps=steps, lr=RATE, warmup=steps // 10, weight_decay=WEIGHT_DECAY),
+            nn.CrossEntropyLoss(weight=weight),
         )
 
-    def epoch(self, number: int) -> tuple[float, ClassifierScores, torch.Tensor]:
-        """Train on every photo once. Returns the mean loss, the scores on the validation photos, and their logits."""
-        generator = torch.Generator().manual_seed(self.recipe.seed * 10_007 + number)
+    def epoch(self, number: int) -> float:
+        """Train on every photo once. Returns the mean loss."""
+        generator = torch.Generator().manual_seed(self.seed * 10_007 + number)
         losses = []
-        for batch in torch.randperm(len(self.train.inputs), generator=generator).split(BATCH):
-            update = self.trainer.take(self.train.inputs[batch], self.train.targets[batch])
+        for batch in torch.randperm(len(self.train.inputs), generator=generator).split(self.batch):
+            update = self.trainer.take((self.train.inputs[batch] - self.mean) / self.std, self.train.targets[batch])
             assert update is not None  # every batch makes an update
             losses.append(update.loss * len(batch))
-        self.linear.eval()
-        with torch.inference_mode():
-            logits = self.linear(self.validation.inputs)
-        return sum(losses) / len(self.train.inputs), score(logits, self.validation.targets), logits
+        return sum(losses) / len(self.train.inputs)
 
     def folded(self) -> dict[str, torch.Tensor]:
         """Return weight and bias of the same classifier for features that are not standardised."""
         weight = self.linear.weight.detach() / self.std
         return {"weight": weight, "bias": self.linear.bias.detach() - weight @ self.mean}
-
-    def _standard(self, inputs: torch.Tensor) -> torch.Tensor:
-        return (inputs - self.mean) / self.std
 
 
 def put(module: Any, head: dict[str, torch.Tensor]) -> None:
@@ -88,9 +76,3 @@ def balanced(targets: torch.Tensor, classes: int) -> torch.Tensor:
     """Return a weight per class that makes all classes count alike; the mean weight over the photos is 1."""
     counts = torch.bincount(targets, minlength=classes).clamp(min=1)
     return len(targets) / (classes * counts)
-
-
-def batches_of(order: list[int], size: int) -> Iterator[list[int]]:
-    """Split a list into consecutive batches."""
-    for start in range(0, len(order), size):
-        yield order[start : start + size]

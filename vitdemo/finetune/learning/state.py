@@ -13,7 +13,10 @@ class State:
     Attributes:
         stage, epoch: `head` or `blocks`, and the number of its finished epochs.
         best: macro-F1, validation loss, stage and epoch of the best weights so far.
-        head: weight and bias of stage 1's best head.
+        head: weight and bias of the head to use where the blocks are not.
+        start: the head that the blocks begin with, which has not seen the validation photos.
+        checked: what the head's cross-validation says, as `CrossValidation.as_json` has it; empty without one.
+        kept: stage and epoch of the weights in the bundle, and why those.
         history: one event per epoch.
         waited: epochs of the blocks since their best one.
         seconds: training time so far.
@@ -24,6 +27,9 @@ class State:
     epoch: int = 0
     best: dict = field(default_factory=lambda: {"macro_f1": -1.0, "loss": math.inf, "stage": "", "epoch": 0})
     head: dict = field(default_factory=dict)
+    start: dict = field(default_factory=dict)
+    checked: dict = field(default_factory=dict)
+    kept: dict = field(default_factory=dict)
     history: list = field(default_factory=list)
     waited: int = 0
     seconds: float = 0.0

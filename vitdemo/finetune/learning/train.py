@@ -27,16 +27,18 @@ from vitdemo.core.training import checkpoint
 from vitdemo.finetune.data.augment import varied
 from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION, Sample, settle
 from vitdemo.finetune.data.features import FeatureCache, fingerprint
-from vitdemo.finetune.learning import bundle, head, report
+from vitdemo.finetune.learning import bundle, head, logistic, report
 from vitdemo.finetune.learning.blocks import Blocks, answers, check_depth, precision_on
-from vitdemo.finetune.learning.head import Head, balanced
+from vitdemo.finetune.learning.head import balanced
 from vitdemo.finetune.learning.state import State
 from vitdemo.finetune.recipe import Recipe
-from vitdemo.finetune.scores import ClassifierScores, score
+from vitdemo.finetune.scores import ClassifierScores, PairedTest, compare, score
 
 COLLAPSED = 0.5  # share of the head's macro-F1 below which the blocks may have collapsed, forgetting what the model knew
 DEFAULT = Recipe()
-SHOWN_GUESSES = 8  # validation photos whose predictions are part of each epoch's event
+CROSSED = 0.8  # a cross-validated photo counts as so many in an interval, as the heads of the folds share most of their photos
+CROSS_VALIDATION = "cross-validation"  # what the head is asked about where no photos were kept from it
+SHOWN_GUESSES = 8  # photos whose predictions are part of each epoch's event
 
 
 def finetune(
@@ -84,20 +86,33 @@ class FinetuneRun:
             (self.folder / "run").mkdir(parents=True, exist_ok=True)
         self.cache = FeatureCache(self.folder / "run" / "features.safetensors", self.model)
         samples = yield from self._embed(self.cache, samples, "none")
-        self.data = settle(samples, share=self.recipe.validation, seed=self.recipe.seed, notes=notes)
+        self._settle(samples, notes)
         yield {"kind": "data", "classes": self.data.classes, "counts": self.data.counts(), "notes": self.data.notes}
         yield from self._resume()
-        self.train, self.validation = self.data.of(TRAIN), self.data.of(VALIDATION)
-        self.targets = {split: torch.tensor(self.data.targets(self.data.of(split))) for split in (TRAIN, VALIDATION, TEST)}
-        self.weight = balanced(self.targets[TRAIN], len(self.data.classes)) if self.recipe.balance else None
         if self.vit.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.vit.device)
         if self.state.stage == "head":
             yield from self._learn_head()
-        if self.recipe.blocks and not self.state.ended:
+        if self.recipe.blocks and not self.state.ended and self.state.epoch < self.recipe.epochs:
             yield from self._learn_blocks()
         yield {"kind": "note", "text": "Asking it about the photos it has not learned from …"}
         yield {"kind": "report"} | self._finish()
+
+    def _settle(self, samples: Sequence[Sample], notes: Sequence[str]) -> None:
+        """Decide which photos are learned from, and how the head learns."""
+        data = settle(samples, share=self.recipe.validation, seed=self.recipe.seed, notes=notes)
+        width = next(iter(self.cache.rows.values())).shape[0]
+        self.exact = len(data.samples) * (1 + self.recipe.views) * len(data.classes) * width <= logistic.MOST
+        self.data = data if self.recipe.blocks or not self.exact else data.undivided()
+        self.train, self.validation = self.data.of(TRAIN), self.data.of(VALIDATION)
+        whole = self.exact and self.data.drawn
+        self.learned = [*self.train, *self.validation] if whole else self.train  # what the head to use learns from
+
+    def _targets(self, samples: Sequence[Sample]) -> torch.Tensor:
+        return torch.tensor(self.data.targets(samples), dtype=torch.long)
+
+    def _weights(self, targets: torch.Tensor) -> torch.Tensor | None:
+        return balanced(targets, len(self.data.classes)) if self.recipe.balance else None
 
     def _embed(self, cache: FeatureCache, samples: Sequence[Sample], augment: str, *seed: int) -> Generator[dict, None, list[Sample]]:
         """Compute the samples' features, and yield the progress. Returns the samples with their ids."""
@@ -134,51 +149,79 @@ class FinetuneRun:
             write_json(request, path)
 
     def _learn_head(self) -> Iterator[dict]:
-        """Run stage 1: train the head, and write the first bundle and its report."""
-        recipe, state, classes = self.recipe, self.state, len(self.data.classes)
-        inputs, targets = self.cache.of(self.train), self.targets[TRAIN]
-        for view in range(1, recipe.views + 1):
-            name = self.folder / "run" / f"view-{view}.safetensors"
-            cache = FeatureCache(name, f"{self.model} {recipe.augment} {recipe.seed} {view}")
-            yield {"kind": "note", "text": f"Variation {view} of {recipe.views} of each photo"}
-            yield from self._embed(cache, self.train, recipe.augment, recipe.seed, view)
-            inputs, targets = torch.cat([inputs, cache.of(self.train)]), torch.cat([targets, self.targets[TRAIN]])
-        validation = head.LabelledFeatures(self.cache.of(self.validation), self.targets[VALIDATION])
-        torch.manual_seed(recipe.seed)
-        stage = Head(head.LabelledFeatures(inputs, targets), validation, classes, recipe, self.weight)
-        if state.epoch:
-            stage.trainer.load(self.last)
-        while state.epoch < recipe.head_epochs:
-            begin = time.monotonic()
-            try:
-                loss, scores, logits = stage.epoch(state.epoch)
-            except FloatingPointError:
-                loss = math.inf
-            if loss > _hopeless(classes):
-                raise UserError(
-                    f"The head's training diverged at a learning rate of {recipe.head_lr:g}: choose a lower one "
-                    f"({DEFAULT.head_lr:g} is usual)."
-                )
-            state.epoch += 1
-            if state.better(scores, "head", state.epoch):
-                state.head = stage.folded()
-            speed = len(inputs) / max(1e-9, time.monotonic() - begin)
-            yield self._epoch("head", recipe.head_epochs, loss, scores, logits, {"head": max(stage.trainer.rates)}, speed, len(inputs))
-            self._save(stage.trainer)
+        """Run stage 1: fit the head, and write the first bundle and its report."""
+        state, begin = self.state, time.monotonic()
+        views = yield from self._views()
+        if self.exact:
+            yield {"kind": "note", "text": "Fitting the head, and checking it by cross-validation …"}
+            fitted = self._fit(self.learned, views)
+            state.head, state.checked = fitted.head, fitted.checked.as_json() if fitted.checked else {}
+            state.start = fitted.head if len(self.learned) == len(self.train) else self._fit(self.train, views).head
+        else:
+            yield from self._learn_in_minibatches(views)
+        state.epoch = 1
+        state.kept = {"stage": "head", "epoch": 1, "why": "Only the head was trained."}
+        asked, _, targets, logits = self._asked(final=False)
+        learned = head.LabelledFeatures(self.cache.of(self.learned), self._targets(self.learned))
+        loss = score(head.answer(state.head, learned.inputs), learned.targets).loss
+        assert loss is not None  # these are scores of logits
+        judged = self.learned if asked == CROSS_VALIDATION else self.validation
+        if self.validation:
+            state.better(score(head.answer(state.start, self.cache.of(self.validation)), self._targets(self.validation)), "head", 1)
+        speed = len(self.learned) / max(1e-9, time.monotonic() - begin)
+        yield self._epoch("head", 1, loss, score(logits, targets), judged, logits, {}, speed, len(self.learned))
         state.stage, state.epoch = "blocks", 0
         head.put(self.vit.module, state.head)
         with self._write_errors():
             bundle.write(self.vit.module, self.data.classes, self.vit.preprocessing, self.folder)
-            self._report(VALIDATION, head.answer(state.head, validation.inputs))
-        self._save(stage.trainer)
+            self._report(*self._asked(final=False))
+            checkpoint.save({"more": {"state": self._state_so_far()}}, self.last)
+
+    def _views(self) -> Generator[dict, None, list[FeatureCache]]:
+        """Compute the features of varied copies of the photos, and yield the progress. Returns a cache for each copy."""
+        recipe, caches = self.recipe, []
+        for view in range(1, recipe.views + 1):
+            name = self.folder / "run" / f"view-{view}.safetensors"
+            caches.append(FeatureCache(name, f"{self.model} {recipe.augment} {recipe.seed} {view}"))
+            yield {"kind": "note", "text": f"Variation {view} of {recipe.views} of each photo"}
+            yield from self._embed(caches[-1], self.learned, recipe.augment, recipe.seed, view)
+        return caches
+
+    def _fit(self, samples: Sequence[Sample], views: Sequence[FeatureCache]) -> logistic.ExactHead:
+        targets = self._targets(samples)
+        inputs = torch.cat([cache.of(samples) for cache in (self.cache, *views)])
+        return logistic.fit_head(inputs, targets, len(self.data.classes), self._weights(targets), len(views))
+
+    def _learn_in_minibatches(self, views: Sequence[FeatureCache]) -> Iterator[dict]:
+        """Train the head where there are too many photos to solve it, and keep its best epoch on the validation photos."""
+        many = f"{len(self.train):,} photos are too many to solve the head exactly"
+        yield {"kind": "note", "text": f"{many}: it learns in {head.EPOCHS} passes, checked on the validation photos."}
+        targets = self._targets(self.train)
+        inputs = torch.cat([cache.of(self.train) for cache in (self.cache, *views)])
+        train = head.LabelledFeatures(inputs, targets.repeat(1 + len(views)))
+        learner = head.MinibatchHead(train, len(self.data.classes), self._weights(targets), self.recipe.seed)
+        wanted, best = self._targets(self.validation), math.inf
+        features = self.cache.of(self.validation)
+        for number in range(head.EPOCHS):
+            learner.epoch(number)
+            found = learner.folded()
+            logits = head.answer(found, features)
+            heat = logistic.temperature(logits, wanted)
+            scores = score(heat * logits, wanted)
+            yield {"kind": "note", "text": f"Head, pass {number + 1} of {head.EPOCHS}: validation {scores.accuracy:.1%}"}
+            if scores.loss is not None and scores.loss < best:
+                best, self.state.head = scores.loss, {name: heat * value for name, value in found.items()}
+        self.state.start = self.state.head
 
     def _learn_blocks(self) -> Iterator[dict]:
         """Run stage 2: train the blocks, and write the bundle and its report after each epoch that is the best so far."""
         recipe, state = self.recipe, self.state
-        stage = Blocks(self.vit, state.head, self.train, self.targets[TRAIN].tolist(), recipe, self.weight)
+        targets, wanted = self._targets(self.train), self._targets(self.validation)
+        stage = Blocks(self.vit, state.start, self.train, targets.tolist(), recipe, self._weights(targets))
         if state.epoch:
             stage.trainer.load(self.last)
-        head_f1 = max(event["macro_f1"] for event in state.history if event["stage"] == "head")
+        heads = head.answer(state.start, self.cache.of(self.validation))
+        head_f1 = score(heads, wanted).macro_f1
         while state.epoch < recipe.epochs and not state.ended:
             begin = time.monotonic()
             progress: dict[str, Any] = {"loss": math.inf}
@@ -192,15 +235,20 @@ class FinetuneRun:
                 state.ended = f"Training diverged at a learning rate of {recipe.lr:g}: choose a lower one ({DEFAULT.lr:g} is usual)."
                 break
             logits = stage.answers(self.validation, self.engine, self.settings)
-            scores = score(logits, self.targets[VALIDATION])
+            scores = score(logits, wanted)
             state.epoch += 1
             state.waited += 1
             if state.better(scores, "blocks", state.epoch):
                 state.waited = 0
-                with self._write_errors():
-                    bundle.write(stage.trainer.best, self.data.classes, self.vit.preprocessing, self.folder)
-                    self._report(VALIDATION, logits)
-            yield self._epoch("blocks", recipe.epochs, loss, scores, logits, progress["rates"], speed, len(self.train))
+                test = compare(logits.argmax(-1), heads.argmax(-1), wanted)
+                if test.verdict > 0:
+                    state.kept = {"stage": "blocks", "epoch": state.epoch, "why": _why(test)}
+                    with self._write_errors():
+                        bundle.write(stage.trainer.best, self.data.classes, self.vit.preprocessing, self.folder)
+                        self._report(VALIDATION, self.validation, wanted, logits)
+                elif state.kept["stage"] == "head":
+                    state.kept |= {"why": _why(test)}
+            yield self._epoch("blocks", recipe.epochs, loss, scores, self.validation, logits, progress["rates"], speed, len(self.train))
             if scores.macro_f1 < COLLAPSED * head_f1 and loss > 0.8 * math.log(len(self.data.classes)):
                 state.ended = f"At a rate of {recipe.lr:g} the model forgot what it knew: choose a lower one ({DEFAULT.lr:g} is usual)."
             elif recipe.patience and state.waited >= recipe.patience:
@@ -210,22 +258,47 @@ class FinetuneRun:
             yield {"kind": "note", "text": state.ended}
 
     def _finish(self) -> dict:
-        """Write the final report on the weights to use: on the test photos if there are any, else on the validation photos."""
-        split = TEST if self.data.of(TEST) else VALIDATION
-        samples = self.data.of(split)
-        if self.state.best["stage"] == "head":
-            logits = head.answer(self.state.head, self.cache.of(samples))
+        """Write the final report on the weights to use: on the test photos if there are any, else as `_asked` has it."""
+        if self.state.kept["stage"] == "head":
+            if self.recipe.blocks and self.state.best["stage"] != "blocks":
+                self.state.kept |= {"why": "No epoch of the blocks was better than the head on the validation photos, so the head is kept."}
+            asked = self._asked(final=True)
         else:
-            network = self.vit.module
+            split = TEST if self.data.of(TEST) else VALIDATION
+            samples, network = self.data.of(split), self.vit.module
             head.put(network, self.state.head)
             network.load_state_dict(load_file(self.folder / "model.safetensors"))
-            logits = answers(network, self.vit, samples, self.engine, self.settings)
+            asked = split, samples, self._targets(samples), answers(network, self.vit, samples, self.engine, self.settings)
         with self._write_errors():
-            return self._report(split, logits, finished=True)
+            return self._report(*asked, finished=True)
 
-    def _report(self, split: str, logits: torch.Tensor, *, finished: bool = False) -> dict:
-        samples, state = self.data.of(split), self.state
-        known = head.LabelledFeatures(self.cache.of(self.train), self.targets[TRAIN])
+    def _asked(self, *, final: bool) -> tuple[str, list[Sample], torch.Tensor, torch.Tensor]:
+        """The head's answers: what it is asked about, those photos, their class indices, and the logits.
+
+        Photos of the test are asked in the final report alone. Without a test or a validation split that was given, it is all photos, by
+        cross-validation.
+        """
+        if final and (samples := self.data.of(TEST)):
+            return TEST, samples, self._targets(samples), head.answer(self.state.head, self.cache.of(samples))
+        if self.state.checked and self.data.drawn:
+            return CROSS_VALIDATION, self.learned, self._targets(self.learned), self.state.checked["logits"]
+        return VALIDATION, self.validation, self._targets(self.validation), head.answer(self.state.head, self.cache.of(self.validation))
+
+    def _report(
+        self, asked: str, samples: Sequence[Sample], targets: torch.Tensor, logits: torch.Tensor, *, finished: bool = False
+    ) -> dict:
+        """Write the report of these answers, and the model card."""
+        state, crossed = self.state, asked == CROSS_VALIDATION
+        known = self.learned if state.kept["stage"] == "head" else self.train
+        features = self.cache.of(samples)
+        first = state.head if state.kept["stage"] == "head" else state.start
+        head_only = logits if crossed else head.answer(first, features)
+        others = report.baselines_of(
+            head.LabelledFeatures(self.cache.of(known), self._targets(known)),
+            head.LabelledFeatures(features, targets),
+            head_only.argmax(-1),
+            state.checked["folds"] if crossed else None,
+        )
         content = {
             "finished": finished,
             "model": self.vit.name,
@@ -234,15 +307,27 @@ class FinetuneRun:
             "classes": self.data.classes,
             "counts": self.data.counts(),
             "notes": [*self.data.notes, *([state.ended] if state.ended else [])],
-            "weights_of": {"stage": state.best["stage"], "epoch": state.best["epoch"]},
+            "weights_of": {"stage": state.kept["stage"], "epoch": state.kept["epoch"]},
+            "why_these_weights": state.kept["why"],
+            "head": self._head_figures(),
+            "learned_from": len(known),
             "precision": precision_on(self.vit.device, self.recipe.precision) if self.recipe.blocks else "fp32",
             "seconds": state.seconds + time.monotonic() - self.begun,
             "peak_gpu_mb": torch.cuda.max_memory_allocated(self.vit.device) / 1e6 if self.vit.device.type == "cuda" else None,
-            "asked": split,
+            "asked": asked,
             "history": state.history,
-        } | report.of(self.data, samples, logits, self.targets[split], known, self.cache.of(samples), state.head)
+        } | report.of(self.data, samples, targets, logits, others, CROSSED if crossed else 1)
         write_json(content, self.folder / "report.json")
         return content
+
+    def _head_figures(self) -> dict:
+        """How the head was fitted, for the report."""
+        if not self.exact:
+            return {"fitted": "minibatches", "passes": head.EPOCHS}
+        checked = self.state.checked
+        folds = int(checked["folds"].max()) + 1 if checked else None
+        strength = checked.get("strength", logistic.STRENGTH)
+        return {"fitted": "exactly", "strength": strength, "strength_chosen": checked.get("chosen", False), "folds": folds}
 
     def _epoch(
         self,
@@ -250,6 +335,7 @@ class FinetuneRun:
         of: int,
         loss: float,
         scores: ClassifierScores,
+        judged: Sequence[Sample],
         logits: torch.Tensor,
         rates: dict[str, float],
         speed: float,
@@ -269,17 +355,19 @@ class FinetuneRun:
             "rates": rates,
             "photos_per_second": speed,
             "seconds_left": (of - state.epoch) * photos / speed,
-            "best": state.best["stage"] == stage and state.best["epoch"] == state.epoch,
+            "best": stage == "head" or (state.best["stage"] == stage and state.best["epoch"] == state.epoch),
         }
         state.history.append(event)
-        return event | {"guesses": report.guesses(self.data, self.validation, logits, _spread(len(self.validation), SHOWN_GUESSES))}
+        return event | {"guesses": report.guesses(self.data, judged, logits, _spread(len(judged), SHOWN_GUESSES))}
 
     def _save(self, trainer) -> None:
         """Write everything needed to resume from here."""
-        state = {field.name: getattr(self.state, field.name) for field in fields(State)}
-        state["seconds"] += time.monotonic() - self.begun
         with self._write_errors():
-            trainer.save(self.last, state=state)
+            trainer.save(self.last, state=self._state_so_far())
+
+    def _state_so_far(self) -> dict:
+        state = {field.name: getattr(self.state, field.name) for field in fields(State)}
+        return state | {"seconds": state["seconds"] + time.monotonic() - self.begun}
 
     @contextmanager
     def _write_errors(self) -> Iterator[None]:
@@ -291,6 +379,13 @@ class FinetuneRun:
             raise UserError(
                 f"{self.folder} can't be written ({why}): make room and start again with the same folder, it goes on after the last epoch."
             ) from None
+
+
+def _why(test: PairedTest) -> str:
+    """Why the head or the blocks are kept, by the paired test of the blocks against the head."""
+    counts = f"Of the validation photos the blocks alone classify {test.won} correctly, and the head alone {test.lost}"
+    outcome = {1: "the blocks are better", 0: "a tie, which goes to the head", -1: "the head is better"}[test.verdict]
+    return f"{counts} (McNemar's test, p = {test.p:.2g}): {outcome}."
 
 
 def _hopeless(classes: int) -> float:

@@ -50,7 +50,7 @@ def archive(tmp_path_factory):
 def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
     three, one = str(archive / "three.zip"), str(archive / "one.zip")
     calls = [
-        (three, {"settings": {"head_epochs": 6, "head_lr": 0.05}}),
+        (three, {"settings": {"views": 1, "seed": 6}}),
         (one, {}),
         (three, {"preset": "slow"}),
         (three, {"preset": ["quick"]}),
@@ -62,7 +62,7 @@ def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
     report, file = answered
     assert report["classes"] == ["blue", "green", "red"]
     assert {row["photo"].split("/", 1)[1][:8] for row in report["photos"]} <= {"colours/"}
-    assert report["recipe"]["head_epochs"] == 6
+    assert report["recipe"]["seed"] == 6
     assert report["notes"] == [
         "1 file that is no photo is left out (1 .txt).",
         "1 photo that can’t be read (“red/bad.png”): left out.",

@@ -195,7 +195,7 @@ export default function mount({ element, props, trigger }) {
   function said(answer, epochs, last) {
     if (answer.job === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} jobs are ahead of yours …` : "Waiting for another job …";
     const newest = epochs.at(-1);
-    const where = newest ? ` ${newest.stage === "head" ? "Head" : "Blocks"}: epoch ${newest.epoch} of ${newest.of}.` : "";
+    const where = newest?.stage === "blocks" ? ` Blocks: epoch ${newest.epoch} of ${newest.of}.` : "";
     const stays = newest ? " What was learned is kept: with the same model, classes and settings, training resumes from there." : "";
     if (answer.job === "done") {
       const nothing = events.some((each) => each.kind === "resumed") && !events.some((each) => each.kind === "epoch");
@@ -211,9 +211,9 @@ export default function mount({ element, props, trigger }) {
       const left = newest?.stage === "blocks" ? ` · ${clock(newest.seconds_left)} left` : "";
       return `Blocks, epoch ${last.epoch} of ${last.of}: ${last.done} of ${last.total} photos${left}`;
     }
+    if (newest?.stage === "head") return `The head is fitted: ${percent(newest.accuracy)} accuracy.`;
     if (newest) {
-      const what = newest.stage === "head" ? "Head" : "Blocks";
-      return `${what}, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} accuracy · ${newest.photos_per_second.toFixed(0)} photos a second · ${clock(newest.seconds_left)} left for the ${what.toLowerCase()}`;
+      return `Blocks, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} accuracy · ${newest.photos_per_second.toFixed(0)} photos a second · ${clock(newest.seconds_left)} left for the blocks`;
     }
     return "Getting ready …";
   }

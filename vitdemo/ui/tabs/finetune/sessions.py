@@ -162,7 +162,9 @@ class FinetuneSessions:
                     raise UserError(f"These photos take more than {self.settings.workspace_mb} MB: give fewer, or smaller copies.")
                 scratch_of(self.settings).check(len(content))
                 # the suffix is no matter: the content tells the format
-                path = folder / sample.split / f"{target:04}" / f"{item_numbers[id(sample.item)]}.jpg"
+                # photos that were drawn for validation are the command's to draw: it takes a folder for a split that was given
+                split = "train" if data.drawn and sample.split == "validation" else sample.split
+                path = folder / split / f"{target:04}" / f"{item_numbers[id(sample.item)]}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
         except OSError as error:
