@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vitdemo.finetune.scores import as_rows, interval, nearest, score
+from vitdemo.finetune.scores import as_rows, compare, interval, nearest, score
 
 
 @pytest.fixture
@@ -42,6 +42,19 @@ def test_the_interval_solves_wilson_s_equation(right, photos):
     share = right / photos
     for bound in interval(right, photos):
         assert (bound - share) ** 2 == pytest.approx(1.959963984540054**2 * bound * (1 - bound) / photos, abs=1e-9)
+
+
+@pytest.mark.parametrize(("won", "lost"), [(0, 0), (3, 3), (6, 0), (1, 9), (20, 7)])
+def test_mcnemar_s_test_is_scipy_s_binomial(won, lost):
+    stats = pytest.importorskip("scipy.stats")
+    targets = torch.zeros(won + lost + 5, dtype=torch.long)
+    first, second = targets.clone(), targets.clone()
+    second[:won] = 1
+    first[won : won + lost] = 1
+    found = compare(first, second, targets)
+    expected = stats.binomtest(won, won + lost).pvalue if won + lost else 1.0
+    assert (found.won, found.lost, found.p) == (won, lost, pytest.approx(expected))
+    assert found.verdict == (0 if expected >= 0.05 else 1 if won > lost else -1)
 
 
 def test_no_photos_no_knowledge():

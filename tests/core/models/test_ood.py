@@ -25,8 +25,10 @@ def test_distance_is_mahalanobis(data):
     detector = OodDetector.fit(features, targets, features, 0.9)
     x, y = features.double().numpy(), targets.numpy()
     means = np.stack([x[y == label].mean(0) for label in range(CLASSES)])
-    covariance = (x - means[y]).T @ (x - means[y]) / len(x)
-    covariance += np.eye(WIDTH) * np.diag(covariance).mean() * 1e-3
+    spread = x - means[y]
+    covariance = spread.T @ spread / (len(x) - CLASSES)
+    shrinkage = max(1e-3, pytest.importorskip("sklearn.covariance").ledoit_wolf_shrinkage(spread, assume_centered=True))
+    covariance = (1 - shrinkage) * covariance + shrinkage * np.eye(WIDTH) * np.diag(covariance).mean()
     difference = x[:, None] - means[None]
     expected = np.sqrt(np.einsum("ncw,wv,ncv->nc", difference, np.linalg.inv(covariance), difference)).min(1)
     assert detector.distance(features).numpy() == pytest.approx(expected, rel=1e-3)
@@ -37,6 +39,17 @@ def test_the_limit_keeps_the_share_asked_for(data):
     detector = OodDetector.fit(features, targets, features[:400], 0.9)
     assert (detector.distance(features[:400]) <= detector.limit).float().mean().item() == pytest.approx(0.9, abs=0.005)
     assert (detector.distance(features * 0 + 100) > detector.limit).all()
+
+
+def test_few_features_of_many_numbers_are_enough():
+    """Forty photos of four classes: others of these classes lie within the limit, those of a fifth class beyond it."""
+    make = torch.Generator().manual_seed(0)
+    centres = 3 * torch.randn(5, 100, generator=make)
+    cloud = lambda targets: centres[targets] + torch.randn(len(targets), 100, generator=make)  # noqa: E731
+    targets = torch.arange(40) % 4
+    detector = OodDetector.cross_validated(cloud(targets), targets, torch.arange(40) // 8, 0.95)
+    assert (detector.distance(cloud(torch.arange(400) % 4)) > detector.limit).float().mean() < 0.1
+    assert (detector.distance(cloud(torch.full((100,), 4))) > detector.limit).float().mean() > 0.9
 
 
 def test_saved_and_loaded(data, tmp_path):

@@ -29,6 +29,7 @@ from vitdemo.finetune.learning.head import MinibatchHead, answer, balanced
 from vitdemo.finetune.learning.state import State
 from vitdemo.finetune.learning.train import finetune
 from vitdemo.finetune.recipe import Recipe
+from vitdemo.finetune.scores import PairedTest, interval
 
 QUICK = Recipe()
 BLOCKS = Recipe(unfreeze="2", epochs=3, batch_size=4, accumulate=2, ema=0.9, patience=0, augment="standard")
@@ -82,9 +83,51 @@ def test_the_head_learns_and_the_bundle_is_timm_s(start, tmp_path, folder, vit):
         assert row["taken"] == data["classes"][probabilities.argmax()]
         assert row["probability"] == pytest.approx(probabilities.max().item(), abs=1e-4)
     ours = loader.load(f"local-dir:{tmp_path / 'out'}", Settings(), torch.device("cpu"), lambda _: None)
+    assert ours.ood is not None
     assert [each.name for each in ours.labels] == ["blue", "green", "red"]
     assert ours.preprocessing == vit.preprocessing
     assert json.loads((tmp_path / "out" / "report.json").read_text())["accuracy"] == report["accuracy"]
+
+
+def test_without_a_split_every_photo_is_asked_out_of_fold(start, tmp_path, folder):
+    (report,) = of_kind(list(start(QUICK, tmp_path, folder / "train")), "report")
+    assert (report["asked"], report["of"], report["learned_from"], report["head"]["folds"]) == ("cross-validation", 24, 24, 5)
+    assert report["interval"] == interval(0.8 * report["right"], 0.8 * 24)
+    assert [row["share"] for row in report["learning_curve"]] == [0.25, 0.5, 0.75, 1.0]
+    assert report["learning_curve"][-1]["accuracy"] == report["accuracy"]
+    assert report["verdict"].startswith(f"{100 * report['accuracy']:.1f} % accuracy (95 % confidence interval: ")
+    assert len(report["why"]) == len(report["worst"])
+
+
+def test_a_validation_folder_is_respected(start, tmp_path):
+    """The head learns from the others alone, and the report is about it."""
+    paint(tmp_path / "photos" / "train", 5, 0)
+    paint(tmp_path / "photos" / "val", 3, 1)
+    (report,) = of_kind(list(start(QUICK, tmp_path / "out", tmp_path / "photos")), "report")
+    assert (report["asked"], report["of"], report["learned_from"]) == ("validation", 9, 15)
+    assert report["counts"]["red"] == {"train": 5, "validation": 3, "test": 0}
+
+
+def test_too_many_photos_learn_in_minibatches(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.logistic, "MOST", 100)
+    events = list(start(QUICK, tmp_path))
+    assert any("too many to solve the head exactly: it learns in 20 passes" in each["text"] for each in of_kind(events, "note"))
+    (report,) = of_kind(events, "report")
+    assert (report["head"], report["learned_from"]) == ({"fitted": "minibatches", "passes": 20}, 18)
+    assert report["accuracy"] >= 0.9
+
+
+def test_blocks_that_are_better_are_kept_with_what_is_familiar_to_them(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "compare", lambda *_: PairedTest(9, 1, 0.02))
+    monkeypatch.setattr(State, "better", lambda self, scores, stage, epoch: True)
+    (report,) = of_kind(list(start(BLOCKS, tmp_path)), "report")
+    assert report["weights_of"] == {"stage": "blocks", "epoch": 3}
+    assert report["why_these_weights"].endswith("and the head alone 1 (McNemar's test, p = 0.02): the blocks are better.")
+    tuned = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
+    assert tuned.ood is not None
+    with torch.inference_mode():
+        features = tuned.logits_and_features(torch.zeros(1, 3, 224, 224))[1]
+    assert math.isfinite(tuned.ood.distance(features).item())
 
 
 def test_features_are_computed_once(start, tmp_path, monkeypatch):
@@ -113,6 +156,9 @@ def test_blocks_learn_from_the_head_on(start, tmp_path, vit):
     }
     assert moved == {"1", "2", "norm.weight", "norm.bias"}
     assert len(of_kind(events, "epoch")[-1]["guesses"]) == 6
+    (report,) = of_kind(events, "report")
+    assert "which goes to the head" in report["why_these_weights"] or "so the head is kept" in report["why_these_weights"]
+    assert report["weights_of"]["stage"] == "head"
 
 
 @pytest.mark.parametrize("recipe", [BLOCKS, replace(BLOCKS, unfreeze="gradual")], ids=["blocks", "gradual"])

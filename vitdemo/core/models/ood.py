@@ -4,7 +4,7 @@ The score is the Mahalanobis distance to the nearest class mean, under one covar
 arXiv:1807.03888), of the head's input features. A bundle may hold the statistics in `familiarity.safetensors`, next to its weights.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from vitdemo.core.errors import UserError
 
 FILE_NAME = "familiarity.safetensors"
+SMALLEST_SHRINKAGE = 1e-3  # keeps directions of tiny variance from dominating
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +41,35 @@ class OodDetector:
             fresh: (M, width).
             share: share of `fresh` that lies within the limit, 0 … 1.
         """
-        means = torch.stack([features[targets == label].mean(0) for label in range(int(targets.max()) + 1)])
+        unlimited = cls._unlimited(features, targets)
+        return replace(unlimited, limit=_quantile(unlimited.distance(fresh), share))
+
+    @classmethod
+    def cross_validated(cls, features: torch.Tensor, targets: torch.Tensor, folds: torch.Tensor, share: float) -> "OodDetector":
+        """As `fit`, where no other features are left for the limit: each fold's distances are to the statistics of the other folds.
+
+        Args:
+            folds: (N,) the fold of each row of `features`; no fold holds all rows of a class.
+        """
+        distances = torch.empty(len(features))
+        for fold in folds.unique():
+            held = folds == fold
+            distances[held] = cls._unlimited(features[~held], targets[~held]).distance(features[held])
+        return replace(cls._unlimited(features, targets), limit=_quantile(distances, share))
+
+    @classmethod
+    def _unlimited(cls, features: torch.Tensor, targets: torch.Tensor) -> "OodDetector":
+        from sklearn.covariance import ledoit_wolf_shrinkage
+
+        classes = int(targets.max()) + 1
+        means = torch.stack([features[targets == label].mean(0) for label in range(classes)])
         spread = features - means[targets]
-        covariance = spread.T @ spread / len(spread)
-        covariance += torch.eye(len(covariance)) * covariance.diagonal().mean() * 1e-3  # keeps directions of tiny variance from dominating
-        whitening = torch.linalg.inv(torch.linalg.cholesky(covariance)).T
-        unlimited = cls(means, whitening, float("inf"))
-        return cls(means, whitening, unlimited.distance(fresh).quantile(share).item())
+        covariance = spread.T @ spread / max(1, len(spread) - classes)
+        # few photos say little of most directions: the fewer, the more all directions count alike (Ledoit and Wolf 2004)
+        shrinkage = max(SMALLEST_SHRINKAGE, float(ledoit_wolf_shrinkage(spread.double().numpy(), assume_centered=True)))
+        alike = torch.eye(len(covariance)) * covariance.diagonal().mean().clamp(min=1e-12)
+        covariance = (1 - shrinkage) * covariance + shrinkage * alike
+        return cls(means, torch.linalg.inv(torch.linalg.cholesky(covariance)).T, float("inf"))
 
     def distance(self, features: torch.Tensor) -> torch.Tensor:
         """Return the distance to the nearest class mean, in standard deviations: (B, width) → (B,)."""
@@ -76,3 +99,7 @@ class OodDetector:
             return cls(state["means"], state["whitening"], state["limit"].item())
         except (SafetensorError, KeyError, ValueError, RuntimeError, OSError):
             raise UserError(f"{folder / FILE_NAME} can't be used: export the model again, or remove that file.") from None
+
+
+def _quantile(distances: torch.Tensor, share: float) -> float:
+    return float(distances.sort().values[min(len(distances) - 1, int(share * len(distances)))])

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 
+from vitdemo.core.models import ood
 from vitdemo.core.models.adapter import Adapter
 from vitdemo.core.photos.preprocessing import Preprocessing
 
@@ -31,3 +32,4 @@ def write(module: torch.nn.Module, classes: Sequence[str], preprocessing: Prepro
     save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     for name in FILES:
         os.replace(partial / name, folder / name)
+    (folder / ood.FILE_NAME).unlink(missing_ok=True)  # about the features of the weights before

@@ -21,13 +21,14 @@ from safetensors.torch import load_file
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.outputs import read_json, write_json
 from vitdemo.core.training import checkpoint
 from vitdemo.finetune.data.augment import varied
 from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION, Sample, settle
 from vitdemo.finetune.data.features import FeatureCache, fingerprint
-from vitdemo.finetune.learning import bundle, head, logistic, report
+from vitdemo.finetune.learning import bundle, head, influence, logistic, report, verdict
 from vitdemo.finetune.learning.blocks import Blocks, answers, check_depth, precision_on
 from vitdemo.finetune.learning.head import balanced
 from vitdemo.finetune.learning.state import State
@@ -36,6 +37,7 @@ from vitdemo.finetune.scores import ClassifierScores, PairedTest, compare, score
 
 COLLAPSED = 0.5  # share of the head's macro-F1 below which the blocks may have collapsed, forgetting what the model knew
 DEFAULT = Recipe()
+FAMILIAR = 0.95  # share of new photos of the classes that must count as familiar
 CROSSED = 0.8  # a cross-validated photo counts as so many in an interval, as the heads of the folds share most of their photos
 CROSS_VALIDATION = "cross-validation"  # what the head is asked about where no photos were kept from it
 SHOWN_GUESSES = 8  # photos whose predictions are part of each epoch's event
@@ -96,7 +98,26 @@ class FinetuneRun:
         if self.recipe.blocks and not self.state.ended and self.state.epoch < self.recipe.epochs:
             yield from self._learn_blocks()
         yield {"kind": "note", "text": "Asking it about the photos it has not learned from …"}
-        yield {"kind": "report"} | self._finish()
+        finished = self._finish()
+        yield from self._learn_what_is_familiar()
+        yield {"kind": "report"} | finished
+
+    def _learn_what_is_familiar(self) -> Iterator[dict]:
+        """Add to the bundle what it was trained on, so that it can say of a photo that it is unlike all of it."""
+        learned, known = (self.learned, self.cache) if self.state.kept["stage"] == "head" else (self.train, None)
+        if known is None:  # the blocks have learned, so the features are others
+            weights = hashlib.sha256((self.folder / "model.safetensors").read_bytes()).hexdigest()
+            known = FeatureCache(self.folder / "run" / "tuned.safetensors", weights)
+            yield from self._embed(known, [*self.train, *self.validation], "none")
+        features, targets = known.of(learned), self._targets(learned)
+        if self.validation and learned is self.train:
+            detector = OodDetector.fit(features, targets, known.of(self.validation), FAMILIAR)
+        elif self.state.checked:
+            detector = OodDetector.cross_validated(features, targets, self.state.checked["folds"], FAMILIAR)
+        else:
+            return
+        with self._write_errors():
+            detector.save(self.folder)
 
     def _settle(self, samples: Sequence[Sample], notes: Sequence[str]) -> None:
         """Decide which photos are learned from, and how the head learns."""
@@ -317,8 +338,27 @@ class FinetuneRun:
             "asked": asked,
             "history": state.history,
         } | report.of(self.data, samples, targets, logits, others, CROSSED if crossed else 1)
+        curve = state.checked.get("curve", ())
+        content["learning_curve"] = report.learning_curve(curve, self._targets(self.learned), self.data.classes)
+        content |= {"verdict": verdict.verdict(content), "would_gain": verdict.weakest(content)}
+        content["why"] = self._why(content["worst"], samples, logits) if state.kept["stage"] == "head" else []
         write_json(content, self.folder / "report.json")
         return content
+
+    def _why(self, worst: Sequence[int], samples: Sequence[Sample], logits: torch.Tensor) -> list[dict]:
+        """The training photos that spoke for and against the most confident mistakes, one entry for each of `worst`."""
+        if not worst:
+            return []
+        known, places = self.cache.of(self.learned), {sample.id: index for index, sample in enumerate(self.learned)}
+        return influence.explain(
+            logits[list(worst)].softmax(-1),
+            self.cache.of([samples[index] for index in worst]),
+            known,
+            head.answer(self.state.head, known).softmax(-1),
+            self._targets(self.learned),
+            [(sample.item.name, sample.label) for sample in self.learned],
+            [places.get(samples[index].id) for index in worst],
+        )
 
     def _head_figures(self) -> dict:
         """How the head was fitted, for the report."""
