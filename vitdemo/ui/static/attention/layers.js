@@ -4,7 +4,7 @@ import { percent } from "../lib/format.js";
 import { drawThree } from "./classes.js";
 import { redraw } from "./draw.js";
 import { markStrip } from "./filmstrip.js";
-import { markLensTable } from "./lens_table.js";
+import { markLensTable } from "./heads/lens_table.js";
 import { $, element, told, view } from "./state.js";
 import { markWall } from "./heads/wall.js";
 

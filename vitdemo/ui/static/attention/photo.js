@@ -13,7 +13,7 @@ import { drawMoves } from "./heads/ablation.js";
 import { drawWall, openHead } from "./heads/wall.js";
 import { drawStrip } from "./filmstrip.js";
 import { play, setLayer } from "./layers.js";
-import { drawLensTable } from "./lens_table.js";
+import { drawLensTable } from "./heads/lens_table.js";
 import { $, $$, clearPhoto, explorer, ofClass, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
 import { drawBig } from "./show/presenter.js";
 

@@ -9,7 +9,7 @@ import * as ledger from "./heads/ledger.js";
 import * as wall from "./heads/wall.js";
 import * as filmstrip from "./filmstrip.js";
 import * as layers from "./layers.js";
-import * as lensTable from "./lens_table.js";
+import * as lensTable from "./heads/lens_table.js";
 import * as photo from "./photo.js";
 import * as stage from "./stage.js";
 import { mountOn } from "./state.js";

@@ -15,7 +15,7 @@ from vitdemo.core.photos.gallery import uploaded_items
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.upload import Upload, is_file_in
-from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
+from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions, MethodComparison
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,33 +53,6 @@ COLUMNS = {  # metric → name, whether less is better, meaning
 }
 STOPPED = "Stopped: the table has what was done."
 _at_work = threading.Semaphore(TOGETHER)
-
-
-@dataclass(eq=False)
-class MethodComparison:
-    """One comparison, running or over.
-
-    Attributes:
-        session: the photo and its model.
-        target: the class; None for the model's top class.
-        items: photos, and masks, that a visitor gave; None for the session's photo.
-        share: how much is done, 0 … 1.
-        table: what has been found so far.
-        heats: method → its map of the session's photo, in base64; empty for other photos.
-        notes: what was left out.
-        error: why it failed, for people.
-    """
-
-    session: AttentionSession
-    target: int | None = None
-    items: "list[Item] | None" = None
-    share: float = 0.0
-    table: "Table | None" = None
-    heats: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    error: str = ""
-    over: bool = False
-    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass

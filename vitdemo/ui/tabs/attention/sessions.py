@@ -25,16 +25,17 @@ from vitdemo.ui.server.upload import Upload
 if TYPE_CHECKING:  # the page opens without torch
     import torch
 
+    from vitdemo.attention.evaluation.table import Table
     from vitdemo.attention.methods.ablation import Head
     from vitdemo.attention.methods.faithfulness import Curve
     from vitdemo.attention.question import Question
     from vitdemo.core.inference.trace import Trace
     from vitdemo.core.inference.trace_cache import TraceCache
     from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.gallery import Item
     from vitdemo.core.photos.geometry import Geometry
     from vitdemo.core.photos.photo import Photo
     from vitdemo.core.photos.preprocessing import Preprocessing
-    from vitdemo.ui.tabs.attention.compare import MethodComparison
 
 MAX_PER_VISITOR = 3  # the session on show, its photo's first, and the session that it replaces
 MAX_SESSIONS = 200  # of all visitors together
@@ -121,6 +122,33 @@ class EraseTest:
     order: list[int] = field(default_factory=list)
     random: list[int] = field(default_factory=list)
     target: int = 0
+    error: str = ""
+    over: bool = False
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(eq=False)
+class MethodComparison:
+    """One comparison, running or over.
+
+    Attributes:
+        session: the photo and its model.
+        target: the class; None for the model's top class.
+        items: photos, and masks, that a visitor gave; None for the session's photo.
+        share: how much is done, 0 … 1.
+        table: what has been found so far.
+        heats: method → its map of the session's photo, in base64; empty for other photos.
+        notes: what was left out.
+        error: why it failed, for people.
+    """
+
+    session: AttentionSession
+    target: int | None = None
+    items: "list[Item] | None" = None
+    share: float = 0.0
+    table: "Table | None" = None
+    heats: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     error: str = ""
     over: bool = False
     stopping: threading.Event = field(default_factory=threading.Event)

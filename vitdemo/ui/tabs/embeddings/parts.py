@@ -2,17 +2,16 @@
 
 import threading
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
 from vitdemo.ui.errors import user_message
+from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJob, EmbeddingJobs, PartsSearch
 
 if TYPE_CHECKING:
     import numpy as np
 
     from vitdemo.embeddings.vectors.parts import Parts
-    from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJob, EmbeddingJobs
 
 MAX_PHOTOS = 200  # whose patches are grouped, evenly spread over the gallery
 MAX_PATCHES = 60_000  # grouped together
@@ -20,33 +19,7 @@ FEWEST = 2  # photos
 KEPT = 3  # layers whose parts a gallery keeps
 
 
-@dataclass(eq=False)
-class PartsSearch:
-    """The search for a layer's parts, running or over.
-
-    Attributes:
-        layer: 1 … the number of blocks, or `final`.
-        numbers: of the photos whose patches are grouped, in the gallery.
-        done: how many of them have been read.
-        parts: the result; None until then.
-        error: why there is none, for people.
-        stopping: set to stop the search.
-    """
-
-    layer: int | str
-    numbers: list[int]
-    done: int = 0
-    parts: "Parts | None" = None
-    error: str = ""
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def share(self) -> float:
-        """How much is done, 0 … 1; grouping counts as a tenth."""
-        return 1.0 if self.parts else 0.9 * min(1.0, self.done / max(1, len(self.numbers)))
-
-
-def search(jobs: "EmbeddingJobs", job: "EmbeddingJob", layer: int | str) -> PartsSearch:
+def search(jobs: EmbeddingJobs, job: EmbeddingJob, layer: int | str) -> PartsSearch:
     """The search for a layer's parts, which starts where there was none.
 
     Raises: UserError where the gallery has too few photos.
@@ -61,21 +34,14 @@ def search(jobs: "EmbeddingJobs", job: "EmbeddingJob", layer: int | str) -> Part
     return found
 
 
-def forget(job: "EmbeddingJob", search: PartsSearch) -> None:
+def forget(job: EmbeddingJob, search: PartsSearch) -> None:
     """Forget a search that failed, so that the next request begins anew."""
     with job.lock:
         if job.parts.get(search.layer) is search:
             del job.parts[search.layer]
 
 
-def stop(job: "EmbeddingJob") -> None:
-    """Stop the searches that are running, and forget them."""
-    with job.lock:
-        for layer in [layer for layer, found in job.parts.items() if found.parts is None]:
-            job.parts.pop(layer).stopping.set()
-
-
-def found_parts(job: "EmbeddingJob", layer: object) -> "tuple[Parts, list[int]]":
+def found_parts(job: EmbeddingJob, layer: object) -> "tuple[Parts, list[int]]":
     """A layer's parts, and the numbers of the photos that were grouped. Raises: UserError where they have not been found."""
     found = job.parts.get(layer) if isinstance(layer, int | str) else None
     if found is None or found.parts is None:
@@ -83,7 +49,7 @@ def found_parts(job: "EmbeddingJob", layer: object) -> "tuple[Parts, list[int]]"
     return found.parts, found.numbers
 
 
-def _spread(job: "EmbeddingJob") -> list[int]:
+def _spread(job: EmbeddingJob) -> list[int]:
     """The numbers of the photos to group: each photo once, evenly spread."""
     numbers = [number for number, row in enumerate(job.embedded().rows) if not row.error and row.duplicate_of is None]
     if len(numbers) < FEWEST:
@@ -92,7 +58,7 @@ def _spread(job: "EmbeddingJob") -> list[int]:
     return [numbers[round(place * (len(numbers) - 1) / (most - 1))] for place in range(most)]
 
 
-def _work(jobs: "EmbeddingJobs", job: "EmbeddingJob", found: PartsSearch) -> None:
+def _work(jobs: EmbeddingJobs, job: EmbeddingJob, found: PartsSearch) -> None:
     from vitdemo.embeddings.vectors.parts import find_parts
 
     try:
@@ -103,7 +69,7 @@ def _work(jobs: "EmbeddingJobs", job: "EmbeddingJob", found: PartsSearch) -> Non
         found.error = user_message(error)
 
 
-def _tokens(jobs: "EmbeddingJobs", job: "EmbeddingJob", found: PartsSearch) -> "np.ndarray":
+def _tokens(jobs: EmbeddingJobs, job: EmbeddingJob, found: PartsSearch) -> "np.ndarray":
     """The patch tokens of the search's photos, (photos, patches, width); of fewer photos where they have too many patches."""
     import numpy as np
 

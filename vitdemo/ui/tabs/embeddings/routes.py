@@ -372,7 +372,7 @@ class EmbeddingsRoutes(GalleryRoutes):
     @page_route()
     def stop_parts(self, asked: OfGallery, caller: Caller) -> None:
         """Stop the search for parts."""
-        parts.stop(self._jobs.get(asked.gallery))
+        self._jobs.get(asked.gallery).stop_parts()
 
     @page_route()
     def download(self, asked: Download, caller: Caller) -> File:

@@ -13,8 +13,6 @@ from vitdemo.ui.server.served_files import scratch_of
 from vitdemo.ui.sessions.gallery_job import GalleryJob
 from vitdemo.ui.sessions.gallery_jobs import GalleryJobs
 from vitdemo.ui.tabs.embeddings.maps import GalleryMaps, MapKey
-from vitdemo.ui.tabs.embeddings.parts import PartsSearch
-from vitdemo.ui.tabs.embeddings.parts import stop as stop_parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,9 +22,36 @@ if TYPE_CHECKING:
     from vitdemo.core.photos.gallery import Gallery, Item
     from vitdemo.core.photos.photo import Photo
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery, EmbeddingRow
+    from vitdemo.embeddings.vectors.parts import Parts
 
 MAX_TOKEN_PHOTOS = 24  # cached per gallery, half a megabyte each
 NO_VECTORS = "There are no vectors in this gallery yet: wait for its photos, or give others."
+
+
+@dataclass(eq=False)
+class PartsSearch:
+    """The search for a layer's parts, running or over.
+
+    Attributes:
+        layer: 1 … the number of blocks, or `final`.
+        numbers: of the photos whose patches are grouped, in the gallery.
+        done: how many of them have been read.
+        parts: the result; None until then.
+        error: why there is none, for people.
+        stopping: set to stop the search.
+    """
+
+    layer: int | str
+    numbers: list[int]
+    done: int = 0
+    parts: "Parts | None" = None
+    error: str = ""
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def share(self) -> float:
+        """How much is done, 0 … 1; grouping counts as a tenth."""
+        return 1.0 if self.parts else 0.9 * min(1.0, self.done / max(1, len(self.numbers)))
 
 
 @dataclass(eq=False)
@@ -81,11 +106,17 @@ class EmbeddingJob(GalleryJob):
             raise UserError("There is no such photo in this gallery.")
         return rows[number], self.items[number]
 
+    def stop_parts(self) -> None:
+        """Stop the searches for parts that are running, and forget them."""
+        with self.lock:
+            for layer in [layer for layer, found in self.parts.items() if found.parts is None]:
+                self.parts.pop(layer).stopping.set()
+
     def forget(self, *, keep_files: bool = False) -> None:
         """Drop the gallery: stop its maps, and delete its files unless `keep_files`."""
         if self.maps:
             self.maps.close()
-        stop_parts(self)
+        self.stop_parts()
         super().forget(keep_files=keep_files)
 
 

@@ -9,7 +9,7 @@ import { fitHead } from "../controls.js";
 import { startAnew } from "../erase.js";
 import { drawStrip } from "../filmstrip.js";
 import { setLayer } from "../layers.js";
-import { drawLensTable } from "../lens_table.js";
+import { drawLensTable } from "./lens_table.js";
 import { wantLedger } from "./ledger.js";
 import { $, ask, off, ofClass, problem, setAnswer, told, view } from "../state.js";
 import { drawBig } from "../show/presenter.js";

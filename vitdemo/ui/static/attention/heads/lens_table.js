@@ -1,8 +1,8 @@
 // The logit lens as a table: the leading classes after each layer, their probabilities on one scale from 0 to 100 %.
-import { button, make } from "../lib/dom.js";
-import { percent } from "../lib/format.js";
-import { setLayer } from "./layers.js";
-import { $, $$, told, view } from "./state.js";
+import { button, make } from "../../lib/dom.js";
+import { percent } from "../../lib/format.js";
+import { setLayer } from "../layers.js";
+import { $, $$, told, view } from "../state.js";
 
 export function listen() {
   $(".att-lens-table tbody").addEventListener("click", (event) => {
