@@ -66,7 +66,7 @@ def compare(flags: argparse.Namespace, settings: Settings) -> int:
     print(CLEAR, end="", file=sys.stderr)
     if comparison is None:
         return 130
-    for reason in comparison.left_out:
+    for reason in (*comparison.refused, *comparison.left_out):
         print(f"vitdemo: {printable(reason)}", file=sys.stderr)
     if len(comparison.left_out) == len(subjects):
         return 1
@@ -78,7 +78,7 @@ def compare(flags: argparse.Namespace, settings: Settings) -> int:
     for method, sentence in table.sentences.items():
         print(f"{method}: {sentence}")
     if flags.output:
-        write_json(asdict(table) | {"model": vit.name, "left_out": comparison.left_out}, flags.output)
+        write_json(asdict(table) | {"model": vit.name, "left_out": comparison.left_out, "refused": comparison.refused}, flags.output)
     return 130 if stopped else 0
 
 

@@ -105,3 +105,20 @@ def test_few_photos_are_all_erased(engine):
     vit, tensor = small_vit(), images()[0]
     *_, last = compare_photos(vit, engine, [Subject(lambda: tensor)] * 5, erase=48, mosaics=0, methods={"cls": NAMED["cls"]})
     assert last.comparison.table().erased == 5
+
+
+def test_a_method_that_the_model_does_not_allow_is_left_out_and_named(engine, monkeypatch):
+    def refuse(question, *rest):
+        if question.method == "votes":
+            raise UserError("The heads of this model pass a gate.")
+        return heat(question, *rest)
+
+    monkeypatch.setattr("vitdemo.attention.evaluation.compare.heat", refuse)
+    vit, tensor = small_vit(), images()[0]
+    for steps in (
+        compare_photo(vit, engine, Subject(lambda: tensor), 3),
+        compare_photos(vit, engine, [Subject(lambda: tensor)] * 2, mosaics=0),
+    ):
+        *_, last = steps
+        assert last.comparison.refused == ["votes is left out: The heads of this model pass a gate."]
+        assert set(last.comparison.table().rows) == ROWS - {"votes"}

@@ -59,6 +59,7 @@ def compare_photo(
     comparison, tensor = Comparison(photos=1), subject.make()
     trace = run_trace(vit, engine, tensor)
     target = check_target(vit, int(trace.logits.argmax()) if target is None else target)
+    methods = _usable(vit, engine, trace, tensor, target, methods, comparison)
     heats = _baselines(trace) | _heats(vit, engine, trace, tensor, target, methods)
     agreements = _agreements(heats, subject, trace)
     orders = []
@@ -91,7 +92,7 @@ def compare_photos(
             classes.
         orders: random maps per photo.
 
-    A photo that can't be read is left out and named.
+    A photo that can't be read, and a method that the model does not allow, is left out and named.
 
     Raises: UserError for a model without classes, or mosaics on a patch grid that can't be cut into quarters.
     """
@@ -115,6 +116,8 @@ def compare_photos(
         target = int(trace.logits.argmax())
         known = target == subject.label if subject.label is not None else float(trace.logits.softmax(-1).max()) > CONFIDENT
         classes.append(target if known else None)
+        if comparison.photos == 0:
+            methods = _usable(vit, engine, trace, tensor, target, methods, comparison)
         if index in erased_photos or subject.shares:
             heats = _baselines(trace, orders, seed=index) | _heats(vit, engine, trace, tensor, target, methods)
             values = _agreements(heats, subject, trace)
@@ -145,6 +148,21 @@ def _mosaic(
         heats = _baselines(trace, 1, seed=place) | blind | _heats(vit, engine, trace, tensor, target, of_class)
         found = {name: quarter(each, place) for name, each in heats.items()}
         yield {name: {"mosaic_mass": mass, "mosaic_hit": hit} for name, (mass, hit) in found.items()}
+
+
+def _usable(
+    vit: Vit, engine: Engine, trace: Trace, tensor: torch.Tensor, target: int, methods: Mapping[str, Question], comparison: Comparison
+) -> dict[str, Question]:
+    """The methods that this model allows; why it refuses the others is noted."""
+    usable = {}
+    for name, question in methods.items():
+        try:
+            heat(replace(question, target=target), trace, vit, engine, tensor)
+        except UserError as error:
+            comparison.refused.append(f"{name} is left out: {error}")
+        else:
+            usable[name] = question
+    return usable
 
 
 def _heats(vit: Vit, engine: Engine, trace: Trace, tensor: torch.Tensor, target: int, methods: Mapping[str, Question]) -> dict[str, Heat]:

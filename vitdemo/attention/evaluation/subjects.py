@@ -21,7 +21,8 @@ def subjects_of(items: Iterable[Item], vit: Vit, settings: Settings, masks: Path
     """One subject for each file.
 
     Args:
-        masks: a folder with masks, white on the object, as large as their upright photos: NAME.png for NAME.jpg.
+        masks: a folder with masks, white on the object, as large as their upright photos: NAME.png for NAME.jpg, or FOLDER/NAME.png for
+            FOLDER/NAME.jpg.
 
     Raises: UserError where that folder is not there, or has a mask for no photo.
     """
@@ -29,7 +30,7 @@ def subjects_of(items: Iterable[Item], vit: Vit, settings: Settings, masks: Path
     if masks and not masks.is_dir():
         raise UserError(f"There is no folder {masks} with masks: give one that holds a NAME.png for each NAME.jpg.")
     for item in items:
-        mask = masks / PurePosixPath(item.name).with_suffix(".png").name if masks else None
+        mask = _mask_of(item, masks) if masks else None
         shares = partial(_shares, mask, vit, settings) if mask and mask.is_file() else None
         meant = names.meant(item.folder) if item.folder else frozenset()
         subjects.append(Subject(partial(_prepare, item, vit, settings), shares, next(iter(meant)) if len(meant) == 1 else None))
@@ -37,6 +38,12 @@ def subjects_of(items: Iterable[Item], vit: Vit, settings: Settings, masks: Path
     if masks and not found:
         raise UserError(f"{masks} has a mask for none of the photos: give a folder that holds a NAME.png for each NAME.jpg.")
     return subjects
+
+
+def _mask_of(item: Item, masks: Path) -> Path:
+    """The mask in the folder called as the photo's, where there is such a folder."""
+    name = PurePosixPath(item.name).with_suffix(".png").name
+    return masks / item.folder / name if item.folder and (masks / item.folder).is_dir() else masks / name
 
 
 def _prepare(item: Item, vit: Vit, settings: Settings) -> torch.Tensor:

@@ -66,6 +66,7 @@ class Comparison:
         orders: metric → the values of each random order, of the photo that came last.
         photos, mosaics: how many there were.
         left_out: why photos could not be read.
+        refused: why methods could not be used with this model.
     """
 
     scores: dict[str, dict[str, list[float]]] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Comparison:
     photos: int = 0
     mosaics: int = 0
     left_out: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     def add(self, method: str, values: dict[str, float]) -> None:
         """Add one photo's values of one method."""

@@ -155,7 +155,10 @@ def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress
     classes = 0 if projected else module.num_classes
     if config.names and not module.num_classes:
         notes.append("The file has no head: the model gives features.")
-    return _Parts(folder.name, module, state, named_classes(config.label_names(classes), classes), preprocessing, notes, plain=False)
+    names = config.label_names(classes)
+    if config.names and classes and not names:
+        notes.append(f"The config names {len(config.names):,} classes, and the head has {classes:,}: they are called by numbers.")
+    return _Parts(folder.name, module, state, named_classes(names, classes), preprocessing, notes, plain=False)
 
 
 def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgress) -> tuple[Path, str]:

@@ -3,6 +3,7 @@
 import threading
 import zipfile
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,3 +130,9 @@ def test_stop_and_what_is_no_upload(ask, session, uploads, tmp_path_factory, end
     assert status["rows"]
     assert ask("compared", session=session.id)["over"]
     assert partial(ask, session="unknown")("compared")["error"].startswith("This photo is not here any more")
+
+
+def test_masks_belong_to_the_photo_of_their_folder():
+    names = ["images/a/1.jpg", "images/b/1.jpg", "masks/a/1.png", "1.jpg", "masks/1.png"]
+    items = [SimpleNamespace(name=name) for name in names]
+    assert [compare._name_of(item) for item in items] == [("a", "1"), ("b", "1"), ("a", "1"), ("1",), ("1",)]

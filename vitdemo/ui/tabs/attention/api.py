@@ -1,6 +1,5 @@
 """The endpoint `/attention` for programs: the tab's maps, numbers and files."""
 
-import asyncio
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.upload import Upload, upload_of
 from vitdemo.ui.sessions.model_loading import arrived
 from vitdemo.ui.sessions.photo_queue import PhotoQueue
-from vitdemo.ui.tabs.attention.compare import whole
+from vitdemo.ui.tabs.attention.compare import compared_whole
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 
 if TYPE_CHECKING:
@@ -81,11 +80,11 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
             fields |= {"discard": discard, "start_layer": start_layer or 1}
             vit = await arrived(sessions.store, model, request.session_hash or "")
             if compare and upload.name.lower().endswith(".zip"):
-                return {"model": vit.name, "comparison": await asyncio.to_thread(whole, sessions.store, vit, upload)}, None
+                return {"model": vit.name, "comparison": await compared_whole(sessions.store, vit, upload)}, None
             ticket = photo_queue.put(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client_of(request))
             answer, made = await ticket.result
             if compare:  # minutes, for which no other photo waits
-                answer["comparison"] = await asyncio.to_thread(whole, sessions.store, vit, upload, answer.get("target"))
+                answer["comparison"] = await compared_whole(sessions.store, vit, upload, answer.get("target"))
             return answer, made
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None

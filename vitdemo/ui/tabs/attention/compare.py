@@ -1,10 +1,12 @@
 """Which map to believe: every method by the same tests, on the session's photo or on photos that a visitor gives, in the background."""
 
+import asyncio
 import base64
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,7 @@ MOSAICS = 25
 MAX_KEPT = 4  # comparisons kept per session
 REFRESH = 2  # seconds between two tables
 TOGETHER = 2  # comparisons at work in the whole app
-MASKS = "masks"  # the folder of masks in a folder or zip of photos
+IMAGES, MASKS = "images", "masks"  # the folder of masks in a folder or zip of photos
 NAMES = {
     "relevance": "Relevance",
     "votes": "Patch votes",
@@ -53,6 +55,7 @@ COLUMNS = {  # metric → name, whether less is better, meaning
 }
 STOPPED = "Stopped: the table has what was done."
 _at_work = threading.Semaphore(TOGETHER)
+_threads = ThreadPoolExecutor(TOGETHER, thread_name_prefix="compare methods")  # for programs
 
 
 @dataclass
@@ -127,6 +130,11 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
     )
 
 
+async def compared_whole(store: "ModelStore", vit: "Vit", upload: Upload, target: int | None = None) -> dict:
+    """As `whole`, in a thread of its own: as many at a time as may compare, so that no other work of the server waits."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, whole, store, vit, upload, target)
+
+
 def whole(store: "ModelStore", vit: "Vit", upload: Upload, target: int | None = None) -> dict:
     """The whole comparison, for programs: of a photo for a class, or of the photos in a zip for each one's top class.
 
@@ -144,7 +152,7 @@ def whole(store: "ModelStore", vit: "Vit", upload: Upload, target: int | None = 
             tensor = vit.preprocessing(open_photo(upload.path, store.settings, name=upload.name).image)
             steps = compare_photo(vit, store.engine, Subject(lambda: tensor), target)
         *_, last = steps
-    return asdict(last.comparison.table()) | {"notes": notes}
+    return asdict(last.comparison.table()) | {"notes": [*notes, *last.comparison.refused]}
 
 
 def _mosaics(vit: "Vit") -> int:
@@ -188,6 +196,7 @@ def _work(sessions: AttentionSessions, job: MethodComparison, key: tuple) -> Non
                 if job.stopping.is_set():
                     break
             if step:
+                job.notes += step.comparison.refused
                 job.table = step.comparison.table()
     except Exception as error:
         job.error = user_message(error)
@@ -211,7 +220,10 @@ def _steps(sessions: AttentionSessions, job: MethodComparison) -> "Iterator[Step
         return
     trace = sessions.trace(session, vit)
     target = int(trace.logits.argmax()) if job.target is None else job.target
-    heats = {name: sessions.heats(session, vit, replace(question, target=target))[-1] for name, question in NAMED.items()}
+    heats = {}
+    for name, question in NAMED.items():
+        with suppress(UserError):  # a method that this model does not allow, which the comparison names
+            heats[name] = sessions.heats(session, vit, replace(question, target=target))[-1]
     heats |= {"random": random_heat(trace.grid, 0), "centre": centre_prior(trace.grid)}
     job.heats = {name: base64.b64encode(heat.contiguous().numpy().astype("<f4").tobytes()).decode() for name, heat in heats.items()}
     yield from compare_photo(adapted, engine, Subject(lambda: session.tensor), target)
@@ -221,7 +233,7 @@ def _subjects(
     vit: "Vit", items: "list[Item]", settings: Settings, notes: list[str], stopping: threading.Event | None = None
 ) -> "list[Subject]":
     """The photos that can be read, at most MAX_PHOTOS. Raises: UserError where there are none."""
-    masks = {PurePosixPath(item.name).stem: item for item in items if _is_mask(item)}
+    masks = {_name_of(item): item for item in items if _is_mask(item)}
     photos = [item for item in items if not _is_mask(item)]
     if len(photos) > MAX_PHOTOS:
         notes.append(f"{MAX_PHOTOS} of {len(photos)} photos, evenly spread: the command line takes more.")
@@ -232,7 +244,7 @@ def _subjects(
         if stopping and stopping.is_set():
             return subjects
         try:
-            subjects.append(_subject(vit, item, masks.get(PurePosixPath(item.name).stem), settings))
+            subjects.append(_subject(vit, item, masks.get(_name_of(item)), settings))
         except UserError:
             unread += 1
     if unread:
@@ -240,6 +252,12 @@ def _subjects(
     if not subjects:
         raise UserError("None of these photos can be read: give others.")
     return subjects
+
+
+def _name_of(item: "Item") -> tuple[str, ...]:
+    """What a photo and its mask share: their folders but `images` and `masks`, and the name without its suffix."""
+    path = PurePosixPath(item.name).with_suffix("")
+    return tuple(part for part in path.parts if part not in (IMAGES, MASKS))
 
 
 def _is_mask(item: "Item") -> bool:

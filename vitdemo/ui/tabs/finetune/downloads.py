@@ -19,10 +19,10 @@ def report_of(session: FinetuneSession) -> dict | None:
 
 
 def pack(sessions: FinetuneSessions, session: FinetuneSession) -> Path:
-    """Write a zip with config, weights and report. Raises: UserError where there is no model yet, or no room on the disk."""
+    """Write a zip of the result: config, weights, what it was trained on, and report. Raises: UserError where there is no model yet, or no room on the disk."""
     if report_of(session) is None:
         raise UserError(NOTHING_YET)
-    files = [session.result / name for name in ("config.json", "model.safetensors", "report.json")]
+    files = sorted(path for path in session.result.iterdir() if path.is_file())
     path, size = session.shelf / f"{session.result.name}.zip", sum(file.stat().st_size for file in files)
     try:
         path.parent.mkdir(exist_ok=True)

@@ -10,6 +10,7 @@ from vitdemo.ui.tabs.finetune.runs import run_of
 from vitdemo.ui.tabs.finetune.session import FinetuneSession
 from vitdemo.ui.templating import html, percent
 
+SPOKE = 3  # training photos shown that spoke for a mistake
 WIDTH, HEIGHT, LEFT, BELOW = 320, 150, 44, 26  # pixels of the learning curve: the whole, and what its axes take
 
 
@@ -23,7 +24,12 @@ def _is_stale(session: FinetuneSession, report: dict) -> bool:
 
 def report_html(session: FinetuneSession, report: dict) -> str:
     """The report of the run on show as HTML."""
-    worst = [report["photos"][index] | {"uri": thumbnail(session, report["photos"][index])} for index in report["worst"]]
+    why = report.get("why") or [{}] * len(report["worst"])
+    worst = [
+        row
+        | {"uri": thumbnail(session, row), "spoke": [each | {"uri": thumbnail(session, each)} for each in reasons.get("for", [])[:SPOKE]]}
+        for row, reasons in zip((report["photos"][index] for index in report["worst"]), why, strict=True)
+    ]
     blocks = report["recipe"]["unfreeze"] != "head"
     return html(
         "finetune/report",
