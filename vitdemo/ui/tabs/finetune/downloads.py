@@ -19,7 +19,10 @@ def report_of(session: FinetuneSession) -> dict | None:
 
 
 def pack(sessions: FinetuneSessions, session: FinetuneSession) -> Path:
-    """Write a zip of the result: config, weights, what it was trained on, and report. Raises: UserError where there is no model yet, or no room on the disk."""
+    """Write a zip of the result: config, weights, what it was trained on, and report.
+
+    Raises: UserError where there is no model yet, or no room on the disk.
+    """
     if report_of(session) is None:
         raise UserError(NOTHING_YET)
     files = sorted(path for path in session.result.iterdir() if path.is_file())
