@@ -4,7 +4,7 @@ import { picture, setDirection, setHead, setMethod } from "../../attention/contr
 import { switchOff } from "../../attention/heads/ablation.js";
 import { play, setLayer } from "../../attention/layers.js";
 import { look, present } from "../../attention/show/presenter.js";
-import { $, ask, classes, columns, explorer, off, patches, rows, told, view } from "../../attention/state.js";
+import { $, ask, classes, columns, explorer, kind, off, patches, rows, told, view } from "../../attention/state.js";
 
 const CANDIDATES = 12; // heads that are tried, at least those of the last layer
 const DRAWN = [".att-opacity", ".att-split", ".att-even", ".att-gridded"];
@@ -68,7 +68,7 @@ export function giveBackStage() {
 
 // The patch that speaks most for the answer, where that is known; else one in the middle.
 export function tellingPatch() {
-  const values = classes.get(told.top[0]?.index)?.heats?.subarray(-patches());
+  const values = classes.get(told.top[0]?.index)?.heats?.[kind()]?.subarray(-patches());
   if (!values) return [rows() >> 1, columns() >> 1];
   const most = values.indexOf(Math.max(...values));
   return [Math.floor(most / columns()), most % columns()];

@@ -3,7 +3,7 @@
 import { test, startErase } from "../../attention/evaluation/erase.js";
 import { holdAgainst } from "../../attention/classes.js";
 import { play, setLayer } from "../../attention/layers.js";
-import { calm, classes, columns, patches, reader, rows, told, view } from "../../attention/state.js";
+import { calm, classes, columns, kind, patches, reader, rows, told, view } from "../../attention/state.js";
 import { openPhoto } from "../../embeddings/photo.js";
 import { tab as embeddings } from "../../embeddings/shared.js";
 import { close as closeClasses } from "../../finetune/finetune.js";
@@ -86,7 +86,7 @@ async function why(until) {
   const [first, rival] = told.top;
   holdAgainst(first.index, rival.index);
   view.part = "a";
-  const maps = [first, rival].map(({ index }) => () => classes.get(index)?.heats);
+  const maps = [first, rival].map(({ index }) => () => classes.get(index)?.heats?.[kind()]);
   if (!(await until(() => maps.every((map) => map())))) return null;
   setLayer(view.layer);
   const [own, others] = maps.map((map) => strongest(map().subarray(-patches())));
