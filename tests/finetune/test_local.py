@@ -61,6 +61,7 @@ def test_what_is_printed(capsys):
         **{"kind": "report", "interval": (0.61, 0.98), "asked": "test", "accuracy": 0.875, "of": 8, "peak_gpu_mb": 512.0},
         **{"baselines": {"majority class": {"accuracy": 0.5}}, "weights_of": {"stage": "head"}, "recipe": {"unfreeze": "4"}},
         "why_these_weights": "A tie, which goes to the head.",
+        "verdict": "87.5 % accuracy.",
         "precision": "bf16",
     }
     for event in (
@@ -88,6 +89,7 @@ def test_what_is_printed(capsys):
         "Accuracy 87.5% on 8 test photos (95 % confidence interval: 61.0% to 98.0%)",
         "  majority class: 50.0%",
         "A tie, which goes to the head.",
+        "87.5 % accuracy.",
         "At most 512 MB of the GPU's memory, in bf16",
     ]
 

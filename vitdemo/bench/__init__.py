@@ -9,5 +9,19 @@ def _bench(name: str):
 
 BENCHES = {
     name: _bench(name)
-    for name in ("startup", "classify", "trace", "faithfulness", "embed", "layers", "finetune", "labels", "export", "serve", "ray", "load")
+    for name in (
+        "startup",
+        "classify",
+        "trace",
+        "faithfulness",
+        "embed",
+        "layers",
+        "finetune",
+        "heads",
+        "labels",
+        "export",
+        "serve",
+        "ray",
+        "load",
+    )
 }

@@ -191,6 +191,7 @@ class _ProgressPrinter:
             self._print(f"  {name}: {baseline['accuracy']:.1%}")
         if event["recipe"]["unfreeze"] != "head":
             self._print(event["why_these_weights"])
+        self._print(event["verdict"])
         if event["peak_gpu_mb"]:
             self._print(f"At most {event['peak_gpu_mb']:.0f} MB of the GPU's memory, in {event['precision']}")
 

@@ -26,7 +26,8 @@ def _compared(report: dict) -> str:
     nearest, majority = report["baselines"][NEAREST], report["baselines"][MAJORITY]
     if majority["verdict"] < 1:
         return f"no better than always answering the most frequent class ({_percent(majority['accuracy'])})"
-    word = {1: "better than", 0: "no better than", -1: "worse than"}[nearest["verdict"]]
+    tie = "not clearly better than" if report["accuracy"] > nearest["accuracy"] else "no better than"
+    word = {1: "better than", 0: tie, -1: "worse than"}[nearest["verdict"]]
     compared = f"{word} its {NEAREST} ({_percent(nearest['accuracy'])})"
     if report["weights_of"]["stage"] == "blocks":
         compared += f" and than the head alone ({_percent(report['baselines'][HEAD]['accuracy'])})"
