@@ -11,7 +11,7 @@ from vitdemo.ui.tabs.finetune.session import FinetuneSession
 from vitdemo.ui.templating import html, percent
 
 SPOKE = 3  # training photos shown that spoke for a mistake
-WIDTH, HEIGHT, LEFT, BELOW = 320, 150, 44, 26  # pixels of the learning curve: the whole, and what its axes take
+WIDTH, HEIGHT, LEFT, BELOW = 320, 150, 54, 26  # pixels of the learning curve: the whole, and what its axes take
 
 
 def _is_stale(session: FinetuneSession, report: dict) -> bool:
