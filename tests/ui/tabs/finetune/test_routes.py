@@ -131,3 +131,24 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     with zipfile.ZipFile(ask("download")["path"]) as packed:
         (config,) = (name for name in packed.namelist() if name.endswith("config.json"))
         assert json.loads(packed.read(config))["label_names"] == ["green", "navy", "red"]
+
+
+def test_single_photos_are_left_out_and_taken_again(ask):
+    until(lambda: ask("poll")["state"] == "ready", 60)
+    listed = ask("photos", label="red")["html"]
+    numbers = [int(number) for number in re.findall(r'data-number="(\d+)"', listed)]
+    assert len(numbers) == 4
+    assert 'aria-pressed="true"' not in listed
+    for number in numbers[:3]:
+        assert ask("without", number=number) == {}
+    data = ask("poll", data=True)["data"]
+    assert "“red” has 1 usable photo, and a class needs two at least" in data
+    listed = ask("photos", label="red")["html"]
+    assert listed.count('aria-pressed="true"') == 3
+    assert ask("without", number=numbers[0]) == {}
+    data = ask("poll", data=True)["data"]
+    assert "2 photos left out by you." in data
+    assert "7 photos for training, 3 for validation" in data
+    assert ask("without", number=12)["error"] == "There is no such photo: give the photos again."
+    ask("change")
+    assert "9 photos for training, 3 for validation" in ask("poll", data=True)["data"]

@@ -384,7 +384,34 @@ export default function mount({ element, props, trigger }) {
   $(".data").addEventListener("click", (event) => {
     if (event.target.closest(".undo")) change({});
     else if (event.target.closest(".leave-out")) change({ names: { [event.target.closest(".leave-out").dataset.old]: "" } });
+    else if (event.target.closest("[data-photos]")) showPhotos(event.target.closest("[data-photos]").dataset.photos);
+    else if (event.target.closest(".photos-close")) closePhotos();
+    else if (event.target.closest(".one-photo")) leaveOut(event.target.closest(".one-photo"));
   });
+
+  // A class's photos, to leave single ones out. The classes are counted anew when the list is closed.
+  let photosChanged = false;
+  async function showPhotos(label) {
+    const answer = await rpc("finetune/photos", { session, label });
+    if (!answer?.html) return fail(answer?.error || NO_ANSWER);
+    const box = $(".class-photos");
+    box.innerHTML = answer.html; // from our own template, which escapes
+    box.hidden = false;
+    box.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  }
+  async function leaveOut(photo) {
+    const answer = await rpc("finetune/without", { session, number: Number(photo.dataset.number) });
+    if (!answer || answer.error) return fail(answer?.error || NO_ANSWER);
+    photo.setAttribute("aria-pressed", photo.getAttribute("aria-pressed") !== "true");
+    photosChanged = true;
+  }
+  function closePhotos() {
+    $(".class-photos").hidden = true;
+    if (!photosChanged) return;
+    [photosChanged, wantData, unfinished, changed] = [false, true, null, true];
+    nameStart();
+    poll();
+  }
 
   // The result
 

@@ -21,6 +21,7 @@ from vitdemo.ui.templating import html, percent
 SAMPLE_CLASSES = ASSETS / "examples" / "unseen"
 CLASS_THUMBNAILS = 6  # shown per class
 LOAD_SECONDS = 120.0  # timeout for loading a model
+MAX_CLASS_PHOTOS = 400  # shown of a class, to leave some out
 MAX_CELL_PHOTOS = 60  # shown per cell of the confusion matrix
 
 
@@ -51,6 +52,14 @@ class ChangeClasses(OfSession):
 
     names: dict = field(default_factory=dict)
     folders: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OfClass(OfSession):
+    """A class by its current name; a photo of it by its number, to leave it out or take it again."""
+
+    label: str = ""
+    number: int = -1
 
 
 @dataclass(frozen=True)
@@ -183,9 +192,29 @@ class FinetuneRoutes(TabRoutes):
         if session.job and not session.job.over:
             raise UserError("Classes can't change while they are being learned: stop it first.")
         if not asked.names and not asked.folders:
+            session.without.clear()
             session.changes, session.taken_as = {} if session.labels else titles_of(session.items), {}
         session.changes = changes_of(asked.names, session.changes)
         session.taken_as = taken_of(asked.folders, session.taken_as)
+
+    @page_route()
+    def photos(self, asked: OfClass, caller: Caller) -> Html:
+        """The photos of a class, each to be left out by itself, or taken again."""
+        session = self._sessions.get(asked.session)
+        placed = {id(sample.item): sample.label for sample in replace(session, without=set()).placed_so_far().samples}
+        shown = [number for number, item in enumerate(session.items) if placed.get(id(item)) == asked.label and session.read[number][1]]
+        rows = [{"number": each, "uri": uri_of(session.read[each][1]), "out": each in session.without} for each in shown[:MAX_CLASS_PHOTOS]]
+        return Html(html("finetune/photos", rows=rows, label=asked.label, more=len(shown) - len(rows)))
+
+    @page_route()
+    def without(self, asked: OfClass, caller: Caller) -> None:
+        """Leave a photo out, or take it again."""
+        session = self._sessions.get(asked.session)
+        if session.busy:
+            raise UserError("Photos can't change while they are being learned: stop it first.")
+        if not 0 <= asked.number < len(session.items):
+            raise UserError("There is no such photo: give the photos again.")
+        session.without ^= {asked.number}
 
     @page_route(starts_work=True)
     def start(self, asked: StartTraining, caller: Caller) -> None:

@@ -59,6 +59,7 @@ class FinetuneSession:
         read: number of an item → its sha256, its thumbnail, the reason if the photo can't be read, and what decoding changed.
         changes: renamed classes: original name → current name.
         taken_as: folder → the split that the visitor takes it as.
+        without: the numbers of the items that the visitor has left out.
         notes: what was left out when the photos were found, one sentence each.
         job: the training job that was started last.
         trained: the run of that job.
@@ -78,6 +79,7 @@ class FinetuneSession:
     read: dict[int, tuple[str, bytes, str, tuple[str, ...]]] = field(default_factory=dict)
     changes: dict[str, str] = field(default_factory=dict)
     taken_as: dict[str, str] = field(default_factory=dict)
+    without: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     job: Job | None = None
     trained: FinetuneRun | None = None
@@ -151,9 +153,11 @@ class FinetuneSession:
         """Each photo with its current class name, and its split. Raises: NothingToLearn where no training can use them."""
         from vitdemo.finetune.data.folders import chosen, place
 
+        numbers = [number for number in range(len(self.items)) if number not in self.without]
+        items = [self.items[number] for number in numbers]
         if self.labels:
-            return chosen(self.items, self.labels, self.changes)
-        return place(self.items, changes=self.changes, taken_as=self.taken_as)
+            return chosen(items, [self.labels[number] for number in numbers], self.changes)
+        return place(items, changes=self.changes, taken_as=self.taken_as)
 
     def placed_so_far(self) -> "Placed":
         """As `placed`, also where no training can use them."""
@@ -178,7 +182,9 @@ class FinetuneSession:
         placed = self.placed()
         number_of_item = {id(item): index for index, item in enumerate(self.items)}
         pairs = [(sample, self.read[number_of_item[id(sample.item)]]) for sample in placed.samples]
-        notes = [*self.notes, *placed.notes]
+        count = len(self.without)
+        own = [f"{count} photo{'s' * (count > 1)} left out by you."] if count else []
+        notes = [*self.notes, *own, *placed.notes]
         return settle(
             [replace(sample, id=sha, error=error, notes=said) for sample, (sha, _, error, said) in pairs],
             share=share,
