@@ -28,7 +28,7 @@ from vitdemo.core.training import checkpoint
 from vitdemo.finetune.data.augment import varied
 from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION, Sample, settle
 from vitdemo.finetune.data.features import FeatureCache, fingerprint
-from vitdemo.finetune.learning import bundle, head, influence, logistic, report, verdict
+from vitdemo.finetune.learning import bundle, card, head, influence, logistic, report, verdict
 from vitdemo.finetune.learning.blocks import Blocks, answers, check_depth, precision_on
 from vitdemo.finetune.learning.head import balanced
 from vitdemo.finetune.learning.state import State
@@ -343,6 +343,7 @@ class FinetuneRun:
         content |= {"verdict": verdict.verdict(content), "would_gain": verdict.weakest(content)}
         content["why"] = self._why(content["worst"], samples, logits) if state.kept["stage"] == "head" else []
         write_json(content, self.folder / "report.json")
+        card.write(content, self.folder)
         return content
 
     def _why(self, worst: Sequence[int], samples: Sequence[Sample], logits: torch.Tensor) -> list[dict]:
