@@ -66,6 +66,7 @@ def test_what_is_printed(capsys):
     }
     for event in (
         {"kind": "data", "classes": ["cat", "dog"], "counts": counts, "notes": ["1 file is no photo.", "1 photo is there twice."]},
+        {"kind": "estimate", "seconds": 64.6},
         {"kind": "photos", "done": 3, "total": 12, "speed": 7.0},
         {"kind": "photos", "done": 12, "total": 12, "speed": 7.25},
         {"kind": "note", "text": "2 processes learn together"},
@@ -81,6 +82,7 @@ def test_what_is_printed(capsys):
     assert capsys.readouterr().err.splitlines() == [
         "2 classes: 9 for train, 3 for validation",
         "vitdemo: 1 photo is there twice.",
+        "About 1:05 for these photos on this machine",
         "12/12 photos, 7.2 a second",  # where stderr is no terminal, the end alone
         "2 processes learn together",
         "Going on after epoch 1 of the blocks",

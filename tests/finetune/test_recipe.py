@@ -12,6 +12,7 @@ def test_every_field_reads_its_own_default():
     for each in fields(Recipe):
         assert Recipe.read({each.name: each.default}) == Recipe(), each.name
         assert each.metadata["meaning"]
+        assert each.metadata["title"]
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,9 @@ def test_every_field_reads_its_own_default():
         ("epochs", "3", 3),
         ("balance", "0", False),
         ("ema", ".9", 0.9),
+        ("batch_size", "auto", 0),
+        ("batch_size", "auto (8)", 0),
+        ("accumulate", "4", 4),
     ],
 )
 def test_values(name, text, value):
@@ -40,6 +44,7 @@ def test_values(name, text, value):
         *(("augment", text) for text in ("heavy", "")),
         *(("precision", text) for text in ("fp8", "FP16")),
         *(("validation", text) for text in ("0", "0.6")),
+        *(("batch_size", text) for text in ("automatic", "-1", "")),
         *(("seed", text) for text in ("-1", str(2**31))),
     ],
 )

@@ -1,9 +1,12 @@
 """A small local hub for the real huggingface_hub client: set HF_ENDPOINT to its `url`.
 
 It answers what the client asks of a model file: HEAD for its name and size, GET with ranges for its bytes. `behave` makes it a bad hub.
+It takes uploads, too: a new repository, and commits of files.
 """
 
+import base64
 import hashlib
+import json
 import re
 import threading
 import time
@@ -21,6 +24,8 @@ class Hub:
             "slow" and "trickle" send a little at a time; "lie" sends other bytes than it promised; "gated" gives nobody anything.
         requests: (method, path, Range header) of every request so far.
         sent: bytes of file content sent so far.
+        received: "owner/name/filename" → the bytes that were uploaded.
+        tokens: the Authorization headers of all uploads.
     """
 
     def __init__(self, files: dict[str, Path]):
@@ -29,6 +34,8 @@ class Hub:
         self.break_after = 1 << 20
         self.requests: list[tuple[str, str, str | None]] = []
         self.sent = 0
+        self.received: dict[str, bytes] = {}
+        self.tokens: set[str | None] = set()
         self._closing = threading.Event()
         hub = self
 
@@ -40,6 +47,9 @@ class Hub:
 
             def do_GET(self):
                 hub._answer(self, body=True)
+
+            def do_POST(self):
+                hub._take(self)
 
             def log_message(self, *_):
                 pass
@@ -87,6 +97,30 @@ class Hub:
         request.end_headers()
         if body:
             self._send(request, data if self.behave != "lie" else bytes(len(data)), start)
+
+    def _take(self, request: BaseHTTPRequestHandler) -> None:
+        """A request of an upload: make a repository, say how files are to be sent, or take a commit's lines, of which each is a file."""
+        body = request.rfile.read(int(request.headers["Content-Length"]))
+        self.requests.append((request.command, request.path, None))
+        self.tokens.add(request.headers.get("Authorization"))
+        asked = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", request.path)
+        answer: dict = {"errors": [], "warnings": []}  # of the card, which the client has checked first
+        if request.path == "/api/repos/create":
+            answer = {"url": f"{self.url}/{json.loads(body).get('organization') or 'me'}/{json.loads(body)['name']}"}
+        if asked and asked[2] == "preupload":
+            files = [file["path"] for file in json.loads(body)["files"]]
+            answer = {"files": [{"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in files]}
+        elif asked:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    self.received[f"{asked[1]}/{line['value']['path']}"] = base64.b64decode(line["value"]["content"])
+            answer = {"commitUrl": f"{self.url}/{asked[1]}/commit/{COMMIT}", "commitOid": COMMIT}
+        data = json.dumps(answer).encode()
+        request.send_response(403 if self.behave == "gated" else 200)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(data)))
+        request.end_headers()
+        request.wfile.write(data)
 
     def _send(self, request: BaseHTTPRequestHandler, data: bytes, start: int) -> None:
         end = min(len(data), start + self.break_after) if self.behave == "break" else len(data)

@@ -96,6 +96,6 @@ _switch_word = one_of(*TRUE, *FALSE)
 switch = Parser(lambda text: _switch_word(text.lower()) in TRUE, "1 or 0")
 
 
-def setting(default: Any, parse: Callable[[str], Any], meaning: str) -> Any:
-    """The field of a setting; `parse` and `meaning` become the field's metadata."""
-    return field(default=default, metadata={"parse": parse, "meaning": meaning})
+def setting(default: Any, parse: Callable[[str], Any], meaning: str, title: str = "", unit: str = "") -> Any:
+    """The field of a setting; the others become the field's metadata: `title` is its name for people, `unit` what its number counts."""
+    return field(default=default, metadata={"parse": parse, "meaning": meaning, "title": title, "unit": unit})

@@ -1,6 +1,8 @@
 """`python -m vitdemo finetune`: teach a model the classes in a folder of photos."""
 
 import argparse
+import os
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,6 +28,7 @@ def add(commands) -> None:
         metavar="FOLDER=WHAT",
         help="what a folder is: train, validation, test, all (to be divided) or class; FOLDER= leaves it out",
     )
+    command.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the result to the Hugging Face hub, with your own token")
     command.add_argument("--note", action="append", default=[], metavar="TEXT", help="a sentence to keep with the notes of the report")
     command.add_argument("--engine", default="local", metavar="E", help="local, or ray: a job of Ray Train (default: local)")
     command.add_argument("--address", metavar="A", help="of a Ray cluster, such as auto; without it, this machine's own")
@@ -39,6 +42,17 @@ def add(commands) -> None:
 
 def _finetune(flags: argparse.Namespace) -> int:
     recipe_of(flags)
+    if flags.push_to_hub:
+        from vitdemo.finetune import hub
+
+        hub.check(flags.push_to_hub)
+    status = _train(flags)
+    if flags.push_to_hub and not status and int(os.environ.get("RANK", 0)) == 0:  # a launcher starts several processes
+        print(f"Uploaded to {hub.push(flags.output, flags.push_to_hub)}", file=sys.stderr)
+    return status
+
+
+def _train(flags: argparse.Namespace) -> int:
     if flags.engine not in ("local", "ray"):
         raise UsageError(f"--engine is “{flags.engine}”, but it must be local or ray.")
     if flags.engine == "ray":

@@ -149,6 +149,10 @@ class _ProgressPrinter:
         over = event["done"] == event["total"]
         self._progress(f"{event['done']}/{event['total']} photos, {event['speed']:.1f} a second", over)
 
+    def _estimate(self, event: dict) -> None:
+        left = round(event["seconds"])
+        self._print(f"About {left // 60}:{left % 60:02} for these photos on this machine")
+
     def _data(self, event: dict) -> None:
         totals = {split: sum(counts[split] for counts in event["counts"].values()) for split in ("train", "validation", "test")}
         summary = ", ".join(f"{count} for {split}" for split, count in totals.items() if count)

@@ -20,6 +20,11 @@ def _parse_unfreeze(text: str) -> str:
     return text
 
 
+def _or_auto(parser: Parser) -> Parser:
+    """Read `auto`, or what a page may show for it, such as “auto (8)”, as 0."""
+    return Parser(lambda text: 0 if text.split(" ")[0] == "auto" else parser(text), f"auto or {parser.wanted}")
+
+
 _unfreeze = Parser(_parse_unfreeze, "head, gradual, all or a number of blocks")
 
 
@@ -27,26 +32,42 @@ _unfreeze = Parser(_parse_unfreeze, "head, gradual, all or a number of blocks")
 class Recipe:
     """The settings of a fine-tuning. The command's flags and the page's input fields are generated from these fields."""
 
-    unfreeze: str = setting("head", _unfreeze, "what learns: head, the last N blocks, gradual (a block at a time from the top), or all")
-    epochs: int = setting(10, whole(1, 1000), "passes over the photos for the blocks, after the head")
-    lr: float = setting(1e-4, number(1e-7, 100), "the blocks' peak learning rate, of the topmost layer")
-    layer_decay: float = setting(0.75, number(0.1, 1), "each layer's rate as a share of the one above it")
-    weight_decay: float = setting(0.05, number(0, 1), "how strongly weights are drawn to zero")
-    warmup: float = setting(0.1, number(0, 0.9), "share of the updates in which the rate rises")
-    batch_size: int = setting(0, whole(0, 4096), "photos at a time; 0 takes 8 on a CPU and 32 on a GPU")
-    accumulate: int = setting(0, whole(0, 1024), "batches that make one update; 0 makes it 32 photos")
-    clip: float = setting(1.0, number(0, 1000), "largest norm of the gradients; 0 for no limit")
-    label_smoothing: float = setting(0.1, number(0, 0.9), "how much of the certainty is taken from the true class")
-    balance: bool = setting(True, switch, "photos of rare classes count more, so that classes count alike")
-    augment: str = setting("light", one_of(*AUGMENTS), "how far photos are varied while blocks learn: crops, mirroring, colours")
-    views: int = setting(0, whole(0, 20), "varied copies of each photo for the head, beside the photo itself")
-    drop_path: float = setting(0.1, number(0, 0.9), "how often the last block is skipped in training, earlier ones less")
-    ema: float = setting(0.0, number(0, 0.99999), "decay of averaged weights, which are steadier; 0 for none")
-    patience: int = setting(5, whole(0, 1000), "epochs of the blocks without a better macro-F1 before it ends; 0 goes to the end")
-    precision: str = setting("auto", one_of(*PRECISIONS), "auto is bf16 or fp16 on a GPU and fp32 on a CPU")
-    checkpointing: bool = setting(False, switch, "computes parts twice to need less memory")
-    validation: float = setting(0.2, number(0.05, 0.5), "share of each class kept for checking, where no split is given")
-    seed: int = setting(0, whole(0, 2**31 - 1), "the same seed repeats the run")
+    unfreeze: str = setting(
+        "head", _unfreeze, "what learns: head, the last N blocks, gradual (a block at a time from the top), or all", "What learns"
+    )
+    epochs: int = setting(10, whole(1, 1000), "passes over the photos for the blocks, after the head", "Epochs of the blocks", "epochs")
+    lr: float = setting(1e-4, number(1e-7, 100), "the blocks' peak learning rate, of the topmost layer", "Learning rate of the blocks")
+    layer_decay: float = setting(0.75, number(0.1, 1), "each layer's rate as a share of the one above it", "Layer decay")
+    weight_decay: float = setting(0.05, number(0, 1), "how strongly weights are drawn to zero", "Weight decay")
+    warmup: float = setting(0.1, number(0, 0.9), "share of the updates in which the rate rises", "Warm-up", "share of updates")
+    batch_size: int = setting(
+        0, _or_auto(whole(0, 4096)), "photos at a time; 0 or auto takes 8 on a CPU and 32 on a GPU", "Batch size", "photos"
+    )
+    accumulate: int = setting(
+        0, _or_auto(whole(0, 1024)), "batches that make one update; 0 or auto makes it 32 photos", "Batches per update", "batches"
+    )
+    clip: float = setting(1.0, number(0, 1000), "largest norm of the gradients; 0 for no limit", "Gradient clipping")
+    label_smoothing: float = setting(0.1, number(0, 0.9), "how much of the certainty is taken from the true class", "Label smoothing")
+    balance: bool = setting(True, switch, "photos of rare classes count more, so that classes count alike", "Balance classes")
+    augment: str = setting(
+        "light", one_of(*AUGMENTS), "how far photos are varied while blocks learn: crops, mirroring, colours", "Augmentation"
+    )
+    views: int = setting(
+        0, whole(0, 20), "varied copies of each photo for the head, beside the photo itself", "Varied copies for the head", "copies"
+    )
+    drop_path: float = setting(
+        0.1, number(0, 0.9), "how often the last block is skipped in training, earlier ones less", "Drop path", "probability"
+    )
+    ema: float = setting(0.0, number(0, 0.99999), "decay of averaged weights, which are steadier; 0 for none", "Averaged weights (decay)")
+    patience: int = setting(
+        5, whole(0, 1000), "epochs of the blocks without a better macro-F1 before it ends; 0 goes to the end", "Patience", "epochs"
+    )
+    precision: str = setting("auto", one_of(*PRECISIONS), "auto is bf16 or fp16 on a GPU and fp32 on a CPU", "Precision")
+    checkpointing: bool = setting(False, switch, "computes parts twice to need less memory", "Gradient checkpointing")
+    validation: float = setting(
+        0.2, number(0.05, 0.5), "share of each class kept for checking, where no split is given", "Validation share", "share of photos"
+    )
+    seed: int = setting(0, whole(0, 2**31 - 1), "the same seed repeats the run", "Seed")
 
     @classmethod
     def read(cls, texts: Mapping[str, object], base: "Recipe | None" = None, *, title: str = "--{}") -> "Recipe":

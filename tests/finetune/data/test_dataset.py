@@ -51,6 +51,16 @@ def test_a_class_with_too_few_is_refused(count):
         settled(*read("cat", 5), *read("dog", count), broken)
 
 
+def test_all_classes_with_too_few_are_named_at_once():
+    broken = Sample(Item(Path("x"), "dog/x.jpg"), "dog", error="“x.jpg” is damaged.")
+    words = "“cow” has 1 usable photo; “dog” has no usable photos, and a class needs two at least: add photos to them, or leave these"
+    with pytest.raises(UserError, match=words):
+        settled(*read("cat", 5), *read("cow", 1), broken)
+    many = [Sample(Item(Path("x"), f"{number:02}/x.jpg"), f"{number:02}", error="damaged") for number in range(12)]
+    with pytest.raises(UserError, match="“09” has no usable photos; 2 more are like these, and a class needs two"):
+        settled(*read("cat", 5), *many)
+
+
 def test_a_class_whose_photos_are_elsewhere_says_where():
     torn = Sample(Item(Path("x"), "dog/7.jpg"), "dog", id="cat0")
     with pytest.raises(UserError, match=r"“dog” has 1 usable photo \(1 is in another class too, and counts in neither\), and"):

@@ -17,6 +17,7 @@ from vitdemo.core.photos.prefetch import sum_up
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 UNEVEN = 3  # ratio of the largest class's photos to the smallest's from which a note warns
+LISTED = 10  # classes with too few photos that an error lists
 NAMED = 3  # files or classes that a sentence lists by name
 
 
@@ -97,6 +98,7 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
     notes += sum_up(sample.notes for sample in kept)
     labels = sorted({sample.label for sample in samples})
     counts = Counter(sample.label for sample in kept if sample.split != TEST)
+    problems = []
     for label in labels:
         if counts[label] < 2:
             tested = any(sample.label == label and sample.split == TEST for sample in kept)
@@ -104,7 +106,11 @@ def settle(samples: Sequence[Sample], *, share: float, seed: int, notes: Sequenc
             dropped = {sample.id for sample in samples if sample.label == label and not sample.error} - {sample.id for sample in kept}
             they = "1 is in another class too, and counts" if len(dropped) == 1 else f"{len(dropped)} are in another class too, and count"
             why = f" ({they} in neither)" if dropped else ""
-            raise UserError(f"“{shown_name(label)}” {has}{why}, and a class needs two at least: add photos to it, or leave the class out.")
+            problems.append(f"“{shown_name(label)}” {has}{why}")
+    if problems:
+        them, out = ("it", "the class") if len(problems) == 1 else ("them", "these classes")
+        listed = "; ".join(problems[:LISTED]) + (f"; {len(problems) - LISTED} more are like these" if len(problems) > LISTED else "")
+        raise UserError(f"{listed}, and a class needs two at least: add photos to {them}, or leave {out} out.")
     drawn = not any(sample.split == VALIDATION for sample in kept)
     if not drawn:
         kept = [sample if sample.split else replace(sample, split=TRAIN) for sample in kept]

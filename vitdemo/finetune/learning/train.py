@@ -28,8 +28,9 @@ from vitdemo.core.training import checkpoint
 from vitdemo.finetune.data.augment import varied
 from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION, Sample, settle
 from vitdemo.finetune.data.features import FeatureCache, fingerprint
-from vitdemo.finetune.learning import bundle, head, influence, logistic, report, verdict
+from vitdemo.finetune.learning import bundle, card, head, influence, logistic, report, verdict
 from vitdemo.finetune.learning.blocks import Blocks, answers, check_depth, precision_on
+from vitdemo.finetune.learning.estimate import estimate
 from vitdemo.finetune.learning.head import balanced
 from vitdemo.finetune.learning.state import State
 from vitdemo.finetune.recipe import Recipe
@@ -52,9 +53,10 @@ def finetune(
         samples: from `folders.place`.
         notes: sentences about the samples, for the report.
 
-    Yields: events, dicts with a `kind`: `photos` (done, total, speed), `data` (classes, counts, notes), `step` and `epoch` (stage, epoch,
-        of, loss, rates; an epoch's accuracy, macro_f1, validation_loss, photos_per_second, seconds_left, guesses), `resumed` (stage, epoch,
-        history), `note` (text), and at the end `report` (what report.json holds).
+    Yields: events, dicts with a `kind`: `estimate` (seconds of the whole run on this machine, if it begins anew), `photos` (done, total,
+        speed), `data` (classes, counts, notes), `step` and `epoch` (stage, epoch, of, loss, rates; an epoch's accuracy, macro_f1,
+        validation_loss, photos_per_second, seconds_left, guesses), `resumed` (stage, epoch, history), `note` (text), and at the end
+        `report` (what report.json holds). The head has a single epoch.
     Raises: UserError with the remedy for photos, recipes and folders that can't be used.
     """
     yield from FinetuneRun(vit, engine, recipe, folder, settings).events(samples, notes)
@@ -87,6 +89,7 @@ class FinetuneRun:
         with self._write_errors():
             (self.folder / "run").mkdir(parents=True, exist_ok=True)
         self.cache = FeatureCache(self.folder / "run" / "features.safetensors", self.model)
+        yield {"kind": "estimate", "seconds": estimate(self.vit, self.engine, samples, self.recipe, self.settings)}
         samples = yield from self._embed(self.cache, samples, "none")
         self._settle(samples, notes)
         yield {"kind": "data", "classes": self.data.classes, "counts": self.data.counts(), "notes": self.data.notes}
@@ -343,6 +346,7 @@ class FinetuneRun:
         content |= {"verdict": verdict.verdict(content), "would_gain": verdict.weakest(content)}
         content["why"] = self._why(content["worst"], samples, logits) if state.kept["stage"] == "head" else []
         write_json(content, self.folder / "report.json")
+        card.write(content, self.folder)
         return content
 
     def _why(self, worst: Sequence[int], samples: Sequence[Sample], logits: torch.Tensor) -> list[dict]:
