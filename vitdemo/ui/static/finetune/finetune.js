@@ -205,8 +205,11 @@ export default function mount({ element, props, trigger }) {
     if (answer.job === "failed") return `Ended.${where}${stays}`;
     if ($(".stop").disabled) return `Stopping …${where}`;
     if (!last) return "Getting ready …";
-    if (last.kind === "photos") return `Computing features: ${last.done} of ${last.total} photos, ${last.speed.toFixed(1)} a second`;
-    if (last.kind === "note") return last.text;
+    const estimated = events.find((each) => each.kind === "estimate")?.seconds;
+    const about = estimated > 5 ? ` About ${clock(estimated)} in all, by a measured pass.` : "";
+    if (last.kind === "photos") return `Computing features: ${last.done} of ${last.total} photos, ${last.speed.toFixed(1)} a second.${about}`;
+    if (last.kind === "note") return last.text + about;
+    if (last.kind === "estimate") return `Getting ready …${about}`;
     if (last.kind === "step") {
       const left = newest?.stage === "blocks" ? ` · ${clock(newest.seconds_left)} left` : "";
       return `Blocks, epoch ${last.epoch} of ${last.of}: ${last.done} of ${last.total} photos${left}`;

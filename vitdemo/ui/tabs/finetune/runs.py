@@ -1,13 +1,15 @@
 """The runs of a fine-tuning session: what the page lists of them, and how two of them compare."""
 
 import shutil
+from dataclasses import fields
 from typing import Any
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import read_json
-from vitdemo.finetune.recipe import PRESETS
+from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.tabs.finetune.session import FinetuneRun, FinetuneSession
 
+TITLES = {field.name: field.metadata["title"] for field in fields(Recipe)}
 LEAST_SURE = 0.05  # p-value from which on a difference may be none
 
 
@@ -24,7 +26,7 @@ def run_rows(session: FinetuneSession) -> list[dict[str, Any]]:
     for run in reversed(session.runs):
         report = _report(run)
         asked = run.asked or {}
-        changed = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asked.get("recipe", {}).items())
+        changed = ", ".join(f"{TITLES.get(name, name).lower()} {value}" for name, value in asked.get("recipe", {}).items())
         rows.append(
             {
                 "name": run.folder.name,

@@ -19,6 +19,7 @@ from vitdemo.ui.server.gradio_internals import event_payload
 from vitdemo.ui.templating import html, script
 
 TAB = "finetune"  # the tab's id
+AUTOMATIC = {"batch_size": "auto (8, or 32 on a GPU)", "accumulate": "auto (32 photos an update)"}  # what the page says in place of 0
 
 
 def build(store: ModelStore, header: ModelPicker) -> None:
@@ -63,14 +64,17 @@ def _switches() -> list[dict]:
     return [
         {
             "name": field.name,
-            "title": field.name.replace("_", " "),
+            "title": field.metadata["title"],
+            "unit": field.metadata["unit"],
             "meaning": field.metadata["meaning"],
             "words": getattr(field.metadata["parse"], "words", None) or (("1", "0") if isinstance(field.default, bool) else None),
-            "values": {name: _plain(getattr(preset.recipe, field.name)) for name, preset in PRESETS.items()},
+            "values": {name: _plain(field.name, getattr(preset.recipe, field.name)) for name, preset in PRESETS.items()},
         }
         for field in fields(Recipe)
     ]
 
 
-def _plain(value: Any) -> str:
+def _plain(name: str, value: Any) -> str:
+    if name in AUTOMATIC and value == 0:
+        return AUTOMATIC[name]
     return str(int(value)) if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
