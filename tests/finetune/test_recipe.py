@@ -44,6 +44,7 @@ def test_values(name, text, value):
         *(("augment", text) for text in ("heavy", "")),
         *(("precision", text) for text in ("fp8", "FP16")),
         *(("validation", text) for text in ("0", "0.6")),
+        *(("features", text) for text in ("0", "cls", "")),
         *(("batch_size", text) for text in ("automatic", "-1", "")),
         *(("seed", text) for text in ("-1", str(2**31))),
     ],

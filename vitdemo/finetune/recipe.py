@@ -25,6 +25,13 @@ def _or_auto(parser: Parser) -> Parser:
     return Parser(lambda text: 0 if text.split(" ")[0] == "auto" else parser(text), f"auto or {parser.wanted}")
 
 
+def _parse_features(text: str) -> str:
+    if text not in ("final", "mean", "auto") and not 1 <= int(text) <= 100:
+        raise ValueError
+    return text
+
+
+_features = Parser(_parse_features, "final, mean, auto or the number of a block")
 _unfreeze = Parser(_parse_unfreeze, "head, gradual, all or a number of blocks")
 
 
@@ -34,6 +41,12 @@ class Recipe:
 
     unfreeze: str = setting(
         "head", _unfreeze, "what learns: head, the last N blocks, gradual (a block at a time from the top), or all", "What learns"
+    )
+    features: str = setting(
+        "final",
+        _features,
+        "what the head reads: final (CLS after the last block), mean (of the patches), the number of an earlier block, or auto",
+        "Head reads",
     )
     epochs: int = setting(10, whole(1, 1000), "passes over the photos for the blocks, after the head", "Epochs of the blocks", "epochs")
     lr: float = setting(1e-4, number(1e-7, 100), "the blocks' peak learning rate, of the topmost layer", "Learning rate of the blocks")

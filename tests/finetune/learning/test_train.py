@@ -130,6 +130,38 @@ def test_blocks_that_are_better_are_kept_with_what_is_familiar_to_them(start, tm
     assert math.isfinite(tuned.ood.distance(features).item())
 
 
+@pytest.mark.parametrize(("features", "layers", "pool"), [("mean", 3, "avg"), ("2", 2, "token")])
+def test_the_head_reads_other_features_in_a_model_that_timm_builds(features, layers, pool, start, tmp_path, vit):
+    (report,) = of_kind(list(start(replace(QUICK, features=features), tmp_path)), "report")
+    theirs = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    assert (report["features"], len(theirs.blocks), theirs.global_pool) == (features, layers, pool)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs))
+    image = transform(Image.open(report["photos"][0]["photo"]).convert("RGB"))[None]
+    with torch.inference_mode():
+        logits = theirs(image)
+        tokens = vit.module.norm(vit.adapter.intermediates(image)[1][layers - 1])
+        read = tokens[:, 1:].mean(1) if features == "mean" else tokens[:, 0]
+        assert torch.allclose(theirs.head(read), logits, atol=1e-4)
+    assert report["photos"][0]["probability"] == pytest.approx(logits.softmax(-1).max().item(), abs=1e-4)
+    ours = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
+    assert torch.allclose(ours.logits(image), logits, atol=1e-5)
+    assert ours.ood is not None
+
+
+def test_auto_compares_what_the_head_can_read(start, tmp_path):
+    events = list(start(replace(QUICK, features="auto"), tmp_path))
+    (said,) = (each["text"] for each in of_kind(events, "note") if each["text"].startswith("The head reads"))
+    (report,) = of_kind(events, "report")
+    assert said.startswith(f"The head reads {report['features']}; cross-validated loss: final ")
+    assert ", mean " in said
+    assert ", 2 " in said
+
+
+def test_more_blocks_than_there_are_to_read_from(start, tmp_path):
+    with pytest.raises(UsageError, match="This model has 3 blocks, so --features can't be 4"):
+        list(start(replace(QUICK, features="4"), tmp_path))
+
+
 def test_features_are_computed_once(start, tmp_path, monkeypatch):
     list(start(QUICK, tmp_path))
     monkeypatch.setattr("vitdemo.finetune.data.features.run_over", lambda network, samples, *_: iter(()) if not samples else 1 / 0)
@@ -422,11 +454,11 @@ def test_half_a_feature_file_is_no_loss(tmp_path):
 
 
 def test_a_bundle_is_written_whole_or_not_at_all(vit, tmp_path, monkeypatch):
-    bundle.write(vit.module, ["a"] * 8, vit.preprocessing, tmp_path)
+    bundle.write(vit.module, ["a"] * 8, vit.preprocessing, tmp_path, {})
     before = (tmp_path / "model.safetensors").read_bytes()
     monkeypatch.setattr(bundle, "save_file", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     with pytest.raises(OSError, match="full"):
-        bundle.write(vit.module, ["b"] * 8, vit.preprocessing, tmp_path)
+        bundle.write(vit.module, ["b"] * 8, vit.preprocessing, tmp_path, {})
     assert (tmp_path / "model.safetensors").read_bytes() == before
     assert json.loads((tmp_path / "config.json").read_text())["label_names"] == ["a"] * 8
 

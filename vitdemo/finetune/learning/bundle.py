@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,10 +17,13 @@ from vitdemo.core.photos.preprocessing import Preprocessing
 FILES = ("config.json", "model.safetensors")
 
 
-def write(module: torch.nn.Module, classes: Sequence[str], preprocessing: Preprocessing, folder: Path) -> None:
+def write(
+    module: torch.nn.Module, classes: Sequence[str], preprocessing: Preprocessing, folder: Path, arguments: Mapping[str, Any]
+) -> None:
     """Write weights and config, completely or not at all.
 
     Args:
+        arguments: with which timm builds the module, where it is changed.
         preprocessing: the photos'; what timm has no words for goes into the config beside timm's.
 
     Raises: OSError where the disk is full.
@@ -27,7 +31,7 @@ def write(module: torch.nn.Module, classes: Sequence[str], preprocessing: Prepro
     partial = folder / "run" / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     config = {"label_names": list(classes)} | preprocessing.own_words
-    save_for_hf(module, str(partial), model_config=config, model_args=Adapter(module).fixed_size, safe_serialization=True)
+    save_for_hf(module, str(partial), model_config=config, model_args=Adapter(module).fixed_size | dict(arguments), safe_serialization=True)
     weights = partial / "model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     for name in FILES:

@@ -28,7 +28,7 @@ from vitdemo.core.training import checkpoint
 from vitdemo.finetune.data.augment import varied
 from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION, Sample, settle
 from vitdemo.finetune.data.features import FeatureCache, fingerprint
-from vitdemo.finetune.learning import bundle, card, head, influence, logistic, report, verdict
+from vitdemo.finetune.learning import bundle, card, head, influence, logistic, readout, report, verdict
 from vitdemo.finetune.learning.blocks import Blocks, answers, check_depth, precision_on
 from vitdemo.finetune.learning.estimate import estimate
 from vitdemo.finetune.learning.head import balanced
@@ -78,7 +78,8 @@ class FinetuneRun:
         self.last = folder / "run" / "last.safetensors"
         self.state = State()
         self.begun = time.monotonic()
-        self.model = fingerprint(vit)
+        self.original = vit
+        self.arguments: dict[str, Any] = {}
 
     def events(self, samples: Sequence[Sample], notes: Sequence[str]) -> Iterator[dict]:
         """Start or resume the run, and yield its events; arguments, events and errors as in `finetune`."""
@@ -88,8 +89,10 @@ class FinetuneRun:
         check_folder(self.folder)
         with self._write_errors():
             (self.folder / "run").mkdir(parents=True, exist_ok=True)
-        self.cache = FeatureCache(self.folder / "run" / "features.safetensors", self.model)
         yield {"kind": "estimate", "seconds": estimate(self.vit, self.engine, samples, self.recipe, self.settings)}
+        if (features := self.recipe.features) == readout.AUTO:
+            features = yield from self._choose_features(samples, notes)
+        self._read(features)
         samples = yield from self._embed(self.cache, samples, "none")
         self._settle(samples, notes)
         yield {"kind": "data", "classes": self.data.classes, "counts": self.data.counts(), "notes": self.data.notes}
@@ -104,6 +107,35 @@ class FinetuneRun:
         finished = self._finish()
         yield from self._learn_what_is_familiar()
         yield {"kind": "report"} | finished
+
+    def _read(self, features: str) -> None:
+        """Let the head read these features: final, mean or the number of a block."""
+        self.features = features
+        self.vit, self.arguments = readout.read_from(self.original, features)
+        name = "features" if features == readout.FINAL else f"features-{features}"
+        self.model = f"{fingerprint(self.vit)} {features}"
+        self.cache = FeatureCache(self.folder / "run" / f"{name}.safetensors", self.model)
+
+    def _choose_features(self, samples: Sequence[Sample], notes: Sequence[str]) -> Generator[dict, None, str]:
+        """Compare what the head can read by the cross-validation of its head, and yield the progress. Returns the best."""
+        losses = []
+        candidates = readout.candidates(self.original)
+        for features in candidates:
+            self._read(features)
+            read = yield from self._embed(self.cache, samples, "none")
+            learned = settle(read, share=self.recipe.validation, seed=self.recipe.seed, notes=notes).undivided()
+            targets = torch.tensor(learned.targets(learned.of(TRAIN)))
+            inputs = self.cache.of(learned.of(TRAIN))
+            weights = balanced(targets, len(learned.classes)) if self.recipe.balance else None
+            checked = logistic.fit_head(inputs, targets, len(learned.classes), weights).checked
+            if checked is None or inputs.numel() * len(learned.classes) > logistic.MOST:
+                yield {"kind": "note", "text": "There are too few or too many photos to choose what the head reads: it is final."}
+                return readout.FINAL
+            losses.append(torch.nn.functional.cross_entropy(checked.logits, targets, reduction="none"))
+        chosen = candidates[readout.choose(losses)]
+        figures = ", ".join(f"{name} {float(loss.mean()):.3f}" for name, loss in zip(candidates, losses, strict=True))
+        yield {"kind": "note", "text": f"The head reads {chosen}; cross-validated loss: {figures}."}
+        return chosen
 
     def _learn_what_is_familiar(self) -> Iterator[dict]:
         """Add to the bundle what it was trained on, so that it can say of a photo that it is unlike all of it."""
@@ -197,7 +229,7 @@ class FinetuneRun:
         state.stage, state.epoch = "blocks", 0
         head.put(self.vit.module, state.head)
         with self._write_errors():
-            bundle.write(self.vit.module, self.data.classes, self.vit.preprocessing, self.folder)
+            bundle.write(self.vit.module, self.data.classes, self.vit.preprocessing, self.folder, self.arguments)
             self._report(*self._asked(final=False))
             checkpoint.save({"more": {"state": self._state_so_far()}}, self.last)
 
@@ -268,7 +300,7 @@ class FinetuneRun:
                 if test.verdict > 0:
                     state.kept = {"stage": "blocks", "epoch": state.epoch, "why": _why(test)}
                     with self._write_errors():
-                        bundle.write(stage.trainer.best, self.data.classes, self.vit.preprocessing, self.folder)
+                        bundle.write(stage.trainer.best, self.data.classes, self.vit.preprocessing, self.folder, self.arguments)
                         self._report(VALIDATION, self.validation, wanted, logits)
                 elif state.kept["stage"] == "head":
                     state.kept |= {"why": _why(test)}
@@ -334,6 +366,7 @@ class FinetuneRun:
             "weights_of": {"stage": state.kept["stage"], "epoch": state.kept["epoch"]},
             "why_these_weights": state.kept["why"],
             "head": self._head_figures(),
+            "features": self.features,
             "learned_from": len(known),
             "precision": precision_on(self.vit.device, self.recipe.precision) if self.recipe.blocks else "fp32",
             "seconds": state.seconds + time.monotonic() - self.begun,

@@ -63,6 +63,8 @@ def test_a_model_comes_back_and_what_is_wrong_is_said(app, archive, tmp_path):
     assert report["classes"] == ["blue", "green", "red"]
     assert {row["photo"].split("/", 1)[1][:8] for row in report["photos"]} <= {"colours/"}
     assert report["recipe"]["seed"] == 6
+    spoken = [row["photo"] for reasons in report["why"] for rows in reasons.values() for row in rows]
+    assert all("colours/" in name and "lessons" not in name for name in spoken)
     assert report["notes"] == [
         "1 file that is no photo is left out (1 .txt).",
         "1 photo that can’t be read (“red/bad.png”): left out.",

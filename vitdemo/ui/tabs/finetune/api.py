@@ -59,8 +59,9 @@ def build(sessions: FinetuneSessions) -> None:
             if job is None or job.state != "done":
                 raise UserError((job.error if job else "") or LEAVING)
             report = read_json(session.result / "report.json")
-            rows = [row | {"photo": session.items[session.number_of(row)].name} for row in report["photos"]]
-            return report | {"photos": rows}, str(await asyncio.to_thread(pack, sessions, session))
+            named = lambda rows: [row | {"photo": session.items[session.number_of(row)].name} for row in rows]  # noqa: E731
+            why = [{side: named(rows) for side, rows in reasons.items()} for reasons in report["why"]]
+            return report | {"photos": named(report["photos"]), "why": why}, str(await asyncio.to_thread(pack, sessions, session))
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None
         finally:  # stop the job if the client has disconnected
