@@ -143,7 +143,7 @@ def test_a_word_is_explained_where_somebody_rests_on_it(app, open_page, picture)
     page.keyboard.press("Escape")
     expect(tip).to_be_hidden()
     page.locator("#attention .att-words > summary").click()
-    expect(page.locator("#attention .att-word")).to_have_count(6)
+    expect(page.locator("#attention .att-word")).to_have_count(8)
 
 
 @pytest.mark.parametrize(
