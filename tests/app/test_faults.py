@@ -221,7 +221,7 @@ def test_a_full_disk_is_told(bundle, lesson, picture, tmp_path):
         assert lying_about(visitor.server) == []
         noise(100, 80).resize((1000, 800)).save(tmp_path / "photo.jpg", quality=50)
         photo = given(visitor, tmp_path / "photo.jpg")
-        text = visitor.call("attention", [photo, "", "cls", 0, "mean", "", "", "mean", 0, 1, "png"])
+        text = visitor.call("attention", [photo, "", "cls", 0, "mean", "", "", "mean", 0, 1, "png", "libra", False])
         assert error_of(text) == "This can't be kept on the server's disk (File too large): try again in a few minutes."
         text = visitor.call("finetune", [given(visitor, lesson), "", "quick", {}])
         assert "File too large" in error_of(text)

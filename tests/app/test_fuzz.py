@@ -157,7 +157,7 @@ def test_hostile_files_at_every_named_endpoint(visitor, picture, listener):
         file = {"path": visitor.upload(name, data), "meta": {"_type": "gradio.FileData"}, "orig_name": name}
         asked = {
             "classify": [[file, "", 3, None], [None, "", 3, [file]]],
-            "attention": [[file, "", "cls", 0, "mean", "", "", "mean", 0, 1, "png"]],
+            "attention": [[file, "", "cls", 0, "mean", "", "", "mean", 0, 1, "png", "libra", False]],
             "embed": [[[file], "", "final", "cls", 2, 15, 0.1, "cosine", 0, ""]] if name.endswith(".zip") else [],
             "finetune": [[file, "", "quick", {}]] if name.endswith(".zip") else [],
         }

@@ -141,7 +141,7 @@ def test_the_page_loads_all_it_asks_for_and_classifies(proxied, browser, picture
     page.on("response", lambda answer: answers.append((answer.status, answer.url)))
     page.on("requestfailed", lambda request: None if request.failure == ENDED else faults.append(f"{request.url} {request.failure}"))
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(proxied.url)
+    page.goto(f"{proxied.url}/?photo=none")
     page.locator("#photo input[type=file]").wait_for(state="attached")
     page.set_input_files("#photo input[type=file]", picture)
     expect(page.locator("#answer .predictions li:not([hidden])")).to_have_count(5, timeout=60_000)
