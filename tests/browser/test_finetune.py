@@ -80,7 +80,7 @@ def test_three_new_drawings_from_start_to_use(demo_app, open_page, tmp_path):
         page.get_by_role("button", name="Download", exact=True).click()
     download.value.save_as(tmp_path / "model.zip")
     inside = {Path(name).name for name in zipfile.ZipFile(tmp_path / "model.zip").namelist()}
-    assert inside == {"config.json", "model.safetensors", "familiarity.safetensors", "report.json"}
+    assert inside == {"README.md", "config.json", "model.safetensors", "familiarity.safetensors", "report.json"}
     page.get_by_role("button", name="Use this model").click()
     expect(page.locator("#finetune .used")).to_contain_text("Every tab now uses this model", timeout=WAIT)
     expect(page.locator("#model-status")).to_contain_text("3 classes")
