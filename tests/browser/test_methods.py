@@ -163,4 +163,4 @@ def test_the_methods_are_compared_on_five_photos(app, open_page, picture, tmp_pa
     assert "to" in rows.first.locator("td").first.get_attribute("title")  # its interval
     page.set_input_files("#attention .att-believe-pick", [tmp_path / f"{number}.png" for number in range(4)])
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.locator("#attention .att-believe-text")).to_have_text("Stopped: the table has what was done.", timeout=WAIT)
+    expect(page.locator("#attention .att-believe-text")).to_contain_text("Stopped", timeout=WAIT)

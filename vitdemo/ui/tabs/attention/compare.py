@@ -114,7 +114,7 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
                 job.stopping.set()
     over, table = job.over, job.table  # in this order: what is over has its last table
     if table is None:
-        return ComparisonStatus(over, job.share, "" if over else "Getting ready …", job.error)
+        return ComparisonStatus(over, job.share, ("Stopped." if job.stopping.is_set() else "") if over else "Getting ready …", job.error)
     text = f"{table.photos} photos, {table.mosaics} mosaics so far" if not over else STOPPED if job.stopping.is_set() else ""
     details = [f"{NAMES[method]}: {sentence}" for method, sentence in table.sentences.items() if sentence]
     return ComparisonStatus(

@@ -8,16 +8,23 @@ import { $, ask, base, element, problem, told, view } from "../state.js";
 
 const SIDE = 72; // pixels of a map's longer side
 let running = 0;
+let uploading = false;
 
 export function listen() {
   $(".att-believe-start").addEventListener("click", () => told && compare({ target: view.target }));
-  $(".att-believe-stop").addEventListener("click", () => ask("compared", { stop: true }));
+  $(".att-believe-stop").addEventListener("click", () => {
+    if (!uploading) return ask("compared", { stop: true });
+    running++;
+    uploading = false;
+    progress(null, "Stopped.");
+  });
   $(".att-believe-pick").addEventListener("change", async (event) => {
     const given = [...event.target.files];
     event.target.value = "";
     if (!told || !given.length) return;
     const mine = ++running;
     const files = [];
+    uploading = true;
     try {
       for (const each of given) {
         progress(0, `Uploading ${files.length + 1} of ${given.length} …`);
@@ -25,9 +32,12 @@ export function listen() {
         if (mine !== running) return;
       }
     } catch (error) {
+      if (mine !== running) return;
+      uploading = false;
       progress(null);
       return problem(error.message);
     }
+    uploading = false;
     compare({ files });
   });
 }
@@ -35,6 +45,7 @@ export function listen() {
 // For a new photo, or the same one without some heads.
 export function startAnew() {
   running++;
+  uploading = false;
   progress(null);
   $(".att-believe-text").textContent = "";
   $(".att-believe-said").replaceChildren();
