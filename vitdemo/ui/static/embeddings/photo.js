@@ -1,6 +1,6 @@
 // Beside the map: its groups, one photo with its neighbours and its patches, or the chosen photos.
 import { bytesOf } from "../lib/arrays.js";
-import { button, make, pause, radios } from "../lib/dom.js";
+import { barLines, button, make, pause, radios } from "../lib/dom.js";
 import { count, percent } from "../lib/format.js";
 import { file, rpc } from "../lib/rpc.js";
 import { NAMED, scaleColour } from "../photo_map/colours.js";
@@ -68,16 +68,7 @@ export async function openPhoto(id) {
     ...answer.notes,
   ];
   $(".emb-where").textContent = said.filter(Boolean).join(" · ");
-  $(".emb-predictions").replaceChildren(
-    ...answer.predictions.map(({ name, probability }) => {
-      const line = make("li");
-      const bar = make("div", "bar");
-      bar.append(make("div"));
-      bar.firstChild.style.width = `${100 * probability}%`;
-      line.append(make("span", "", name), make("span", "", percent(probability)), bar);
-      return line;
-    })
-  );
+  $(".emb-predictions").replaceChildren(...barLines(answer.predictions, percent));
   if (fresh) [place, part] = [null, null];
   showView();
 }

@@ -1,5 +1,5 @@
 // The tester in a result: a photo that is picked, dropped or taken by the camera, under the fine-tuned model and the one before.
-import { make, say } from "../lib/dom.js";
+import { barLines, make, say } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { NO_ANSWER, rpc } from "../lib/rpc.js";
 import { sendPhoto } from "../lib/upload.js";
@@ -39,17 +39,9 @@ export function hearTester(result, session) {
 
   function list(title, rows) {
     const part = make("div");
-    const lines = rows.map(({ name, probability }) => {
-      const line = make("li");
-      const bar = make("div", "bar");
-      bar.append(make("div"));
-      bar.firstChild.style.width = `${100 * probability}%`;
-      line.append(make("span", "", name), make("span", "", percent(probability)), bar);
-      return line;
-    });
     const answers = make("ol");
-    answers.append(...lines);
-    part.append(make("h3", "", title), lines.length ? answers : make("p", "key", "It gives features, no classes."));
+    answers.append(...barLines(rows, percent));
+    part.append(make("h3", "", title), rows.length ? answers : make("p", "key", "It gives features, no classes."));
     return part;
   }
 

@@ -50,6 +50,18 @@ export async function copy(text, said, done) {
   }
 }
 
+// A line of a list for each class: its name, its probability as `text` gives it, and a bar.
+export function barLines(rows, text) {
+  return rows.map(({ name, probability }) => {
+    const line = make("li");
+    const bar = make("div", "bar");
+    bar.append(make("div"));
+    bar.firstElementChild.style.width = `${100 * probability}%`;
+    line.append(make("span", "", name), make("span", "", text(probability)), bar);
+    return line;
+  });
+}
+
 // A progress bar's share, from 0 to 1.
 export function fill(bar, share) {
   bar.setAttribute("aria-valuenow", Math.round(100 * share));

@@ -17,13 +17,13 @@ from vitdemo.core.photos.gallery import uploaded_items
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.upload import Upload, is_file_in
+from vitdemo.ui.tabs.attention.compare_table import NAMES, columns_of, how_of, rows_of, sentences_of
 from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions, MethodComparison
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from vitdemo.attention.evaluation.compare import Step, Subject
-    from vitdemo.attention.evaluation.table import Table
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.gallery import Item
@@ -34,25 +34,6 @@ MAX_KEPT = 4  # comparisons kept per session
 REFRESH = 2  # seconds between two tables
 TOGETHER = 2  # comparisons at work in the whole app
 IMAGES, MASKS = "images", "masks"  # the folder of masks in a folder or zip of photos
-NAMES = {
-    "relevance": "Relevance",
-    "votes": "Patch votes",
-    "fullgrad": "FullGrad+",
-    "rollout": "Rollout",
-    "gradient-rollout": "Gradient rollout",
-    "cls": "CLS attention",
-    "random": "random",
-    "centre": "centre first",
-}
-COLUMNS = {  # metric → name, whether less is better, meaning
-    "deletion": ("Deletion", True, "Area under the probability while the hottest patches are erased first: less is better"),
-    "insertion": ("Insertion", False, "Area under the probability while the hottest patches are shown first: more is better"),
-    "saco": ("SaCo", False, "Whether hotter groups of patches matter more, from −1 to 1"),
-    "hit": ("Hits", False, "Share of the photos whose hottest patch lies on the object"),
-    "auc": ("AUC", False, "How well the heat ranks the object's patches before the others; 0.5 is chance"),
-    "iou": ("IoU", False, "Overlap with the object at the map's best threshold"),
-    "mosaic_mass": ("Mosaics", False, "Share of the heat on the right one of four photos; 0.25 is chance"),
-}
 STOPPED = "Stopped: the table has what was done."
 _at_work = threading.Semaphore(TOGETHER)
 _threads = ThreadPoolExecutor(TOGETHER, thread_name_prefix="compare methods")  # for programs
@@ -122,11 +103,11 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
         job.share,
         text,
         job.error,
-        _columns(table),
-        _rows(table, job.heats),
-        _sentences(table) if over else [],
+        columns_of(table),
+        rows_of(table, job.heats),
+        sentences_of(table) if over else [],
         details,
-        _how(table, job),
+        how_of(table, job.notes),
     )
 
 
@@ -280,56 +261,3 @@ def _subject(vit: "Vit", item: "Item", mask: "Item | None", settings: Settings) 
         return Subject(lambda: tensor, label=label)
     shares = mask_shares(image_of(mask), vit.preprocessing, vit.adapter.grid(vit.preprocessing.size))
     return Subject(lambda: tensor, lambda _: shares, label)
-
-
-def _columns(table: "Table") -> list[dict]:
-    measured = {metric for cells in table.rows.values() for metric in cells}
-    return [
-        {"key": key, "name": name, "lower": lower, "meaning": meaning} for key, (name, lower, meaning) in COLUMNS.items() if key in measured
-    ]
-
-
-def _rows(table: "Table", heats: dict[str, str]) -> list[dict]:
-    from vitdemo.attention.question import SIGNED
-
-    verdicts = {1: "better", -1: "worse", 0: ""}
-    return [
-        {
-            "name": name,
-            "baseline": method in ("random", "centre"),
-            "heat": heats.get(method, ""),
-            "signed": method in SIGNED,
-            "cells": {
-                metric: {"value": cell.value, "low": cell.low, "high": cell.high, "verdict": verdicts[cell.chance]}
-                for metric, cell in table.rows[method].items()
-                if metric in COLUMNS
-            },
-        }
-        for method, name in NAMES.items()
-        if method in table.rows
-    ]
-
-
-def _sentences(table: "Table") -> list[str]:
-    """What erasing by each map does, beside chance and the centre prior."""
-    cells = {NAMES[method]: cells["deletion"] for method, cells in table.rows.items() if "deletion" in cells and method in table.sentences}
-    where = "on this photo" if table.photos == 1 else "on these photos"
-    said = []
-    for sign, verdict in ((1, "falls sooner"), (0, "falls no sooner"), (-1, "falls later")):
-        for other, words in (("chance", "by chance"), ("centre", "from the centre outwards")):
-            if names := [name for name, cell in cells.items() if getattr(cell, other) == sign]:
-                who = "all maps" if len(names) == len(cells) else f"the map{'s' * (len(names) > 1)} of {_listed(names)}"
-                said.append(f"By {who} the probability {verdict} than {words} {where}.")
-    return said
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def _how(table: "Table", job: MethodComparison) -> str:
-    if table.photos == 1:
-        rests = "On one photo: beyond chance is what lies outside of the five random orders."
-    else:
-        rests = f"On {table.photos} photos, {table.erased} of them erased, and {table.mosaics} mosaics; intervals of 95 % over photos."
-    return " ".join((rests, *job.notes))
