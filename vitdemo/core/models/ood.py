@@ -63,8 +63,8 @@ class OodDetector:
 
         classes = int(targets.max()) + 1
         means = torch.stack([features[targets == label].mean(0) for label in range(classes)])
-        spread = features - means[targets]
-        covariance = spread.T @ spread / max(1, len(spread) - classes)
+        spread = torch.cat([_contrasts(features[targets == label]) for label in range(classes)])
+        covariance = spread.T @ spread / max(1, len(spread))
         # few photos say little of most directions: the fewer, the more all directions count alike (Ledoit and Wolf 2004)
         shrinkage = max(SMALLEST_SHRINKAGE, float(ledoit_wolf_shrinkage(spread.double().numpy(), assume_centered=True)))
         alike = torch.eye(len(covariance)) * covariance.diagonal().mean().clamp(min=1e-12)
@@ -99,6 +99,17 @@ class OodDetector:
             return cls(state["means"], state["whitening"], state["limit"].item())
         except (SafetensorError, KeyError, ValueError, RuntimeError, OSError):
             raise UserError(f"{folder / FILE_NAME} can't be used: export the model again, or remove that file.") from None
+
+
+def _contrasts(features: torch.Tensor) -> torch.Tensor:
+    """Return what (N, width) features of one class say of its spread: (N - 1, width) independent rows, whose mean is known to be 0.
+
+    Each is the difference from the mean of those before, to scale (Helmert's contrasts). The differences from the class's mean would be N
+    rows that depend on each other: those of few photos make the spread look better known than it is.
+    """
+    before = torch.arange(1, len(features), dtype=torch.float64)[:, None]
+    means = features.double().cumsum(0)[:-1] / before
+    return ((features[1:] - means) * (before / (before + 1)).sqrt()).float()
 
 
 def _quantile(distances: torch.Tensor, share: float) -> float:
