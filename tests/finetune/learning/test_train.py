@@ -148,8 +148,27 @@ def test_the_head_reads_other_features_in_a_model_that_timm_builds(features, lay
     assert ours.ood is not None
 
 
+@pytest.mark.parametrize("unfreeze", ["head", "1"])
+def test_the_head_reads_cls_and_the_mean_side_by_side(unfreeze, start, tmp_path, vit, monkeypatch):
+    monkeypatch.setattr(train, "compare", lambda *_: PairedTest(9, 1, 0.02))  # so that blocks are kept
+    recipe = replace(BLOCKS if unfreeze != "head" else QUICK, unfreeze=unfreeze, features="both")
+    (report,) = of_kind(list(start(recipe, tmp_path)), "report")
+    ours = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
+    assert not ours.plain
+    assert ours.ood is not None
+    with Image.open(report["photos"][0]["photo"]) as photo, torch.inference_mode():
+        image = ours.preprocessing(photo.convert("RGB"))[None]
+        tokens = ours.adapter.intermediates(image)[0]
+        read = torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1)
+        assert torch.allclose(ours.module.head(read), ours.logits(image), atol=1e-5)
+    assert report["photos"][0]["probability"] == pytest.approx(ours.logits(image).softmax(-1).max().item(), abs=1e-4)
+    assert "timm.create_model" not in (tmp_path / "README.md").read_text()
+
+
 def test_auto_compares_what_the_head_can_read(start, tmp_path):
+    """In one pass over the photos."""
     events = list(start(replace(QUICK, features="auto"), tmp_path))
+    assert sum(each["done"] == each["total"] for each in of_kind(events, "photos")) <= 2  # the second finds all there
     (said,) = (each["text"] for each in of_kind(events, "note") if each["text"].startswith("The head reads"))
     (report,) = of_kind(events, "report")
     assert said.startswith(f"The head reads {report['features']}; cross-validated loss: final ")
