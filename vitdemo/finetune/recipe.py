@@ -75,6 +75,12 @@ class Recipe:
     patience: int = setting(
         5, whole(0, 1000), "epochs of the blocks without a better macro-F1 before it ends; 0 goes to the end", "Patience", "epochs"
     )
+    refuse: bool = setting(
+        False,
+        switch,
+        "names no class for a photo unlike all that was learned, and so for 5 % of familiar photos, too",
+        "Refuse the unfamiliar",
+    )
     precision: str = setting("auto", one_of(*PRECISIONS), "auto is bf16 or fp16 on a GPU and fp32 on a CPU", "Precision")
     checkpointing: bool = setting(False, switch, "computes parts twice to need less memory", "Gradient checkpointing")
     validation: float = setting(

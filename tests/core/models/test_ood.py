@@ -1,5 +1,7 @@
 """Is a photo like the training data? The distance against numpy's own arithmetic, and the file it is kept in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,3 +102,8 @@ def test_a_bundle_with_statistics_says_what_it_does_not_know(bundle, tmp_path, e
     assert classify(noise(224, 224, 3), vit, engine).unfamiliar is False
     assert classify(noise(2, 2).resize((224, 224)), vit, engine).unfamiliar is True
     assert classify(noise(224, 224), plain, engine).unfamiliar is None
+    replace(vit.ood, refuses=True).save(folder)
+    strict = loader.load(f"local-dir:{folder}", settings, torch.device("cpu"), lambda _: None)
+    assert classify(noise(224, 224, 3), strict, engine).predictions == classify(noise(224, 224, 3), plain, engine).predictions
+    refused = classify(noise(2, 2).resize((224, 224)), strict, engine)
+    assert (refused.predictions, refused.unfamiliar) == ([], True)

@@ -25,11 +25,13 @@ class OodDetector:
         means: (classes, width), the mean features of each class.
         whitening: (width, width), maps the shared covariance to the identity.
         limit: the distance beyond which a photo is unlike everything the model was trained on.
+        refuses: whether the model names no class for such a photo.
     """
 
     means: torch.Tensor
     whitening: torch.Tensor
     limit: float
+    refuses: bool = False
 
     @classmethod
     def fit(cls, features: torch.Tensor, targets: torch.Tensor, fresh: torch.Tensor, share: float) -> "OodDetector":
@@ -82,7 +84,12 @@ class OodDetector:
     def save(self, folder: Path) -> None:
         """Write the statistics to a bundle's folder."""
         save_file(
-            {"means": self.means.contiguous(), "whitening": self.whitening.contiguous(), "limit": torch.tensor(self.limit)},
+            {
+                "means": self.means.contiguous(),
+                "whitening": self.whitening.contiguous(),
+                "limit": torch.tensor(self.limit),
+                "refuses": torch.tensor(self.refuses),
+            },
             folder / FILE_NAME,
         )
 
@@ -96,7 +103,7 @@ class OodDetector:
             return None
         try:
             state = load_file(folder / FILE_NAME)
-            return cls(state["means"], state["whitening"], state["limit"].item())
+            return cls(state["means"], state["whitening"], state["limit"].item(), "refuses" in state and bool(state["refuses"]))
         except (SafetensorError, KeyError, ValueError, RuntimeError, OSError):
             raise UserError(f"{folder / FILE_NAME} can't be used: export the model again, or remove that file.") from None
 

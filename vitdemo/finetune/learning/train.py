@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ class FinetuneRun:
                 detector = OodDetector.cross_validated(features, targets, self.state.checked["folds"], FAMILIAR)
             else:
                 return
-            detector.save(self.folder)
+            replace(detector, refuses=self.recipe.refuse).save(self.folder)
 
     def _weights(self, targets: torch.Tensor) -> torch.Tensor | None:
         return balanced(targets, len(self.outcome.data.classes)) if self.recipe.balance else None
