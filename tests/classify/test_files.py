@@ -23,8 +23,6 @@ ROWS = [
     PredictionRow(
         'a,b "c".jpg', "ab12", [Prediction(CAT, 0.75), Prediction(EGG, 0.125)], None, "n02123045", False, meant=(CAT,), conflict=()
     ),
-        'a,b "c".jpg', "ab12", [Prediction(CAT, 0.75), Prediction(EGG, 0.125)], None, "n02123045", False, meant=(CAT,), conflict=()
-    ),
     PredictionRow("bad.jpg", None, None, "“bad.jpg” is empty (0 bytes): copy or download it again."),
     PredictionRow("two\nlines 写真.jpg", "cd34", [Prediction(EGG, 0.5)], folder="n02123045", duplicate_of="=a", meant=(CAT,), conflict=()),
 ]
