@@ -75,7 +75,7 @@ BAD = [
         for text in ("klingon", "utf-16", "base64", "rot13")
     ),
     *(("icc", text, "one of auto, ignore, convert") for text in ("srgb", "Convert", "yes")),
-    *(("precision", text, "one of fp32, bf16, fp16") for text in ("fp8", "FP16", "float32")),
+    *(("precision", text, "one of fp32, bf16, fp16, auto") for text in ("fp8", "FP16", "float32")),
     *(
         (
             "root_path",
