@@ -113,7 +113,7 @@ header's chip.
 
 | A file with | What happens |
 |---|---|
-| timm's names, in fp32, fp16, bf16 or fp64 | opens, computed in fp32 |
+| timm's names, in fp32, fp16, bf16 or fp64 | opens, computed in the app's precision |
 | a prefix before the names (`module.`, `_orig_mod.`, `model.`, `net.`, `backbone.`, `teacher.backbone.` and others) | opens: the \
 prefix comes off and is named, if four fifths of the tensors have it |
 | averaged weights beside plain ones (`state_dict_ema`, `model_ema`, `teacher`) | the averaged ones are taken, and both are named |

@@ -102,13 +102,13 @@ def test_the_model_receives_what_timms_transform_gives(folder, vit, engine):
 
 
 def test_a_draft_is_decoded_only_where_it_is_asked_for(vit, engine, tmp_path):
-    noise(60, 40).resize((1200, 800)).save(tmp_path / "large.jpg")
+    noise(60, 40).resize((2400, 1600)).save(tmp_path / "large.jpg")
     side = vit.preprocessing.draft_side
     with Image.open(tmp_path / "large.jpg") as photo:
         full = vit.preprocessing(photo.convert("RGB"))
     with Image.open(tmp_path / "large.jpg") as photo:
         photo.draft(None, (side, side))
-        assert 1200 > photo.width > side
+        assert 2400 > photo.width > side
         small = vit.preprocessing(photo.convert("RGB"))
     assert torch.equal(seen_by(vit, engine, tmp_path, Settings())[0], full)
     assert torch.equal(seen_by(vit, engine, tmp_path, Settings(jpeg_draft=True))[0], small)

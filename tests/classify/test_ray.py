@@ -37,5 +37,5 @@ def test_a_table_has_the_top_classes_or_the_reason(vit):
 
 def test_the_folder_tells_what_made_it(vit, monkeypatch):
     monkeypatch.setattr(bulk, "run", lambda flags, prepare: prepare(vit, Settings()))
-    key = key_of(vit, vit.preprocessing, "fp32")
+    key = key_of(vit, vit.preprocessing)
     assert ray.run(argparse.Namespace(top=4)) == (Classifying(4), {"command": "classify", "model": vit.name, "top": 4, "key": key})

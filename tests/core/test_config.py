@@ -46,7 +46,7 @@ SETTINGS = {
     "results_mb": (768, ("16", 16), ("1000000", 1_000_000)),
     "drain_seconds": (20.0, ("0.1", 0.1), ("600", 600.0)),
 }
-SWITCHES = ("lock_model", "monitor", "log_json")
+SWITCHES = ("lock_model", "monitor", "log_json", "jpeg_draft")
 WHOLE = "a whole number from {} to {}"
 BAD = [
     *(("port", text, WHOLE.format(0, 65535)) for text in ("-1", "65536", "http", "80.0", "1e3")),
@@ -75,7 +75,7 @@ BAD = [
         for text in ("klingon", "utf-16", "base64", "rot13")
     ),
     *(("icc", text, "one of auto, ignore, convert") for text in ("srgb", "Convert", "yes")),
-    *(("precision", text, "one of fp32, bf16, fp16") for text in ("fp8", "FP16", "float32")),
+    *(("precision", text, "one of fp32, bf16, fp16, auto") for text in ("fp8", "FP16", "float32")),
     *(
         (
             "root_path",

@@ -62,7 +62,7 @@ def test_the_folder_tells_what_made_it(vit, monkeypatch):
     monkeypatch.setattr(bulk, "run", lambda flags, prepare: prepare(vit, Settings()))
     task, about = ray.run(argparse.Namespace(layer="2", pool="cls"))
     assert task == EmbeddingTask(2, "cls")
-    key = key_of(vit, vit.preprocessing, "fp32")
+    key = key_of(vit, vit.preprocessing)
     assert about == {"command": "embed", "model": vit.name, "layer": "2", "pooling": "cls", "key": key}
     assert ray.run(argparse.Namespace(layer="final", pool="patches"))[0] == EmbeddingTask("final", "patches")
     for wrong in ({"layer": "4", "pool": "cls"}, {"layer": "final", "pool": "max"}):

@@ -1,5 +1,6 @@
 """Small ViTs with random weights, of every kind whose attention this project reads, and timm's own unfused models beside them."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from timm.models import save_for_hf
 from timm.utils import AttentionExtract
 
 from vitdemo.core.models.labels import labels_of
+from vitdemo.core.models.precision import set_precision
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.preprocessing import Preprocessing
 
@@ -56,6 +58,11 @@ def small_vit(kind: str = "plain", seed: int = 0) -> Vit:
     module = _build(kind, seed).requires_grad_(False)
     labels = labels_of(module.num_classes, module.pretrained_cfg)
     return Vit(kind, module, labels, Preprocessing.of(module), "random", torch.device("cpu"), 0)
+
+
+def in_precision(vit: Vit, precision: str) -> Vit:
+    """The model in another precision; the one given stays as it is."""
+    return replace(vit, module=set_precision(copy.deepcopy(vit.module), precision, vit.device), precision=precision)
 
 
 def twice_vit() -> Vit:

@@ -17,6 +17,7 @@ from vitdemo.core.values import Parser, encoding, matching, number, one_of, serv
 
 DEFAULT_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 DEMO_MODEL = "demo"
+PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 ASSETS = Path(__file__).parents[2] / "assets"
 MODEL_FLAGS = ("model", "checkpoint", "labels", "device", "precision", "icc")
 PHOTO_FLAGS = ("max_upload_mb", "max_megapixels", "zip_encoding")
@@ -44,7 +45,11 @@ class Settings:
     checkpoint: Path | None = setting(None, Path, "a SafeTensors file with the weights for the named model; no network is used")
     labels: Path | None = setting(None, Path, "a file with the names of the named model's classes: text with a name a line, JSON or CSV")
     device: str = setting("auto", _device, "`auto` takes CUDA, then MPS, then the CPU; or `cpu`, `cuda`, `cuda:1`, `mps`")
-    precision: str = setting("fp32", one_of("fp32", "bf16", "fp16"), "`fp32`; `bf16` or `fp16` run under autocast on a CUDA device")
+    precision: str = setting(
+        "fp32",
+        one_of(*PRECISIONS),
+        "`fp32`; `bf16` or `fp16`, faster where the hardware has them, a little less exact; `auto` takes bf16 where it is measured to pay",
+    )
     icc: str = setting(
         "auto",
         one_of("auto", "ignore", "convert"),

@@ -266,10 +266,3 @@ def test_a_device_that_is_not_there():
     if not torch.backends.mps.is_available():
         with pytest.raises(UserError, match="There is no MPS device on this machine: choose --device cpu"):
             choose_device("mps")
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_precision_needs_cuda(precision):
-    with pytest.raises(UserError) as refused:
-        Engine(torch.device("cpu"), precision)
-    assert str(refused.value) == f"Precision {precision} needs a CUDA device, and this is cpu: leave --precision out."

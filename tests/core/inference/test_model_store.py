@@ -120,7 +120,7 @@ def test_a_failed_load_says_why_and_is_tried_again_later(hub_cache):
 
 def test_a_licence_of_a_models_own_is_shown_before_the_download(monkeypatch):
     dinov3, asked = "vit_small_patch16_dinov3.lvd1689m", []
-    monkeypatch.setattr(loader, "load", lambda name, *rest: (asked.append(name), small_vit())[1])
+    monkeypatch.setattr(loader, "load", lambda name, *rest, **options: (asked.append(name), small_vit())[1])
     ours = store(model_cache_mb=1000)
     sentence = (
         "DINOv3-S/16 comes under a licence of its own: read https://ai.meta.com/resources/models-and-libraries/dinov3-license/ and press "
@@ -150,7 +150,7 @@ def test_what_answers_in_another_ones_place_says_why_and_is_loaded_anew_on_reque
     first = ours.get(visitor="ann")
     first.result(60)
     assert first.instead == "ViT-B/16 is not on this machine. The model hub is switched off (HF_HUB_OFFLINE)."
-    assert first.precision == "fp32"
+    assert first.vit.precision == "fp32"
     ours.retry("auto")
     assert ours.get() is first  # everybody would wait for the hub as often as one visitor asks
     monkeypatch.setattr(model_store, "PAUSE_SECONDS", 0)

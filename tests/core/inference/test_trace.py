@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from tests.support.apps import TINY
-from tests.support.small_vits import KINDS, PREFIX, images, size_of, small_vit, timms_attention, unfused_vit
+from tests.support.small_vits import KINDS, PREFIX, images, in_precision, size_of, small_vit, timms_attention, unfused_vit
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import bytes_needed, check_room, trace, trace_batch
 from vitdemo.core.inference.trace_cache import run_trace
@@ -112,10 +112,10 @@ def test_traces_may_be_used_under_autograd(engine):
 
 
 def test_reduced_precision_keeps_the_plain_logits():
-    vit, batch = small_vit(), images()
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    vit, batch = in_precision(small_vit(), "bf16"), images()
+    with torch.inference_mode():
         logits, found = vit.module(batch), trace(vit, batch[0])
-    assert torch.equal(found.logits, logits[0].float())
+    assert torch.equal(found.logits, logits[0])
     assert found.attention.dtype == torch.float32
     assert torch.allclose(found.attention.sum(-1), torch.ones(1), atol=1e-6)
     assert torch.allclose(found.attention, timms_attention(unfused_vit(), batch)[:, 0], atol=0.05)

@@ -11,19 +11,19 @@ from vitdemo.core.models.fingerprint import fingerprint, key_of
 
 def test_the_key_follows_weights_architecture_preprocessing_and_precision():
     vit = small_vit()
-    key = key_of(vit, vit.preprocessing, "fp32")
-    assert key == key_of(small_vit(), vit.preprocessing, "fp32")
+    key = key_of(vit, vit.preprocessing)
+    assert key == key_of(small_vit(), vit.preprocessing)
     other_weights = replace(vit, module=copy.deepcopy(vit.module))
     with torch.no_grad():
         other_weights.module.blocks[1].mlp.fc1.bias[0] += 1e-6
     keys = {
         key,
-        key_of(other_weights, vit.preprocessing, "fp32"),
-        key_of(small_vit(seed=1), vit.preprocessing, "fp32"),
-        key_of(small_vit("CLS, average"), vit.preprocessing, "fp32"),
-        key_of(vit, replace(vit.preprocessing, crop_pct=0.5), "fp32"),
-        key_of(vit, vit.preprocessing, "bf16"),
-        key_of(vit, vit.preprocessing, "fp32", draft=True),
+        key_of(other_weights, vit.preprocessing),
+        key_of(small_vit(seed=1), vit.preprocessing),
+        key_of(small_vit("CLS, average"), vit.preprocessing),
+        key_of(vit, replace(vit.preprocessing, crop_pct=0.5)),
+        key_of(replace(vit, precision="bf16"), vit.preprocessing),
+        key_of(vit, vit.preprocessing, draft=True),
     }
     assert len(keys) == 7
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from types import MethodType
 
 import torch
 
@@ -50,8 +51,8 @@ def without_heads(vit: Vit, heads: Iterable[Head]) -> Vit:
         return run
 
     module = copy.copy(vit.module)
-    for name in ("forward", "forward_features", "forward_intermediates"):
-        setattr(module, name, silenced(getattr(vit.module, name)))
+    for name in ("forward_features", "forward_intermediates"):  # bound to the module, so that a copy of it runs its own weights
+        setattr(module, name, MethodType(silenced(getattr(type(module), name)), module))
     return replace(vit, module=module)
 
 

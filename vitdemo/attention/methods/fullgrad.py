@@ -12,6 +12,7 @@ from vitdemo.core.inference.attention_calls import AttentionCalls
 from vitdemo.core.inference.block_inputs import block_inputs
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import Trace
+from vitdemo.core.models.precision import unrounded
 from vitdemo.core.models.vit import Vit
 
 TOLERANCE = 1e-3  # of the size of what is added up; rounding stays below 1e-5
@@ -49,7 +50,7 @@ class FullGrad:
 
 
 def fullgrad(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int) -> FullGrad:
-    """Take a class's logit apart: one forward and one backward pass, in fp32.
+    """Take a class's logit apart: one forward and one backward pass, in fp32 whatever the model's precision.
 
     Args:
         tensor: one model input, (3, height, width).
@@ -72,9 +73,10 @@ def fullgrad(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int) -> Ful
         _when_known(out, constant, biases[layer], constants)
 
     def work() -> float:
-        with torch.enable_grad(), torch.autocast(vit.device.type, enabled=False):
-            with Libra(added), AttentionCalls(vit, keep_attention), block_inputs(vit, enter):
-                logit = vit.module(tensor[None].to(vit.device))[0, target]
+        exact = unrounded(vit)
+        with torch.enable_grad():
+            with Libra(added), AttentionCalls(exact, keep_attention), block_inputs(exact, enter):
+                logit = exact.module(tensor[None].to(vit.device))[0, target]
             logit.backward()
             return float(logit.detach())
 

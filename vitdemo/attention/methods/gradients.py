@@ -9,12 +9,15 @@ from vitdemo.attention.methods.libra import Gradient, Libra, check_gradient
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.attention_calls import AttentionCalls, step_by_step
 from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.precision import unrounded
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.names import one_spelling
 
 
 def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int, gradient: Gradient = "libra") -> torch.Tensor:
-    """The gradient of a class's logit by the attention: one forward and one backward pass, in fp32, with attention computed step by step.
+    """The gradient of a class's logit by the attention: one forward and one backward pass, step by step.
+
+    Both are in fp32: a model in a lower precision is computed with the same weights in fp32.
 
     Args:
         tensor: one model input, (3, height, width).
@@ -30,14 +33,14 @@ def attention_gradient(vit: Vit, engine: Engine, tensor: torch.Tensor, target: i
     libra = gradient == "libra"
 
     def work() -> torch.Tensor:
+        exact = unrounded(vit)
         with (
             torch.enable_grad(),
-            torch.autocast(vit.device.type, enabled=False),
             Libra() if libra else nullcontext(),
-            AttentionCalls(vit, step_by_step(maps, constant=libra)),
+            AttentionCalls(exact, step_by_step(maps, constant=libra)),
         ):
             # the weights are frozen, so the input has to require a gradient to make the maps part of the graph
-            logits = vit.module(tensor[None].clone().to(vit.device).requires_grad_())
+            logits = exact.module(tensor[None].clone().to(vit.device).requires_grad_())
             return torch.cat(torch.autograd.grad(logits[0, target], maps[: vit.adapter.layers])).cpu()
 
     return engine.run(work)

@@ -8,6 +8,7 @@ from vitdemo.attention.methods.maps import Fusion, check_layer, layer_attention
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import Heat, Trace
+from vitdemo.core.models.precision import DTYPES
 from vitdemo.core.models.vit import Vit
 
 FINE = 600  # tokens up to which a link takes two bytes: twelve layers are 0.9 MB at 197 tokens, and 8.6 MB at 600
@@ -68,8 +69,8 @@ def logit_lens(trace: Trace, vit: Vit, engine: Engine) -> torch.Tensor:
         raise UserError(f"{vit.name} gives features, not classes, so it decides nothing layer by layer: choose a model with classes.")
 
     def work() -> torch.Tensor:
-        with engine.inference():
-            return vit.module.forward_head(vit.module.norm(trace.tokens.to(vit.device))).float().cpu()
+        with torch.inference_mode():
+            return vit.module.forward_head(vit.module.norm(trace.tokens.to(vit.device, DTYPES[vit.precision]))).float().cpu()
 
     return engine.run(work)
 

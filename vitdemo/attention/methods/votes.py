@@ -17,6 +17,7 @@ from vitdemo.attention.methods.maps import check_layer
 from vitdemo.core.inference.attention_calls import AttentionCalls
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import Heat, Trace
+from vitdemo.core.models.precision import unrounded
 from vitdemo.core.models.vit import Vit
 
 
@@ -68,7 +69,7 @@ class Ledger:
 
 
 def ledger(vit: Vit, engine: Engine, trace: Trace, target: int, rival: int | None = None) -> Ledger:
-    """Count the votes for a class from a trace, without another pass of the model.
+    """Count the votes for a class from a trace, without another pass of the model; in fp32 whatever its precision.
 
     Args:
         target: the class's index in the logits.
@@ -81,8 +82,8 @@ def ledger(vit: Vit, engine: Engine, trace: Trace, target: int, rival: int | Non
         check_target(vit, rival)
 
     def work() -> Ledger:
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(vit.device.type, enabled=False):
-            return _count(vit, trace, target, rival)
+        with torch.inference_mode(False), torch.enable_grad():
+            return _count(unrounded(vit), trace, target, rival)
 
     return engine.run(work)
 

@@ -81,12 +81,12 @@ def run(flags: argparse.Namespace, prepare: "Callable[[Vit, Settings], tuple[Tas
 
 
 def _load_model(settings: Settings) -> "Vit":
-    """Load the model on the CPU; it is sent to the actors from there."""
+    """Load the model on the CPU, in the precision in which all actors run it; it is sent to them from there."""
     from dataclasses import replace
 
     from vitdemo.core.inference.model_store import ModelStore
 
-    vit = ModelStore(replace(settings, device="cpu", precision="fp32")).get().result()
+    vit = ModelStore(replace(settings, device="cpu")).get().result()
     print(vit.introduction, file=sys.stderr)
     return vit
 

@@ -27,6 +27,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine, choose_device
 from vitdemo.core.memory import give_back_freed_memory, own_mb
+from vitdemo.core.models.precision import set_precision
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.gallery import Item, zip_items
 from vitdemo.core.photos.prefetch import photos_ahead
@@ -220,8 +221,8 @@ class _Model:
         device_name = settings.device if settings.device != "auto" else "cuda" if stage.gpus else "cpu"
         device = choose_device(device_name)
         cpu_vit: Vit = ray.get(vit)
-        self._vit = replace(cpu_vit, module=cpu_vit.module.to(device), device=device)
-        self._engine = Engine(device, settings.precision)
+        self._vit = replace(cpu_vit, module=set_precision(cpu_vit.module, cpu_vit.precision, device), device=device)
+        self._engine = Engine(device)
         self._size = self._engine.batch_size(self._vit, settings.batch_size)
         self._task, self._network, self._parts = task, task.network(self._vit), ParquetDataset(parts)
         self._decode = _Decode(**decode, cpus=threads) if decode else None

@@ -44,10 +44,9 @@ class AttentionCall:
         Args:
             scores, out: buffers for the scores and for the result, outside of a graph.
         """
-        with torch.autocast(self.query.device.type, enabled=False):
-            scale = self.options.get("scale") or self.query.shape[-1] ** -0.5
-            scores = torch.matmul(self.query.float() * scale, self.key.float().transpose(-2, -1), out=scores)
-            return torch.softmax(scores if self.mask is None else scores + self.mask, -1, out=out)
+        scale = self.options.get("scale") or self.query.shape[-1] ** -0.5
+        scores = torch.matmul(self.query.float() * scale, self.key.float().transpose(-2, -1), out=scores)
+        return torch.softmax(scores if self.mask is None else scores + self.mask, -1, out=out)
 
     def detached(self) -> "AttentionCall":
         """The same call, through whose queries and keys no gradient flows."""

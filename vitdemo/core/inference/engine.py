@@ -5,9 +5,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
 
@@ -29,7 +29,6 @@ MAX_LANES = 8  # batches that run at a time on a CPU
 MAX_MERGED_PHOTOS = 8  # single photos that go through the model in one pass
 LAYER_WIDTHS = 24  # numbers in memory per token and unit of width during a pass: 4 in and out of the MLP, 3 for q, k, v, and copies
 log = logging.getLogger(__name__)
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(asked: str) -> torch.device:
@@ -59,21 +58,15 @@ class Engine:
     cores, 1.07 times for ViT-B/16. A GPU runs one batch at a time. Single photos that wait for the same model go through it in one pass.
 
     Args:
-        device: where the models are.
-        precision: `fp32`; `bf16` or `fp16` run under autocast.
+        device: where the models are. Each runs in its own precision (`Vit.precision`).
         observe: called for every work item.
         most: short work items that may wait; None for no limit.
-
-    Raises: UserError for bf16 or fp16 on a device other than CUDA.
     """
 
-    def __init__(self, device: torch.device, precision: str = "fp32", observe: Observe | None = None, most: int | None = None):
-        if precision != "fp32" and device.type != "cuda":
-            raise UserError(f"Precision {precision} needs a CUDA device, and this is {device.type}: leave --precision out.")
+    def __init__(self, device: torch.device, observe: Observe | None = None, most: int | None = None):
         self.device = device
         cores = torch.get_num_threads()
         self.lanes = min(cores, MAX_LANES) if device.type == "cpu" else 1
-        self._dtype = _DTYPES.get(precision)
         self._observe = observe or (lambda *_: None)
         self._gate = PriorityLock()
         self._most = most
@@ -114,12 +107,6 @@ class Engine:
         """Announce short work that is still being prepared, for as long as this context lasts."""
         return self._gate.expecting()
 
-    @contextmanager
-    def inference(self) -> Iterator[None]:
-        """The context for every forward pass: inference mode, and autocast to the engine's precision."""
-        with torch.inference_mode(), torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
-            yield
-
     def logits(self, model: Classifier, batch: torch.Tensor) -> tuple[torch.Tensor, float]:
         """Run one short forward pass.
 
@@ -145,7 +132,7 @@ class Engine:
         """
         begin = time.perf_counter()
         try:
-            with self.inference():
+            with torch.inference_mode():
                 outputs = network(batch.to(self.device))
                 outputs = tuple(output.float().cpu() for output in outputs)  # copying to the CPU waits for the device
             return outputs, time.perf_counter() - begin

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # torch and timm are imported by the loading thread, so that 
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.models.weights import LoadProgress
 
+VISITORS_PRECISIONS = ("fp32", "bf16", "auto")
 PAUSE_SECONDS = 3  # between two retries that visitors ask for where the demo model answers: for each, all wait for the hub
 RETRY_SECONDS = 10  # a failed load returns the same error for this long before it is tried again
 AUTO_OFFLINE = (
@@ -42,12 +43,12 @@ class Loading:
     """A model that is loading, or loaded, or failed to load. Read `vit` and `error` only after `done` is set.
 
     Attributes:
-        name: the name that was requested.
+        name: the name that was requested, without a precision.
+        asked: the precision that was requested, perhaps `auto`.
         progress: how far the load is.
         vit: the loaded model.
         error: why the model could not be loaded.
         instead: why the demo model is in the place of `auto`; empty where it is not.
-        precision: the precision in which the model runs.
         done: set when the load has ended.
         ended, used: when the load ended, and when the model was last requested; seconds on the monotonic clock.
         reserved: bytes that the model will take, from when they are known until the load has ended.
@@ -55,11 +56,11 @@ class Loading:
     """
 
     name: str
+    asked: str = "fp32"
     progress: "LoadProgress | None" = None
     vit: "Vit | None" = None
     error: Exception | None = None
     instead: str = ""
-    precision: str = ""
     done: threading.Event = field(default_factory=threading.Event)
     ended: float = 0.0
     used: float = 0.0
@@ -79,7 +80,9 @@ class Loading:
 
 
 class ModelStore:
-    """Loads models by name and keeps them, up to `model_cache_mb`.
+    """Loads models by name and precision and keeps them, up to `model_cache_mb`.
+
+    A name may end in the precision, such as `demo@bf16`; without one, a model has the operator's precision.
 
     The operator's model always stays. Any other model stays while a visitor holds it: until that visitor chooses another model, or has not
     used the model for `model_hold_minutes`.
@@ -91,7 +94,7 @@ class ModelStore:
     def __init__(self, settings: Settings, observe: "Observe | None" = None):
         self.settings = settings
         self._observe = observe
-        self._models: dict[str, Loading] = {}
+        self._models: dict[str, Loading] = {}  # by `allowed` names
         self._own: dict[str, Path] = {}  # visitors' own models: unguessable name → folder
         self._accepted: set[str] = set()  # models whose own licence a visitor has been shown, and has accepted
         self._lock = threading.Lock()
@@ -100,13 +103,13 @@ class ModelStore:
 
     @property
     def engine(self) -> "Engine":
-        """The engine, made on first use. Raises: UserError where the device or precision is not available."""
+        """The engine, made on first use. Raises: UserError where the device is not available."""
         import_first()
         from vitdemo.core.inference.engine import Engine, choose_device
 
         with self._engine_lock:
             if self._engine is None:
-                self._engine = Engine(choose_device(self.settings.device), self.settings.precision, self._observe, self.settings.max_queue)
+                self._engine = Engine(choose_device(self.settings.device), self._observe, self.settings.max_queue)
             return self._engine
 
     def expecting(self) -> AbstractContextManager[None]:
@@ -117,7 +120,7 @@ class ModelStore:
         """Return the model of this name, and start to load it if it is not loaded.
 
         Args:
-            name: a catalogue entry or a visitor's own model; None for the operator's model.
+            name: a catalogue entry or a visitor's own model, perhaps with a precision; None for the operator's model.
             visitor: the visitor to hold the model for.
 
         Raises: UserError for a name that visitors may not choose.
@@ -125,11 +128,16 @@ class ModelStore:
         name = self.allowed(name)
         now = time.monotonic()
         with self._lock:
-            same = (key for key, model in self._models.items() if model.vit and model.vit.name == name)
+            plain, precision = self.parts_of(name)
+            same = (
+                key
+                for key, model in self._models.items()
+                if model.vit and model.vit.name == plain and precision in (model.asked, model.vit.precision)
+            )
             name = next(same, name)  # one copy serves `auto`, a name without its tag, and the full name
             loading = self._models.get(name)
             if loading is None or (loading.error and now - loading.ended > RETRY_SECONDS):
-                loading = self._models[name] = Loading(name)
+                loading = self._models[name] = Loading(plain, precision)
                 threading.Thread(target=self._load, args=(loading,), name=f"load {name}", daemon=True).start()
             for other in self._models.values():
                 if visitor and other is not loading:
@@ -182,10 +190,11 @@ class ModelStore:
 
         Raises: UserError where `auto` is still loading or could not be loaded.
         """
+        choice, (name, _) = name, self.parts_of(name)  # a child process chooses its own precision
         icc = [] if self.settings.icc == "auto" else [f"--icc={self.settings.icc}"]
         labels = [f"--labels={self.settings.labels.resolve()}"] if self.settings.labels and name == self.settings.model else []
         if name == "auto":  # `auto` may have loaded the demo model
-            name = DEMO_MODEL if self.get(name).result(1).name == DEMO_MODEL else DEFAULT_MODEL
+            name = DEMO_MODEL if self.get(choice).result(1).name == DEMO_MODEL else DEFAULT_MODEL
         elif name == self.settings.model and self.settings.checkpoint:
             return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}", *labels, *icc]
         return [f"--model={self.place_of(name)}", *labels, *icc]
@@ -197,7 +206,7 @@ class ModelStore:
                 loading.holders.pop(visitor, None)
 
     def allowed(self, name: str | None) -> str:
-        """Return the name of the model that a visitor's choice stands for.
+        """Return the name of the model that a visitor's choice stands for, with its precision where it is not the operator's.
 
         Raises: UserError for a name that visitors may not choose.
         """
@@ -206,9 +215,17 @@ class ModelStore:
         operators = self.settings.model
         if not name or name == operators or self.settings.lock_model:
             return operators
-        if not catalogue.find(name) and name not in self._own:
+        plain, precision = self.parts_of(name)
+        if plain != operators and not catalogue.find(plain) and plain not in self._own:
             raise UserError("There is no model of that name here: choose one from the list.")
-        return name
+        return plain if precision == self.settings.precision else f"{plain}@{precision}"
+
+    def parts_of(self, name: str) -> tuple[str, str]:
+        """The name of a model and its precision, which is the operator's where the name ends in none; `@bf16` is the operator's model."""
+        plain, at, precision = name.rpartition("@")
+        if name == self.settings.model or not at or precision not in VISITORS_PRECISIONS:
+            return name, self.settings.precision
+        return plain or self.settings.model, precision
 
     def _load(self, loading: Loading) -> None:
         def report(progress: "LoadProgress") -> None:
@@ -238,6 +255,7 @@ class ModelStore:
             return self._load_named(DEMO_MODEL, loading, report)
 
     def _load_named(self, name: str, loading: Loading, report) -> "Vit":
+        from vitdemo.core.inference.precision import chosen, slow_on
         from vitdemo.core.models import loader
 
         entry = catalogue.find(name)
@@ -246,9 +264,18 @@ class ModelStore:
                 f"{entry.title} comes under a licence of its own: read {entry.terms} and press Retry in the header, which accepts it "
                 "and downloads the model."
             )
-        loading.precision = self.settings.precision
-        engine, name = self.engine, self.place_of(name)
-        return loader.load(name, self.settings, engine.device, report, lambda wanted: self._make_room(wanted, loading))
+        engine, asked = self.engine, loading.asked
+        vit = loader.load(
+            self.place_of(name),
+            self.settings,
+            engine.device,
+            report,
+            lambda wanted: self._make_room(wanted, loading),
+            precision="fp32" if asked == "auto" else asked,
+        )
+        if asked == "auto":
+            return chosen(vit, engine, self.settings)
+        return replace(vit, notes=(*vit.notes, said)) if (said := slow_on(engine.device, asked)) else vit
 
     def _make_room(self, wanted: int, loading: Loading) -> None:
         """Reserve `wanted` bytes for a model. Until they fit, evict models that nobody holds, the least recently used first.
@@ -265,7 +292,7 @@ class ModelStore:
                 self._drop_expired(candidate, now)
                 if candidate.vit and not candidate.holders and key != self.settings.model:
                     del self._models[key], taken[key]
-            if wanted + sum(taken.values()) > budget and loading.name != self.settings.model:
+            if wanted + sum(taken.values()) > budget and (loading.name, loading.asked) != (self.settings.model, self.settings.precision):
                 raise UserError(
                     f"There is no room for this model ({wanted / 1e6:.0f} MB): other visitors are using the ones in memory. "
                     "Choose a smaller one, or try again later."

@@ -85,9 +85,4 @@ class TraceCache:
 
 def run_trace(vit: Vit, engine: Engine, tensor: torch.Tensor) -> Trace:
     """Trace one model input, (3, height, width), on the engine's thread. Raises: as `trace`."""
-
-    def work() -> Trace:
-        with engine.inference():
-            return trace(vit, tensor)
-
-    return engine.run(work)
+    return engine.run(lambda: trace(vit, tensor))

@@ -4,6 +4,8 @@ import hashlib
 import weakref
 from dataclasses import astuple
 
+import torch
+
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.preprocessing import Preprocessing
 
@@ -11,13 +13,13 @@ FORMAT = 2  # grows when the same file and preprocessing give the model other pi
 _fingerprints: "weakref.WeakKeyDictionary[Vit, bytes]" = weakref.WeakKeyDictionary()
 
 
-def key_of(vit: Vit, preprocessing: Preprocessing, precision: str, draft: bool = False) -> str:
+def key_of(vit: Vit, preprocessing: Preprocessing, draft: bool = False) -> str:
     """Return a cache key for everything but the photo that its vectors depend on.
 
     Args:
         draft: whether large JPEGs are decoded at a fraction of their size.
     """
-    parts = (FORMAT, fingerprint(vit).hex(), astuple(preprocessing), precision, *(["draft"] if draft else []))
+    parts = (FORMAT, fingerprint(vit).hex(), astuple(preprocessing), vit.precision, *(["draft"] if draft else []))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
@@ -29,6 +31,6 @@ def fingerprint(vit: Vit) -> bytes:
         digest.update(repr((module, heads, module.global_pool, len(vit.labels))).encode())
         for name, value in sorted(module.state_dict().items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().numpy())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         _fingerprints[vit] = digest.digest()
     return _fingerprints[vit]

@@ -27,12 +27,14 @@ from vitdemo.core.models.huggingface.processor import preprocessing_of
 from vitdemo.core.models.labels import Label, labels_of, named_classes, read_labels
 from vitdemo.core.models.names import bundle_folder, is_hugging_face, repository_of, skeleton
 from vitdemo.core.models.ood import OodDetector
+from vitdemo.core.models.precision import bytes_each, set_precision
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.models.weights import LoadProgress, OnProgress
 from vitdemo.core.photos.preprocessing import ICC, Preprocessing
 
 PROJECTION = "visual_projection.weight"  # CLIP's: what it gives are features
 Reserve = Callable[[int], None]
+Announce = Callable[[torch.nn.Module], None]
 log = logging.getLogger(__name__)
 
 
@@ -49,13 +51,22 @@ class _Parts:
     plain: bool
 
 
-def load(name: str, settings: Settings, device: torch.device, on_progress: OnProgress, reserve: Reserve = lambda _: None) -> Vit:
+def load(
+    name: str,
+    settings: Settings,
+    device: torch.device,
+    on_progress: OnProgress,
+    reserve: Reserve = lambda _: None,
+    *,
+    precision: str = "fp32",
+) -> Vit:
     """Load one model by timm name, Hugging Face repository, `local-dir:DIR` or `demo`.
 
     The operator's model gets the weights of `settings.checkpoint` and the class names of `settings.labels`.
 
     Args:
         reserve: called with the bytes that the model will take, once they are known; it may refuse.
+        precision: fp32, bf16 or fp16.
 
     Raises: UserError that says what to do; HubUnreachable where the weights are not on this machine and the hub can't be reached.
     """
@@ -65,13 +76,17 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         folder, source = repository.folder_of(repo, settings, on_progress, weights_too=given is None)
     elif folder:
         source = "this app" if name == DEMO_MODEL else "a local folder"
+
+    def announce(module: torch.nn.Module) -> None:
+        reserve(bytes_each(precision) * sum(parameter.numel() for parameter in module.parameters()))
+
     try:
         if folder and is_hugging_face(folder):
-            parts = _from_hugging_face(folder, given or weights_in(folder), settings, on_progress, reserve)
+            parts = _from_hugging_face(folder, given or weights_in(folder), settings, on_progress, announce)
         else:
             timms = f"local-dir:{folder}" if repo else name
             module = skeleton(timms)
-            reserve(_bytes(module))
+            announce(module)
             path = given or (weights_in(folder) if folder else None)
             if path is None:
                 path, source = _from_hub(name, module.pretrained_cfg, settings, on_progress)
@@ -85,7 +100,8 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
     module = parts.module
     reinit_non_persistent_buffers(module.to_empty(device="cpu"))  # what a family computes once, such as rotary positions: no file has it
     module.load_state_dict(parts.state, assign=True)
-    module = module.float().to(device).eval().requires_grad_(False)
+    parts.state.clear()  # so that each tensor's memory is free once it has been cast
+    module = set_precision(module, precision, device).eval().requires_grad_(False)
     return Vit(
         name=repo or parts.name,
         module=module,
@@ -97,6 +113,7 @@ def load(name: str, settings: Settings, device: torch.device, on_progress: OnPro
         ood=OodDetector.load(folder) if folder and not repo else None,
         notes=tuple(parts.notes),
         plain=parts.plain,
+        precision=precision,
     )
 
 
@@ -134,7 +151,7 @@ def _from_timm(name: str, module: Any, folder: Path | None, path: Path, settings
     return _Parts(folder.name if folder else _full_name(config), module, state, labels, preprocessing, notes, plain)
 
 
-def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress: OnProgress, reserve: Reserve) -> _Parts:
+def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress: OnProgress, announce: Announce) -> _Parts:
     """Read a Hugging Face folder, and convert the model to timm's."""
     config = HuggingFaceConfig.read(folder)
     preprocessing, notes = preprocessing_of(folder, config, icc="ignore" if settings.icc == "auto" else settings.icc)
@@ -143,7 +160,7 @@ def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress
     with laying_out(checkpoint.name):
         state, aside = to_timm(checkpoint.state, checkpoint.layout)
     module = build_hugging_face(config, state, preprocessing)
-    reserve(_bytes(module))
+    announce(module)
     made_for = config.size[0] // config.patch[0], config.size[1] // config.patch[1]
     projected, antialias = PROJECTION in checkpoint.state, config.kind == "dinov2_with_registers"  # the only kind that smooths positions
     with laying_out(checkpoint.name):
@@ -180,11 +197,6 @@ def is_cached(name: str) -> bool:
     """Whether the weights of a timm model are in the hub's cache on this machine."""
     config = timm.get_pretrained_cfg(name)
     return bool(config and config.hf_hub_id and weights.cached(config.hf_hub_id, config.hf_hub_filename or "model.safetensors"))
-
-
-def _bytes(module: torch.nn.Module) -> int:
-    """Memory that the module will take in fp32."""
-    return sum(4 * parameter.numel() for parameter in module.parameters())
 
 
 def _own_words(folder: Path | None) -> dict[str, Any]:

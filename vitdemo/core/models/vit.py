@@ -26,6 +26,7 @@ class Vit:
         ood: detects out-of-distribution photos; None where the model has no statistics for that.
         notes: what was done to the weights so that they fit, a sentence each.
         plain: whether plain timm opens the same files by the same name.
+        precision: of the weights and the passes: fp32, bf16 or fp16 (`core/models/precision`).
     """
 
     name: str
@@ -38,11 +39,13 @@ class Vit:
     ood: OodDetector | None = None
     notes: tuple[str, ...] = ()
     plain: bool = True
+    precision: str = "fp32"
 
     @property
     def introduction(self) -> str:
         """What the model is and where it came from, a line for a terminal."""
-        return " ".join((f"{self.name} on {self.device}, weights from {self.source}.", *self.notes))
+        reduced = "" if self.precision == "fp32" else f" in {self.precision}"
+        return " ".join((f"{self.name} on {self.device}{reduced}, weights from {self.source}.", *self.notes))
 
     @property
     def bytes(self) -> int:

@@ -126,7 +126,7 @@ class EmbeddingGallery:
         clock = Clock("photos", self.total)
         yield clock.at(0)
         shape = len(self.layers), len(self.pools), vit.adapter.width
-        key = key_of(vit, preprocessing, settings.precision, settings.jpeg_draft) if settings.vector_cache_mb else ""
+        key = key_of(vit, preprocessing, settings.jpeg_draft) if settings.vector_cache_mb else ""
         store = VectorStore(settings.cache_folder / "vectors", key, shape, min(KEPT_PREDICTIONS, len(vit.labels)), settings.vector_cache_mb)
         network, size = all_layers(vit), engine.batch_size(vit, settings.batch_size)
         draft = preprocessing.draft_side if settings.jpeg_draft else 0

@@ -109,7 +109,7 @@ def _arrived(loading: Loading, instead: bool) -> str:
         return _status("failed", "Not loaded", [user_message(loading.error)], retry=True)
     vit = loading.vit
     entry = catalogue.find(vit.name)
-    device, precision = str(vit.device).upper(), loading.precision
+    device, precision = str(vit.device).upper(), vit.precision
     facts = [
         title_of(vit.name),
         f"{vit.parameters / 1e6:.1f} M parameters",

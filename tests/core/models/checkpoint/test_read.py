@@ -77,9 +77,9 @@ def test_timms_own_names(state, module, batch, tmp_path):
 @pytest.mark.parametrize(("kind", "said"), [(torch.float16, "fp16"), (torch.bfloat16, "bf16"), (torch.float64, "fp64")])
 def test_another_precision_is_said(state, kind, said, tmp_path):
     vit = load(save({name: value.to(kind) for name, value in state.items()}, tmp_path / "a.safetensors"))
-    assert vit.notes == (f"Weights are {said}, computed in fp32.",)
+    assert vit.notes == (f"Weights are {said} in the file.",)
     assert torch.equal(vit.module.state_dict()["head.weight"], state["head.weight"].to(kind).float())
-    assert vit.introduction.endswith(f"weights from the file given at the start. Weights are {said}, computed in fp32.")
+    assert vit.introduction.endswith(f"weights from the file given at the start. Weights are {said} in the file.")
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)

@@ -61,7 +61,7 @@ def read(path: Path) -> Checkpoint:
     check_numbers(tensors, path.name)
     state, notes = unwrapped(tensors, path.name)
     if kinds := {SHORT[value.dtype] for value in state.values() if value.dtype in SHORT}:
-        notes.append(f"Weights are {' and '.join(sorted(kinds))}, computed in fp32.")
+        notes.append(f"Weights are {' and '.join(sorted(kinds))} in the file.")
     return Checkpoint(path.name, state, tuple(notes), layout_of(state), plain=state is tensors and path.suffix == ".safetensors")
 
 
