@@ -18,7 +18,7 @@ def add(commands) -> None:
     command.add_argument("--top", type=int, default=5, help="classes per photo (default: 5)")
     command.add_argument("--output", metavar="F", help="a .json, .csv or .parquet file; for ray a folder; without it, lines here")
     bulk.add_flags(command)
-    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", *PHOTO_FLAGS))
+    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", "jpeg_draft", *PHOTO_FLAGS))
     command.set_defaults(run=_classify)
 
 

@@ -15,7 +15,7 @@ from vitdemo.core.photos.encode import thumbnail
 from vitdemo.core.photos.gallery import Item
 from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
-from vitdemo.core.photos.preprocessing import Preprocessing
+from vitdemo.core.photos.preprocessing import Preprocessing, pixels_of
 
 THUMBNAIL_WIDTH = 64  # pixels
 
@@ -108,18 +108,19 @@ def classify_gallery(
     names = ClassNames(vit.labels)
     network = network_of(vit)
     size = engine.batch_size(vit, settings.batch_size)
+    draft = preprocessing.draft_side if settings.jpeg_draft else 0
 
     def prepare(photo: Photo) -> tuple[torch.Tensor, bytes | None]:
         crop = preprocessing.crop(photo.image)
-        return preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL_WIDTH) if thumbnails else None
+        return pixels_of(crop), thumbnail(crop, THUMBNAIL_WIDTH) if thumbnails else None
 
     def run_model(batch: list[PreparedPhoto]) -> tuple[list[PreparedPhoto], tuple[torch.Tensor, ...]]:
         inputs = [photo.made[0] for photo in batch if photo.made]
-        return batch, engine.forward(network, torch.stack(inputs))[0] if inputs else ()
+        return batch, engine.forward(network, preprocessing.batch(inputs))[0] if inputs else ()
 
     first_rows: dict[int, PredictionRow] = {}
     with (
-        closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2))) as ready,
+        closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2), draft=draft)) as ready,
         closing(engine.map(run_model, batches(ready, size))) as classified,
     ):
         for batch, outputs in classified:

@@ -50,7 +50,7 @@ def run(flags: argparse.Namespace) -> int:
 
     def prepare(vit: Vit, settings: Settings) -> tuple[Classifying, dict]:
         check_classes(vit)
-        key = key_of(vit, vit.preprocessing)
+        key = key_of(vit, vit.preprocessing, settings.jpeg_draft)
         return Classifying(flags.top), {"command": "classify", "model": vit.name, "top": flags.top, "key": key}
 
     return bulk.run(flags, prepare)
