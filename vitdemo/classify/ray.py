@@ -44,7 +44,7 @@ class Classifying:
             )
             for output in looked
         ]
-        return as_table(rows, vit.name)
+        return as_table(rows, vit.id)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -53,6 +53,6 @@ def run(flags: argparse.Namespace) -> int:
     def prepare(vit: Vit, settings: Settings) -> tuple[Classifying, dict]:
         check_classes(vit)
         key = key_of(vit, vit.preprocessing)
-        return Classifying(flags.top), {"command": "classify", "model": vit.name, "top": flags.top, "key": key}
+        return Classifying(flags.top), {"command": "classify", "model": vit.id, "top": flags.top, "key": key}
 
     return bulk.run(flags, prepare)
