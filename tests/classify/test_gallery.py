@@ -4,7 +4,9 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
 
 from tests.support.pictures import noise
 from vitdemo.classify.gallery import classify_gallery
@@ -78,3 +80,36 @@ def test_stopping_early_keeps_what_is_done(folder, vit, engine):
     rows.close()
     assert [row.path for row in kept] == [str(folder / f"{number}.png") for number in range(3)]
     assert list(rows) == []
+
+
+def seen_by(vit, engine, folder, settings: Settings) -> torch.Tensor:
+    """The numbers that the model receives of a gallery, in order."""
+    seen = []
+    handle = vit.module.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0].clone()))
+    try:
+        assert all(row.error is None for row in classify_gallery(find_items([folder]), vit, engine, settings))
+    finally:
+        handle.remove()
+    return torch.stack(sorted(seen, key=lambda image: float(image.double().sum())))
+
+
+def test_the_model_receives_what_timms_transform_gives(folder, vit, engine):
+    """To the last bit."""
+    transform = create_transform(**resolve_model_data_config(vit.module), is_training=False)
+    theirs = [transform(Image.open(folder / f"{number}.png").convert("RGB")) for number in range(7)]
+    theirs.sort(key=lambda image: float(image.double().sum()))
+    assert torch.equal(seen_by(vit, engine, folder, Settings(batch_size=4)), torch.stack(theirs))
+
+
+def test_a_draft_is_decoded_only_where_it_is_asked_for(vit, engine, tmp_path):
+    noise(60, 40).resize((2400, 1600)).save(tmp_path / "large.jpg")
+    side = vit.preprocessing.draft_side
+    with Image.open(tmp_path / "large.jpg") as photo:
+        full = vit.preprocessing(photo.convert("RGB"))
+    with Image.open(tmp_path / "large.jpg") as photo:
+        photo.draft(None, (side, side))
+        assert 2400 > photo.width > side
+        small = vit.preprocessing(photo.convert("RGB"))
+    assert torch.equal(seen_by(vit, engine, tmp_path, Settings())[0], full)
+    assert torch.equal(seen_by(vit, engine, tmp_path, Settings(jpeg_draft=True))[0], small)
+    assert not torch.equal(small, full)

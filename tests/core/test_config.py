@@ -46,7 +46,7 @@ SETTINGS = {
     "results_mb": (768, ("16", 16), ("1000000", 1_000_000)),
     "drain_seconds": (20.0, ("0.1", 0.1), ("600", 600.0)),
 }
-SWITCHES = ("lock_model", "monitor", "log_json")
+SWITCHES = ("lock_model", "monitor", "log_json", "jpeg_draft")
 WHOLE = "a whole number from {} to {}"
 BAD = [
     *(("port", text, WHOLE.format(0, 65535)) for text in ("-1", "65536", "http", "80.0", "1e3")),

@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 
 from tests.support.apps import ROOT
 from vitdemo import cli
+from vitdemo.cli import main
 from vitdemo.sketches.draw import LABELS, UNSEEN, Sketch, sketch, sketches
 
 KNOWN = {  # of image and mask at 224, seed 7: a change here changes every picture that was ever made from a seed
@@ -101,6 +102,18 @@ class TestManyPictures:
 
     def test_only_the_labels_asked_for(self):
         assert Counter(each.label for each in sketches(9, 1, UNSEEN, 32)) == dict.fromkeys(UNSEEN, 3)
+
+    @pytest.mark.parametrize("suffix", ["png", "jpg"])
+    def test_files_of_any_size(self, tmp_path, suffix):
+        flags = ["--count", "2", "--size", "48", "--format", suffix, "--output", str(tmp_path)]
+        assert main(["sketch", *flags]) == 0
+        found = sorted(path.relative_to(tmp_path).parts[0] + path.suffix for path in tmp_path.rglob("*.*g"))
+        assert found == [f"images.{suffix}"] * 2 + ["masks.png"] * 2
+        assert {Image.open(path).size for path in tmp_path.rglob("*.*g")} == {(48, 48)}
+
+    def test_a_size_out_of_range(self, tmp_path, capsys):
+        assert main(["sketch", "--count", "2", "--size", "9000", "--output", str(tmp_path)]) == 2
+        assert "--size must be from 32 to 8192 pixels." in capsys.readouterr().err
 
     @pytest.mark.slow
     def test_colour_does_not_give_the_class_away(self):

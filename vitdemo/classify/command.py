@@ -18,7 +18,7 @@ def add(commands) -> None:
     command.add_argument("--top", type=int, default=5, help="classes per photo (default: 5)")
     command.add_argument("--output", metavar="F", help="a .json, .csv or .parquet file; for ray a folder; without it, lines here")
     bulk.add_flags(command)
-    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", *PHOTO_FLAGS))
+    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", "jpeg_draft", *PHOTO_FLAGS))
     command.set_defaults(run=_classify)
 
 
@@ -89,5 +89,5 @@ def _classify(flags: argparse.Namespace) -> int:
 def _lines(row, top: int) -> list[str]:
     lines = [f"  {prediction.probability:6.1%}  {printable(prediction.label.name)}" for prediction in row.first(top).predictions]
     if row.unfamiliar:
-        lines.append("  unlike anything the model was trained on")
+        lines.append(f"  {'' if row.predictions else 'none of its classes: '}unlike anything the model was trained on")
     return lines

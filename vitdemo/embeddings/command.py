@@ -32,7 +32,7 @@ def add(commands) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="S", help="the map's: the same seed draws the same map (default: 0)")
     command.add_argument("--output", metavar="F", help="a .npz, .csv or .parquet file; a folder for ray")
     bulk.add_flags(command)
-    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", *PHOTO_FLAGS, "vector_cache_mb", "cache_dir", "map_timeout"))
+    Settings.add_flags(command, (*MODEL_FLAGS, "batch_size", "jpeg_draft", *PHOTO_FLAGS, "vector_cache_mb", "cache_dir", "map_timeout"))
     command.set_defaults(run=_embed)
 
 

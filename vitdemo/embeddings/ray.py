@@ -51,7 +51,7 @@ def run(flags: argparse.Namespace) -> int:
         layer = check_layer(vit, flags.layer)
         if flags.pool != "patches":
             check_pool(vit, flags.pool)
-        key = key_of(vit, vit.preprocessing)
+        key = key_of(vit, vit.preprocessing, settings.jpeg_draft)
         about = {"command": "embed", "model": vit.id, "layer": str(layer), "pooling": flags.pool, "key": key}
         return EmbeddingTask(layer, flags.pool), about
 

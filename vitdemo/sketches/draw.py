@@ -65,16 +65,23 @@ def sketches(count: int, seed: int, labels: Sequence[str] = LABELS, size: int = 
         yield sketch(label, seed * 1_000_003 + index, size)
 
 
-def write(count: int, seed: int, folder: Path) -> Iterator[int]:
-    """Write images/<class>/NNNNN.png, masks/<class>/NNNNN.png and labels.csv (image, mask, label). Yields the number done after each."""
+def write(count: int, seed: int, folder: Path, size: int = 224, suffix: str = "png") -> Iterator[int]:
+    """Write images/<class>/NNNNN.<suffix>, masks/<class>/NNNNN.png and labels.csv (image, mask, label).
+
+    Args:
+        size: pixels a side.
+        suffix: of the images, `png` or `jpg`.
+
+    Yields: the number done after each.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as table:
         rows = csv.writer(table, lineterminator="\n")
         rows.writerow(["image", "mask", "label"])
-        for index, drawn in enumerate(sketches(count, seed)):
-            paths = [f"{kind}/{drawn.label}/{index:05}.png" for kind in ("images", "masks")]
+        for index, drawn in enumerate(sketches(count, seed, size=size)):
+            paths = [f"images/{drawn.label}/{index:05}.{suffix}", f"masks/{drawn.label}/{index:05}.png"]
             for path, picture in zip(paths, (drawn.image, drawn.mask), strict=True):
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                picture.save(folder / path)
+                picture.save(folder / path, quality=90)  # of a JPEG; a PNG has none
             rows.writerow([*paths, drawn.label])
             yield index + 1

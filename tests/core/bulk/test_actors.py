@@ -156,13 +156,15 @@ def test_files_find_their_way_to_an_actor_and_back(bulk, photos, tmp_path):
 
 def test_what_is_read_over_the_network_has_more_readers(bulk, vit, monkeypatch):
     asked = []
-    monkeypatch.setattr(bulk, "photos_ahead", lambda items, make, settings, *, ahead, workers: asked.append((ahead, workers)) or iter(()))
+    monkeypatch.setattr(
+        bulk, "photos_ahead", lambda items, make, settings, *, ahead, workers, draft: asked.append((ahead, workers, draft)) or iter(())
+    )
     decode = bulk._Decode(vit.preprocessing, Settings(), 2.4)
     row = {"path": b"a", "name": b"a", "folder": b"", "url": "", "member": -1}
     for url in ("", "https://example.org/a.png"):
         with pytest.raises(ValueError, match="zip"):  # nothing comes back
             decode(bulk.pa.Table.from_pylist([row | {"url": url}], bulk._PLACES))
-    assert asked == [(12, 3), (64, 16)]
+    assert asked == [(12, 3, 0), (64, 16, 0)]
 
 
 def test_free_resources_are_waited_for(bulk, monkeypatch):

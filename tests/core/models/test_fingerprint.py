@@ -23,8 +23,9 @@ def test_the_key_follows_weights_architecture_preprocessing_and_precision():
         key_of(small_vit("CLS, average"), vit.preprocessing),
         key_of(vit, replace(vit.preprocessing, crop_pct=0.5)),
         key_of(replace(vit, precision="bf16"), vit.preprocessing),
+        key_of(vit, vit.preprocessing, draft=True),
     }
-    assert len(keys) == 6
+    assert len(keys) == 7
 
 
 def test_heads_are_part_of_a_model():

@@ -3,6 +3,7 @@
 import math
 import re
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ from PIL import Image
 
 from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.preprocessing import CROP_MODES, INTERPOLATIONS, STATISTICS, Preprocessing, _resize_inside_crop, check_size
+from vitdemo.core.photos.preprocessing import (
+    CROP_MODES,
+    INTERPOLATIONS,
+    STATISTICS,
+    Preprocessing,
+    _resize_inside_crop,
+    check_size,
+    pixels_of,
+)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZES = [(1, 1), (1, 3), (2, 1), (5, 2), (224, 224), (225, 224), (640, 427), (427, 640), (1000, 80), (31, 997), (1, 40), (1, 300), (400, 1)]
@@ -208,3 +217,17 @@ def test_sizes_that_are_suggested_would_do(patch):
         assert suggested
         for each in suggested:
             assert check_size(each, patch, 518) == (each, each), f"{each} is suggested for {size}"
+
+
+def test_a_batch_equals_timms_transform_to_the_last_bit(subtests):
+    """Normalised together, from their pixels; with mean and std of every model, and on all levels of every channel."""
+    levels = Image.fromarray(np.arange(256, dtype=np.uint8)[:, None, None].repeat(256, 1).repeat(3, 2))
+    for name, (mean, std) in STATISTICS.items():
+        for crop_mode in CROP_MODES:
+            with subtests.test(statistics=name, crop_mode=crop_mode):
+                wanted = replace(asked(crop_mode, crop_pct=1.0, size=(256, 256)), mean=mean, std=std)
+                photos = [noise(640, 427), levels, noise(100, 300)]
+                batch = wanted.batch([pixels_of(wanted.crop(photo)) for photo in photos])
+                assert (batch.shape, batch.dtype, batch.is_contiguous()) == ((3, 3, 256, 256), torch.float32, True)
+                assert all(torch.equal(given, timms(wanted)(photo)) for given, photo in zip(batch, photos, strict=True))
+                assert all(torch.equal(given, wanted(photo)) for given, photo in zip(batch, photos, strict=True))

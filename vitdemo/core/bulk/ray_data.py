@@ -19,7 +19,6 @@ import pyarrow as pa
 import ray
 import ray.data
 import torch
-from PIL import Image
 
 from vitdemo.core.bulk.parquet import ParquetDataset
 from vitdemo.core.bulk.ray_session import last_message
@@ -202,6 +201,7 @@ class _Decode:
             self._settings,
             ahead=4 * threads,
             workers=threads,
+            draft=self._preprocessing.draft_side if self._settings.jpeg_draft else 0,
         )
         crops: list[bytes | None] = []
         results = []
@@ -254,8 +254,8 @@ class _Model:
         preprocessing = self._vit.preprocessing
 
         def forward(crops: list[bytes]) -> Outputs:
-            images = [Image.frombytes("RGB", preprocessing.size[::-1], crop) for crop in crops]
-            return self._engine.forward(self._network, torch.stack([preprocessing.normalised(image) for image in images]))[0]
+            pixels = [torch.frombuffer(bytearray(crop), dtype=torch.uint8).view(*preprocessing.size, 3) for crop in crops]
+            return self._engine.forward(self._network, preprocessing.batch(pixels))[0]
 
         batches = (crops[at : at + self._size] for at in range(0, len(crops), self._size))
         for batch_outputs in self._engine.map(forward, batches):

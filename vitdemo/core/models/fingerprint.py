@@ -13,9 +13,13 @@ FORMAT = 2  # grows when the same file and preprocessing give the model other pi
 _fingerprints: "weakref.WeakKeyDictionary[Vit, bytes]" = weakref.WeakKeyDictionary()
 
 
-def key_of(vit: Vit, preprocessing: Preprocessing) -> str:
-    """Return a cache key for everything but the photo that its vectors depend on: architecture, weights, preprocessing, precision."""
-    parts = (FORMAT, fingerprint(vit).hex(), astuple(preprocessing), vit.precision)
+def key_of(vit: Vit, preprocessing: Preprocessing, draft: bool = False) -> str:
+    """Return a cache key for everything but the photo that its vectors depend on.
+
+    Args:
+        draft: whether large JPEGs are decoded at a fraction of their size.
+    """
+    parts = (FORMAT, fingerprint(vit).hex(), astuple(preprocessing), vit.precision, *(["draft"] if draft else []))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -83,15 +83,16 @@ def read_from(file: IO[bytes], shown: str, settings: Settings) -> bytes:
     return data
 
 
-def decode(data: bytes, shown: str, settings: Settings, *, id: str | None = None) -> Photo:
+def decode(data: bytes, shown: str, settings: Settings, *, id: str | None = None, draft: int = 0) -> Photo:
     """Decode a file's bytes into a Photo named `shown`.
 
     Args:
         id: the photo's id if it is known already, which saves hashing.
+        draft: pixels a side that a JPEG may be brought down to while it is decoded; 0 for its full size.
 
     Raises: UserError with one sentence, whatever is wrong with the file.
     """
-    image, notes = _decode(data, shown, settings)
+    image, notes = _decode(data, shown, settings, draft)
     return Photo(id or id_of(data), shown, image, tuple(notes))
 
 
@@ -100,7 +101,7 @@ def id_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _decode(data: bytes, shown: str, settings: Settings) -> tuple[Image.Image, list[str]]:
+def _decode(data: bytes, shown: str, settings: Settings, draft: int) -> tuple[Image.Image, list[str]]:
     @contextmanager
     def admit(pixels: int) -> Iterator[None]:
         _check_pixels(pixels, shown, settings)
@@ -108,7 +109,7 @@ def _decode(data: bytes, shown: str, settings: Settings) -> tuple[Image.Image, l
             yield
 
     try:
-        return decoding.decode(data, admit)
+        return decoding.decode(data, admit, draft)
     except UserError:
         raise
     except Image.DecompressionBombError:

@@ -23,7 +23,7 @@ from vitdemo.core.photos.encode import thumbnail
 from vitdemo.core.photos.gallery import Item
 from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
-from vitdemo.core.photos.preprocessing import Preprocessing
+from vitdemo.core.photos.preprocessing import Preprocessing, pixels_of
 from vitdemo.embeddings.progress import Clock, WorkProgress
 from vitdemo.embeddings.vectors.extract import Layer, all_layers, layers_of, pools_of
 from vitdemo.embeddings.vectors.store import KEPT_PREDICTIONS, Record, VectorStore
@@ -126,32 +126,31 @@ class EmbeddingGallery:
         clock = Clock("photos", self.total)
         yield clock.at(0)
         shape = len(self.layers), len(self.pools), vit.adapter.width
-        key = key_of(vit, preprocessing) if settings.vector_cache_mb else ""
+        key = key_of(vit, preprocessing, settings.jpeg_draft) if settings.vector_cache_mb else ""
         store = VectorStore(settings.cache_folder / "vectors", key, shape, min(KEPT_PREDICTIONS, len(vit.labels)), settings.vector_cache_mb)
         network, size = all_layers(vit), engine.batch_size(vit, settings.batch_size)
+        draft = preprocessing.draft_side if settings.jpeg_draft else 0
 
         def prepare(photo: Photo) -> _Prepared:
             record, crop = store.get(photo.id), preprocessing.crop(photo.image)
-            return _Prepared(
-                record, None if record else preprocessing.normalised(crop), thumbnail(crop, THUMBNAIL_WIDTH) if thumbnails else None
-            )
+            return _Prepared(record, None if record else pixels_of(crop), thumbnail(crop, THUMBNAIL_WIDTH) if thumbnails else None)
 
         def cached(id: str) -> _Prepared | None:
             return _Prepared(record) if (record := store.get(id)) else None
+
+        known = (lambda id: None) if thumbnails else cached
 
         def run_model(batch: list[PreparedPhoto[_Prepared]]) -> tuple[list[PreparedPhoto[_Prepared]], list[Record]]:
             inputs = [photo.made.input for photo in batch if photo.made and photo.made.input is not None]
             if not inputs:
                 return batch, []
-            (logits, vectors), _ = engine.forward(network, torch.stack(inputs))
+            (logits, vectors), _ = engine.forward(network, preprocessing.batch(inputs))
             return batch, [_record(*outputs, len(vit.labels)) for outputs in zip(vectors, logits, strict=True)]
 
         first_rows: dict[int, EmbeddingRow] = {}
         written = 0
         with (
-            closing(
-                photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2), known=(lambda id: None) if thumbnails else cached)
-            ) as ready,
+            closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2), known=known, draft=draft)) as ready,
             closing(engine.map(run_model, batches(ready, size))) as processed,
         ):
             for batch, records in processed:
@@ -188,7 +187,7 @@ class EmbeddingGallery:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """A prepared photo: its cached record, or its model input if the cache has none."""
+    """A prepared photo: its cached record, or what the model sees of it if the cache has none, (height, width, 3) uint8."""
 
     record: Record | None
     input: torch.Tensor | None = None

@@ -12,6 +12,7 @@ from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.gallery import Item
 from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
+from vitdemo.core.photos.preprocessing import pixels_of
 from vitdemo.embeddings.vectors.extract import Layer, patches_after
 from vitdemo.embeddings.vectors.gallery import EmbeddingRow, not_finite
 
@@ -26,18 +27,19 @@ def patch_gallery(
     Raises: UserError for a layer that the model does not have.
     """
     network, size = patches_after(vit, layer), engine.batch_size(vit, settings.batch_size)
+    draft = vit.preprocessing.draft_side if settings.jpeg_draft else 0
 
     def prepare(photo: Photo) -> torch.Tensor:
-        return vit.preprocessing(photo.image)
+        return pixels_of(vit.preprocessing.crop(photo.image))
 
     def run_model(batch: list[PreparedPhoto[torch.Tensor]]) -> tuple[list[PreparedPhoto[torch.Tensor]], Iterator[torch.Tensor]]:
         inputs = [photo.made for photo in batch if photo.made is not None]
-        return batch, iter(engine.forward(network, torch.stack(inputs))[0][0].flatten(1, 2) if inputs else ())
+        return batch, iter(engine.forward(network, vit.preprocessing.batch(inputs))[0][0].flatten(1, 2) if inputs else ())
 
     first_rows: dict[int, EmbeddingRow] = {}
     count = 0
     with (
-        closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2))) as ready,
+        closing(photos_ahead(items, prepare, settings, ahead=size * (engine.lanes + 2), draft=draft)) as ready,
         closing(engine.map(run_model, batches(ready, size))) as processed,
     ):
         for batch, outputs in processed:

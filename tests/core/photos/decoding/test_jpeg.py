@@ -61,3 +61,28 @@ def test_scans_that_are_missing_as_a_whole():
     for place in scans[1:]:
         with pytest.raises(UserError, match="is cut off and can't be decoded"):
             decode(data[:place], "a.jpg", Settings())
+
+
+@pytest.mark.parametrize(("draft", "divisor"), [(0, 1), (450, 1), (400, 2), (225, 2), (200, 4), (50, 8), (1, 8)])
+def test_a_draft_keeps_the_sides_that_are_asked_for(draft, divisor):
+    data = jpeg(noise(64, 48).resize((1600, 800), Image.Resampling.BICUBIC))
+    photo = decode(data, "a.jpg", Settings(), draft=draft)
+    assert photo.image.size == (1600 // divisor, 800 // divisor)
+    assert photo.notes == ((f"Decoded at 1/{divisor} of its size, as --jpeg-draft asks.",) if divisor > 1 else ())
+    with Image.open(io.BytesIO(data)) as own:
+        own.draft(None, photo.image.size)
+        assert np.array_equal(np.asarray(photo.image), np.asarray(own))
+
+
+def test_a_draft_is_turned_upright():
+    exif = Image.Exif()
+    exif[0x112] = 6
+    photo = decode(jpeg(noise(64, 48).resize((800, 400)), exif=exif), "a.jpg", Settings(), draft=100)
+    assert photo.image.size == (100, 200)
+
+
+def test_a_draft_is_for_jpegs_alone():
+    file = io.BytesIO()
+    noise(80, 60).resize((800, 600)).save(file, "PNG")
+    photo = decode(file.getvalue(), "a.png", Settings(), draft=50)
+    assert (photo.image.size, photo.notes) == ((800, 600), ())

@@ -18,18 +18,20 @@ from vitdemo.core.photos.decoding.formats import FORMATS
 SEVERAL = "This file has several frames or pages: the first one is used."
 ON_WHITE = "Transparent parts are shown on white."
 NO_METADATA = "The file's metadata is damaged or too large, and is ignored: the photo itself is complete."
+DRAFT = "Decoded at 1/{divisor} of its size, as --jpeg-draft asks."
 NO_END = "The file lacks its end mark: the photo itself is complete."
 
 Admit = Callable[[int], AbstractContextManager[None]]
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)  # by Pillow's decoders
 
 
-def decode(data: bytes, admit: Admit = lambda pixels: nullcontext()) -> tuple[Image.Image, list[str]]:
+def decode(data: bytes, admit: Admit = lambda pixels: nullcontext(), draft: int = 0) -> tuple[Image.Image, list[str]]:
     """Decode a file's bytes. Where only something beside the pixels is broken, it is left out.
 
     Args:
         admit: is called with the number of pixels that the header names, and returns the context to decode in; it may refuse by an error of
             its own.
+        draft: a JPEG is decoded at a half, a quarter or an eighth of its size, as long as its sides keep this many pixels; 0: at its own.
 
     Returns: the upright RGB image, and a sentence for each thing that decoding changed.
     Raises: whatever Pillow raises for a file that is broken or of another kind.
@@ -39,12 +41,12 @@ def decode(data: bytes, admit: Admit = lambda pixels: nullcontext()) -> tuple[Im
         rgb, notes = upright_rgb(image)
         return rgb, [SEVERAL, *notes] if several else notes
     try:
-        return _decode(data, admit)
+        return _decode(data, admit, draft)
     except _BROKEN as error:
         mended, note = _mended(data, error, admit)
         if not mended:
             raise
-        image, notes = _decode(mended, admit, data)
+        image, notes = _decode(mended, admit, draft, data)
         return image, [note, *notes]
 
 
@@ -69,13 +71,17 @@ def upright_rgb(image: Image.Image, data: bytes = b"") -> tuple[Image.Image, lis
     return rgb, notes
 
 
-def _decode(data: bytes, admit: Admit, file: bytes = b"") -> tuple[Image.Image, list[str]]:
+def _decode(data: bytes, admit: Admit, draft: int, file: bytes = b"") -> tuple[Image.Image, list[str]]:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         several = getattr(image, "is_animated", False) and image.format != "MPO"
         with admit(image.width * image.height):
+            width = image.width
+            if draft:
+                image.draft(None, (draft, draft))  # does nothing for other formats than JPEG
+            divisor = round(width / image.width)
             image.load()
             rgb, notes = upright_rgb(image, file or data)
-        return rgb, [SEVERAL, *notes] if several else notes
+        return rgb, [SEVERAL] * several + [DRAFT.format(divisor=divisor)] * (divisor > 1) + notes
 
 
 def _mended(data: bytes, error: Exception, admit: Admit) -> tuple[bytes | None, str]:
