@@ -123,9 +123,9 @@ and said with both figures |
 
 In every precision the head and the logits, rotary positions, and the sums in norms and softmax are fp32; on a CPU the weights of layer
 norms are, too. Attention is softmax in fp32 of the queries and keys in the model's precision, so that its rows sum to 1. Gradients
-(relevance, FullGrad+, votes) are computed in fp32 with the rounded weights, by a copy that lasts as long. Vectors and answers are cached under their precision, and a
-second precision of a loaded model counts in `--model-cache-mb`. With Ray, the machine that gives the command decides for all workers.
-Fine-tuning and export read fp32 weights.
+(relevance, FullGrad+, votes) are computed in fp32 with the rounded weights, by a copy that lasts as long. Vectors and answers are cached
+under their precision, and a second precision of a loaded model counts in `--model-cache-mb`. With Ray, the machine that gives the command
+decides for all workers. Fine-tuning and export read fp32 weights.
 
 ## Checkpoints
 
