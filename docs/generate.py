@@ -151,9 +151,10 @@ follows `preprocessor_config.json` as transformers' PIL processors do: its filte
 pixel below the middle. transformers' default processors differ from its own PIL ones by one or two levels of 255. DINOv3's resizes after
 it scales to 0 … 1: up to one level.
 
-A converted model works in every tab. “Copy as Python” needs timm's layout: export it as SafeTensors first. A model that timm's config has
-no words for (DINOv2's classifier, gated layers that no config names) is exported as ONNX, `pt2` or TorchScript only, and is not
-fine-tuned.
+A converted model works in every tab. “Copy as Python” needs timm's layout: export it as SafeTensors first. A model with layers that timm's
+config has no words for (gated ones that no config names) is exported as ONNX, `pt2` or TorchScript only, and is not fine-tuned. timm has no
+word either for a head that reads CLS and the patches' mean, as DINOv2's classifier does and `finetune --features both` makes: its bundle's
+`config.json` says `"reads": "cls and mean"`, which this app reads and timm does not.
 
 ## Names of classes
 

@@ -23,7 +23,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.photo import open_photo
 
-FACTS = {"model", "sha256", "folder", "true_class", "correct", "label_conflict", "duplicate_of"}
+FACTS = {"model", "sha256", "folder", "true_class", "correct", "label_conflict", "duplicate_of", "unfamiliar"}
 
 
 @pytest.fixture(autouse=True)

@@ -20,15 +20,17 @@ from vitdemo.core.photos.gallery import find_items
 
 CAT, EGG = Label(281, "tabby, tabby cat", "n02123045"), Label(4, 'an "<b>egg</b>", 卵\nor two')
 ROWS = [
-    PredictionRow('a,b "c".jpg', "ab12", [Prediction(CAT, 0.75), Prediction(EGG, 0.125)], folder="n02123045", meant=(CAT,), conflict=()),
+    PredictionRow(
+        'a,b "c".jpg', "ab12", [Prediction(CAT, 0.75), Prediction(EGG, 0.125)], None, "n02123045", False, meant=(CAT,), conflict=()
+    ),
     PredictionRow("bad.jpg", None, None, "“bad.jpg” is empty (0 bytes): copy or download it again."),
     PredictionRow("two\nlines 写真.jpg", "cd34", [Prediction(EGG, 0.5)], folder="n02123045", duplicate_of="=a", meant=(CAT,), conflict=()),
 ]
-FACTS = ["model", "sha256", "folder", "true_class", "correct", "label_conflict", "duplicate_of"]
+FACTS = ["model", "sha256", "folder", "true_class", "correct", "label_conflict", "duplicate_of", "unfamiliar"]
 KNOWN = [  # FACTS of each row
-    ["m", "ab12", "n02123045", "tabby, tabby cat", True, False, None],
-    ["m", None, "", None, None, None, None],
-    ["m", "cd34", "n02123045", "tabby, tabby cat", False, False, "=a"],
+    ["m", "ab12", "n02123045", "tabby, tabby cat", True, False, None, False],
+    ["m", None, "", None, None, None, None, None],
+    ["m", "cd34", "n02123045", "tabby, tabby cat", False, False, "=a", None],
 ]
 
 
@@ -54,14 +56,14 @@ def test_csv(tmp_path):
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file)
     assert header == ["path", "rank", "index", "label", "synset", "probability", "error", *FACTS]
-    right = ["m", "ab12", "n02123045", "tabby, tabby cat", "True", "False", ""]
+    right = ["m", "ab12", "n02123045", "tabby, tabby cat", "True", "False", "", "False"]
     assert lines == [
         ['a,b "c".jpg', "1", "281", "tabby, tabby cat", "n02123045", "0.75", "", *right],
         ['a,b "c".jpg', "2", "4", 'an "<b>egg</b>", 卵\nor two', "", "0.125", "", *right],
-        ["bad.jpg", "", "", "", "", "", "“bad.jpg” is empty (0 bytes): copy or download it again.", "m", *[""] * 6],
+        ["bad.jpg", "", "", "", "", "", "“bad.jpg” is empty (0 bytes): copy or download it again.", "m", *[""] * 7],
         [
             *("two\nlines 写真.jpg", "1", "4", 'an "<b>egg</b>", 卵\nor two', "", "0.5", ""),
-            *("m", "cd34", "n02123045", "tabby, tabby cat", "False", "False", "'=a"),
+            *("m", "cd34", "n02123045", "tabby, tabby cat", "False", "False", "'=a", ""),
         ],
     ]
 
@@ -69,10 +71,10 @@ def test_csv(tmp_path):
 def test_parquet(tmp_path):
     write_rows(ROWS, tmp_path / "out.parquet", "my model")
     table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
-    more = ["synsets", "folder", "true_class", "correct", "label_conflict", "duplicate_of"]
+    more = ["synsets", "folder", "true_class", "correct", "label_conflict", "duplicate_of", "unfamiliar"]
     assert table.schema.names == ["sha256", "path", "model", "labels", "indices", "probabilities", "error", *more]
     kinds = [pa.string()] * 3 + [pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.float32()), pa.string()]
-    assert table.schema.types == [*kinds, pa.list_(pa.string()), *[pa.string()] * 2, *[pa.bool_()] * 2, pa.string()]
+    assert table.schema.types == [*kinds, pa.list_(pa.string()), *[pa.string()] * 2, *[pa.bool_()] * 2, pa.string(), pa.bool_()]
     good, bad, odd = table.to_pylist()
     assert good == {
         "sha256": "ab12",

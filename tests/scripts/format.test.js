@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { clock, count, percent, shownName } from "../../vitdemo/ui/static/lib/format.js";
+import { clock, count, duration, percent, shownName } from "../../vitdemo/ui/static/lib/format.js";
 
 test("a probability is never rounded to zero or to certainty", () => {
   const shares = [0, 0.00049, 0.001, 0.5, 0.9994, 0.99951, 1];
@@ -20,4 +20,8 @@ test("seconds become minutes", () => {
 test("a name is shown as one line, and a long one without its middle", () => {
   const names = ["a.jpg", "a\nb", "\u202egnp.exe", "گربه\u200cها", "", "x".repeat(61)];
   assert.deepEqual(names.map((name) => shownName(name)), ["a.jpg", "a�b", "�gnp.exe", "گربه\u200cها", "unnamed", `${"x".repeat(39)}…${"x".repeat(20)}`]);
+});
+
+test("durations are said as people say them", () => {
+  assert.deepEqual([0.2, 12.4, 89, 200, 5390, 5400, 45000].map(duration), ["1 s", "12 s", "89 s", "3 min", "90 min", "1.5 h", "13 h"]);
 });

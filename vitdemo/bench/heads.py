@@ -94,7 +94,7 @@ def honest(known, targets, asked, wanted) -> dict:
     """Count how often the stated interval of a head from five photos a class holds its accuracy on the photos to be asked."""
     from vitdemo.finetune.learning.head import answer
     from vitdemo.finetune.learning.logistic import fit_head
-    from vitdemo.finetune.learning.train import CROSSED
+    from vitdemo.finetune.learning.outcome import CROSSED
     from vitdemo.finetune.scores import interval
 
     held, widths, wilson = 0, [], []

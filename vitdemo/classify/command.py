@@ -89,5 +89,5 @@ def _classify(flags: argparse.Namespace) -> int:
 def _lines(row, top: int) -> list[str]:
     lines = [f"  {prediction.probability:6.1%}  {printable(prediction.label.name)}" for prediction in row.first(top).predictions]
     if row.unfamiliar:
-        lines.append("  unlike anything the model was trained on")
+        lines.append(f"  {'' if row.predictions else 'none of its classes: '}unlike anything the model was trained on")
     return lines

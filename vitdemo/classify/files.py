@@ -57,6 +57,7 @@ def as_table(rows: list[PredictionRow], model: str) -> "pa.Table":
             "correct": pa.bool_(),
             "label_conflict": pa.bool_(),
             "duplicate_of": pa.string(),
+            "unfamiliar": pa.bool_(),
         }
     )
     table = [

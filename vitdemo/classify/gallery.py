@@ -1,12 +1,12 @@
 """Classify every photo of a gallery, at the full speed of the model."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from vitdemo.classify.photo import Prediction, check_classes, top_classes
+from vitdemo.classify.photo import Prediction, check_classes, network_of, predict
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.models.labels import ClassNames, Label
@@ -27,7 +27,7 @@ class PredictionRow:
     Attributes:
         path: the file's name in the results (Item.name).
         sha256: hash of the file's bytes.
-        predictions: the top classes, most probable first.
+        predictions: the top classes, most probable first; empty where the model refuses an unfamiliar photo.
         error: the reason, for a file that can't be read.
         folder: the folder that the file lies in, which may be its label.
         meant: the classes that the folder's name can mean.
@@ -75,6 +75,7 @@ class PredictionRow:
             "correct": self.correct,
             "label_conflict": None if self.conflict is None else bool(self.conflict),
             "duplicate_of": self.duplicate_of,
+            "unfamiliar": self.unfamiliar,
         }
 
     def as_json(self, model: str) -> dict:
@@ -105,7 +106,7 @@ def classify_gallery(
     check_classes(vit)
     preprocessing = preprocessing or vit.preprocessing
     names = ClassNames(vit.labels)
-    network = vit.logits_and_features if vit.ood else lambda images: (vit.logits(images),)
+    network = network_of(vit)
     size = engine.batch_size(vit, settings.batch_size)
     draft = preprocessing.draft_side if settings.jpeg_draft else 0
 
@@ -123,7 +124,7 @@ def classify_gallery(
         closing(engine.map(run_model, batches(ready, size))) as classified,
     ):
         for batch, outputs in classified:
-            answers = iter(_answers(vit, outputs, top))
+            answers = predict(vit, outputs, top) if outputs else iter(())
             for photo in batch:
                 name, folder = photo.item.name, photo.item.folder
                 meant = names.labels_of(folder)
@@ -152,16 +153,3 @@ def with_conflicts(rows: Sequence[PredictionRow]) -> list[PredictionRow]:
         if not set.intersection(*(set(row.meant) for row in same))
     }
     return [replace(row, conflict=conflicts.get(row.sha256, ()) if row.meant else ()) for row in rows]
-
-
-def _answers(vit: Vit, outputs: tuple[torch.Tensor, ...], top: int) -> Iterator[tuple[list[Prediction], bool | None]]:
-    if not outputs:
-        return
-    logits, *features = outputs
-    detector = vit.ood if features else None
-    if detector is None:
-        for row in logits:
-            yield top_classes(row, vit.labels, top), None
-    else:
-        for row, distance in zip(logits, detector.distance(features[0]), strict=True):
-            yield top_classes(row, vit.labels, top), bool(distance > detector.limit)

@@ -1,5 +1,6 @@
 """The top classes of one photo."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ class Classification:
     """The top classes of one photo.
 
     Attributes:
-        predictions: the top classes, most probable first.
+        predictions: the top classes, most probable first; none where the model refuses an unfamiliar photo.
         seconds: how long the model took.
         entropy: of the probabilities of all classes, in nats.
         unfamiliar: whether the photo is unlike the model's training photos (out of distribution); None where the model can't tell.
@@ -54,11 +55,34 @@ def classify_input(tensor: torch.Tensor, vit: Vit, engine: Engine, *, top: int =
     Raises: UserError where the model has no classes.
     """
     check_classes(vit)
-    unfamiliar = None
     if vit.ood is None:
         logits, seconds = engine.logits(vit, tensor[None])  # (1, classes)
+        outputs: tuple[torch.Tensor, ...] = (logits,)
     else:
         logits, features, seconds = engine.logits_and_features(vit, tensor[None])
-        unfamiliar = vit.ood.is_unfamiliar(features[0])
+        outputs = logits, features
+    ((predictions, unfamiliar),) = predict(vit, outputs, top)
     entropy = torch.special.entr(logits[0].softmax(-1)).sum().item()
-    return Classification(top_classes(logits[0], vit.labels, top), seconds, entropy, unfamiliar)
+    return Classification(predictions, seconds, entropy, unfamiliar)
+
+
+def network_of(vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, ...]]:
+    """Return the function from images to what `predict` needs: (logits,), and the features where the model knows what is unfamiliar."""
+    return vit.logits_and_features if vit.ood else lambda images: (vit.logits(images),)
+
+
+def predict(vit: Vit, outputs: tuple[torch.Tensor, ...], top: int) -> Iterator[tuple[list[Prediction], bool | None]]:
+    """Yield each photo's top classes, and whether it is unfamiliar, as in a `Classification`.
+
+    Args:
+        outputs: of `network_of(vit)`, (photos, …) each.
+    """
+    logits, *features = outputs
+    detector = vit.ood if features else None
+    if detector is None:
+        for row in logits:
+            yield top_classes(row, vit.labels, top), None
+    else:
+        for row, distance in zip(logits, detector.distance(features[0]), strict=True):
+            unfamiliar = bool(distance > detector.limit)
+            yield [] if unfamiliar and detector.refuses else top_classes(row, vit.labels, top), unfamiliar

@@ -10,7 +10,7 @@ import torch
 
 from vitdemo.classify.files import as_table
 from vitdemo.classify.gallery import PredictionRow
-from vitdemo.classify.photo import check_classes, top_classes
+from vitdemo.classify.photo import check_classes, network_of, predict
 from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import Settings
 from vitdemo.core.models.fingerprint import key_of
@@ -26,24 +26,22 @@ class Classifying:
 
     top: int
 
-    def network(self, vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor]]:
-        """The function that runs on a batch of images: images → (logits,)."""
-        return lambda images: (vit.logits(images),)
+    def network(self, vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, ...]]:
+        """The function that runs on a batch of images."""
+        return network_of(vit)
 
     def table(self, vit: Vit, looked: Sequence) -> pa.Table:
         """The predictions of a batch of outputs as a Parquet table; a file with an error has a row with its reason."""
         names = _class_names(vit.labels)
-        rows = [
-            PredictionRow(
-                output.item.name,
-                output.sha256,
-                None if output.error else top_classes(output.outputs[0], vit.labels, self.top),
-                output.error,
-                output.item.folder,
-                meant=names.labels_of(output.item.folder),
+        rows = []
+        for output in looked:
+            predictions, unfamiliar = None, None
+            if not output.error:
+                ((predictions, unfamiliar),) = predict(vit, tuple(each[None] for each in output.outputs), self.top)
+            meant = names.labels_of(output.item.folder)
+            rows.append(
+                PredictionRow(output.item.name, output.sha256, predictions, output.error, output.item.folder, unfamiliar, meant=meant)
             )
-            for output in looked
-        ]
         return as_table(rows, vit.name)
 
 

@@ -26,12 +26,12 @@ def _or_auto(parser: Parser) -> Parser:
 
 
 def _parse_features(text: str) -> str:
-    if text not in ("final", "mean", "auto") and not 1 <= int(text) <= 100:
+    if text not in ("final", "mean", "both", "auto") and not 1 <= int(text) <= 100:
         raise ValueError
     return text
 
 
-_features = Parser(_parse_features, "final, mean, auto or the number of a block")
+_features = Parser(_parse_features, "final, mean, both, auto or the number of a block")
 _unfreeze = Parser(_parse_unfreeze, "head, gradual, all or a number of blocks")
 
 
@@ -45,7 +45,7 @@ class Recipe:
     features: str = setting(
         "final",
         _features,
-        "what the head reads: final (CLS after the last block), mean (of the patches), the number of an earlier block, or auto",
+        "what the head reads: final (CLS after the last block), mean (of the patches), both, the number of an earlier block, or auto",
         "Head reads",
     )
     epochs: int = setting(10, whole(1, 1000), "passes over the photos for the blocks, after the head", "Epochs of the blocks", "epochs")
@@ -74,6 +74,12 @@ class Recipe:
     ema: float = setting(0.0, number(0, 0.99999), "decay of averaged weights, which are steadier; 0 for none", "Averaged weights (decay)")
     patience: int = setting(
         5, whole(0, 1000), "epochs of the blocks without a better macro-F1 before it ends; 0 goes to the end", "Patience", "epochs"
+    )
+    refuse: bool = setting(
+        False,
+        switch,
+        "names no class for a photo unlike all that was learned, and so for 5 % of familiar photos, too",
+        "Refuse the unfamiliar",
     )
     precision: str = setting("auto", one_of(*PRECISIONS), "auto is bf16 or fp16 on a GPU and fp32 on a CPU", "Precision")
     checkpointing: bool = setting(False, switch, "computes parts twice to need less memory", "Gradient checkpointing")

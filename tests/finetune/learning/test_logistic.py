@@ -25,10 +25,11 @@ def test_it_is_scikit_learn_s(count, width, strength):
     weights = torch.tensor([1.0, 2.0, 0.5])[targets]
     problem = Problem.of(inputs, targets, 3, weights)
     found = problem.head(problem.solve(strength, torch.ones(1, count))[0])
-    scale = (inputs - inputs.mean(0)).square().sum(1).mean().item()
-    theirs = linear_model.LogisticRegression(C=strength / scale, tol=1e-9, max_iter=10_000)
-    theirs.fit(inputs.double().numpy(), targets.numpy(), sample_weight=weights.numpy())
-    expected = theirs.predict_proba(inputs.double().numpy())
+    variance = inputs.double().numpy().var(0)
+    standard = inputs.double().numpy() / np.sqrt(variance + 0.1 * variance.mean())
+    theirs = linear_model.LogisticRegression(C=strength / standard.var(0).sum(), tol=1e-9, max_iter=10_000)
+    theirs.fit(standard, targets.numpy(), sample_weight=weights.numpy())
+    expected = theirs.predict_proba(standard)
     np.testing.assert_allclose(answer(found, inputs).softmax(-1), expected, atol=2e-4)
 
 

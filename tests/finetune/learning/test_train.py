@@ -14,7 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from timm.layers import DropPath
 
-from tests.support.pictures import paint
+from tests.support.pictures import noise, paint
+from vitdemo.classify.files import write_rows
+from vitdemo.classify.gallery import classify_gallery
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.models import loader
@@ -93,6 +95,8 @@ def test_without_a_split_every_photo_is_asked_out_of_fold(start, tmp_path, folde
     (report,) = of_kind(list(start(QUICK, tmp_path, folder / "train")), "report")
     assert (report["asked"], report["of"], report["learned_from"], report["head"]["folds"]) == ("cross-validation", 24, 24, 5)
     assert report["interval"] == interval(0.8 * report["right"], 0.8 * 24)
+    red = report["per_class"][2]
+    assert red["recall_interval"] == interval(0.8 * 8 * red["recall"], 0.8 * 8)
     assert [row["share"] for row in report["learning_curve"]] == [0.25, 0.5, 0.75, 1.0]
     assert report["learning_curve"][-1]["accuracy"] == report["accuracy"]
     assert report["verdict"].startswith(f"{100 * report['accuracy']:.1f} % accuracy (95 % confidence interval: ")
@@ -130,6 +134,20 @@ def test_blocks_that_are_better_are_kept_with_what_is_familiar_to_them(start, tm
     assert math.isfinite(tuned.ood.distance(features).item())
 
 
+def test_a_model_that_is_to_refuse_names_no_class_for_the_unfamiliar(start, tmp_path, folder, engine):
+    list(start(replace(QUICK, refuse=True), tmp_path))
+    vit = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
+    noise(300, 200, 5).save(tmp_path / "noise.png")
+    rows = list(classify_gallery(find_items([folder / "test", tmp_path / "noise.png"]), vit, engine, Settings()))
+    assert [row.predictions for row in rows if row.unfamiliar] == [[] for row in rows if row.unfamiliar]
+    assert (rows[-1].path.endswith("noise.png"), rows[-1].unfamiliar, rows[-1].correct) == (True, True, None)
+    assert sum(bool(row.predictions) for row in rows) >= 10
+    write_rows(rows, tmp_path / "rows.csv", vit.name)
+    last = (tmp_path / "rows.csv").read_text().splitlines()[-1]
+    assert last.endswith(",True")
+    assert ",,,,,," in last  # no class, no error
+
+
 @pytest.mark.parametrize(("features", "layers", "pool"), [("mean", 3, "avg"), ("2", 2, "token")])
 def test_the_head_reads_other_features_in_a_model_that_timm_builds(features, layers, pool, start, tmp_path, vit):
     (report,) = of_kind(list(start(replace(QUICK, features=features), tmp_path)), "report")
@@ -148,8 +166,27 @@ def test_the_head_reads_other_features_in_a_model_that_timm_builds(features, lay
     assert ours.ood is not None
 
 
+@pytest.mark.parametrize("unfreeze", ["head", "1"])
+def test_the_head_reads_cls_and_the_mean_side_by_side(unfreeze, start, tmp_path, vit, monkeypatch):
+    monkeypatch.setattr(train, "compare", lambda *_: PairedTest(9, 1, 0.02))  # so that blocks are kept
+    recipe = replace(BLOCKS if unfreeze != "head" else QUICK, unfreeze=unfreeze, features="both")
+    (report,) = of_kind(list(start(recipe, tmp_path)), "report")
+    ours = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
+    assert not ours.plain
+    assert ours.ood is not None
+    with Image.open(report["photos"][0]["photo"]) as photo, torch.inference_mode():
+        image = ours.preprocessing(photo.convert("RGB"))[None]
+        tokens = ours.adapter.intermediates(image)[0]
+        read = torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], 1)
+        assert torch.allclose(ours.module.head(read), ours.logits(image), atol=1e-5)
+    assert report["photos"][0]["probability"] == pytest.approx(ours.logits(image).softmax(-1).max().item(), abs=1e-4)
+    assert "timm.create_model" not in (tmp_path / "README.md").read_text()
+
+
 def test_auto_compares_what_the_head_can_read(start, tmp_path):
+    """In one pass over the photos."""
     events = list(start(replace(QUICK, features="auto"), tmp_path))
+    assert sum(each["done"] == each["total"] for each in of_kind(events, "photos")) <= 2  # the second finds all there
     (said,) = (each["text"] for each in of_kind(events, "note") if each["text"].startswith("The head reads"))
     (report,) = of_kind(events, "report")
     assert said.startswith(f"The head reads {report['features']}; cross-validated loss: final ")

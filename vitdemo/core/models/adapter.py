@@ -24,7 +24,33 @@ from vitdemo.core.errors import UserError
 
 FAMILIES = (VisionTransformer, Eva, Beit, VisionTransformerRelPos, NaFlexVit)
 EMBEDS = (PatchEmbed, HybridEmbed)
+READS_MEAN_TOO = "cls and mean"
 UNREAD = ("qwen3_vit", "deepseek_vit", "gemma4_vit", "convit")  # timm's modules of ViTs that are built in another way
+
+
+class ClsAndMean(VisionTransformer):
+    """A classifier such as DINOv2's: its head reads the CLS token and the mean of the patches side by side."""
+
+    reads_mean_too = True
+
+    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """(images, tokens, width) → (images, classes), or the head's input, (images, 2 · width)."""
+        x = torch.cat((x[:, 0], x[:, self.num_prefix_tokens :].mean(1)), 1)
+        return x if pre_logits else self.head(self.head_drop(x))
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the head."""
+        self.num_classes = num_classes
+        self.head = torch.nn.Linear(2 * self.embed_dim, num_classes) if num_classes else torch.nn.Identity()
+
+
+def read_mean_too(module: Any) -> None:
+    """Turn a ViT into a `ClsAndMean` with a head of its own, on the meta device. Raises: TypeError for another kind of model."""
+    if type(module) is not VisionTransformer:
+        raise TypeError("only a plain VisionTransformer reads CLS and the mean")
+    module.__class__ = ClsAndMean
+    with torch.device("meta"):
+        module.reset_classifier(module.num_classes)
 
 
 def build(name: str, **arguments: Any) -> torch.nn.Module:
@@ -63,10 +89,15 @@ class Adapter:
     module: Any
 
     @property
-    def is_timms(self) -> bool:
-        """Whether timm can build the module from a config: not where a converted head has no like in timm, or layers have no word there."""
+    def has_config(self) -> bool:
+        """Whether a bundle's config.json can say how the module is built: not where layers have no word there."""
         plain = all(isinstance(value, str | int | float | list | tuple | None) for value in get_model_args(self.module).values())
-        return type(self.module).__module__.startswith("timm.") and plain
+        return (type(self.module).__module__.startswith("timm.") or isinstance(self.module, ClsAndMean)) and plain
+
+    @property
+    def own_words(self) -> dict[str, str]:
+        """What a bundle's config.json says of the module that timm has no word for."""
+        return {"reads": READS_MEAN_TOO} if isinstance(self.module, ClsAndMean) else {}
 
     @property
     def embed(self) -> Any:

@@ -14,6 +14,7 @@ from timm.models._manipulate import reinit_non_persistent_buffers
 from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import weights
+from vitdemo.core.models.adapter import Adapter
 from vitdemo.core.models.catalogue import OPEN_SOURCE
 from vitdemo.core.models.checkpoint.fit import fit, fit_head, laying_out, unsaid
 from vitdemo.core.models.checkpoint.layouts import to_timm
@@ -147,7 +148,8 @@ def _from_timm(name: str, module: Any, folder: Path | None, path: Path, settings
     words = _own_words(folder)
     icc = words.get("icc", "ignore") if settings.icc == "auto" else settings.icc
     preprocessing = replace(Preprocessing.of(module), icc=icc, resize=words.get("resize"))
-    plain = checkpoint.plain and checkpoint.layout in ("timm", "") and module.num_classes == classes and not (scalars or arguments)
+    timms = checkpoint.layout in ("timm", "") and not Adapter(module).own_words
+    plain = checkpoint.plain and timms and module.num_classes == classes and not (scalars or arguments)
     return _Parts(folder.name if folder else _full_name(config), module, state, labels, preprocessing, notes, plain)
 
 

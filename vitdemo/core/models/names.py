@@ -11,7 +11,7 @@ from timm.models import is_model
 
 from vitdemo.core.config import ASSETS, DEMO_MODEL
 from vitdemo.core.errors import UserError
-from vitdemo.core.models.adapter import build
+from vitdemo.core.models.adapter import READS_MEAN_TOO, build, read_mean_too
 from vitdemo.core.models.checkpoint.kinds import read_json
 
 LOCAL_DIR = "local-dir:"
@@ -55,7 +55,7 @@ def skeleton(name: str, **arguments: Any) -> Any:
     if folder := bundle_folder(name):
         if name == DEMO_MODEL and not folder.is_dir():
             raise UserError("This copy of the app comes without the demo model: choose another one.")
-        _check_bundle(folder)
+        config = _checked_config(folder)
         name = f"{LOCAL_DIR}{folder}"
     elif not is_model(name.split(".")[0]) or ":" in name:
         raise UserError(
@@ -63,7 +63,10 @@ def skeleton(name: str, **arguments: Any) -> Any:
             "(OWNER/NAME), or local-dir:DIR."
         )
     try:
-        return build(name, **arguments)
+        module = build(name, **arguments)
+        if folder and config.get("reads") == READS_MEAN_TOO:
+            read_mean_too(module)
+        return module
     except UserError:
         raise
     except Exception as error:  # a bundle's config may hold anything, so timm may raise anything
@@ -74,11 +77,12 @@ def skeleton(name: str, **arguments: Any) -> Any:
         raise UserError(f"timm can't build “{name}” without more settings: choose another model.") from None
 
 
-def _check_bundle(folder: Path) -> None:
+def _checked_config(folder: Path) -> dict[str, Any]:
     if not os.path.isdir(folder):
         raise UserError(f"There is no folder {folder}: give local-dir: and the path of a bundle.")
     try:
-        architecture = read_json(folder / "config.json")["architecture"]
+        config = read_json(folder / "config.json")
+        architecture = config["architecture"]
         if not isinstance(architecture, str):
             raise TypeError
     except FileNotFoundError:
@@ -87,6 +91,7 @@ def _check_bundle(folder: Path) -> None:
         raise UserError(f"The config.json in {folder} can't be read: export the model in timm's layout.") from None
     if not is_model(architecture):
         raise UserError(f"The config.json in {folder} names “{architecture}”, which timm does not know: export the model again.")
+    return config
 
 
 def _suggestion(name: str) -> str:

@@ -25,11 +25,13 @@ class OodDetector:
         means: (classes, width), the mean features of each class.
         whitening: (width, width), maps the shared covariance to the identity.
         limit: the distance beyond which a photo is unlike everything the model was trained on.
+        refuses: whether the model names no class for such a photo.
     """
 
     means: torch.Tensor
     whitening: torch.Tensor
     limit: float
+    refuses: bool = False
 
     @classmethod
     def fit(cls, features: torch.Tensor, targets: torch.Tensor, fresh: torch.Tensor, share: float) -> "OodDetector":
@@ -63,8 +65,8 @@ class OodDetector:
 
         classes = int(targets.max()) + 1
         means = torch.stack([features[targets == label].mean(0) for label in range(classes)])
-        spread = features - means[targets]
-        covariance = spread.T @ spread / max(1, len(spread) - classes)
+        spread = torch.cat([_contrasts(features[targets == label]) for label in range(classes)])
+        covariance = spread.T @ spread / max(1, len(spread))
         # few photos say little of most directions: the fewer, the more all directions count alike (Ledoit and Wolf 2004)
         shrinkage = max(SMALLEST_SHRINKAGE, float(ledoit_wolf_shrinkage(spread.double().numpy(), assume_centered=True)))
         alike = torch.eye(len(covariance)) * covariance.diagonal().mean().clamp(min=1e-12)
@@ -82,7 +84,12 @@ class OodDetector:
     def save(self, folder: Path) -> None:
         """Write the statistics to a bundle's folder."""
         save_file(
-            {"means": self.means.contiguous(), "whitening": self.whitening.contiguous(), "limit": torch.tensor(self.limit)},
+            {
+                "means": self.means.contiguous(),
+                "whitening": self.whitening.contiguous(),
+                "limit": torch.tensor(self.limit),
+                "refuses": torch.tensor(self.refuses),
+            },
             folder / FILE_NAME,
         )
 
@@ -96,9 +103,20 @@ class OodDetector:
             return None
         try:
             state = load_file(folder / FILE_NAME)
-            return cls(state["means"], state["whitening"], state["limit"].item())
+            return cls(state["means"], state["whitening"], state["limit"].item(), "refuses" in state and bool(state["refuses"]))
         except (SafetensorError, KeyError, ValueError, RuntimeError, OSError):
             raise UserError(f"{folder / FILE_NAME} can't be used: export the model again, or remove that file.") from None
+
+
+def _contrasts(features: torch.Tensor) -> torch.Tensor:
+    """Return what (N, width) features of one class say of its spread: (N - 1, width) independent rows, whose mean is known to be 0.
+
+    Each is the difference from the mean of those before, to scale (Helmert's contrasts). The differences from the class's mean would be N
+    rows that depend on each other: those of few photos make the spread look better known than it is.
+    """
+    before = torch.arange(1, len(features), dtype=torch.float64)[:, None]
+    means = features.double().cumsum(0)[:-1] / before
+    return ((features[1:] - means) * (before / (before + 1)).sqrt()).float()
 
 
 def _quantile(distances: torch.Tensor, share: float) -> float:

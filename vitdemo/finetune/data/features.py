@@ -46,10 +46,15 @@ def run_over(
 
 
 class FeatureCache:
-    """Features by photo id, stored in a file. `key` names the model, preprocessing and augmentation; a file with another key is ignored."""
+    """Features by photo id, stored in a file.
 
-    def __init__(self, path: Path, key: str):
-        self.path, self.key = path, key
+    Args:
+        key: names the model, preprocessing and augmentation; a file with another key is ignored.
+        network: what computes them, from images (B, 3, height, width) to (B, width); the head's input if None.
+    """
+
+    def __init__(self, path: Path, key: str, network: Network | None = None):
+        self.path, self.key, self.network = path, key, network
         self.rows: dict[str, torch.Tensor] = {}
         if path.is_file():
             try:
@@ -72,7 +77,7 @@ class FeatureCache:
                 missing.append(index)
         size = engine.batch_size(vit, settings.batch_size)
         wanted = [samples[index] for index in missing]
-        for batch, outputs in run_over(features_of(vit.module), wanted, prepare, engine, settings, size):
+        for batch, outputs in run_over(self.network or features_of(vit.module), wanted, prepare, engine, settings, size):
             rows = iter(outputs)
             finished = []
             for photo in batch:

@@ -30,8 +30,9 @@ def write(
     """
     partial = folder / "run" / "partial"
     shutil.rmtree(partial, ignore_errors=True)
-    config = {"label_names": list(classes)} | preprocessing.own_words
-    save_for_hf(module, str(partial), model_config=config, model_args=Adapter(module).fixed_size | dict(arguments), safe_serialization=True)
+    adapter = Adapter(module)
+    config = {"label_names": list(classes)} | preprocessing.own_words | adapter.own_words
+    save_for_hf(module, str(partial), model_config=config, model_args=adapter.fixed_size | dict(arguments), safe_serialization=True)
     weights = partial / "model.safetensors"
     save_file(load_file(weights), weights, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     for name in FILES:

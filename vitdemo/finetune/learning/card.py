@@ -5,6 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vitdemo.core.models.catalogue import CATALOGUE, LICENCES, OPEN_SOURCE
+from vitdemo.finetune.learning.readout import BOTH
 
 FILE_NAME = "README.md"
 _TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -30,6 +31,7 @@ def write(report: dict, folder: Path, repo: str = "") -> None:
         counts=counts,
         per_class=[(_plain(label), sum(count.values())) for label, count in report["counts"].items()],
         notes=[_plain(note) for note in report["notes"]],
+        plain=report.get("features") != BOTH,
         repo=repo,
         licence=licence,
         terms=LICENCES.get(licence, ""),

@@ -18,15 +18,12 @@ BACKWARD = 2  # a backward pass through a block takes so many times its forward 
 
 
 def estimate(vit: Vit, engine: Engine, samples: Sequence[Sample], recipe: Recipe, settings: Settings) -> float:
-    """Estimate the seconds of a run that begins anew, without an early end. Photos that can't be read count nothing.
-
-    One pass over a few photos is measured, decoding included. Fitting the head takes little beside the passes.
-    """
-    return seconds(_measure(vit, engine, samples, settings), len(samples), vit.adapter.layers, recipe)
+    """Estimate the seconds of a run that begins anew, without an early end. Photos that can't be read count nothing."""
+    return seconds(measure(vit, engine, samples, settings), len(samples), vit.adapter.layers, recipe)
 
 
 def seconds(each: float, photos: int, layers: int, recipe: Recipe) -> float:
-    """Calculate the seconds of a run.
+    """Calculate the seconds of a run. Fitting the head takes little beside the passes.
 
     Args:
         each: seconds of one photo's pass.
@@ -43,8 +40,8 @@ def seconds(each: float, photos: int, layers: int, recipe: Recipe) -> float:
     return each * photos * passes
 
 
-def _measure(vit: Vit, engine: Engine, samples: Sequence[Sample], settings: Settings) -> float:
-    """Seconds that one photo takes from its file to its features; 0 where none of the first photos can be read."""
+def measure(vit: Vit, engine: Engine, samples: Sequence[Sample], settings: Settings) -> float:
+    """Measure the seconds that one photo takes from its file to its features, over a few photos; 0 where none of them can be read."""
     chosen = samples[:: max(1, len(samples) // MEASURED)][:MEASURED]
     begin, inputs = time.perf_counter(), []
     for sample in chosen:

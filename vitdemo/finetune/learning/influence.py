@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from vitdemo.finetune.learning.logistic import standardise
+
 SHOWN = 3  # photos named for and against an answer
 
 
@@ -47,9 +49,8 @@ def explain(
 
     Returns: for each answer the lists `for`, `against` and `against_runner_up` of {photo, label, influence}, strongest first.
     """
-    middle = known.mean(0)
-    scale = (known - middle).square().sum(1).mean().sqrt().clamp(min=1e-12)  # the features as `logistic` takes them
-    features, questions = (known - middle) / scale, (asked - middle) / scale
+    mean, scale = standardise(known)  # as the head learned them
+    features, questions = (known - mean) / scale, (asked - mean) / scale
     errors = known_probabilities - torch.nn.functional.one_hot(targets, probabilities.shape[1])
     leading = probabilities.topk(2).indices  # (answers, 2): the predicted class and its runner-up
     found = []

@@ -1,8 +1,9 @@
 """The head as a convex problem: multinomial logistic regression on cached features, solved exactly, judged by cross-validation.
 
-Minimised is C · Σ wᵢ · cross-entropyᵢ + ½‖W‖², the intercept free, with C = c / mean‖x − mean‖²: the strength c means the same for the
-features of any model. The solution lies in the span of the centred features, so their principal coordinates replace them exactly. All
-folds of the cross-validation are one problem with a mask each. Nothing here is random but the folds, which are always the same.
+Minimised is C · Σ wᵢ · cross-entropyᵢ + ½‖W‖², the intercept free, over standardised features x (`standardise`), with C = c / mean‖x‖²: the
+strength c means the same for the features of any model. The solution lies in the span of the features, so their principal coordinates
+replace them exactly. All folds of the cross-validation are one problem with a mask each. Nothing here is random but the folds, which are
+always the same.
 """
 
 import math
@@ -18,7 +19,19 @@ STRENGTH = 3.0  # where a class has too few photos to choose by cross-validation
 FOLDS, REPEATS = 5, 2
 FEWEST = 3  # photos of the smallest class from which the strength is chosen by cross-validation
 SHARES = (0.25, 0.5, 0.75)  # of the photos, for the learning curve
+FLOOR = 0.1  # share of the mean variance that is added to each feature's variance: few photos say little of it
+CLEAR = 2  # standard errors by which another strength must be better than the default: some 95 %
 HOTTEST = 6.0  # largest absolute logarithm of a temperature
+
+
+def standardise(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and scale, (width,) each, that make features (N, width) alike: (features - mean) / scale has a mean square length of 1.
+
+    Each feature is divided by its standard deviation, to whose square a share of the mean variance is added.
+    """
+    mean, variance = features.mean(0), features.var(0, correction=0)
+    scale = (variance + FLOOR * variance.mean()).clamp(min=1e-24).sqrt()
+    return mean, scale * (variance / scale**2).sum().clamp(min=1e-24).sqrt()
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +39,7 @@ class Problem:
     """Labelled features in principal coordinates.
 
     Attributes:
-        inputs: (N, rank) float64, centred and scaled to a mean squared length of 1.
+        inputs: (N, rank) float64, of the standardised features.
         basis: (rank, width), takes a weight back to the features as they were.
         mean: (width,), the features' mean.
         targets: (N,) class indices.
@@ -44,19 +57,17 @@ class Problem:
     @classmethod
     def of(cls, features: torch.Tensor, targets: torch.Tensor, classes: int, weights: torch.Tensor) -> "Problem":
         """Pose the problem for features (N, width)."""
-        exact = features.double()
-        mean = exact.mean(0)
-        centred = exact - mean
-        scale = centred.square().sum(1).mean().sqrt().clamp(min=1e-12)
-        if len(exact) < exact.shape[1]:
-            left, lengths, right = torch.linalg.svd(centred / scale, full_matrices=False)
+        mean, scale = standardise(features.double())
+        standard = (features - mean) / scale
+        if len(standard) < standard.shape[1]:
+            left, lengths, right = torch.linalg.svd(standard, full_matrices=False)
         else:  # the eigenvectors of a small matrix: the same coordinates, faster for many rows
-            squares, vectors = torch.linalg.eigh(centred.T @ centred / scale**2)
+            squares, vectors = torch.linalg.eigh(standard.T @ standard)
             right, lengths = vectors.T, squares.clamp(min=0).sqrt()
             left = None
         keep = lengths > lengths.max() * 1e-7
+        inputs = left[:, keep] * lengths[keep] if left is not None else standard @ right[keep].T
         basis = right[keep] / scale
-        inputs = left[:, keep] * lengths[keep] if left is not None else centred @ basis.T
         return cls(inputs, basis, mean, targets, weights.double(), classes)
 
     def solve(self, strength: float, masks: torch.Tensor, start: torch.Tensor | None = None, *, tolerance: float = 1e-6) -> torch.Tensor:
@@ -198,13 +209,13 @@ def temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
 
 
 def choose(losses: Sequence[torch.Tensor]) -> int:
-    """Choose among STRENGTHS by their losses (N,) on the same photos: the nearest to STRENGTH within a standard error of the best.
+    """Choose among STRENGTHS by their losses (N,) on the same photos: the nearest to STRENGTH within two standard errors of the best.
 
     With few photos the best is often the best by chance; the default has to be clearly worse to be left.
     """
     best = min(range(len(losses)), key=lambda index: float(losses[index].mean()))
     differences = [each - losses[best] for each in losses]
-    ties = [index for index, worse in enumerate(differences) if index == best or worse.mean() <= worse.std() / len(worse) ** 0.5]
+    ties = [index for index, worse in enumerate(differences) if index == best or worse.mean() <= CLEAR * worse.std() / len(worse) ** 0.5]
     return min(ties, key=lambda index: abs(math.log(STRENGTHS[index] / STRENGTH)))
 
 

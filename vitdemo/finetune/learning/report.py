@@ -28,6 +28,7 @@ def of(
     """
     classes = len(data.classes)
     scores = score(logits, targets)
+    per_class = zip(as_rows(scores, data.classes), scores.confusion.diagonal().tolist(), strict=True)
     rows = guesses(data, samples, logits, range(len(samples)))
     wrong = [index for index, row in enumerate(rows) if row["label"] != row["taken"]]
     baselines = {}
@@ -37,7 +38,7 @@ def of(
         baselines[name] = figures | {"won": test.won, "lost": test.lost, "p": test.p, "verdict": test.verdict}
     return _figures(scores, worth) | {
         "loss": scores.loss,
-        "per_class": as_rows(scores, data.classes),
+        "per_class": [row | {"recall_interval": interval(worth * hits, worth * row["photos"])} for row, hits in per_class],
         "confusion": scores.confusion.tolist(),
         "baselines": baselines,
         "photos": rows,

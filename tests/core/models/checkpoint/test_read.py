@@ -176,7 +176,7 @@ def test_what_a_config_leaves_out_the_tensors_show(registers, batch, tmp_path):
     assert answers_as(vit, theirs, batch)
     words = ", ".join(["init_values", "mlp_layer", "act_layer", "mlp_ratio", *["reg_tokens", "no_embed_class"] * (registers > 0)])
     assert vit.notes == (f"Built with {words}, as the tensors show.",)
-    assert not vit.adapter.is_timms
+    assert not vit.adapter.has_config
 
 
 def test_resampled_positions_are_said(state, tmp_path):

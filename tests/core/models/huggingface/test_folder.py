@@ -18,6 +18,7 @@ from vitdemo.classify.snippet import snippet
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models import loader
+from vitdemo.core.models.adapter import Adapter
 from vitdemo.core.models.vit import Vit
 from vitdemo.export import formats
 from vitdemo.export.plan import Plan
@@ -140,13 +141,29 @@ def test_exported_as_safetensors_it_opens_again(layout, module, batch, tmp_path,
 
 
 def test_a_classifier_that_timm_has_not(module, engine, tmp_path):
-    """DINOv2's reads CLS and the patches' mean: half of what it reads is CLS."""
+    """DINOv2's reads CLS and the patches' mean: half of what it reads is CLS. A bundle says so in a word of its own."""
     vit = load(write_hugging_face(tmp_path, module.state_dict(), "dinov2"))
     assert vit.adapter.readout(5).tolist() == [0.5, *[0.125] * 4]
-    with pytest.raises(UserError, match=r"timm has no config for .*: choose another model\."):
-        next(finetune(vit, engine, [], Recipe(), tmp_path / "run", Settings()))
-    with pytest.raises(UserError, match=r"timm has no config for .*: choose the format onnx or pt2\."):
-        formats.write(vit, Plan("safetensors"), tmp_path)
+    formats.write(vit, Plan("safetensors"), tmp_path / "bundle")
+    again = load(tmp_path / "bundle")
+    assert not again.plain
+    batch = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert (again.logits(batch) - vit.logits(batch)).abs().max() < 1e-5
+    config = tmp_path / "bundle" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"architecture": "beit_base_patch16_224"}))
+    with pytest.raises(UserError, match=r"timm can't build the model that .* describes"):
+        load(tmp_path / "bundle")
+
+
+def test_layers_that_no_config_names(module, engine, tmp_path):
+    vit = load(write_hugging_face(tmp_path, module.state_dict(), "dinov2"))
+    with pytest.MonkeyPatch.context() as change:
+        change.setattr(Adapter, "has_config", False)
+        with pytest.raises(UserError, match=r"timm has no config for .*: choose another model\."):
+            next(finetune(vit, engine, [], Recipe(), tmp_path / "run", Settings()))
+        with pytest.raises(UserError, match=r"timm has no config for .*: choose the format onnx or pt2\."):
+            formats.write(vit, Plan("safetensors"), tmp_path)
 
 
 @pytest.mark.parametrize(

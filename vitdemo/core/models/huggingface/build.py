@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from timm.models import VisionTransformer
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.adapter import build as build_timm
+from vitdemo.core.models.adapter import read_mean_too
 from vitdemo.core.models.huggingface.config import HuggingFaceConfig
 from vitdemo.core.photos.preprocessing import Preprocessing
 
@@ -14,17 +14,6 @@ ACTIVATIONS = {"gelu": "gelu", "quick_gelu": "quick_gelu", "gelu_pytorch_tanh": 
 ACTIVATIONS |= {"silu": "silu", "swish": "silu", "relu": "relu"}
 LARGEST = {"depth": 200, "embed_dim": 16_384, "num_classes": 1_000_000}
 Arguments = dict[str, Any]
-
-
-class ClsAndMean(VisionTransformer):
-    """DINOv2's classifier: its head reads the CLS token and the mean of the patches side by side."""
-
-    reads_mean_too = True
-
-    def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """(images, tokens, width) → (images, classes), or the head's input, (images, 2 · width)."""
-        x = torch.cat((x[:, 0], x[:, self.num_prefix_tokens :].mean(1)), 1)
-        return x if pre_logits else self.head(self.head_drop(x))
 
 
 def build(config: HuggingFaceConfig, state: dict[str, torch.Tensor], preprocessing: Preprocessing) -> Any:
@@ -61,9 +50,7 @@ def build(config: HuggingFaceConfig, state: dict[str, torch.Tensor], preprocessi
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(f"The config.json of this {config.kind} makes no model ({reason}): download or export it again.") from None
     if "head.weight" in state and state["head.weight"].shape[-1] == 2 * module.embed_dim:
-        module.__class__ = ClsAndMean
-        with torch.device("meta"):
-            module.head = torch.nn.Linear(2 * module.embed_dim, module.num_classes)
+        read_mean_too(module)
     return module
 
 

@@ -1,15 +1,15 @@
 // Fine-tuning: sends photos, shows their classes, starts, follows and draws. Words of visitors become HTML by our templates alone, which
 // escape them.
 import { fill, finders, make, pause, say, tabsOf } from "../lib/dom.js";
-import { clock, percent } from "../lib/format.js";
+import { clock, duration, percent } from "../lib/format.js";
 import { follow, GONE, known, NO_ANSWER, rpc, save } from "../lib/rpc.js";
 import { hearFiles, Uploads } from "../lib/upload.js";
+import { curves } from "./curves.js";
 import { hearTester } from "./tester.js";
 
 const KEY = "vitdemo-finetune";
 const AT_WORK = "Training is running on these photos: stop it first, or wait until it is done.";
 const USE_PATIENCE = 30_000; // milliseconds for the model list to select a new model
-const COLOURS = ["var(--bar)", "var(--warn)"];
 
 export let close = () => {}; // forgets the photos, as before the first ones
 
@@ -137,6 +137,7 @@ export default function mount({ element, props, trigger }) {
         $(".plan").hidden = Boolean($(".data .warning"));
         mark("train", "", $(".plan").hidden && !answer.job);
         mark("data", $(".data-head h2")?.textContent ?? "");
+        foretell();
       }
       if (answer.job) {
         events.push(...answer.events);
@@ -168,7 +169,7 @@ export default function mount({ element, props, trigger }) {
     const part = last?.kind === "step" ? (last.epoch - 1 + last.done / last.total) / last.of : last?.kind === "epoch" ? last.epoch / last.of : 0;
     const share = answer.job === "done" ? 1 : last?.kind === "photos" ? last.done / last.total : blocks || last?.stage ? part : 0;
     fill($(".learning .bar"), share);
-    draw(epochs);
+    $(".curves").replaceChildren(...curves(epochs));
     if (answer.guesses.length) $(".guesses").replaceChildren(...answer.guesses.map(guess));
     if (answer.job === "failed") fail(answer.error);
     if (answer.runs !== runsShown && !$(".runs").contains(document.activeElement?.closest(".run-title"))) {
@@ -206,7 +207,7 @@ export default function mount({ element, props, trigger }) {
     if ($(".stop").disabled) return `Stopping …${where}`;
     if (!last) return "Getting ready …";
     const estimated = events.find((each) => each.kind === "estimate")?.seconds;
-    const about = estimated > 5 ? ` About ${clock(estimated)} in all, by a measured pass.` : "";
+    const about = estimated > 5 ? ` About ${duration(estimated)} in all, by a measured pass.` : "";
     if (last.kind === "photos") return `Computing features: ${last.done} of ${last.total} photos, ${last.speed.toFixed(1)} a second.${about}`;
     if (last.kind === "note") return last.text + about;
     if (last.kind === "estimate") return `Getting ready …${about}`;
@@ -230,88 +231,6 @@ export default function mount({ element, props, trigger }) {
     return item;
   }
 
-  // Curves
-
-  /** @type {[string, [string, (epoch: any) => number, number?][], number | null][]} */
-  const CURVES = [
-    ["Loss", [["train", (each) => each.loss], ["validation", (each) => each.validation_loss]], null],
-    ["Validation accuracy and macro-F1", [["accuracy", (each) => each.accuracy], ["macro-F1", (each) => each.macro_f1]], 1],
-  ];
-
-  function draw(epochs) {
-    $(".curves").replaceChildren(...(epochs.length > 1 ? [...CURVES, rates(epochs)].map((curve) => chart(curve, epochs)) : []));
-  }
-
-  // A line for each layer that learns, the topmost and the lowest by name.
-  /** @returns {[string, [string, (epoch: any) => number, number?][], number | null]} */
-  function rates(epochs) {
-    const most = epochs.map((each) => Object.keys(each.rates)).reduce((one, other) => (other.length > one.length ? other : one));
-    const peak = (name) => Math.max(...epochs.map((each) => each.rates[name] ?? 0));
-    const layers = [...new Set(["head", ...most])].filter(peak);
-    return ["Learning rate per layer (log scale)", layers.map((name) => [`${name} peak`, (each) => each.rates[name], peak(name)]), null];
-  }
-
-  // Lines are [name, value of an epoch, what the key tells]; those that tell a number of their own are drawn on a logarithmic scale.
-  /** @param {[string, [string, (epoch: any) => number, number?][], number | null]} curve */
-  function chart([title, lines, most], epochs) {
-    const figure = make("figure", "curve");
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 300 110");
-    svg.setAttribute("role", "img");
-    const logarithmic = lines[0].length > 2;
-    const values = lines.map(([, value]) => epochs.map(value).map((each) => (Number.isFinite(each) && (each || !logarithmic) ? each : null)));
-    const told = lines.map(([, , number], which) => number ?? values[which].at(-1));
-    const known = values.flat().filter((each) => each !== null);
-    const top = (most ?? 0) * 1.02 || Math.max(1e-12, ...known);
-    const low = Math.min(top / 10, ...known);
-    const height = (value) => (logarithmic ? Math.log(value / low) / Math.log(top / low) : value / top);
-    const colour = (which) => `color-mix(in srgb, ${COLOURS[0]}, ${COLOURS[1]} ${(100 * which) / Math.max(1, lines.length - 1)}%)`;
-    svg.setAttribute("aria-label", `${title}: ${lines.map(([name], index) => `${name} ${number(told[index])}`).join(", ")}`);
-    const edge = epochs.findIndex((each) => each.stage === "blocks");
-    const x = (index) => (300 * index) / (epochs.length - 1);
-    if (edge > 0) svg.append(path(`M${x(edge - 0.5)} 0V110`, "var(--border-color-primary)"));
-    values.forEach((line, which) => {
-      const points = line.map((value, index) => (value === null ? "" : `${x(index).toFixed(1)} ${(106 - 102 * height(value)).toFixed(1)}`)).filter(Boolean);
-      if (points.length) svg.append(path(`M${points.join("L")}`, colour(which)));
-    });
-    const caption = make("figcaption", "", title);
-    lines.forEach(([name], which) => {
-      if (which && which < lines.length - 1) return; // the others lie between
-      if (which && epochs.every((each, index) => values[0][index] === values[which][index])) return; // one line over the other
-      const key = make("span", "key", `${name} ${number(told[which])}`);
-      key.style.setProperty("--line", colour(which));
-      caption.append(key);
-    });
-    figure.append(caption, plot(svg, most ?? top, logarithmic ? low : 0, epochs.length, edge > 0 ? (100 * (edge - 0.5)) / (epochs.length - 1) : 0));
-    return figure;
-  }
-
-  // A drawing between its axes: values upwards, epochs to the right, and where the blocks begin to learn, in per cent of the width.
-  function plot(svg, top, low, epochs, blocks) {
-    const frame = make("div", "plot");
-    const upwards = make("div", "upwards");
-    const tick = (value) => (value && value < 0.01 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
-    upwards.append(...[top, low].map((value) => make("span", "", tick(value))));
-    const along = make("div", "along");
-    along.append(make("span", "", "epoch 1"), make("span", "", String(epochs)));
-    if (blocks > 15 && blocks < 80) {
-      const name = make("span", "blocks", "blocks");
-      name.style.left = `${blocks}%`;
-      along.append(name);
-    }
-    frame.append(upwards, svg, along);
-    return frame;
-  }
-
-  function path(d, colour) {
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    line.setAttribute("d", d);
-    line.style.stroke = colour;
-    return line;
-  }
-
-  const number = (value) => (value === null || value === undefined ? "–" : value === 0 ? "0" : value >= 0.01 ? value.toFixed(3) : value.toExponential(1));
-
   // Choosing
 
   const preset = () => $("[name=preset]:checked").value;
@@ -328,8 +247,30 @@ export default function mount({ element, props, trigger }) {
   function nameStart() {
     $(".start").textContent = unfinished === null ? "Start training" : unfinished === settings() ? "Resume" : "Start over";
   }
-  $(".plan").addEventListener("input", nameStart);
-  new MutationObserver(nameStart).observe(document.documentElement, { attributeFilter: ["data-model"] });
+  const asked = async () => ({ session, model: await known("model"), preset: preset(), recipe: Object.fromEntries(differing()) });
+  const differing = () => switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
+
+  // How long it would take, by a pass that is measured once.
+  let foretelling = 0;
+  async function foretell() {
+    const mine = ++foretelling;
+    await pause(250);
+    if (mine !== foretelling || !session || $(".plan").hidden) return;
+    const answer = await rpc("finetune/estimate", await asked());
+    if (mine !== foretelling) return;
+    if (answer?.seconds === null) {
+      await pause(2000);
+      if (mine === foretelling) foretell();
+      return;
+    }
+    $(".estimate").textContent = answer?.seconds ? `About ${duration(answer.seconds)} for these ${answer.photos} photos on this machine, by a measured pass.` : "";
+  }
+  const settingsChanged = () => {
+    nameStart();
+    foretell();
+  };
+  $(".plan").addEventListener("input", settingsChanged);
+  new MutationObserver(settingsChanged).observe(document.documentElement, { attributeFilter: ["data-model"] });
 
   // The preset and the settings that a run was started with.
   function restore({ preset, recipe }) {
@@ -340,14 +281,13 @@ export default function mount({ element, props, trigger }) {
     for (const each of switches) if (each.dataset.name in recipe) each.value = recipe[each.dataset.name];
     started = settings();
   }
-  for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", take);
+  for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", () => (take(), settingsChanged()));
 
   $(".start").addEventListener("click", async () => {
     fail("");
-    const given = switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
     $(".start").disabled = true;
     [started, changed] = [settings(), false];
-    const answer = await rpc("finetune/start", { session, model: await known("model"), preset: preset(), recipe: Object.fromEntries(given) });
+    const answer = await rpc("finetune/start", await asked());
     if (!answer || answer.error) {
       $(".start").disabled = !over;
       return fail(answer?.error || NO_ANSWER);

@@ -29,19 +29,19 @@ export function hearTester(result, session) {
 
   function show({ picture, now, before, unfamiliar }) {
     const both = make("div", "tested-both");
-    both.append(list("Your model", now), list("Before", before));
+    both.append(list("Your model", now, "None of its classes."), list("Before", before, "It gives features, no classes."));
     const said = make("div");
     said.append(both);
-    if (unfamiliar) said.prepend(make("p", "note", "Unlike anything it was trained on: its answer is a guess."));
+    if (unfamiliar) said.prepend(make("p", "note", `Unlike anything it was trained on${now.length ? ": its answer is a guess" : ", which it is set to refuse"}.`));
     $(".tested").replaceChildren(Object.assign(new Image(), { src: picture, alt: "The photo" }), said);
     $(".tested").hidden = false;
   }
 
-  function list(title, rows) {
+  function list(title, rows, none) {
     const part = make("div");
     const answers = make("ol");
     answers.append(...barLines(rows, percent));
-    part.append(make("h3", "", title), rows.length ? answers : make("p", "key", "It gives features, no classes."));
+    part.append(make("h3", "", title), rows.length ? answers : make("p", "key", none));
     return part;
   }
 

@@ -18,6 +18,12 @@ export function shownName(name, longest = 60) {
   return line.length > longest ? `${line.slice(0, longest - 21).join("")}…${line.slice(-20).join("")}` : line.join("") || "unnamed";
 }
 
+// Seconds as people say them: 12 s, 3 min, 1.5 h.
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Number((seconds / 3600).toPrecision(2))} h`;
+}
+
 // Seconds as minutes and seconds: 1:05.
 export function clock(seconds) {
   const whole = Math.round(seconds);

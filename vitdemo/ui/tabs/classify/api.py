@@ -32,9 +32,9 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
         """The top classes of one photo, or of many.
 
         Give `photo`, or `photos`: a list of photos and zips. `model` is a name from the catalogue; empty for the server's own. One photo is
-        answered by {model, seconds, predictions: [{index, label, synset, probability}, …]}, likeliest first; photos by {model, seconds,
-        rows: [{photo, predictions} or {photo, error}, …]}, sorted by name, each row with the other keys of the downloads as well. The first
-        call may wait for the model to load.
+        answered by {model, seconds, predictions: [{index, label, synset, probability}, …], unfamiliar}, likeliest first (none where the
+        model refuses an unfamiliar photo); photos by {model, seconds, rows: [{photo, predictions} or {photo, error}, …]}, sorted by name,
+        each row with the other keys of the downloads as well. The first call may wait for the model to load.
         """
         try:
             if isinstance(top, bool) or not isinstance(top, int | float) or top != int(top) or not 1 <= top <= 1000:
@@ -56,7 +56,8 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
 
         photo = open_photo(upload.path, store.settings, name=upload.name)
         result = classify(photo.image, vit, store.engine, top=top)
-        return {"model": vit.name, "seconds": result.seconds, "predictions": [prediction.as_row() for prediction in result.predictions]}
+        predictions = [prediction.as_row() for prediction in result.predictions]
+        return {"model": vit.name, "seconds": result.seconds, "predictions": predictions, "unfamiliar": result.unfamiliar}
 
     async def _gallery(uploads, model: str, top: int, client: str) -> dict:
         from vitdemo.core.photos.gallery import uploaded_items

@@ -72,7 +72,7 @@ class PhotoAnswers:
             result = classify_input(tensor, vit, self.store.engine, top=MAX_CLASSES)
         except UserError as error:
             return PhotoAnswer(view, error=error)
-        first, *others = result.predictions
+        first, rival, *_ = [*result.predictions, None, None]
         answer = {
             "predictions": result.predictions,
             "milliseconds": 1000 * result.seconds,
@@ -82,7 +82,7 @@ class PhotoAnswers:
             "unfamiliar": result.unfamiliar,
             "entropy": result.entropy,
             "most": math.log(len(vit.labels)),
-            "said": {"first": first, "rival": others[0] if others else None, "photo": photo.id},
+            "said": {"first": first, "rival": rival, "photo": photo.id},
         }
         return PhotoAnswer(view, answer)
 
@@ -93,10 +93,12 @@ class PhotoAnswers:
         from vitdemo.ui.tabs.classify.preview import view_of
 
         assert found.answer
+        if (first := found.answer["said"]["first"]) is None:
+            return found
         tensor, engine = vit.preprocessing(photo.image), self.store.engine
         try:
             trace = self._sessions.traces.get(photo, vit, engine)
-            heats = relevances(trace, attention_gradient(vit, engine, tensor, found.answer["said"]["first"].label.index))
+            heats = relevances(trace, attention_gradient(vit, engine, tensor, first.label.index))
         except UserError:
             return found
         return replace(found, view=view_of(photo.image, tensor, vit.preprocessing, vit, heats))

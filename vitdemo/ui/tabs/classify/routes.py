@@ -123,12 +123,12 @@ def _row(row, job: ClassifyJob) -> dict:
     answer = {"path": shown_path(row.path), "folder": row.folder, "title": shown_name(job.title(row.folder)) if row.folder else ""}
     if row.error:
         return answer | {"error": row.error}
-    best = row.predictions[0]
+    best = row.predictions[0] if row.predictions else None
     return answer | {
-        "index": best.label.index,
-        "label": best.label.short,
-        "probability": best.probability,
-        "percent": percent(best.probability),
+        "index": best.label.index if best else -1,
+        "label": best.label.short if best else "none of its classes",
+        "probability": best.probability if best else 0,
+        "percent": percent(best.probability) if best else "refused",
         "right": row.correct,
         "truth": _truth(row),
         "id": row.sha256,

@@ -131,6 +131,14 @@ class SessionStatus:
 
 
 @dataclass
+class Estimate:
+    """How long a training will take for these photos on this machine, in seconds; None while the model is still loading."""
+
+    seconds: float | None
+    photos: int
+
+
+@dataclass
 class RunsCompared:
     """What two runs' answers to the same photos say, in a sentence."""
 
@@ -219,11 +227,24 @@ class FinetuneRoutes(TabRoutes):
     @page_route(starts_work=True)
     def start(self, asked: StartTraining, caller: Caller) -> None:
         """Start fine-tuning with the selected settings."""
-        preset_name = asked.preset if asked.preset in PRESETS else "quick"
-        recipe = Recipe.read(asked.recipe, PRESETS[preset_name].recipe, title="“{}”")
         session = self._sessions.get(asked.session)
-        self._sessions.start(session, asked.model, recipe, caller.client)
-        run_of(session).asked = {"preset": preset_name, "recipe": asked.recipe}
+        self._sessions.start(session, asked.model, _recipe_of(asked), caller.client)
+        run_of(session).asked = {"preset": _preset_of(asked), "recipe": asked.recipe}
+
+    @page_route()
+    def estimate(self, asked: StartTraining, caller: Caller) -> Estimate:
+        """How long it would take to train with the selected settings, by a measured pass."""
+        from vitdemo.finetune.learning.estimate import measure, seconds
+
+        session, recipe = self._sessions.get(asked.session), _recipe_of(asked)
+        samples, store = session.data(recipe.seed, recipe.validation).samples, self._sessions.store
+        loading = store.get(asked.model)
+        if not loading.done.is_set():
+            return Estimate(None, len(samples))
+        vit = loading.result()
+        if vit.name not in session.passes:
+            session.passes[vit.name] = measure(vit, store.engine, samples, self._sessions.settings)
+        return Estimate(seconds(session.passes[vit.name], len(samples), vit.adapter.layers, recipe), len(samples))
 
     @page_route()
     def stop(self, asked: OfSession, caller: Caller) -> None:
@@ -299,6 +320,14 @@ class FinetuneRoutes(TabRoutes):
             run.own = made, f"own:{secrets.token_urlsafe(18)}"
             self._sessions.store.add(run.own[1], run.folder)
         return run.own[1], report
+
+
+def _preset_of(asked: StartTraining) -> str:
+    return asked.preset if asked.preset in PRESETS else "quick"
+
+
+def _recipe_of(asked: StartTraining) -> Recipe:
+    return Recipe.read(asked.recipe, PRESETS[_preset_of(asked)].recipe, title="“{}”")
 
 
 def _data(session: FinetuneSession) -> str:

@@ -64,6 +64,7 @@ class FinetuneSession:
         job: the training job that was started last.
         trained: the run of that job.
         runs: all trainings, first to last.
+        passes: model → the measured seconds of one photo's pass.
         begun: how many runs there have been: no later one takes the folder, and so the model's name, of one that was removed.
         shown: the run that the page shows.
         shelf: folder of the session's download, which is served.
@@ -84,6 +85,7 @@ class FinetuneSession:
     job: Job | None = None
     trained: FinetuneRun | None = None
     runs: list[FinetuneRun] = field(default_factory=list)
+    passes: dict[str, float] = field(default_factory=dict)
     begun: int = 0
     shown: FinetuneRun | None = None
     shelf: Path = field(default_factory=lambda: Path(get_upload_folder(), f"download-{secrets.token_urlsafe(24)}"))

@@ -25,7 +25,7 @@ class Tested:
     Attributes:
         picture: the photo, small, as a data: URI.
         now, before: the leading classes of the fine-tuned model and of the original, as rows of name and probability.
-        unfamiliar: whether the fine-tuned model was trained on nothing like it.
+        unfamiliar: whether the fine-tuned model was trained on nothing like it; it has no classes then if it refuses.
     """
 
     picture: str
@@ -49,7 +49,8 @@ def ask_both(path: str, name: str, old: "Vit", new: "Vit", engine: "Engine", set
     unfamiliar = new.ood is not None and new.ood.is_unfamiliar(features[0])
     before = _rows(old, engine.logits(old, old.preprocessing(image)[None])[0][0]) if old.labels else []
     image.thumbnail((MAX_PIXELS, MAX_PIXELS))
-    return Tested(data_uri(image, "JPEG"), _rows(new, logits[0]), before, unfamiliar)
+    now = [] if unfamiliar and new.ood and new.ood.refuses else _rows(new, logits[0])
+    return Tested(data_uri(image, "JPEG"), now, before, unfamiliar)
 
 
 def _rows(vit: "Vit", logits) -> list[dict]:
