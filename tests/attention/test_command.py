@@ -67,7 +67,7 @@ def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_pa
         ledgers = (
             {f"votes_{name}" for name in ("heads", "mlps", "biases", "embedding", "constant", "total")} if method == "votes" else set()
         )
-        assert set(file.files) == {"heat", "attention_cls", "logits", "box", "artefacts"} | ledgers
+        assert set(file.files) == {"heat", "attention_cls", "logits", "model", "box", "artefacts"} | ledgers
         assert (file["heat"].dtype, file["heat"].shape) == (np.float32, (14, 14))
         assert np.allclose(file["heat"], heat, atol=1e-6 * float(heat.max()))
         assert (file["attention_cls"].dtype, file["attention_cls"].shape) == (np.float32, (3, 3, 14, 14))

@@ -60,7 +60,7 @@ def test_vectors_in_a_file(folder, model, vit, tmp_path, capsys, layer, pool):
     assert main(["embed", str(folder), *model, "--layer", layer, "--pool", pool, "--output", str(output)]) == 0
     with np.load(output) as file:
         paths, embeddings = file["paths"].tolist(), file["embeddings"]
-        assert set(file.files) == {"paths", "embeddings"}
+        assert set(file.files) == {"paths", "embeddings", "model"}
     assert paths == [str(folder / name) for name in ("cats/4.png", "cats/5.png", "cats/6.png", "cats/7.png")] + [
         str(folder / "dogs" / f"{number}.png") for number in (0, 1, 2, 3, 9)
     ]

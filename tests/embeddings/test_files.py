@@ -55,7 +55,7 @@ def write(path: Path, rows, vectors, mapped=None, pooling="cls") -> Path:
 
 def test_npz(tmp_path, rows, vectors, mapped):
     with np.load(write(tmp_path / "a.npz", rows, vectors)) as file:
-        assert set(file.files) == {"paths", "embeddings"}
+        assert set(file.files) == {"paths", "embeddings", "model"}
         assert file["paths"].tolist() == ["a/=1.jpg", ODD, "ü.png"]
         assert file["embeddings"].dtype == np.float32
         np.testing.assert_array_equal(file["embeddings"], vectors)

@@ -87,7 +87,10 @@ def test_a_log_as_json_takes_over_the_servers(monkeypatch, capsys):
 
 
 def test_the_model_is_told_once_it_is_there(capsys):
-    vit, answered = SimpleNamespace(name="vit", device="cpu", source="a file", notes=("Took “module.” off the tensors' names.",)), []
+    vit, answered = (
+        SimpleNamespace(id="vit", name="vit", device="cpu", reduced="", source="a file", notes=("Took “module.” off the tensors' names.",)),
+        [],
+    )
     loading = SimpleNamespace(result=lambda: vit, instead="")
     visitors = SimpleNamespace(photo_answers=SimpleNamespace(first=answered.append))
     app = SimpleNamespace(store=SimpleNamespace(get=lambda: loading), visitors=visitors)

@@ -184,7 +184,11 @@ def _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts, 
     if flags.npz:
         tensors = {"heat": heat, "attention_cls": maps.cls_attention(trace), "logits": trace.logits if vit.labels else trace.logits[:0]}
         arrays = {name: values.contiguous().numpy() for name, values in tensors.items()}
-        arrays |= {"box": np.array(geometry.box), "artefacts": np.array(artefacts.places, np.int64).reshape(-1, 2)}
+        arrays |= {
+            "model": np.array(vit.id),
+            "box": np.array(geometry.box),
+            "artefacts": np.array(artefacts.places, np.int64).reshape(-1, 2),
+        }
         arrays |= {f"votes_{name}": values.numpy() for name, values in as_numbers(votes).items()} if votes else {}
         try:
             with flags.npz.open("wb") as file:

@@ -78,7 +78,7 @@ def compare(flags: argparse.Namespace, settings: Settings) -> int:
     for method, sentence in table.sentences.items():
         print(f"{method}: {sentence}")
     if flags.output:
-        write_json(asdict(table) | {"model": vit.name, "left_out": comparison.left_out, "refused": comparison.refused}, flags.output)
+        write_json(asdict(table) | {"model": vit.id, "left_out": comparison.left_out, "refused": comparison.refused}, flags.output)
     return 130 if stopped else 0
 
 

@@ -81,7 +81,7 @@ def _classify(flags: argparse.Namespace) -> int:
     for note in sum_up(row.notes for row in rows):
         print(f"vitdemo: {note}", file=sys.stderr)
     if flags.output:
-        files.write_rows([row.first(flags.top) for row in rows], flags.output, vit.name)
+        files.write_rows([row.first(flags.top) for row in rows], flags.output, vit.id)
         print(f"{len(rows)} rows in {flags.output}, {sum(row.error is not None for row in rows)} of them errors", file=sys.stderr)
     return stopped if stopped else 1 if all(row.error for row in rows) else 0
 

@@ -42,7 +42,7 @@ class Classifying:
             rows.append(
                 PredictionRow(output.item.name, output.sha256, predictions, output.error, output.item.folder, unfamiliar, meant=meant)
             )
-        return as_table(rows, vit.name)
+        return as_table(rows, vit.id)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -51,6 +51,6 @@ def run(flags: argparse.Namespace) -> int:
     def prepare(vit: Vit, settings: Settings) -> tuple[Classifying, dict]:
         check_classes(vit)
         key = key_of(vit, vit.preprocessing, settings.jpeg_draft)
-        return Classifying(flags.top), {"command": "classify", "model": vit.name, "top": flags.top, "key": key}
+        return Classifying(flags.top), {"command": "classify", "model": vit.id, "top": flags.top, "key": key}
 
     return bulk.run(flags, prepare)

@@ -143,7 +143,7 @@ def _vectors(flags, items, vit, engine, settings, layer, options, progress: _Pro
         finally:
             mapper.close()
     if flags.output:
-        files.write_vectors(flags.output, embedding.rows, vectors, model=vit.name, layer=layer, pooling=flags.pool, mapped=map_columns)
+        files.write_vectors(flags.output, embedding.rows, vectors, model=vit.id, layer=layer, pooling=flags.pool, mapped=map_columns)
         print(f"{len(rows)} rows in {flags.output}, {len(embedding.rows) - len(rows)} files left out", file=sys.stderr)
     return progress.status
 
@@ -216,7 +216,7 @@ def _patches(flags, items, vit, engine, settings, layer, progress: _Progress) ->
         print(f"{done} photos × {shape[0]} patches × {shape[1]} numbers, layer {layer}", file=sys.stderr)
         if flags.output:
             tokens_of_photos = np.memmap(file, np.float32, "r", shape=(done, *shape))
-            files.write_vectors(flags.output, rows, tokens_of_photos, model=vit.name, layer=layer, pooling="patches")
+            files.write_vectors(flags.output, rows, tokens_of_photos, model=vit.id, layer=layer, pooling="patches")
             print(f"{done} rows in {flags.output}, {len(rows) - done} files left out", file=sys.stderr)
     return progress.status
 

@@ -109,7 +109,11 @@ class _Table:
 
 
 def _write_npz(path: Path, table: _Table) -> None:
-    arrays: dict[str, Any] = {"paths": np.array([row.path for row in table.done], str), "embeddings": table.vectors}
+    arrays: dict[str, Any] = {
+        "paths": np.array([row.path for row in table.done], str),
+        "embeddings": table.vectors,
+        "model": np.array(table.model),
+    }
     if table.mapped:
         columns = table.map_columns()
         arrays["map"] = table.mapped.atlas.positions

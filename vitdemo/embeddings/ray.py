@@ -41,7 +41,7 @@ class EmbeddingTask:
             if not error:
                 vectors.append(output.outputs[0].numpy())
             rows.append(EmbeddingRow(output.item.name, sha256=output.sha256, error=error))
-        return as_table(rows, np.array(vectors), model=vit.name, layer=self.layer, pooling=self.pooling)
+        return as_table(rows, np.array(vectors), model=vit.id, layer=self.layer, pooling=self.pooling)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -52,7 +52,7 @@ def run(flags: argparse.Namespace) -> int:
         if flags.pool != "patches":
             check_pool(vit, flags.pool)
         key = key_of(vit, vit.preprocessing, settings.jpeg_draft)
-        about = {"command": "embed", "model": vit.name, "layer": str(layer), "pooling": flags.pool, "key": key}
+        about = {"command": "embed", "model": vit.id, "layer": str(layer), "pooling": flags.pool, "key": key}
         return EmbeddingTask(layer, flags.pool), about
 
     return bulk.run(flags, prepare)

@@ -81,8 +81,12 @@ class Recipe:
         "names no class for a photo unlike all that was learned, and so for 5 % of familiar photos, too",
         "Refuse the unfamiliar",
     )
-    precision: str = setting("auto", one_of(*PRECISIONS), "auto is bf16 or fp16 on a GPU and fp32 on a CPU", "Precision")
-    checkpointing: bool = setting(False, switch, "computes parts twice to need less memory", "Gradient checkpointing")
+    precision: str = setting(
+        "auto", one_of(*PRECISIONS), "auto is bf16 or fp16 on a GPU, on a CPU bf16 where it is measured faster, else fp32", "Precision"
+    )
+    checkpointing: bool = setting(
+        False, switch, "computes parts twice to need less memory; by itself where memory is short", "Gradient checkpointing"
+    )
     validation: float = setting(
         0.2, number(0.05, 0.5), "share of each class kept for checking, where no split is given", "Validation share", "share of photos"
     )

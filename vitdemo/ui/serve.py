@@ -246,8 +246,8 @@ def _report_model(app: RunningApp) -> None:
             app.visitors.photo_answers.first(vit)
         except Exception as error:
             user_message(error)  # writes the log entry: the page asks again
-        print(f"{vit.name} is ready on {vit.device}, weights from {vit.source}", *vit.notes, sep="\n", flush=True)
-        log.info("model ready", extra={"model": vit.name, "device": str(vit.device)})
+        print(f"{vit.name} is ready on {vit.device}{vit.reduced}, weights from {vit.source}", *vit.notes, sep="\n", flush=True)
+        log.info("model ready", extra={"model": vit.id, "device": str(vit.device)})
     except UserError as error:
         print(f"vitdemo: {error}", file=sys.stderr, flush=True)
 

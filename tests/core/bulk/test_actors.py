@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pickle
 import sys
 import types
 import zipfile
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.pictures import noise
+from tests.support.small_vits import in_precision
 from vitdemo.classify.gallery import classify_gallery
 from vitdemo.classify.ray import Classifying
 from vitdemo.core.bulk.parquet import ParquetDataset
@@ -85,8 +87,11 @@ def photos(tmp_path) -> list[Item]:
     return find_items([folder])
 
 
-@pytest.mark.parametrize("decoders", [0, 2])
-def test_every_file_has_the_row_that_the_local_engine_gives(bulk, photos, vit, engine, settings, tmp_path, monkeypatch, decoders):
+@pytest.mark.parametrize(("decoders", "precision"), [(0, "fp32"), (2, "fp32"), (0, "bf16")])
+def test_every_file_has_the_row_that_the_local_engine_gives(
+    bulk, photos, vit, engine, settings, tmp_path, monkeypatch, decoders, precision
+):
+    vit = pickle.loads(pickle.dumps(in_precision(vit, precision)))  # as it gets to another machine
     monkeypatch.setattr(bulk, "MIN_PART_PHOTOS", 2)
     settings = replace(settings, device="cpu", batch_size=2)
     parts = ParquetDataset(str(tmp_path / "out"))
@@ -108,6 +113,7 @@ def test_every_file_has_the_row_that_the_local_engine_gives(bulk, photos, vit, e
         assert row["error"] == expected.error
         assert row["sha256"] == expected.sha256
         if not expected.error:
+            assert row["model"] == vit.id
             assert row["labels"] == [each.label.name for each in expected.predictions]
             assert row["probabilities"] == pytest.approx([each.probability for each in expected.predictions], abs=1e-5)
     assert [name for name, _ in bulk.log] == (["_Decode", "_Model"] if decoders else ["_Model"])

@@ -10,6 +10,7 @@ import torch
 
 from tests.support.waiting import until
 from vitdemo.core.errors import UserError
+from vitdemo.core.inference import engine as engines
 from vitdemo.core.inference.engine import Engine, choose_device
 
 
@@ -240,7 +241,7 @@ def test_batches_get_smaller_where_memory_is_short(engine, vit, monkeypatch):
     assert engine.batch_size(vit) == 8
     photo = 4 * 196 * 48 * 24  # bytes: 196 tokens, 48 wide, 24 of them alive
     for room, size in ((100, 8), (5, 5), (0.2, 1)):
-        monkeypatch.setattr(engine, "_free_memory", lambda room=room: 4 * engine.lanes * room * photo + 1)
+        monkeypatch.setattr(engines, "free_memory", lambda device, room=room: 4 * engine.lanes * room * photo + 1)
         assert engine.batch_size(vit) == size
 
 

@@ -108,6 +108,58 @@ def test_the_operators_model_is_never_evicted():
     assert loaded(ours) == {SMALL}
 
 
+def test_another_precision_is_another_model():
+    ours = store()
+    plain, lower = ours.get(TINY, "ann").result(60), ours.get(f"{TINY}@bf16", "bob").result(60)
+    assert (plain.id, lower.id) == (TINY, f"{TINY}@bf16")
+    assert 0.5 < lower.bytes / plain.bytes < 0.6
+    assert ours.get(f"{TINY}@fp32").result(60) is plain
+    assert ours.get("@bf16").result(60) is lower  # the operator's model
+    assert loaded(ours) == {TINY, f"{TINY}@bf16"}
+
+
+def test_a_lower_precision_counts_with_what_it_takes():
+    ours = store()  # 150 MB
+    ours.get().result(60)
+    ours.get(f"{SMALL}@bf16", "ann").result(60)  # 44 MB
+    ours.get(f"{SMALL32}@bf16", "bob").result(60)  # 46 MB
+    assert len(loaded(ours)) == 3
+    with pytest.raises(UserError, match="There is no room for this model"):
+        ours.get(SMALL, "cid").result(60)
+    ours.leave("ann")
+    ours.leave("bob")
+    ours.get(SMALL32, "cid").result(60)  # 92 MB
+    assert {TINY, SMALL32} <= loaded(ours)
+
+
+def test_a_second_precision_of_the_operators_model_is_evicted_like_any():
+    ours = store(model=SMALL)
+    ours.get().result(60)
+    ours.get(f"{SMALL}@bf16", "ann").result(60)
+    ours.leave("ann")
+    ours.get(f"{SMALL32}@bf16", "bob").result(60)
+    assert loaded(ours) == {SMALL, f"{SMALL32}@bf16"}
+
+
+def test_what_a_choice_stands_for():
+    ours = store(precision="bf16")
+    assert ours.get().result(60).precision == "bf16"
+    for asked, meant in (
+        (f"{TINY}@bf16", TINY),
+        (f"{TINY}@fp32", f"{TINY}@fp32"),
+        ("@fp32", f"{TINY}@fp32"),
+        ("demo@auto", "demo@auto"),
+        ("demo", "demo"),
+    ):
+        assert ours.allowed(asked) == meant
+    for refused in ("demo@fp16", "demo@fp8", "nothing@bf16"):
+        with pytest.raises(UserError, match="There is no model of that name here"):
+            ours.allowed(refused)
+    assert store(lock_model=True).allowed(f"{TINY}@bf16") == TINY
+    assert store(model="local-dir:/srv/a@bf16").allowed(None) == "local-dir:/srv/a@bf16"
+    assert ours.flags_of(f"{TINY}@fp32") == [f"--model={TINY}"]  # a child process has a precision of its own
+
+
 def test_a_failed_load_says_why_and_is_tried_again_later(hub_cache):
     ours = store()
     first = ours.get(DEIT)

@@ -84,3 +84,12 @@ def test_the_room_announced_is_the_precisions(tmp_path):
     for precision in ("fp32", "bf16"):
         loader.load(f"local-dir:{folder}", Settings(), CPU, lambda _: None, wanted.append, precision=precision)
     assert wanted[0] == 2 * wanted[1]
+
+
+def test_the_file_may_be_replaced_while_the_model_is_in_use(tmp_path):
+    folder = write_family(tmp_path / "m", "ViT")
+    vit = loader.load(f"local-dir:{folder}", Settings(), CPU, lambda _: None, precision="bf16")
+    before = {name: value.clone() for name, value in vit.module.state_dict().items()}
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.write(bytes((folder / "model.safetensors").stat().st_size))
+    assert all(torch.equal(value, before[name]) for name, value in vit.module.state_dict().items())

@@ -24,6 +24,7 @@ from vitdemo.core.photos.gallery import find_items
 from vitdemo.finetune.data.dataset import Sample, settle
 from vitdemo.finetune.data.features import FeatureCache
 from vitdemo.finetune.data.folders import place
+from vitdemo.finetune.learning import blocks as blocks_module
 from vitdemo.finetune.learning import bundle, train
 from vitdemo.finetune.learning.blocks import Blocks
 from vitdemo.finetune.learning.head import LabelledFeatures as Known
@@ -432,6 +433,14 @@ def test_precision_reaches_the_pass(stage):
 
 def test_the_scaler_is_there_for_fp16_alone(stage):
     assert [stage(precision=each).trainer.scaler.is_enabled() for each in ("fp16", "bf16", "fp32")] == [True, False, False]
+
+
+def test_checkpointing_comes_by_itself_where_memory_is_short(stage, vit, monkeypatch):
+    needed = blocks_module.activations(vit, 8)
+    assert needed == 4 * 8 * 3 * 197 * 48 * 24
+    for free, on in ((2.1 * needed, False), (1.9 * needed, True)):
+        monkeypatch.setattr(blocks_module, "free_memory", lambda device, free=free: free)
+        assert stage().module.grad_checkpointing is on
 
 
 def test_checkpointing_computes_the_same_twice(stage):

@@ -44,7 +44,7 @@ class Jobs:
 
     def get(self, name: str, visitor: str = ""):
         loaded = self.loaded.get(name)
-        return self.done if name == "old" else SimpleNamespace(vit=loaded and SimpleNamespace(name=loaded))
+        return self.done if name == "old" else SimpleNamespace(vit=loaded and SimpleNamespace(id=loaded))
 
 
 class Routes(GalleryRoutes):

@@ -10,6 +10,8 @@ import pytest
 from tests.support.waiting import finished
 from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.inference import precision
+from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.models import catalogue
 from vitdemo.core.models.catalogue import CATALOGUE
 from vitdemo.core.models.weights import LoadProgress
@@ -87,12 +89,43 @@ def looks(count: int):
     return SimpleNamespace(is_set=lambda: next(left, True))
 
 
-def watched(loading, monkeypatch) -> list:
+def watched(loading, monkeypatch, name: str = "m", **options) -> list:
     async def all_steps() -> list:
-        return [step async for step in watch(SimpleNamespace(get=lambda name, visitor: loading), "m", "ann")]
+        return [step async for step in watch(store, name, "ann")]
 
+    store = ModelStore(Settings(**{"lock_model": True} | options))
+    monkeypatch.setattr(store, "get", lambda name, visitor: loading)
     monkeypatch.setattr(model_picker, "POLL_SECONDS", 0)
     return finished(all_steps())
+
+
+@pytest.mark.parametrize(
+    ("options", "fast", "name", "offered", "checked"),
+    [
+        ({}, True, "m", ["fp32", "bf16", "auto"], "fp32"),
+        ({}, True, "m@auto", ["fp32", "bf16", "auto"], "auto"),
+        ({"precision": "fp16"}, False, "m", ["fp32", "bf16", "auto", "fp16"], "fp16"),
+        ({"precision": "bf16"}, False, "m@fp32", ["fp32", "bf16", "auto"], "fp32"),
+        ({}, False, "m", [], None),
+        ({"precision": "bf16", "lock_model": True}, True, "m", [], None),
+    ],
+)
+def test_the_precisions_on_offer(options, fast, name, offered, checked, vit, monkeypatch):
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: fast)
+    loading = SimpleNamespace(name="m", vit=vit, error=None, instead="", done=looks(0), progress=None)
+    (status,) = watched(loading, monkeypatch, name, **{"lock_model": False} | options)
+    inputs = re.findall(r'name="model-precision" value="(\w+)"( checked)?', status.status)
+    assert [value for value, _ in inputs] == offered
+    assert [value for value, on in inputs if on] == ([checked] if checked else [])
+    locked = options.get("lock_model", False)
+    assert ("This machine has no fast bf16" in status.status) == (not offered and not locked)
+
+
+def test_all_models_are_offered_in_the_selected_precision():
+    settings = Settings(model="local-dir:/srv/mine")
+    assert [name for _, name in choices(settings, "bf16")] == [f"{name}@bf16" for _, name in choices(settings)]
+    assert choices(settings, "fp32") == choices(settings)
+    assert choices(Settings(precision="bf16"), "fp32")[-1][1] == f"{DEMO_MODEL}@fp32"
 
 
 def test_a_download_is_followed_to_its_end(vit, monkeypatch):
@@ -103,7 +136,6 @@ def test_a_download_is_followed_to_its_end(vit, monkeypatch):
         error=None,
         done=looks(2),
         instead="",
-        precision="fp32",
         progress=LoadProgress("download", 5_000_000, 20_000_000),
     )
     first, second, last = watched(loading, monkeypatch)
@@ -119,7 +151,7 @@ def test_a_download_is_followed_to_its_end(vit, monkeypatch):
 
 
 def test_a_model_without_classes_gives_features(vit, monkeypatch):
-    loading = SimpleNamespace(name="m", vit=replace(vit, labels=()), error=None, instead="", precision="fp32", done=looks(0), progress=None)
+    loading = SimpleNamespace(name="m", vit=replace(vit, labels=()), error=None, instead="", done=looks(0), progress=None)
     (status,) = watched(loading, monkeypatch)
     assert "features, no classes" in text(status.status)
 
@@ -127,7 +159,7 @@ def test_a_model_without_classes_gives_features(vit, monkeypatch):
 @pytest.mark.parametrize("instead", ["", "ViT-B/16 is not on this machine. The model hub can't be reached."])
 def test_the_demo_model_in_another_ones_place_is_said(instead, vit, monkeypatch):
     vit = replace(vit, name=DEMO_MODEL)
-    loading = SimpleNamespace(name="auto", vit=vit, error=None, instead=instead, precision="fp32", done=looks(0), progress=None)
+    loading = SimpleNamespace(name="auto", vit=vit, error=None, instead=instead, done=looks(0), progress=None)
     (status,) = watched(loading, monkeypatch)
     said = text(status.status).replace("&#39;", "'")
     assert ("ViT-B/16 is not on this machine. The model hub can't be reached. Until then the demo model answers" in said) == bool(instead)

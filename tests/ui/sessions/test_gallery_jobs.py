@@ -36,7 +36,7 @@ class Loading:
         self.done.set()
 
     def result(self):
-        return SimpleNamespace(name="the model")
+        return SimpleNamespace(id="the model")
 
 
 class Jobs(GalleryJobs[Counting]):

@@ -48,6 +48,16 @@ def choose_device(asked: str) -> torch.device:
     return device
 
 
+def free_memory(device: torch.device) -> float:
+    """Return the device's free memory in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # some systems don't report it
+        return UNKNOWN_MEMORY
+
+
 class Engine:
     """Runs work on the model's device: short work alone and as soon as possible, long work in pieces, several of them in parallel.
 
@@ -156,7 +166,7 @@ class Engine:
         tokens = height * width / (vit.patch[0] * vit.patch[1])
         photo = 4 * tokens * vit.adapter.width * LAYER_WIDTHS  # bytes
         most = 256 if self.device.type == "cuda" else 8
-        return int(max(1, min(most, self._free_memory() / 4 / self.lanes // photo)))
+        return int(max(1, min(most, free_memory(self.device) / 4 / self.lanes // photo)))
 
     def _short_pass(self, what: str, network: Network, model: Classifier, batch: torch.Tensor) -> tuple[Outputs, float]:
         """Run a short forward pass, merged with the waiting passes of the same kind."""
@@ -175,15 +185,6 @@ class Engine:
         if self._most is not None and (waiting := len(self._short)) >= self._most:
             raise UserError(f"The app is busy: {waiting} requests are waiting before yours. Try again in a minute.")
         return self._short.put(item).result()
-
-    def _free_memory(self) -> float:
-        """Return the device's free memory in bytes."""
-        if self.device.type == "cuda":
-            return torch.cuda.mem_get_info(self.device)[0]
-        try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, OSError, ValueError):  # some systems don't report it
-            return UNKNOWN_MEMORY
 
     def _start(self, name: str, queue: WorkQueue, gate: Callable, ready: threading.Barrier, threads: int) -> None:
         """Start a thread that runs the queue's items under `gate`, with this number of torch threads."""

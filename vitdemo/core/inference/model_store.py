@@ -221,9 +221,9 @@ class ModelStore:
         return plain if precision == self.settings.precision else f"{plain}@{precision}"
 
     def parts_of(self, name: str) -> tuple[str, str]:
-        """The name of a model and its precision, which is the operator's where the name ends in none; `@bf16` is the operator's model."""
-        plain, at, precision = name.rpartition("@")
-        if name == self.settings.model or not at or precision not in VISITORS_PRECISIONS:
+        """Return a model's name and its precision: the operator's where the name ends in none. `@bf16` is the operator's model in bf16."""
+        plain, precision = catalogue.split_precision(name)
+        if name == self.settings.model or precision not in VISITORS_PRECISIONS:
             return name, self.settings.precision
         return plain or self.settings.model, precision
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import try_to_load_from_cache
 
-from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL
+from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL, PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,15 @@ def is_here(entry: CatalogueEntry) -> bool:
     return entry.name == DEMO_MODEL or isinstance(try_to_load_from_cache(f"timm/{entry.name}", "model.safetensors"), str)
 
 
+def split_precision(name: str) -> tuple[str, str]:
+    """Return a model's name, and the precision in which it ends, such as `demo@bf16`; empty where it ends in none."""
+    plain, at, precision = name.rpartition("@")
+    return (plain, precision) if at and precision in PRECISIONS else (name, "")
+
+
 def title_of(name: str) -> str:
     """Return the title of a model, given the name it was requested by: a catalogue entry's title, else the last part of a path."""
-    entry = find(DEFAULT_MODEL if name == "auto" else name)
-    return entry.title if entry else name.removeprefix("local-dir:").rstrip("/").split("/")[-1]
+    plain, precision = split_precision(name)
+    entry = find(DEFAULT_MODEL if plain == "auto" else plain)
+    title = entry.title if entry else plain.removeprefix("local-dir:").rstrip("/").split("/")[-1]
+    return f"{title} · {precision}" if precision else title

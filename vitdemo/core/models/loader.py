@@ -72,7 +72,7 @@ def load(
     Raises: UserError that says what to do; HubUnreachable where the weights are not on this machine and the hub can't be reached.
     """
     given = settings.checkpoint if name == settings.model else None
-    source, folder = "", bundle_folder(name)
+    source, folder, mapped = "", bundle_folder(name), precision != "fp32"  # the cast copies each weight
     if repo := repository_of(name):
         folder, source = repository.folder_of(repo, settings, on_progress, weights_too=given is None)
     elif folder:
@@ -83,7 +83,7 @@ def load(
 
     try:
         if folder and is_hugging_face(folder):
-            parts = _from_hugging_face(folder, given or weights_in(folder), settings, on_progress, announce)
+            parts = _from_hugging_face(folder, given or weights_in(folder), settings, on_progress, announce, mapped)
         else:
             timms = f"local-dir:{folder}" if repo else name
             module = skeleton(timms)
@@ -91,7 +91,7 @@ def load(
             path = given or (weights_in(folder) if folder else None)
             if path is None:
                 path, source = _from_hub(name, module.pretrained_cfg, settings, on_progress)
-            parts = _from_timm(timms, module, folder, path, settings, on_progress)
+            parts = _from_timm(timms, module, folder, path, settings, on_progress, mapped)
     except BrokenFile as error:
         if not given and source.startswith("the hub"):
             weights.forget(error.path)  # the next attempt downloads it again
@@ -101,7 +101,6 @@ def load(
     module = parts.module
     reinit_non_persistent_buffers(module.to_empty(device="cpu"))  # what a family computes once, such as rotary positions: no file has it
     module.load_state_dict(parts.state, assign=True)
-    parts.state.clear()  # so that each tensor's memory is free once it has been cast
     module = set_precision(module, precision, device).eval().requires_grad_(False)
     return Vit(
         name=repo or parts.name,
@@ -118,11 +117,13 @@ def load(
     )
 
 
-def _from_timm(name: str, module: Any, folder: Path | None, path: Path, settings: Settings, on_progress: OnProgress) -> _Parts:
+def _from_timm(
+    name: str, module: Any, folder: Path | None, path: Path, settings: Settings, on_progress: OnProgress, mapped: bool
+) -> _Parts:
     """Read weights for timm's own module, whatever layout they have."""
     config, classes = cast(dict[str, Any], module.pretrained_cfg), module.num_classes
     on_progress(LoadProgress("load"))
-    checkpoint = read(path)
+    checkpoint = read(path, mapped=mapped)
     with laying_out(checkpoint.name):
         state, aside = to_timm(checkpoint.state, checkpoint.layout)
     notes = list(checkpoint.notes)
@@ -153,12 +154,12 @@ def _from_timm(name: str, module: Any, folder: Path | None, path: Path, settings
     return _Parts(folder.name if folder else _full_name(config), module, state, labels, preprocessing, notes, plain)
 
 
-def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress: OnProgress, announce: Announce) -> _Parts:
+def _from_hugging_face(folder: Path, path: Path, settings: Settings, on_progress: OnProgress, announce: Announce, mapped: bool) -> _Parts:
     """Read a Hugging Face folder, and convert the model to timm's."""
     config = HuggingFaceConfig.read(folder)
     preprocessing, notes = preprocessing_of(folder, config, icc="ignore" if settings.icc == "auto" else settings.icc)
     on_progress(LoadProgress("load"))
-    checkpoint = read(path)
+    checkpoint = read(path, mapped=mapped)
     with laying_out(checkpoint.name):
         state, aside = to_timm(checkpoint.state, checkpoint.layout)
     module = build_hugging_face(config, state, preprocessing)

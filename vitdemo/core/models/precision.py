@@ -24,6 +24,8 @@ HEADS = ("head", "head_dist")
 def set_precision(module: Any, precision: str, device: torch.device) -> Any:
     """Cast a model's weights, one after the other, and move it to the device. Whatever its precision, it takes inputs in fp32.
 
+    In a precision below fp32 no weight is left where it was, such as in a file that is mapped to memory.
+
     Returns: the module itself.
     """
     if precision == "fp32":
@@ -58,10 +60,10 @@ def _stays(part: nn.Module, device: torch.device) -> bool:
 def _cast_own(part: nn.Module, dtype: torch.dtype) -> None:
     for name, weight in part._parameters.items():
         if weight is not None:
-            part._parameters[name] = nn.Parameter(weight.to(dtype), weight.requires_grad)
+            part._parameters[name] = nn.Parameter(weight.to(dtype, copy=True), weight.requires_grad)
     for name, buffer in part._buffers.items():
         if buffer is not None and buffer.is_floating_point():
-            part._buffers[name] = buffer.to(dtype)
+            part._buffers[name] = buffer.to(dtype, copy=True)
 
 
 def _to_own_type(part: nn.Module, arguments: tuple) -> tuple:

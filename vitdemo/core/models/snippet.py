@@ -4,6 +4,7 @@ from typing import Any
 
 from vitdemo.core.config import DEMO_MODEL, Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.models.catalogue import split_precision
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.preprocessing import Preprocessing
 
@@ -34,12 +35,14 @@ def model_line(vit: Vit, preprocessing: Preprocessing, *, bundle: bool = False, 
     name = f"local-dir:{vit.name}" if bundle else vit.name
     weights = f"checkpoint_path={checkpoint!r}" if checkpoint else "pretrained=True"
     resized = ", dynamic_img_size=True" if preprocessing.size != vit.preprocessing.size and vit.adapter.fixed_size else ""
-    return f"model = timm.create_model({name!r}, {weights}{resized}).eval()"
+    rounded = f"  # timm computes in fp32, the app in {vit.precision}: the numbers differ a little" if vit.reduced else ""
+    return f"model = timm.create_model({name!r}, {weights}{resized}).eval(){rounded}"
 
 
 def weights_of(model: str, vit: Vit, settings: Settings) -> dict[str, Any]:
     """The arguments of `model_line` that say where a reader's timm finds the weights: in a folder or a file of the reader."""
-    checkpoint = settings.checkpoint.name if settings.checkpoint and model == settings.model else ""
+    given = model == settings.model or split_precision(model)[0] in ("", settings.model)
+    checkpoint = settings.checkpoint.name if settings.checkpoint and given else ""
     return {"bundle": model.startswith(("local-dir:", "own:")) or vit.name == DEMO_MODEL, "checkpoint": checkpoint}
 
 

@@ -42,10 +42,19 @@ class Vit:
     precision: str = "fp32"
 
     @property
+    def id(self) -> str:
+        """The name, and the precision where it is not fp32: what files and answers call the model, such as `demo@bf16`."""
+        return self.name if self.precision == "fp32" else f"{self.name}@{self.precision}"
+
+    @property
+    def reduced(self) -> str:
+        """“ in bf16” and the like, for sentences; empty for fp32, which goes without saying."""
+        return "" if self.precision == "fp32" else f" in {self.precision}"
+
+    @property
     def introduction(self) -> str:
         """What the model is and where it came from, a line for a terminal."""
-        reduced = "" if self.precision == "fp32" else f" in {self.precision}"
-        return " ".join((f"{self.name} on {self.device}{reduced}, weights from {self.source}.", *self.notes))
+        return " ".join((f"{self.name} on {self.device}{self.reduced}, weights from {self.source}.", *self.notes))
 
     @property
     def bytes(self) -> int:

@@ -74,7 +74,7 @@ class EmbeddingGallery:
         folder: folder of the file; the system's temporary folder if None.
 
     Attributes:
-        model: the model's name.
+        model: `Vit.id`.
         layers: 1 … the number of blocks, then `final`.
         pools: the poolings that this model has.
         rows: one row per processed file, in order; the list grows during the work.
@@ -92,7 +92,7 @@ class EmbeddingGallery:
         thumbnails: bool = False,
         folder: Path | None = None,
     ):
-        self.model, self.layers, self.pools = vit.name, layers_of(vit), pools_of(vit)
+        self.model, self.layers, self.pools = vit.id, layers_of(vit), pools_of(vit)
         self.rows: list[EmbeddingRow] = []
         self.total = len(items)
         self._table = _Table(len(self.layers), len(self.pools), self.total, vit.adapter.width, settings, folder)

@@ -13,11 +13,12 @@ from torch import nn
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError
-from vitdemo.core.inference.engine import Engine
+from vitdemo.core.inference.engine import LAYER_WIDTHS, Engine, free_memory
 from vitdemo.core.models.adapter import Adapter
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.prefetch import batches, photos_ahead
 from vitdemo.core.training import trainer
+from vitdemo.core.training.precision import training_precision
 from vitdemo.core.training.trainer import Trainer, share_of
 from vitdemo.finetune.data.augment import varied
 from vitdemo.finetune.data.dataset import Sample
@@ -54,13 +55,13 @@ class Blocks:
         self.module.requires_grad_(True)
         self.depth = vit.adapter.layers
         drop_paths(self.module, recipe.drop_path)
-        if recipe.checkpointing:
-            self.module.set_grad_checkpointing(True)
         if recipe.unfreeze.isdecimal():
             self.free(int(recipe.unfreeze))
         cuda = vit.device.type == "cuda"
         self.size = recipe.batch_size or (UPDATE if cuda else 8)
-        self.precision = precision_on(vit.device, recipe.precision)
+        if recipe.checkpointing or activations(vit, self.size) > free_memory(vit.device) / 2:
+            self.module.set_grad_checkpointing(True)
+        self.precision = training_precision(vit, recipe.precision)
         accumulate = recipe.accumulate or max(1, UPDATE // self.size)
         self.updates = math.ceil(math.ceil(len(share_of(self.samples)) / self.size) / accumulate)  # per epoch
         steps = recipe.epochs * self.updates
@@ -161,13 +162,9 @@ def drop_paths(module: nn.Module, rate: float) -> None:
                 setattr(block, name, DropPath(share) if share else nn.Identity())
 
 
-def precision_on(device: torch.device, asked: str) -> str:
-    """Resolve `auto`: mixed precision on a GPU, bf16 where the GPU has it, else fp16; fp32 elsewhere."""
-    if asked != "auto":
-        return asked
-    if device.type != "cuda":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+def activations(vit: Vit, photos: int) -> float:
+    """Bytes, about, that a forward pass keeps for the backward pass of so many photos, in fp32."""
+    return 4 * photos * vit.adapter.layers * vit.adapter.tokens(vit.preprocessing.size) * vit.adapter.width * LAYER_WIDTHS
 
 
 def _layer(name: str, depth: int) -> str:

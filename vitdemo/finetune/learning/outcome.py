@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 
 from vitdemo.core.outputs import write_json
+from vitdemo.core.training.precision import training_precision
 from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Sample
 from vitdemo.finetune.learning import card, head, influence, logistic, report, verdict
-from vitdemo.finetune.learning.blocks import precision_on
 from vitdemo.finetune.learning.reading import FeatureReader
 from vitdemo.finetune.learning.state import State
 
@@ -100,7 +100,7 @@ class Outcome:
             "head": self._head_figures(),
             "features": reader.features,
             "learned_from": len(known),
-            "precision": precision_on(vit.device, recipe.precision) if recipe.blocks else "fp32",
+            "precision": training_precision(vit, recipe.precision) if recipe.blocks else "fp32",
             "seconds": self.seconds,
             "peak_gpu_mb": torch.cuda.max_memory_allocated(vit.device) / 1e6 if vit.device.type == "cuda" else None,
             "asked": asked.about,

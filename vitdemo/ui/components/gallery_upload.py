@@ -139,8 +139,8 @@ class GalleryRoutes(TabRoutes):
         """Name the selected model, where it is another one than the gallery's."""
         job, name = self._jobs.get(asked.gallery), self._jobs.store.allowed(asked.model)
         vit = self._jobs.store.get(name, caller.visitor).vit
-        same = vit.name == job.model_name if vit else name == self._jobs.store.allowed(job.model)
-        return Offer("" if same else title_of(vit.name if vit else name))
+        same = vit.id == job.model_name if vit else name == self._jobs.store.allowed(job.model)
+        return Offer("" if same else title_of(vit.id if vit else name))
 
     @page_route()
     def hold(self, asked: OfGallery, caller: Caller) -> None:

@@ -3,21 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from vitdemo.core.config import ASSETS, DEFAULT_MODEL, DEMO_MODEL, Settings
-from vitdemo.core.inference.model_store import Loading, ModelStore
+from vitdemo.core.inference.model_store import VISITORS_PRECISIONS, Loading, ModelStore
 from vitdemo.core.models import catalogue
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.samples import suit_drawings
 from vitdemo.ui.errors import user_message
+from vitdemo.ui.server.gradio_internals import event_payload
 from vitdemo.ui.sessions.latest_request import LatestRequest
 from vitdemo.ui.sessions.model_loading import POLL_SECONDS, progress_text
 from vitdemo.ui.sessions.photo_requests import Waiting
 from vitdemo.ui.templating import html, panel, script
+
+if TYPE_CHECKING:
+    import torch
 
 ICON = (ASSETS / "icon.svg").read_text("utf-8")
 
@@ -29,7 +33,7 @@ class ModelPicker:
     Attributes:
         picker: the model's name; an input of every event that runs a model.
         status: the chip.
-        retried: has tried again to load the model; the tabs' events follow it.
+        retried: has tried again to load the model, or selected another precision; the tabs' events follow it.
     """
 
     picker: gr.Dropdown
@@ -59,7 +63,21 @@ def build(page: gr.Blocks, store: ModelStore, retry: Callable[[str], None]) -> M
         _scripted("page_buttons", html("components/page_buttons"), "page-buttons")
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     page.load(lambda: gr.update(choices=choices(settings)), None, picker, queue=False, **quiet)  # what is on this machine by now
-    return ModelPicker(picker, status, status.select(retry, picker, None, queue=False, **quiet))
+
+    def chip(name: str, event: gr.EventData) -> Any:
+        """Try again to load the model, or select it in another precision: {precision, title}."""
+        asked = event_payload(event)
+        precision = asked.get("precision")
+        if precision not in (*VISITORS_PRECISIONS, settings.precision) or settings.lock_model:
+            retry(name)
+            return gr.skip()
+        pairs = choices(settings, precision)
+        value = in_precision(settings, store.parts_of(name)[0], precision)
+        if value not in [other for _, other in pairs]:  # a fine-tuned model, which is this visitor's own
+            pairs.insert(0, (str(asked.get("title")), value))
+        return gr.update(choices=pairs, value=value)
+
+    return ModelPicker(picker, status, status.select(chip, picker, picker, queue=False, preprocess=False, **quiet))
 
 
 def _scripted(name: str, value: str, elem_id: str) -> gr.HTML:
@@ -100,14 +118,15 @@ async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[Wai
         text, share = progress_text(loading)
         yield Waiting(text, share, _status("busy", f"{share:.0%}" if share else "Loading", [text], share=share))
         await asyncio.sleep(POLL_SECONDS)
-    yield Waiting(status=_arrived(loading, instead=bool(loading.instead) and name != DEMO_MODEL))
+    yield Waiting(status=_arrived(loading, store, name))
 
 
-def _arrived(loading: Loading, instead: bool) -> str:
+def _arrived(loading: Loading, store: ModelStore, name: str) -> str:
     if loading.vit is None:
         assert loading.error is not None  # a load ends with a model or an error
         return _status("failed", "Not loaded", [user_message(loading.error)], retry=True)
-    vit = loading.vit
+    vit, (plain, asked) = loading.vit, store.parts_of(name)
+    choice: dict[str, Any] = {"precision": asked, "precisions": precisions(store.settings, vit.device)}
     entry = catalogue.find(vit.name)
     device, precision = str(vit.device).upper(), vit.precision
     facts = [
@@ -118,11 +137,24 @@ def _arrived(loading: Loading, instead: bool) -> str:
         f"weights from {vit.source}",
         *vit.notes,
     ]
+    if not (choice["precisions"] or store.settings.lock_model):
+        from vitdemo.core.inference.precision import slow_on
+
+        facts.append(slow_on(vit.device, "bf16"))
     kind = "ready of-drawings" if suit_drawings(vit) else "ready"  # which orders the sample images
     about = f"{vit.name}: {entry.purpose}" if entry else ""
-    if instead:
-        return _status(f"{kind} instead", "Offline: demo model", facts, about=about, warning=instead_text(loading), retry=True)
-    return _status(kind, f"{device} · {precision}", facts, about=about)
+    if loading.instead and plain != DEMO_MODEL:
+        return _status(f"{kind} instead", "Offline: demo model", facts, about=about, warning=instead_text(loading), retry=True, **choice)
+    return _status(kind, f"{device} · {precision}", facts, about=about, **choice)
+
+
+def precisions(settings: Settings, device: "torch.device") -> Sequence[str]:
+    """The precisions from which a visitor may choose; none where there is no choice, as fp32 is the fastest or the operator's is locked."""
+    from vitdemo.core.inference.precision import slow_on
+
+    if settings.lock_model or (settings.precision == "fp32" and slow_on(device, "bf16")):
+        return ()
+    return tuple(dict.fromkeys((*VISITORS_PRECISIONS, settings.precision)))
 
 
 def instead_text(loading: Loading) -> str:
@@ -134,15 +166,23 @@ def instead_text(loading: Loading) -> str:
 
 
 def _status(
-    kind: str, title: str, facts: Sequence[str] = (), share: float | None = None, about: str = "", warning: str = "", retry: bool = False
+    kind: str,
+    title: str,
+    facts: Sequence[str] = (),
+    share: float | None = None,
+    about: str = "",
+    warning: str = "",
+    retry: bool = False,
+    precision: str = "",
+    precisions: Sequence[str] = (),
 ) -> str:
     values = {"kind": kind, "title": title, "facts": facts, "share": share, "about": about, "warning": warning, "retry": retry}
-    return html("components/model_status", **values)
+    return html("components/model_status", **values, precision=precision, precisions=precisions)
 
 
-def choices(settings: Settings) -> list[tuple[str, str]]:
+def choices(settings: Settings, precision: str = "") -> list[tuple[str, str]]:
     """The catalogue as (text, name) pairs: what each model is, whether it is on this machine, and what it is good for. The operator's own
-    model comes first if the catalogue does not have it."""
+    model comes first if the catalogue does not have it. With a precision other than the operator's, all names end in it."""
     pairs, operators = [], settings.model
     for entry in catalogue.CATALOGUE:
         value = "auto" if operators == "auto" and entry.name == DEFAULT_MODEL else entry.name
@@ -152,4 +192,9 @@ def choices(settings: Settings) -> list[tuple[str, str]]:
         pairs.append((f"{entry.title} · {kind} · {where} · {entry.purpose}", value))
     if operators not in [value for _, value in pairs]:
         pairs.insert(0, (title_of(operators), operators))
-    return pairs
+    return [(text, in_precision(settings, name, precision)) for text, name in pairs]
+
+
+def in_precision(settings: Settings, name: str, precision: str) -> str:
+    """The name by which the store knows a model in a precision; an empty one is the operator's."""
+    return name if precision in ("", settings.precision) else f"{name}@{precision}"

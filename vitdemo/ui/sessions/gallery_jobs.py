@@ -144,7 +144,7 @@ class GalleryJobs(Generic[R]):
             if job.crowded_out:
                 raise UserError(CROWDED)
             if not job.stopping.is_set() and (vit := self._model(job)):
-                job.model_name, job.began, job.state = vit.name, time.monotonic(), "running"
+                job.model_name, job.began, job.state = vit.id, time.monotonic(), "running"
                 self._process(job, vit)
             job.state = "stopped" if job.stopping.is_set() and job.done < len(job.items) else "done"
         except Exception as error:

@@ -51,12 +51,15 @@ class Checkpoint:
     plain: bool
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: Path, *, mapped: bool = False) -> Checkpoint:
     """Read a checkpoint: a SafeTensors file, an index of several, or a folder with either.
+
+    Args:
+        mapped: whether the tensors may stay where the file is mapped to memory, for a caller who copies each at once.
 
     Raises: UserError that says what the file is instead, or why it can't be a model's weights.
     """
-    tensors = read_tensors(path)
+    tensors = read_tensors(path, mapped=mapped)
     refuse_adapter(tensors, path.name)
     check_numbers(tensors, path.name)
     state, notes = unwrapped(tensors, path.name)
@@ -65,19 +68,19 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(path.name, state, tuple(notes), layout_of(state), plain=state is tensors and path.suffix == ".safetensors")
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read the tensors into memory, not memory-mapped: a file may be replaced while the model is in use.
+def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
+    """Read the tensors into memory, by default not memory-mapped: a file may be replaced while the model is in use.
 
     Raises: UserError for a file that is missing, of another kind or broken.
     """
     if path.is_dir():
         path = weights_in(path)
     if path.name.endswith(".safetensors.index.json"):
-        return _read_shards(path)
+        return _read_shards(path, mapped)
     check_safetensors(path)
     if SHARD.search(path.name):
         raise UserError(f"{path.name} is one part of several: give the folder with {INDEX}.")
-    return _read_file(path)
+    return _read_file(path, mapped)
 
 
 def weights_in(folder: Path) -> Path:
@@ -99,9 +102,9 @@ def weights_in(folder: Path) -> Path:
     raise UserError(f"{folder} has no model.safetensors: export the model again.")
 
 
-def _read_file(path: Path) -> dict[str, torch.Tensor]:
+def _read_file(path: Path, mapped: bool) -> dict[str, torch.Tensor]:
     try:
-        return {name: tensor.clone() for name, tensor in load_file(path).items()}
+        return {name: tensor if mapped else tensor.clone() for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:  # KeyError: a type that torch has not
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise BrokenFile(path, reason) from None
@@ -126,13 +129,13 @@ def _places(index: Path) -> dict[str, str]:
     return places
 
 
-def _read_shards(index: Path) -> dict[str, torch.Tensor]:
+def _read_shards(index: Path, mapped: bool) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = {}
     for name in shards_of(index):
         if not (index.parent / name).is_file():
             raise UserError(f"{index.name} names {name}, which is not in its folder: download that part too.")
         check_safetensors(index.parent / name)
-        state |= _read_file(index.parent / name)
+        state |= _read_file(index.parent / name, mapped)
     if missing := next((name for name in _places(index) if name not in state), None):
         raise UserError(f"{index.name} promises {missing}, which is in none of its files: download or export the model again.")
     return state

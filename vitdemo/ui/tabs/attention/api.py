@@ -80,7 +80,7 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
             fields |= {"discard": discard, "start_layer": start_layer or 1}
             vit = await arrived(sessions.store, model, request.session_hash or "")
             if compare and upload.name.lower().endswith(".zip"):
-                return {"model": vit.name, "comparison": await compared_whole(sessions.store, vit, upload)}, None
+                return {"model": vit.id, "comparison": await compared_whole(sessions.store, vit, upload)}, None
             ticket = photo_queue.put(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client_of(request))
             answer, made = await ticket.result
             if compare:  # minutes, for which no other photo waits
@@ -137,7 +137,7 @@ def _answer(
         python = None
     top = trace.logits.softmax(-1).topk(min(5, len(vit.labels))) if vit.labels else None
     answer = {
-        "model": vit.name,
+        "model": vit.id,
         "method": question.method,
         "layer": question.layer or trace.layers,
         "title": title,
@@ -157,5 +157,5 @@ def _answer(
         return answer, None
     style = OverlayStyle(DIFFERENCE) if question.signed else OverlayStyle()
     with drawing(geometry):
-        data = file_of(kind, question, heats, trace, geometry, photo, style, title, bool(vit.labels))
+        data = file_of(kind, question, heats, trace, geometry, photo, style, title, vit)
     return answer, served_files.write(Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}"), KINDS[kind], data, store.settings)

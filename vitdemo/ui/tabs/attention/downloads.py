@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vitdemo.attention.drawing.render import OverlayStyle
     from vitdemo.attention.question import Question
     from vitdemo.core.inference.trace import Trace
+    from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.geometry import Geometry
     from vitdemo.core.photos.photo import Photo
 
@@ -68,7 +69,7 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
     locked = asked.get("locked") is True
     with _one_at_a_time(session), drawing(session.geometry):
         photo = sessions.photo(session) if kind != "npz" else None
-        data = file_of(kind, question, heats, trace, session.geometry, photo, style, caption, bool(vit.labels), locked=locked)
+        data = file_of(kind, question, heats, trace, session.geometry, photo, style, caption, vit, locked=locked)
     name = (session.upload.name.rsplit(".", 1)[0], question.method, without.replace(" ", "-"), KINDS[kind])
     return Made(session.write(KINDS[kind], data), "-".join(filter(None, name)))
 
@@ -109,7 +110,7 @@ def file_of(
     photo: "Photo | None",
     look: "OverlayStyle",
     words: str,
-    classes: bool,
+    vit: "Vit",
     *,
     locked: bool = False,
 ) -> bytes:
@@ -120,7 +121,7 @@ def file_of(
         heats: the question's maps, (layers, rows, columns).
         photo: the upright original; not needed for npz.
         words: the title of the sheet with all layers.
-        classes: whether the model's logits are of classes; else an npz file has no logits.
+        vit: the model, which an npz file names; where its logits are not of classes, the file has none.
         locked: whether the colours have one span for all layers, as in the sheet and the animation of a difference.
     """
     import numpy as np
@@ -133,10 +134,10 @@ def file_of(
     file = io.BytesIO()
     if kind == "npz":
         numbers = {"heat": heats[place], "heats": heats, "attention_cls": maps.cls_attention(trace)}
-        numbers["logits"] = trace.logits if classes else trace.logits[:0]
+        numbers["logits"] = trace.logits if vit.labels else trace.logits[:0]
         arrays: dict[str, Any] = {name: values.contiguous().numpy() for name, values in numbers.items()}
         places = np.array(find_artefacts(trace).places, np.int64).reshape(-1, 2)
-        np.savez(file, **arrays, box=np.array(geometry.box), artefacts=places)
+        np.savez(file, **arrays, model=np.array(vit.id), box=np.array(geometry.box), artefacts=places)
         return file.getvalue()
     assert photo is not None
     drawn = heats.numpy()

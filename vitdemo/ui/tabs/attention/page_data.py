@@ -43,7 +43,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     photo = open_photo(upload.path, store.settings, name=upload.name)
     geometry = preprocessing.geometry(photo.image.size, vit.patch)
     given = (visitor, model, upload, photo.id, preprocessing(photo.image), preprocessing, geometry, store.settings)
-    session = AttentionSession(*given, vit_name=vit.name)
+    session = AttentionSession(*given, vit_name=vit.id)
     trace = sessions.trace(session, vit)
     tables = {f"colours-{name}": lookup_table(name) for name in (*COLOURS, DIFFERENCE)}
     window = window_of(geometry)
@@ -55,7 +55,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
         "state": "ready",
         "photo_id": photo.id,
         "name": photo.name,
-        "model": title_of(vit.name),
+        "model": title_of(vit.id),
         "notes": [
             *photo.notes,
             *note_on(photo.id, vit),

@@ -213,7 +213,7 @@ class AttentionSessions:
         from vitdemo.attention.methods.ablation import without_heads
 
         vit = self.store.get(session.model, session.visitor).result(timeout=60)
-        if session.vit_name not in ("", vit.name):
+        if session.vit_name not in ("", vit.id):
             raise UserError("Another model answers by this name now: give the photo again.")
         if not session.off:
             return vit

@@ -57,7 +57,7 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
         photo = open_photo(upload.path, store.settings, name=upload.name)
         result = classify(photo.image, vit, store.engine, top=top)
         predictions = [prediction.as_row() for prediction in result.predictions]
-        return {"model": vit.name, "seconds": result.seconds, "predictions": predictions, "unfamiliar": result.unfamiliar}
+        return {"model": vit.id, "seconds": result.seconds, "predictions": predictions, "unfamiliar": result.unfamiliar}
 
     async def _gallery(uploads, model: str, top: int, client: str) -> dict:
         from vitdemo.core.photos.gallery import uploaded_items

@@ -78,7 +78,7 @@ class PhotoAnswers:
             "milliseconds": 1000 * result.seconds,
             "notes": [*photo.notes, *note_on(photo.id, vit)],
             "name": photo.name,
-            "model": title_of(vit.name),
+            "model": title_of(vit.id),
             "unfamiliar": result.unfamiliar,
             "entropy": result.entropy,
             "most": math.log(len(vit.labels)),

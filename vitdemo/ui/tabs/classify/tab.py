@@ -12,6 +12,7 @@ import gradio as gr
 
 from vitdemo.core.config import DEMO_MODEL
 from vitdemo.core.errors import UserError
+from vitdemo.core.models.catalogue import split_precision
 from vitdemo.ui.components import examples, model_picker, preprocessing_panel
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.anywhere import given_photo
@@ -124,7 +125,7 @@ def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
         asked, watching = ("welcome", name), model_picker.watch(store, name, visitor)
         drawing = None
         try:
-            if name == "auto" and not empty and not store.get(name, visitor).done.is_set():
+            if split_precision(name)[0] == "auto" and not empty and not store.get(name, visitor).done.is_set():
                 drawing = asyncio.ensure_future(_drawing(answers))
             async for step in requests.answer(
                 visitor, client_of(request), asked, watching, partial(_sample, answers, visitor, name, empty)

@@ -164,7 +164,7 @@ class EmbeddingJobs(GalleryJobs[EmbeddingJob]):
     def vit(self, job: EmbeddingJob) -> "Vit":
         """The gallery's model, loaded again if necessary. Raises: UserError where loading fails, or another model has its name by now."""
         vit = self.store.get(job.model, job.id).result(timeout=60)
-        if job.model_name not in ("", None, vit.name):
+        if job.model_name not in ("", None, vit.id):
             raise UserError("Another model answers by this name now: run the gallery again.")
         return vit
 
