@@ -54,32 +54,37 @@ def _inputs(vit, items: list):
 
 
 def _compare(exact, lower, inputs) -> dict:
-    import torch
-
     from vitdemo.core.inference.engine import Engine
 
     engine = Engine(exact.device)
-    (logits, features), (other_logits, other_features) = (_outputs(vit, engine, inputs) for vit in (exact, lower))
-    first = logits.argmax(-1, keepdim=True)
-    probability = [each.softmax(-1).gather(1, first) for each in (logits, other_logits)]
-    cosine = torch.cosine_similarity(features, other_features)
     mapped = inputs[:: max(1, len(inputs) // MAPPED)][:MAPPED]
-    return {
-        "same": (first[:, 0] == other_logits.argmax(-1)).float().mean().item(),
-        "probability": (probability[0] - probability[1]).abs().mean().item(),
-        "logits": (logits - other_logits).abs().max().item(),
-        "cosine": cosine.mean().item(),
-        "lowest_cosine": cosine.min().item(),
-        "mapped": len(mapped),
-        "maps": _maps(exact, lower, engine, mapped),
-    }
+    found = agreement_of(*(outputs_of(vit, engine, inputs) for vit in (exact, lower)))
+    return {**found, "mapped": len(mapped), "maps": _maps(exact, lower, engine, mapped)}
 
 
-def _outputs(vit, engine, inputs) -> tuple:
+def outputs_of(vit, engine, inputs) -> tuple:
+    """Return logits (photos, classes) and the head's inputs (photos, width)."""
     import torch
 
     parts = [engine.logits_and_features(vit, batch)[:2] for batch in inputs.split(BATCH)]
     return tuple(torch.cat(outputs) for outputs in zip(*parts, strict=True))
+
+
+def agreement_of(exact: tuple, other: tuple) -> dict[str, float]:
+    """Compare what `outputs_of` returned: share of equal first classes, differences of its probability and of logits, and cosines."""
+    import torch
+
+    (logits, features), (other_logits, other_features) = exact, other
+    first = logits.argmax(-1, keepdim=True)
+    probability, other_probability = (each.softmax(-1).gather(1, first) for each in (logits, other_logits))
+    cosine = torch.cosine_similarity(features, other_features)
+    return {
+        "same": (first[:, 0] == other_logits.argmax(-1)).float().mean().item(),
+        "probability": (probability - other_probability).abs().mean().item(),
+        "logits": (logits - other_logits).abs().max().item(),
+        "cosine": cosine.mean().item(),
+        "lowest_cosine": cosine.min().item(),
+    }
 
 
 def _maps(exact, lower, engine, inputs) -> dict[str, float]:
