@@ -41,7 +41,7 @@ def test_precisions_go_to_the_benches_that_take_them(asked):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["layers", "--precision", "bf16"], "--precision is for classify, trace, embed, finetune."),
+        (["layers", "--precision", "bf16"], "--precision is for startup, classify, trace, embed, finetune."),
         (["--runs", "0"], "--runs must be 1 or more."),
         (["speed"], "There is no bench speed: choose from startup, classify,"),
         *(([flag, value], "--minutes must be more than 0 and at most 1440") for flag, value in (("--minutes", "0"), ("--minutes", "1441"))),

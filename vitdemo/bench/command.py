@@ -8,7 +8,7 @@ from vitdemo.bench import BENCHES
 from vitdemo.core.errors import UsageError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-BY_PRECISION = ("classify", "trace", "embed", "finetune")
+BY_PRECISION = ("startup", "classify", "trace", "embed", "finetune")
 
 
 def add(commands) -> None:
