@@ -1,5 +1,6 @@
 """A clock that stands still, and sides without processes: what a bench makes of known seconds."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -98,6 +99,19 @@ class _Side:
 def network(bundle) -> torch.nn.Module:
     """The small ViT as timm makes it."""
     return timm.create_model(f"local-dir:{bundle}", pretrained=True).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def small_network(network, monkeypatch):
+    """small_network(model, precision) → a copy of the small ViT; `models.vit_of` builds its Vit from it, too."""
+    from vitdemo.bench import models
+    from vitdemo.core.models.precision import DTYPES
+
+    def build(model: str, precision: str = "fp32") -> torch.nn.Module:
+        return copy.deepcopy(network).to(DTYPES[precision])
+
+    monkeypatch.setattr(models, "network_of", build)
+    return build
 
 
 @pytest.fixture

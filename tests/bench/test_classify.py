@@ -9,7 +9,7 @@ import pytest
 from tests.bench.conftest import Sides, words
 from tests.support.apps import TINY
 from tests.support.pictures import noise
-from vitdemo.bench import classify
+from vitdemo.bench import agreement, classify, passes
 from vitdemo.cli import main
 from vitdemo.core import config
 
@@ -54,12 +54,38 @@ def test_what_is_made_of_the_sides_seconds(five, tmp_path, monkeypatch, capsys):
     assert words(lines[4]) == "model alone 8.0 photos/s 1.00 × the model alone 1100 MB at most (0.10 to 1.00 s)"
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("batch", [1, 2, 32])
 @pytest.mark.parametrize("side", ["ours", "timm loop", "model alone"])
-def test_a_side_answers_every_photo(side, batch, five, network, monkeypatch):
-    monkeypatch.setattr(classify, "_network", lambda model: network)
-    answer = classify._SIDES[side](TINY, batch, five)
+def test_a_side_answers_every_photo(side, batch, precision, five, small_network, monkeypatch):
+    monkeypatch.setattr(classify, "network_of", small_network)
+    given = {"precision": precision} if side in classify.BY_PRECISION else {}
+    answer = classify._SIDES[side](TINY, batch, five, **given)
     assert [answer(five[:count]) for count in (5, 2, 1)] == [5, 2, 1]
+
+
+def test_each_precision_is_beside_its_own_bare_model(five, tmp_path, monkeypatch, capsys):
+    seconds = {"ours": [4.0], "timm loop": [3.0], "transformers pipeline": [9.0], "model alone": [2.0]}
+    sides = Sides(seconds | {"ours bf16": [1.5], "model alone bf16": [1.0]})
+    monkeypatch.setattr(classify, "Side", sides)
+    monkeypatch.setattr(classify, "PHOTOS", {TINY: 4})
+    monkeypatch.setattr(passes, "compare_passes", lambda model, precisions, runs: (model, precisions, runs))
+    monkeypatch.setattr(agreement, "compare_answers", lambda precisions, photos: (precisions, photos))
+    found = classify.run(runs=1, photos=tmp_path, precisions=("fp32", "bf16"))
+    assert list(found[f"{TINY} batch 1"]) == [*seconds, "ours bf16", "model alone bf16"]
+    assert (found["passes"], found["agreement"]) == ({TINY: (TINY, ("fp32", "bf16"), 1)}, (("fp32", "bf16"), tmp_path))
+    lines = [words(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1].startswith("ours 1.0 photos/s 2.00 × the model alone")
+    assert lines[5].startswith("ours bf16 2.7 photos/s 1.50 × the model alone")
+
+
+def test_a_sides_name_has_its_precision(five, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(classify, "_SIDES", {"ours": lambda *task, precision: asked.append((*task, precision)) or len})
+    monkeypatch.setattr(classify, "serve", lambda warm, work: (warm(), work()))
+    classify._serve("ours bf16", TINY, 2, str(tmp_path), 4)
+    classify._serve("ours", TINY, 2, str(tmp_path), 4)
+    assert asked == [(TINY, 2, five[:4], "bf16"), (TINY, 2, five[:4], "fp32")]
 
 
 def test_a_side_warms_with_two_photos_and_fails_where_one_is_missing(five, tmp_path, monkeypatch):
@@ -74,24 +100,6 @@ def test_a_side_warms_with_two_photos_and_fails_where_one_is_missing(five, tmp_p
     assert asked == [(TINY, 2, five[:4], five[:2]), (TINY, 2, five[:4], five[:4])]
     with pytest.raises(AssertionError, match=r"^1"):
         classify._serve("one", TINY, 7, str(tmp_path), 4)
-
-
-def test_weights_are_real_where_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "SHARED", tmp_path)
-    assert (classify._weights(TINY), classify._weights_note(TINY)) == (None, " with random weights")
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / f"{TINY}.safetensors").touch()
-    assert (classify._weights(TINY), classify._weights_note(TINY)) == (tmp_path / "weights" / f"{TINY}.safetensors", "")
-
-
-def test_both_models_are_the_same_one(monkeypatch, tmp_path):
-    import torch
-
-    monkeypatch.setattr(config, "SHARED", tmp_path)  # without weights: random ones
-    network, vit = classify._network(TINY), classify._vit(TINY)
-    image = torch.randn(1, 3, 224, 224)
-    assert torch.equal(network(image), vit.module(image))
-    assert (vit.name, len(vit.labels), vit.parameters) == (TINY, 1000, sum(each.numel() for each in network.parameters()))
 
 
 def test_the_pipeline_has_the_models_shape(five, monkeypatch):
@@ -115,22 +123,3 @@ def test_the_pipeline_has_the_models_shape(five, monkeypatch):
     assert classify._SIDES["transformers pipeline"](classify.BASE, 32, five)(five[:3]) == 3
     shape = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072, "num_labels": 1000}
     assert asked == [("image-classification", shape, "processor"), (3, 32, 5)]
-
-
-def test_real_weights_are_loaded_where_they_are(monkeypatch, tmp_path):
-    import timm
-
-    made = []
-
-    class Network:
-        def eval(self) -> str:
-            return "network"
-
-    monkeypatch.setattr(timm, "create_model", lambda name, **options: made.append((name, options)) or Network())
-    monkeypatch.setattr(config, "SHARED", tmp_path)
-    assert classify._network(TINY) == "network"
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / f"{TINY}.safetensors").touch()
-    classify._network(TINY)
-    file = {"file": str(tmp_path / "weights" / f"{TINY}.safetensors"), "custom_load": False}
-    assert made == [(TINY, {"pretrained": False}), (TINY, {"pretrained": True, "pretrained_cfg_overlay": file})]

@@ -32,9 +32,16 @@ def test_those_named_are_run_in_that_order(asked):
     assert list(asked) == ["trace", "classify"]
 
 
+def test_precisions_go_to_the_benches_that_take_them(asked):
+    assert main(["bench", "classify", "layers", "--precision", "fp32", "bf16", "fp32"]) == 0
+    assert asked["classify"] == {"runs": 5, "photos": None, "precisions": ("fp32", "bf16")}
+    assert asked["layers"] == {"runs": 5, "photos": None}
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
+        (["layers", "--precision", "bf16"], "--precision is for startup, classify, trace, embed, finetune."),
         (["--runs", "0"], "--runs must be 1 or more."),
         (["speed"], "There is no bench speed: choose from startup, classify,"),
         *(([flag, value], "--minutes must be more than 0 and at most 1440") for flag, value in (("--minutes", "0"), ("--minutes", "1441"))),

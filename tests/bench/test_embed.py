@@ -1,8 +1,8 @@
 """The benches of vectors, maps and layers run all their sides for real; how fast they are is for them to say."""
 
-import copy
 import json
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,9 +74,12 @@ def test_what_is_made_of_the_sides_seconds(five, tmp_path, monkeypatch, capsys):
     assert words(lines[7]) == 'umap.UMAP(metric="cosine") 5.00 s 3.00 × ours 900 MB at most (4.00 to 6.00 s) trustworthiness 0.9000'
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("side", ["ours", "hooks", "model alone"])
-def test_a_side_embeds_every_photo(side, five, tmp_path, network, monkeypatch):
-    monkeypatch.setattr(embed, "_network", lambda: copy.deepcopy(network))  # it may get hooks
+def test_a_side_embeds_every_photo(side, precision, five, small_network, monkeypatch):
+    monkeypatch.setattr(embed, "network_of", small_network)
+    if side != "hooks":
+        monkeypatch.setitem(embed._PASSES, side, partial(embed._PASSES[side], precision=precision))
     monkeypatch.setattr(embed, "BATCH", 2)
     answer = embed._PASSES[side](five)
     assert [answer(five), answer(five[:2])] == [5, 2]
@@ -197,13 +200,12 @@ def test_transformers_gives_all_hidden_states_but_the_first(five, monkeypatch):
     assert pooled == [[1.0, 2.0]] * 3
 
 
-def test_both_models_are_the_same_one(monkeypatch):
-    import timm
-
-    create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, **options: create("vit_tiny_patch16_224", depth=1, **options))
-    network, vit = embed._network(), embed._vit()
-    image = torch.randn(1, 3, 224, 224)
-    assert torch.equal(network(image), vit.module(image))
-    assert (vit.name, len(vit.labels), vit.parameters) == (embed.MODEL, 1000, sum(each.numel() for each in network.parameters()))
-    assert not any(each.requires_grad for each in network.parameters())
+def test_each_precision_is_beside_the_bare_model_in_fp32(five, tmp_path, monkeypatch, capsys):
+    seconds = {side: [4.0] for side in (*embed.PASSES, *embed.MAPS)} | {"ours bf16": [1.0], "model alone bf16": [2.0]}
+    sides = Sides(seconds, dict.fromkeys(embed.MAPS, 0.9))
+    monkeypatch.setattr(embed, "Side", sides)
+    monkeypatch.setattr(embed, "_resident", lambda runs, cache: {})
+    found = embed.run(runs=1, photos=tmp_path, precisions=("fp32", "bf16"))
+    assert list(found) == ["vectors", "vectors bf16", "map"]
+    assert list(found["vectors bf16"]) == ["ours", "model alone", "ours bf16", "model alone bf16"]
+    assert "ours, decoding and all, bf16 1.00 s 0.25 × model alone" in words(capsys.readouterr().out)

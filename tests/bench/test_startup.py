@@ -9,9 +9,10 @@ import urllib.request
 from io import BytesIO
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.bench.conftest import words
-from vitdemo.bench import startup
+from vitdemo.bench import load_visitors, models, startup
 from vitdemo.cli import main
 
 
@@ -33,7 +34,10 @@ def test_what_is_made_of_known_seconds(monkeypatch, capsys):
     imports, served, environs = iter([90.0, 2.0, 4.0, 3.0]), iter([80.0, 6.0, 5.0, 12.0]), []
     monkeypatch.setattr(startup, "_imports", lambda environ: environs.append(environ) or next(imports))
     monkeypatch.setattr(startup, "_served", lambda environ: next(served))
-    assert startup.run(runs=3) == {"imports": [2.0, 4.0, 3.0], "served": [6.0, 5.0, 12.0], "ratio": 2.0}  # the first are the warming
+    monkeypatch.setattr(startup, "_answers", lambda environ, precisions, runs: (precisions, runs))
+    found = startup.run(runs=3)
+    assert found.pop("answered") == (("fp32",), 3)
+    assert found == {"imports": [2.0, 4.0, 3.0], "served": [6.0, 5.0, 12.0], "ratio": 2.0}  # the first are the warming
     assert all(environ["HF_HUB_OFFLINE"] == "1" and environ["GRADIO_ANALYTICS_ENABLED"] == "False" for environ in environs)
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("median 3.00 s (from 2.00 to 4.00, 3 runs)")
@@ -83,7 +87,7 @@ def test_a_page_is_served_as_soon_as_it_can_be_read(seconds, monkeypatch, clock_
 
     monkeypatch.setattr(urllib.request, "urlopen", open_)
     assert startup._served(dict(os.environ)) == pytest.approx(seconds, abs=0.03)
-    assert commands[0][:3] == [sys.executable, startup.APP, "--port"]
+    assert commands[0][:3] == [sys.executable, str(startup.APP), "--port"]
     assert startup.APP.is_file()
     assert process.log == ["terminate", "wait 30"]
 
@@ -103,3 +107,36 @@ def test_a_page_that_never_comes_is_no_figure(monkeypatch, clock_of):
             startup._served({})
         assert process.log == ["terminate", "wait 30"]
         assert clock.now == pytest.approx(begin + seconds, abs=0.05)
+
+
+def test_first_answers_take_turns_by_precision(small_network, monkeypatch, capsys):
+    monkeypatch.setattr(models, "network_of", small_network)
+    took, asked = iter([4.0, 3.0, 6.0, 5.0]), []
+
+    def answered(environ, *flags: str) -> tuple[float, float]:
+        weights = load_file(flags[flags.index("--checkpoint") + 1])
+        asked.append((flags[flags.index("--precision") + 1], weights.keys() == small_network("m").state_dict().keys()))
+        return next(took), 700.0
+
+    monkeypatch.setattr(startup, "_answered", answered)
+    found = startup._answers({}, ("fp32", "bf16"), 2)
+    assert found == {"fp32": {"seconds": [4.0, 6.0], "peak_mb": [700.0] * 2}, "bf16": {"seconds": [3.0, 5.0], "peak_mb": [700.0] * 2}}
+    assert asked == [("fp32", True), ("bf16", True)] * 2
+    assert "first answer, bf16: median 4.00 s (from 3.00 to 5.00, 2 runs), 700 MB at most" in words(capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_the_real_app_answers():
+    seconds, peak = startup._answered(dict(os.environ), "--model", "demo")
+    assert 1 < seconds < startup.PATIENCE
+    assert peak is None or peak > 200
+
+
+def test_no_answer_is_no_figure(monkeypatch):
+    async def refuse(client, kind, number: int, tally) -> None:
+        tally.said.add("classify: no model")
+
+    monkeypatch.setattr(load_visitors, "ask_once", refuse)
+    with pytest.raises(RuntimeError, match=r"the app did not answer: .*no model"):
+        startup._ask("http://127.0.0.1:1")
+    assert startup.PICTURE.is_file()

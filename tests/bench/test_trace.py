@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 
-from vitdemo.bench import trace
+from vitdemo.bench import models, trace
 from vitdemo.bench.sides import peak_mb
 from vitdemo.cli import main
 
@@ -123,3 +123,22 @@ def test_the_peak_is_that_of_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert trace._peak_in_a_child("trace", 8) is None
     assert trace._peak() / 1e6 == pytest.approx(peak_mb())
+
+
+def test_a_lower_precision_runs_beside_fp32(small_network, monkeypatch, capsys):
+    seconds = {"timm's forward, fp32": [4.0], "timm's forward, bf16 weights": [2.0], "trace, fp32": [5.0], "trace, bf16": [2.5]}
+    images = torch.randn(2, 3, *small_network("m").pretrained_cfg["input_size"][1:])
+    monkeypatch.setattr(models, "BASE", "m")
+    monkeypatch.setattr(trace, "_images", lambda batch: images)
+
+    def in_turns(sides, runs: int) -> dict:
+        logits = [side() for side in sides.values()]
+        assert [each.dtype for each in logits[:2]] == [torch.float32, torch.bfloat16]
+        assert [len(each) for each in logits] == [2] * 4
+        assert [*sides] == [*seconds]
+        return seconds
+
+    monkeypatch.setattr(trace, "in_turns", in_turns)
+    found = trace._in_precision("bf16", 2, 1)
+    assert (found["speedup"], found["over_plain"]) == (2.0, 1.25)
+    assert "trace, bf16: median 2.500 s, 1.60 × timm's forward in fp32 in speed" in capsys.readouterr().out

@@ -12,6 +12,8 @@ BENCHES = {
     for name in (
         "startup",
         "classify",
+        "decode",
+        "ways",
         "trace",
         "faithfulness",
         "embed",
@@ -23,5 +25,6 @@ BENCHES = {
         "serve",
         "ray",
         "load",
+        "gpu",
     )
 }

@@ -1,73 +1,78 @@
 """Classify a gallery with this app, with the loop a timm user writes, with transformers' pipeline, and with the bare model.
 
 The bare model gets decoded batches. Each side runs in a process of its own, which reports its peak memory. The sides take turns in every
-round, so that the machine is in the same state for all of them.
+round, so that the machine is in the same state for all of them. With several precisions, this app and the bare model run in each of them;
+then come single passes beside timm's own model, and how far the answers differ.
 """
 
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vitdemo.bench.models import BASE, TINY, network_of, photos_of, vit_of, weights_note
+from vitdemo.bench.rounds import ratio
 from vitdemo.bench.sides import Side, serve
 
-TINY, BASE = "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_base_patch16_224.augreg2_in21k_ft_in1k"
 PHOTOS = {TINY: 200, BASE: 32}
 SIDES = ("ours", "timm loop", "transformers pipeline", "model alone")
+BY_PRECISION = ("ours", "model alone")
 BATCHES = (1, 32)
 SHAPES = {TINY: (192, 3), BASE: (768, 12)}  # width and heads of the pipeline's model
 
 
-def run(*, runs: int = 5, photos: Path | None = None) -> dict:
+def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] = ("fp32",)) -> dict:
     """Print photos per second and peak memory of each side, and return all seconds.
 
     Args:
         runs: rounds.
         photos: a folder of distinct photos; the shared ImageNet photos by default.
+        precisions: of this app and of the bare model; others than fp32 bring passes and agreement along.
 
     Raises: UserError where there are no photos.
     """
-    from vitdemo.core.config import SHARED
-    from vitdemo.core.errors import UserError
-    from vitdemo.core.photos.gallery import find_items
-
-    folder = photos or SHARED / "data" / "imagenet_val"
-    paths = [str(item.path) for item in find_items([folder])] if folder.is_dir() else []
-    if not paths:
-        raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
-    results = {}
+    items = photos_of(photos, "imagenet_val")
+    folder, paths = str(photos or items[0].path.parents[1]), [str(item.path) for item in items]
+    names = [side for side in SIDES if side not in BY_PRECISION or "fp32" in precisions]
+    names += [f"{side} {precision}" for precision in precisions if precision != "fp32" for side in BY_PRECISION]
+    results: dict[str, Any] = {}
     for model, count in PHOTOS.items():
         for batch in BATCHES:
             used = paths[:count]
-            print(f"{model}{_weights_note(model)}, {len(used)} photos, batch {batch}", flush=True)
-            sides = {side: Side(__name__, side, model, batch, str(folder), len(used)) for side in SIDES}
+            print(f"{model}{weights_note(model)}, {len(used)} photos, batch {batch}", flush=True)
+            sides = {side: Side(__name__, side, model, batch, folder, len(used)) for side in names}
             for _ in range(runs):
                 for side in sides.values():
                     side.time()
-            measured = {name: side.end() for name, side in sides.items()}
-            alone = statistics.median(measured["model alone"]["seconds"])
-            for name, figures in measured.items():
-                seconds = statistics.median(figures["seconds"])
-                print(
-                    f"  {name:22}{len(used) / seconds:7.1f} photos/s  {seconds / alone:5.2f} × the model alone  "
-                    f"{figures['peak_mb']:6.0f} MB at most  ({min(figures['seconds']):.2f} to {max(figures['seconds']):.2f} s)",
-                    flush=True,
-                )
-            results[f"{model} batch {batch}"] = measured
+            results[f"{model} batch {batch}"] = _report(len(used), {name: side.end() for name, side in sides.items()})
+    if set(precisions) > {"fp32"}:
+        from vitdemo.bench.agreement import compare_answers
+        from vitdemo.bench.passes import compare_passes
+
+        results["passes"] = {model: compare_passes(model, precisions, runs) for model in PHOTOS}
+        results["agreement"] = compare_answers(precisions, photos)
     return results
 
 
-def _weights(model: str) -> Path | None:
-    from vitdemo.core.config import SHARED
+def _report(count: int, measured: dict[str, dict]) -> dict[str, dict]:
+    for name, figures in measured.items():
+        precision = _parts_of(name)[1]
+        alone = measured["model alone" if precision == "fp32" else f"model alone {precision}"]["seconds"]
+        seconds = statistics.median(figures["seconds"])
+        print(
+            f"  {name:22}{count / seconds:7.1f} photos/s  {ratio(figures['seconds'], alone):5.2f} × the model alone  "
+            f"{figures['peak_mb']:6.0f} MB at most  ({min(figures['seconds']):.2f} to {max(figures['seconds']):.2f} s)",
+            flush=True,
+        )
+    return measured
 
-    path = SHARED / "weights" / f"{model}.safetensors"
-    return path if path.is_file() else None
 
-
-def _weights_note(model: str) -> str:
-    return "" if _weights(model) else " with random weights"
+def _parts_of(name: str) -> tuple[str, str]:
+    """A side and its precision."""
+    side, _, precision = name.rpartition(" ")
+    return (side, precision) if side in BY_PRECISION else (name, "fp32")
 
 
 def _serve(side: str, model: str, batch: int, folder: str, count: int) -> None:
@@ -75,7 +80,8 @@ def _serve(side: str, model: str, batch: int, folder: str, count: int) -> None:
     from vitdemo.core.photos.gallery import find_items
 
     paths = [str(item.path) for item in find_items([folder])][:count]
-    classify = _SIDES[side](model, batch, paths)
+    side, precision = _parts_of(side)
+    classify = _SIDES[side](model, batch, paths, **({"precision": precision} if side in BY_PRECISION else {}))
 
     def answer_all(paths: list[str]) -> None:
         answers = classify(paths)
@@ -84,7 +90,9 @@ def _serve(side: str, model: str, batch: int, folder: str, count: int) -> None:
     serve(lambda: answer_all(paths[:2]), lambda: answer_all(paths))
 
 
-def _ours(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int]:
+def _ours(model: str, batch: int, paths: list[str], precision: str = "fp32") -> Callable[[list[str]], int]:
+    from dataclasses import replace
+
     from vitdemo.classify.gallery import classify_gallery
     from vitdemo.core.config import Settings
     from vitdemo.core.inference.engine import Engine
@@ -92,7 +100,7 @@ def _ours(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int
     from vitdemo.core.photos.gallery import find_items
 
     give_back_freed_memory()
-    vit, settings = _vit(model), Settings(batch_size=batch)
+    vit, settings = vit_of(model, precision), replace(Settings.read(), batch_size=batch)
     engine = Engine(vit.device)
     return lambda paths: sum(row.error is None for row in classify_gallery(find_items(paths), vit, engine, settings))
 
@@ -102,7 +110,7 @@ def _timm_loop(model: str, batch: int, paths: list[str]) -> Callable[[list[str]]
     from PIL import Image
     from timm.data import create_transform, resolve_model_data_config
 
-    network = _network(model)
+    network = network_of(model)
     transform = create_transform(**resolve_model_data_config(network), is_training=False)
 
     def classify(paths: list[str]) -> int:
@@ -127,12 +135,15 @@ def _transformers(model: str, batch: int, paths: list[str]) -> Callable[[list[st
     return lambda paths: len(classify(paths, batch_size=batch, top_k=5))
 
 
-def _model_alone(model: str, batch: int, paths: list[str]) -> Callable[[list[str]], int]:
+def _model_alone(model: str, batch: int, paths: list[str], precision: str = "fp32") -> Callable[[list[str]], int]:
     import torch
     from PIL import Image
 
-    vit, network = _vit(model), _network(model)
-    batches = [torch.stack([vit.preprocessing(Image.open(path).convert("RGB")) for path in part]) for part in _parts(paths, batch)]
+    network, preprocessing = network_of(model, precision), vit_of(model).preprocessing
+    batches = [
+        torch.stack([preprocessing(Image.open(path).convert("RGB")) for path in part]).to(next(network.parameters()).dtype)
+        for part in _parts(paths, batch)
+    ]
 
     def classify(paths: list[str]) -> int:
         with torch.inference_mode():
@@ -147,31 +158,6 @@ _SIDES = dict(zip(SIDES, (_ours, _timm_loop, _transformers, _model_alone), stric
 def _parts(paths: list[str], size: int) -> Iterator[list[str]]:
     for start in range(0, len(paths), size):
         yield paths[start : start + size]
-
-
-def _network(model: str):
-    """Build timm's own model."""
-    import timm
-    import torch
-
-    torch.manual_seed(0)
-    if weights := _weights(model):
-        return timm.create_model(model, pretrained=True, pretrained_cfg_overlay={"file": str(weights), "custom_load": False}).eval()
-    return timm.create_model(model, pretrained=False).eval()
-
-
-def _vit(model: str):
-    """Build this app's Vit from the same model."""
-    import torch
-
-    from vitdemo.core.models.labels import labels_of
-    from vitdemo.core.models.vit import Vit
-    from vitdemo.core.photos.preprocessing import Preprocessing
-
-    network = _network(model).requires_grad_(False)
-    labels = labels_of(network.num_classes, network.pretrained_cfg)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Vit(model, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), parameters)
 
 
 if __name__ == "__main__":

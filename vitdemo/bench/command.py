@@ -7,6 +7,9 @@ from pathlib import Path
 from vitdemo.bench import BENCHES
 from vitdemo.core.errors import UsageError
 
+PRECISIONS = ("fp32", "bf16", "fp16")
+BY_PRECISION = ("startup", "classify", "trace", "embed", "finetune")
+
 
 def add(commands) -> None:
     """Add the `bench` command to the command line."""
@@ -17,6 +20,13 @@ def add(commands) -> None:
     command.add_argument("--json", type=Path, metavar="F", help="write the figures to a file as well")
     command.add_argument("--minutes", type=float, default=1, metavar="M", help="how long the load lasts (default: 1)")
     command.add_argument("--clients", type=int, default=50, metavar="N", help="how many visitors the load has (default: 50)")
+    command.add_argument(
+        "--precision",
+        nargs="+",
+        choices=PRECISIONS,
+        metavar="P",
+        help=f"of {', '.join(BY_PRECISION)}: {', '.join(PRECISIONS)} (default: fp32)",
+    )
     command.set_defaults(run=_bench)
 
 
@@ -27,10 +37,15 @@ def _bench(flags: argparse.Namespace) -> int:
         raise UsageError(f"There is no bench {unknown[0]}: choose from {', '.join(BENCHES)}.")
     if not 0 < flags.minutes <= 1440 or not 1 <= flags.clients <= 1000:
         raise UsageError("--minutes must be more than 0 and at most 1440, and --clients from 1 to 1000.")
-    load = {"minutes": flags.minutes, "clients": flags.clients}
+    names = flags.names or [*BENCHES]
+    if flags.precision and not set(names) & set(BY_PRECISION):
+        raise UsageError(f"--precision is for {', '.join(BY_PRECISION)}.")
+    own = {"load": {"minutes": flags.minutes, "clients": flags.clients}}
+    if flags.precision:
+        own |= {name: {"precisions": tuple(dict.fromkeys(flags.precision))} for name in BY_PRECISION}
     results = {}
-    for name in flags.names or BENCHES:
-        results[name] = BENCHES[name](runs=flags.runs, photos=flags.photos, **(load if name == "load" else {}))
+    for name in names:
+        results[name] = BENCHES[name](runs=flags.runs, photos=flags.photos, **own.get(name, {}))
     if flags.json:
         flags.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     return 0

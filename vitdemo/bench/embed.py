@@ -8,9 +8,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from vitdemo.bench.models import network_of, vit_of
 from vitdemo.bench.sides import Side, serve
 
 MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
@@ -29,12 +30,13 @@ WORDS = {
 }
 
 
-def run(*, runs: int = 5, photos: Path | None = None) -> dict:
+def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] = ("fp32",)) -> dict:
     """Print seconds and peak memory of each side, and return all figures.
 
     Args:
         runs: rounds.
         photos: a folder of distinct photos of original size; the shared Caltech photos by default.
+        precisions: of this app and of the bare model; others than fp32 are measured after it, against the bare model in fp32.
 
     Raises: UserError where there are no photos.
     """
@@ -48,6 +50,11 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
         raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
     print(f"all layers' vectors of {count} photos, {MODEL}, batch {BATCH}", flush=True)
     results = {"vectors": _turns(PASSES, runs, "model alone", str(folder), count)}
+    for precision in precisions:
+        if precision != "fp32":
+            print(f"the same in {precision}", flush=True)
+            sides = ("ours", "model alone", f"ours {precision}", f"model alone {precision}")
+            results[f"vectors {precision}"] = _turns(sides, runs, "model alone", str(folder), count)
     print(f"map of {POINTS} × {WIDTH}, same seed, both warm", flush=True)
     results["map"] = _turns(MAPS, runs, "our map", POINTS)
     with tempfile.TemporaryDirectory() as cache:
@@ -67,11 +74,22 @@ def _turns(names: tuple[str, ...], runs: int, reference: str, *task) -> dict:
         memory = "" if figures["peak_mb"] is None else f"{figures['peak_mb']:6.0f} MB at most  "
         trust = "" if figures["found"] is None else f"  trustworthiness {figures['found']:.4f}"
         print(
-            f"  {WORDS[name]:28}{seconds:7.2f} s  {statistics.median(ratios):5.2f} × {WORDS[reference]}  {memory}"
+            f"  {_words(name):28}{seconds:7.2f} s  {statistics.median(ratios):5.2f} × {WORDS[reference]}  {memory}"
             f"({min(figures['seconds']):.2f} to {max(figures['seconds']):.2f} s){trust}",
             flush=True,
         )
     return results
+
+
+def _words(name: str) -> str:
+    side, precision = _parts_of(name)
+    return WORDS[side] if precision == "fp32" else f"{WORDS[side]}, {precision}"
+
+
+def _parts_of(name: str) -> tuple[str, str]:
+    """A side and its precision."""
+    side, _, precision = name.rpartition(" ")
+    return (side, precision) if side in ("ours", "model alone") else (name, "fp32")
 
 
 def _resident(runs: int, cache: Path) -> dict:
@@ -126,7 +144,8 @@ def _pass(side: str, folder: str, count: int) -> Callable[[bool], None]:
     from vitdemo.core.photos.gallery import find_items
 
     paths = [str(item.path) for item in find_items([folder])[:count]]
-    embed = _PASSES[side](paths)
+    side, precision = _parts_of(side)
+    embed = _PASSES[side](paths, **({} if precision == "fp32" else {"precision": precision}))
 
     def work(warm: bool) -> None:
         wanted = paths[: BATCH if warm else None]
@@ -135,7 +154,7 @@ def _pass(side: str, folder: str, count: int) -> Callable[[bool], None]:
     return work
 
 
-def _ours(paths: list[str]) -> Callable[[list[str]], int]:
+def _ours(paths: list[str], precision: str = "fp32") -> Callable[[list[str]], int]:
     from vitdemo.core.config import Settings
     from vitdemo.core.inference.engine import Engine
     from vitdemo.core.memory import give_back_freed_memory
@@ -143,7 +162,7 @@ def _ours(paths: list[str]) -> Callable[[list[str]], int]:
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
     give_back_freed_memory()
-    vit, settings = _vit(), Settings(batch_size=BATCH, vector_cache_mb=0)
+    vit, settings = vit_of(MODEL, precision), Settings(batch_size=BATCH, vector_cache_mb=0)
     engine = Engine(vit.device)
 
     def embed(paths: list[str]) -> int:
@@ -160,7 +179,7 @@ def _hooks(paths: list[str]) -> Callable[[list[str]], int]:
     from PIL import Image
     from timm.data import create_transform, resolve_model_data_config
 
-    network = _network()
+    network = network_of(MODEL)
     transform = create_transform(**resolve_model_data_config(network), is_training=False)
     layers: list[torch.Tensor] = []
     for block in network.blocks:
@@ -204,16 +223,19 @@ def _pooled(layers):
     return torch.stack([torch.stack([tokens[:, 0], tokens[:, 1:].mean(1)], 1) for tokens in layers], 1)
 
 
-def _model_alone(paths: list[str]) -> Callable[[list[str]], int]:
+def _model_alone(paths: list[str], precision: str = "fp32") -> Callable[[list[str]], int]:
     import torch
     from PIL import Image
 
-    vit = _vit()
-    batches = [torch.stack([vit.preprocessing(Image.open(path).convert("RGB")) for path in part]) for part in _parts(paths)]
+    network, preprocessing = network_of(MODEL, precision), vit_of(MODEL).preprocessing
+    batches = [
+        torch.stack([preprocessing(Image.open(path).convert("RGB")) for path in part]).to(next(network.parameters()).dtype)
+        for part in _parts(paths)
+    ]
 
     def embed(paths: list[str]) -> int:
         with torch.inference_mode():
-            return sum(len(vit.module(images)) for images in batches[: -(-len(paths) // BATCH)])
+            return sum(len(network(images)) for images in batches[: -(-len(paths) // BATCH)])
 
     return embed
 
@@ -251,29 +273,6 @@ _MAPS = dict(zip(MAPS, (_our_map, _plain_map), strict=True))
 def _parts(paths: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(paths), BATCH):
         yield paths[start : start + BATCH]
-
-
-def _network():
-    """Build timm's own model."""
-    import timm
-    import torch
-
-    torch.manual_seed(0)
-    return timm.create_model(MODEL, pretrained=False).eval().requires_grad_(False)
-
-
-def _vit():
-    """Build this app's Vit from the same model."""
-    import torch
-
-    from vitdemo.core.models.labels import labels_of
-    from vitdemo.core.models.vit import Vit
-    from vitdemo.core.photos.preprocessing import Preprocessing
-
-    network = _network()
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    labels = labels_of(network.num_classes, network.pretrained_cfg)
-    return Vit(MODEL, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), parameters)
 
 
 if __name__ == "__main__":

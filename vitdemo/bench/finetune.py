@@ -8,21 +8,24 @@ sides take turns in every round.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from vitdemo.bench.rounds import in_turns, ratio
 
 MODEL = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 EPOCHS, BATCH, PHOTOS = 10, 32, 60
 STEPS, STEP_BATCH = 6, 8
 
 
-def run(*, runs: int = 5, photos: Path | None = None) -> dict:
+def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] = ("fp32",)) -> dict:
     """Print the seconds of each side, and return all of them.
 
     Args:
         runs: rounds, at most 3 for the head.
         photos: a folder with a sub-folder for each class; the shared Caltech photos by default.
+        precisions: of the steps; others than fp32 are autocast's, and take turns with fp32's.
 
     Raises: UserError where there are no photos.
     """
@@ -40,7 +43,24 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     heads = _compare({"ours": lambda: _ours(items, folder), "backbone in every epoch": lambda: _plain(pairs)}, min(runs, 3))
     print(f"{STEPS} steps of the whole model, {STEP_BATCH} photos each", flush=True)
     steps = _compare({"ours": _trainer_steps(), "timm's pieces": _timm_steps()}, runs)
-    return {"head": heads, "step": steps}
+    return {"head": heads, "step": steps} | {
+        f"step {precision}": _steps_in(precision, runs) for precision in precisions if precision != "fp32"
+    }
+
+
+def _steps_in(precision: str, runs: int) -> dict[str, list[float]]:
+    """Time the trainer's steps in fp32 and under autocast, and timm's pieces under autocast. Returns the seconds of each side."""
+    sides = {
+        "ours, fp32": _trainer_steps(),
+        f"ours, {precision}": _trainer_steps(precision),
+        f"timm's, {precision}": _timm_steps(precision),
+    }
+    seconds = in_turns(sides, runs)
+    print(f"the same steps under {precision} autocast", flush=True)
+    for name, times in seconds.items():
+        speed = ratio(seconds["ours, fp32"], times)
+        print(f"  {name:26}{statistics.median(times):8.2f} s  {speed:.2f} × ours in fp32 in speed", flush=True)
+    return seconds
 
 
 def _compare(sides: dict[str, Callable[[], None]], runs: int) -> dict[str, list[float]]:
@@ -132,12 +152,12 @@ def _batch() -> tuple:
     return torch.randn(STEP_BATCH, 3, 224, 224, generator=generator), torch.arange(STEP_BATCH) % 3
 
 
-def _trainer_steps() -> Callable[[], None]:
+def _trainer_steps(precision: str = "fp32") -> Callable[[], None]:
     import torch
 
     from vitdemo.core.training.trainer import Trainer, TrainerConfig
 
-    recipe = TrainerConfig(steps=10_000, lr=1e-4, warmup=10, layer_decay=0.75)
+    recipe = TrainerConfig(steps=10_000, lr=1e-4, warmup=10, layer_decay=0.75, precision=precision)
     trainer, batch = Trainer(_network(3), recipe, torch.nn.CrossEntropyLoss()), _batch()
 
     def steps() -> None:
@@ -147,11 +167,13 @@ def _trainer_steps() -> Callable[[], None]:
     return steps
 
 
-def _timm_steps() -> Callable[[], None]:
+def _timm_steps(precision: str = "fp32") -> Callable[[], None]:
     import torch
     from timm.optim import create_optimizer_v2
     from timm.scheduler import CosineLRScheduler
     from timm.utils import dispatch_clip_grad
+
+    from vitdemo.core.models.precision import DTYPES
 
     network, (images, targets) = _network(3).train(), _batch()
     optimizer = create_optimizer_v2(network, "adamw", lr=1e-4, weight_decay=0.05, layer_decay=0.75)
@@ -161,7 +183,8 @@ def _timm_steps() -> Callable[[], None]:
     def steps() -> None:
         nonlocal count
         for _ in range(STEPS):
-            loss = loss_of(network(images), targets)
+            with torch.autocast("cpu", DTYPES[precision], enabled=precision != "fp32"):
+                loss = loss_of(network(images), targets)
             loss.backward()
             dispatch_clip_grad(network.parameters(), 1.0)
             optimizer.step()

@@ -62,10 +62,10 @@ def serve(warm: Callable[[], object], work: Callable[[], object]) -> None:
         print(json.dumps((time.perf_counter() - begin, result)), flush=True)
 
 
-def peak_mb() -> float | None:
-    """Return this process's peak memory in megabytes, unlike getrusage's figure without the parent's; None where it isn't reported."""
+def peak_mb(process: int | str = "self") -> float | None:
+    """Return a process's peak memory in megabytes, unlike getrusage's figure without the parent's; None where it isn't reported."""
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     except OSError:
         return None
     return 1024 * int(found[1]) / 1e6 if found else None

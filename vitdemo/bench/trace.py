@@ -12,9 +12,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+from vitdemo.bench.rounds import in_turns, ratio
 
 if TYPE_CHECKING:
     from vitdemo.attention.methods.libra import Gradient
@@ -25,14 +28,15 @@ BATCHES = (1, 8)
 CLASS_SIDES = {"plain": "relevance, plain gradient", "libra": "relevance, Libra", "votes": "ledger of votes after the trace"}
 
 
-def run(*, runs: int = 5, photos: Path | None = None) -> dict:
+def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] = ("fp32",)) -> dict:
     """Time all sides `runs` times after one warm-up; print medians, the rounds' median ratios and peak memory, and return all figures.
 
     Args:
         runs: timed rounds.
         photos: not used: random inputs take the same time.
+        precisions: of this app; others than fp32 are measured against timm's forward and the trace in fp32.
     """
-    results = {}
+    results: dict[str, dict] = {}
     for batch in BATCHES:
         passes = {side: _side(side, batch) for side in SIDES}
         seconds: dict[str, list[float]] = {side: [] for side in SIDES}
@@ -44,7 +48,51 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
                     seconds[side].append(time.perf_counter() - begin)
         del passes
         results[str(batch)] = _report(batch, seconds, {side: _peak_in_a_child(side, batch) for side in SIDES})
-    return results | {"of a class": _of_a_class(runs)}
+    results["of a class"] = _of_a_class(runs)
+    for precision in precisions:
+        if precision != "fp32":
+            results[precision] = {str(batch): _in_precision(precision, batch, runs) for batch in BATCHES}
+    return results
+
+
+def _in_precision(precision: str, batch: int, runs: int) -> dict:
+    """Time timm's forward and the trace, each in fp32 and in a lower precision; print the median ratios, and return all figures."""
+    from vitdemo.bench.models import BASE, network_of, vit_of
+
+    images = _images(batch)
+    exact, lower = vit_of(BASE), vit_of(BASE, precision)
+    plain = {"timm's forward, fp32": network_of(BASE), f"timm's forward, {precision} weights": network_of(BASE, precision)}
+    sides: dict[str, Callable[[], object]] = {name: partial(_forward, network, images) for name, network in plain.items()}
+    sides |= {"trace, fp32": partial(_trace, exact, images), f"trace, {precision}": partial(_trace, lower, images)}
+    seconds = in_turns(sides, runs)
+    print(f"batch {batch}, {precision}")
+    for name, times in seconds.items():
+        speed = ratio(seconds["timm's forward, fp32"], times)
+        print(f"  {name}: median {statistics.median(times):.3f} s, {speed:.2f} × timm's forward in fp32 in speed", flush=True)
+    return {
+        "seconds": seconds,
+        "speedup": ratio(seconds["trace, fp32"], seconds[f"trace, {precision}"]),
+        "over_plain": ratio(seconds[f"trace, {precision}"], seconds[f"timm's forward, {precision} weights"]),
+    }
+
+
+def _images(batch: int):
+    import torch
+
+    return torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+
+
+def _forward(network, images) -> object:
+    import torch
+
+    with torch.inference_mode():
+        return network(images.to(next(network.parameters()).dtype))
+
+
+def _trace(vit, images) -> object:
+    from vitdemo.core.inference.trace import trace_batch
+
+    return trace_batch(vit, images)
 
 
 def _of_a_class(runs: int) -> dict:
@@ -66,8 +114,6 @@ def _of_a_class(runs: int) -> dict:
 
 def _class_sides() -> dict[str, Callable[[], object]]:
     """A function for each of CLASS_SIDES, on one random input of ViT-B/16."""
-    from functools import partial
-
     import torch
 
     from vitdemo.attention.methods.gradients import attention_gradient
