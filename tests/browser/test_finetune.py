@@ -18,11 +18,6 @@ WAIT = 240_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
-def demo_app(start_app):
-    return start_app("--model", "demo")
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = paint(tmp_path_factory.mktemp("upload") / "colours", 4, 0)
     (folder / "red" / "broken.png").write_bytes(b"no photo")
