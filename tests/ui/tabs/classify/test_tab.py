@@ -122,6 +122,7 @@ def test_the_answer_in_a_sentence(chances, said):
         "notes": [],
         "name": "a",
         "model": "m",
+        "id": "m",
         "unfamiliar": None,
         "entropy": 0.5,
         "most": 1.0,

@@ -23,8 +23,8 @@ export default function mount({ element }) {
   };
 
   function shown() {
-    const [{ path, predictions }] = JSON.parse($(".answer-foot").dataset.json);
-    return [{ path, predictions: predictions.slice(0, count) }];
+    const [{ predictions, ...rest }] = JSON.parse($(".answer-foot").dataset.json);
+    return [{ ...rest, predictions: predictions.slice(0, count) }];
   }
 
   element.addEventListener("click", (event) => {

@@ -79,6 +79,7 @@ class PhotoAnswers:
             "notes": [*photo.notes, *note_on(photo.id, vit)],
             "name": photo.name,
             "model": title_of(vit.id),
+            "id": vit.id,
             "unfamiliar": result.unfamiliar,
             "entropy": result.entropy,
             "most": math.log(len(vit.labels)),

@@ -236,7 +236,10 @@ def _answer(answer: dict, python: str = "") -> str:
         python: code that gives the same answer, to be copied.
     """
     rows = [each.as_row() for each in answer["predictions"]]
-    copies = {"json": json.dumps([{"path": answer["name"], "predictions": rows}], ensure_ascii=False), "python": python}
+    copies = {
+        "json": json.dumps([{"path": answer["name"], "model": answer["id"], "predictions": rows}], ensure_ascii=False),
+        "python": python,
+    }
     return html("classify/predictions", **answer, copies=copies, made=time.time_ns(), percent=percent)
 
 
