@@ -12,6 +12,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
 from vitdemo.core.config import DEMO_MODEL, Settings  # noqa: E402 (found by the line above)
+from vitdemo.core.inference.precision import MIN_COSINE, MIN_SPEEDUP  # noqa: E402
 from vitdemo.core.models.catalogue import CATALOGUE, LICENCES  # noqa: E402
 
 NOTE = "<!-- This page is generated. Change {source}, or the text in docs/generate.py, then run: python docs/generate.py -->"
@@ -105,6 +106,26 @@ line, and where a model has RMS norms, gated MLPs or biases of its own, some map
 two attention layers side by side): they classify and embed, and
 Attention refuses them. What has no attention from every patch to every patch (Swin, Hiera, CaiT, SAM, a ResNet) is refused, and so are the
 vision towers of language models.
+
+## Precision
+
+`--precision`, and for each visitor the header's chip, choose in which numbers a model runs. fp32 is the default, and equals timm.
+
+| Precision | What it is |
+|---|---|
+| `fp32` | the original's numbers |
+| `bf16` | weights and activations in bfloat16: half the memory, and faster where the hardware has it: AMX or AVX-512 bf16 \
+on a CPU, or a GPU |
+| `fp16` | the same in half precision, for GPUs; on a CPU it gains nothing, and a sentence says so. Only the operator may choose it |
+| `auto` | bf16 where it is at least {speedup} times as fast as fp32 and the features' cosine is at least {cosine}; else fp32. \
+Eight bundled pictures are run in both, once for a model, a release of torch and a machine; what was measured is kept in `--cache-dir` \
+and said with both figures |
+
+In every precision the head and the logits, rotary positions, and the sums in norms and softmax are fp32; on a CPU the weights of layer
+norms are, too. Attention is softmax in fp32 of the queries and keys in the model's precision, so that its rows sum to 1. Gradients
+(relevance, FullGrad+, votes) are computed in fp32 with the rounded weights, by a copy that lasts as long. Vectors and answers are cached
+under their precision, and a second precision of a loaded model counts in `--model-cache-mb`. With Ray, the machine that gives the command
+decides for all workers. Fine-tuning and export read fp32 weights.
 
 ## Checkpoints
 
@@ -211,7 +232,14 @@ def models_page() -> str:
         f"[{each.licence}]({LICENCES[each.licence]}) | {each.purpose} |"
         for each in CATALOGUE
     ]
-    return _page(MODELS, rows, "CATALOGUE in vitdemo/core/models/catalogue.py", families=families_table())
+    return _page(
+        MODELS,
+        rows,
+        "CATALOGUE in vitdemo/core/models/catalogue.py",
+        families=families_table(),
+        speedup=f"{MIN_SPEEDUP:g}",
+        cosine=f"{MIN_COSINE:g}",
+    )
 
 
 def families_table() -> str:

@@ -49,6 +49,7 @@ def test_what_reads_folders_of_parquet_reads_it(tmp_path):
     ("change", "sentence"),
     [
         ({"model": "n"}, "holds answers with model m, not n: choose another folder."),
+        ({"model": "m@bf16", "key": "l"}, "holds answers with model m, not m@bf16: choose another folder."),
         ({"command": "embed", "layer": "3"}, "holds answers with command classify, not embed"),
         ({"key": "l"}, "holds answers of a model with other weights or preprocessing"),
         ({"model": "n", "key": "l"}, "holds answers with model m, not n"),

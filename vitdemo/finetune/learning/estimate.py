@@ -8,6 +8,7 @@ import torch
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.precision import unrounded
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.photo import decode
 from vitdemo.finetune.data.dataset import Sample
@@ -52,7 +53,7 @@ def measure(vit: Vit, engine: Engine, samples: Sequence[Sample], settings: Setti
     decoded = time.perf_counter()
     if not inputs:
         return 0.0
-    batch = torch.stack(inputs)
+    batch, vit = torch.stack(inputs), unrounded(vit)  # a training reads fp32 weights, whatever the app runs in
     engine.logits(vit, batch)  # the first pass allocates
     warm = time.perf_counter()
     engine.logits(vit, batch)

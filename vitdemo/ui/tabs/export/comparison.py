@@ -139,7 +139,7 @@ class ModelComparison:
         photo.image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
         assert session.plan is not None  # the export is done
         sides = [
-            (title_of(original.name), f"the original, torch on {str(original.device).upper()}", pair.first),
+            (title_of(original.name), f"the original, torch on {str(original.device).upper()}{original.reduced}", pair.first),
             (exported.name, f"{session.plan.precision}, {exported.runtime}", pair.second),
         ]
         return html(
