@@ -2,10 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
+
+from tests.support.apps import Server, app_processes
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = (
@@ -33,6 +36,13 @@ def browser():
         browser = playwright.chromium.launch(executable_path=found, args=QUIET)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def demo_app(tmp_path_factory, cache_dir) -> Iterator[Server]:
+    """The app with the demo model, in a process of its own, for all tests."""
+    with app_processes(tmp_path_factory, cache_dir) as start:
+        yield start("--model", "demo")
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ WAIT = 240_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
-def demo_app(start_app):
-    return start_app("--model", "demo")
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Six pictures in folders that name classes of the small ViT, and one that can't be read."""
     folder = tmp_path_factory.mktemp("upload") / "it's <b>“mine”"

@@ -4,8 +4,10 @@ import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.support.pictures import paint
@@ -13,11 +15,6 @@ from tests.support.pictures import paint
 pytestmark = pytest.mark.browser
 
 WAIT = 240_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def demo_app(start_app):
-    return start_app("--model", "demo")
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +139,57 @@ def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_pa
     expect(rows).to_have_count(2, timeout=WAIT)
     rows.first.get_by_role("button", name="Remove").click()
     expect(rows).to_have_count(1, timeout=WAIT)
+
+
+def apart(folder: Path) -> None:
+    """Many photos of one colour and few of four others: of five neighbours most are of the first."""
+    dice = np.random.default_rng(0)
+    colours = {(90, 90, 90): 20, (250, 40, 40): 3, (40, 250, 40): 3, (40, 40, 250): 3, (250, 250, 40): 3}
+    for colour, count in colours.items():
+        for number in range(count):
+            save(np.clip(dice.normal(colour, 30, (24, 24, 3)), 0, 255), folder / "-".join(map(str, colour)) / f"{number}.png")
+
+
+def by_chance(folder: Path) -> None:
+    """Noise, of which nobody can tell the class."""
+    dice = np.random.default_rng(1)
+    for number in range(40):
+        save(dice.integers(0, 256, (24, 24, 3)), folder / ("even" if number % 2 else "odd") / f"{number}.png")
+
+
+def in_flocks(folder: Path) -> None:
+    """Flocks of six photos that are nearly the same, each of either class by chance: neighbours tell them, and no plane parts them."""
+    dice = np.random.default_rng(2)
+    for flock in range(110):
+        first, label = dice.integers(0, 256, (4, 4, 3)).repeat(6, 0).repeat(6, 1), ("one", "two")[dice.integers(2)]
+        for number in range(6):
+            save(np.clip(first + dice.normal(0, 2, (24, 24, 3)), 0, 255), folder / label / f"{flock}-{number}.png")
+
+
+def save(pixels: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def test_each_kind_of_verdict(app, open_page, tmp_path):
+    page = open_tab(open_page(app))
+    for make, unfreeze, said in [
+        (lambda folder: paint(folder, 6, 0), "head", r"^100\.0 % accuracy \(95 % confidence interval: .*Add photos that are harder"),
+        (apart, "head", "better than its 5 nearest neighbours"),
+        (by_chance, "head", "no better than always answering the most frequent class .*Check the classes' photos"),
+        (in_flocks, "head", "worse than its 5 nearest neighbours"),
+        (lambda folder: paint(folder, 6, 0), "1", "Use Head only, which is as good here"),
+    ]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        make(folder)
+        given(page, folder)
+        expect(page.locator("#finetune .estimate")).to_contain_text("on this machine, by a measured pass", timeout=WAIT)
+        if unfreeze != "head":
+            page.get_by_text("Advanced settings").click()
+            page.locator("#finetune [data-name=unfreeze]").fill(unfreeze)
+            page.locator("#finetune [data-name=epochs]").fill("1")
+        page.get_by_role("button", name="Start training", exact=True).click()
+        expect(page.locator("#finetune .verdict")).to_contain_text(re.compile(said), timeout=WAIT)
 
 
 def test_what_was_given_is_shown_and_can_be_changed(app, open_page, folder):

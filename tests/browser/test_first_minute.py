@@ -18,12 +18,6 @@ SIZES = [(1280, 800), (1920, 1080), (390, 844)]
 IN_SIGHT = ("#view svg", "#view .view-modes", "#answer .says", "#answer .ways")
 
 
-@pytest.fixture(scope="module")
-def demo(start_app):
-    """The app with the demo model."""
-    return start_app("--model", "demo")
-
-
 def opened(page: Page) -> Page:
     """Once the sample is answered."""
     expect(page.locator("#view .map.on")).to_have_count(1, timeout=WAIT)
@@ -33,8 +27,8 @@ def opened(page: Page) -> Page:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_the_page_opens_on_an_answered_sample(demo, open_page, theme, width, height):
-    page = open_page(demo, theme, width, height=height, sample=True)
+def test_the_page_opens_on_an_answered_sample(demo_app, open_page, theme, width, height):
+    page = open_page(demo_app, theme, width, height=height, sample=True)
     place = page.locator("#view").bounding_box()  # kept from the start
     opened(page)
     for part in IN_SIGHT:
@@ -48,8 +42,8 @@ def test_the_page_opens_on_an_answered_sample(demo, open_page, theme, width, hei
     assert serious(page) == []
 
 
-def test_the_map_goes_through_the_layers_until_somebody_does_something(demo, open_page):
-    page = opened(open_page(demo, sample=True))
+def test_the_map_goes_through_the_layers_until_somebody_does_something(demo_app, open_page):
+    page = opened(open_page(demo_app, sample=True))
     seen = {page.locator("#view .layer").inner_text() for _ in range(8) if page.wait_for_timeout(450) is None}
     assert len(seen) > 2
     page.keyboard.press("Shift")
@@ -60,10 +54,10 @@ def test_the_map_goes_through_the_layers_until_somebody_does_something(demo, ope
     expect(page.locator("#view .layer")).to_have_text(f"Layer {last} of {last}.")
 
 
-def test_under_reduced_motion_the_map_stands_still(demo, browser):
+def test_under_reduced_motion_the_map_stands_still(demo_app, browser):
     context = browser.new_context(reduced_motion="reduce")
     page = context.new_page()
-    page.goto(demo.url)
+    page.goto(demo_app.url)
     opened(page)
     last = page.locator("#view .map").count()
     for _ in range(3):
@@ -72,8 +66,8 @@ def test_under_reduced_motion_the_map_stands_still(demo, browser):
     context.close()
 
 
-def test_see_why_shows_the_photo_with_the_rival(demo, open_page, picture):
-    page = opened(open_page(demo, sample=True))
+def test_see_why_shows_the_photo_with_the_rival(demo_app, open_page, picture):
+    page = opened(open_page(demo_app, sample=True))
     first, second = labels(page)[:2]
     page.get_by_role("button", name="See why").click()
     expect(page.locator("#attention .att-title")).to_contain_text(f"Why {first}, and not {second}", timeout=WAIT)
@@ -91,15 +85,15 @@ def test_see_why_shows_the_photo_with_the_rival(demo, open_page, picture):
 
 
 @pytest.mark.parametrize("where", ["#answer", "#header"])
-def test_the_tour_begins_with_the_sample(demo, open_page, where):
-    page = opened(open_page(demo, sample=True))
+def test_the_tour_begins_with_the_sample(demo_app, open_page, where):
+    page = opened(open_page(demo_app, sample=True))
     page.locator(where).get_by_role("button", name=re.compile("tour", re.IGNORECASE)).click()
     expect(page.locator(".tour-title")).to_have_text(f"The model says: {labels(page)[0]}", timeout=WAIT)
     expect(page.locator(".tour-count")).to_have_text(re.compile("^1 of "))
 
 
-def test_another_photo_comes_by_button_camera_or_drop_and_goes(demo, open_page, picture):
-    page = opened(open_page(demo, sample=True))
+def test_another_photo_comes_by_button_camera_or_drop_and_goes(demo_app, open_page, picture):
+    page = opened(open_page(demo_app, sample=True))
     page.set_input_files("#choose input[type=file]", picture)
     expect(page.locator("#answer h2")).to_have_text("picture.png", timeout=WAIT)
     page.get_by_role("button", name="Camera").click()
@@ -114,8 +108,8 @@ def test_another_photo_comes_by_button_camera_or_drop_and_goes(demo, open_page, 
     expect(page.locator("#answer h2")).to_have_text("picture.png", timeout=WAIT)
 
 
-def test_the_chip_opens_into_what_is_to_say_of_the_model(demo, open_page):
-    page = opened(open_page(demo, sample=True))
+def test_the_chip_opens_into_what_is_to_say_of_the_model(demo_app, open_page):
+    page = opened(open_page(demo_app, sample=True))
     chip = page.locator("#model-status summary")
     expect(chip).to_have_text("CPU · fp32")
     facts = page.locator("#model-status .model-facts")

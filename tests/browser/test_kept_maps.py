@@ -54,13 +54,8 @@ def test_one_that_can_not_be_read(maps_app, open_page):
     expect(page.locator("#embeddings .emb-kept-problem")).to_have_text("This map can't be read any more: tell the operator.")
 
 
-def test_without_any_nothing_is_said(demo_only, open_page):
-    page = open_page(demo_only)
+def test_without_any_nothing_is_said(demo_app, open_page):
+    page = open_page(demo_app)
     page.get_by_role("tab", name="Embeddings").click()
     expect(page.locator("#embeddings .drop")).to_be_visible(timeout=WAIT)
     expect(page.locator("#embeddings .emb-kept")).to_have_count(0)
-
-
-@pytest.fixture(scope="module")
-def demo_only(start_app):
-    return start_app("--model", "demo")

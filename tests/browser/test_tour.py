@@ -18,12 +18,6 @@ WATCHED = """() => [...document.querySelectorAll(".tour-lit")].map((part) => {
 })"""
 
 
-@pytest.fixture(scope="module")
-def demo(start_app):
-    """The app with the demo model."""
-    return start_app("--model", "demo")
-
-
 def on_show(page: Page) -> str:
     """Wait for a step. Returns: its title."""
     expect(page.locator(".tour")).to_have_attribute("aria-busy", "false", timeout=LONG)
@@ -50,8 +44,8 @@ def is_over(page: Page) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_from_an_empty_page_to_its_end(demo, open_page, theme, width, height):
-    page = open_page(demo, theme, width, height=height)
+def test_from_an_empty_page_to_its_end(demo_app, open_page, theme, width, height):
+    page = open_page(demo_app, theme, width, height=height)
     expect(page.locator("#answer")).to_contain_text("Drop a photo", timeout=WAIT)
     start(page)
     titles, texts, found = [], [], []
@@ -87,8 +81,8 @@ def test_from_an_empty_page_to_its_end(demo, open_page, theme, width, height):
     expect(page.locator("#finetune .data")).to_be_hidden()
 
 
-def test_escape_gives_everything_back(demo, open_page, picture):
-    page = open_page(demo)
+def test_escape_gives_everything_back(demo_app, open_page, picture):
+    page = open_page(demo_app)
     give(page, picture)
     expect(page.locator("#answer h2")).to_have_text("picture.png", timeout=WAIT)
     page.get_by_role("tab", name="Attention").click()
@@ -121,8 +115,8 @@ def test_escape_gives_everything_back(demo, open_page, picture):
     page.wait_for_function("scrollY === 40")
 
 
-def test_it_can_be_ended_while_it_waits(demo, open_page):
-    page = open_page(demo, sample=True)
+def test_it_can_be_ended_while_it_waits(demo_app, open_page):
+    page = open_page(demo_app, sample=True)
     expect(page.locator("#answer .says")).to_be_visible(timeout=WAIT)
     page.route("**/page/attention/ablate", lambda route: None)  # never answers
     page.locator("#answer").get_by_role("button", name="Take the tour").click()
@@ -138,10 +132,10 @@ def test_it_can_be_ended_while_it_waits(demo, open_page):
     expect(page.locator("#answer .says")).to_be_in_viewport()
 
 
-def test_under_reduced_motion_nothing_plays(demo, browser):
+def test_under_reduced_motion_nothing_plays(demo_app, browser):
     context = browser.new_context(reduced_motion="reduce")
     page = context.new_page()
-    page.goto(demo.url)
+    page.goto(demo_app.url)
     expect(page.locator("#answer .says")).to_be_visible(timeout=WAIT)
     start(page)
     forward(page)

@@ -234,8 +234,8 @@ def _drain(page: gr.Blocks, visitors: Visitors, seconds: float) -> None:
 
 
 def _report_model(app: RunningApp) -> None:
-    """Load the operator's model, print the outcome on the terminal, and answer the sample on which the page opens. The page is open
-    meanwhile, and stays open without a model.
+    """Load the operator's model, print the outcome on the terminal, and answer the sample on which the page opens, which also warms the
+    model up. The page is open meanwhile, and stays open without a model.
     """
     try:
         loading = app.store.get()

@@ -41,13 +41,13 @@ class Outcome:
         exact: whether the head is solved exactly.
         train, validation: the photos of these splits.
         learned: what the head to use learns from.
+        begun: when the run began or went on, on the monotonic clock.
     """
 
-    def __init__(self, reader: FeatureReader, data: Dataset, state: State, folder: Path, *, exact: bool):
-        self.reader, self.data, self.state, self.folder, self.exact = reader, data, state, folder, exact
+    def __init__(self, reader: FeatureReader, data: Dataset, state: State, folder: Path, *, exact: bool, begun: float):
+        self.reader, self.data, self.state, self.folder, self.exact, self.begun = reader, data, state, folder, exact, begun
         self.train, self.validation = data.of(TRAIN), data.of(VALIDATION)
         self.learned = [*self.train, *self.validation] if exact and data.drawn else self.train
-        self.begun = time.monotonic()
 
     def targets(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Class indices, (photos,)."""

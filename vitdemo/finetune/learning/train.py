@@ -77,6 +77,7 @@ class FinetuneRun:
         self.reader = FeatureReader(vit, engine, recipe, folder / "run", settings)
         self.last = folder / "run" / "last.safetensors"
         self.state = State()
+        self.begun = time.monotonic()
 
     def events(self, samples: Sequence[Sample], notes: Sequence[str]) -> Iterator[dict]:
         """Start or resume the run, and yield its events; arguments, events and errors as in `finetune`."""
@@ -114,7 +115,7 @@ class FinetuneRun:
         width = next(iter(self.reader.cache.rows.values())).shape[0]
         exact = len(data.samples) * (1 + self.recipe.views) * len(data.classes) * width <= logistic.MOST
         used = data if self.recipe.blocks or not exact else data.undivided()
-        return Outcome(self.reader, used, self.state, self.folder, exact=exact)
+        return Outcome(self.reader, used, self.state, self.folder, exact=exact, begun=self.begun)
 
     def _learn_what_is_familiar(self) -> Iterator[dict]:
         """Add to the bundle what it was trained on, so that it can say of a photo that it is unlike all of it."""

@@ -263,7 +263,8 @@ export default function mount({ element, props, trigger }) {
       if (mine === foretelling) foretell();
       return;
     }
-    $(".estimate").textContent = answer?.seconds ? `About ${duration(answer.seconds)} for these ${answer.photos} photos on this machine, by a measured pass.` : "";
+    const long = answer?.seconds < 10 ? "A few seconds" : `About ${duration(answer?.seconds)}`;
+    $(".estimate").textContent = answer?.seconds ? `${long} for these ${answer.photos} photos on this machine, by a measured pass.` : "";
   }
   const settingsChanged = () => {
     nameStart();

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
+from vitdemo.core.inference.model_store import import_first
 from vitdemo.core.names import check_name, shown_name
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload
@@ -183,12 +184,12 @@ class FinetuneRoutes(TabRoutes):
         if session.state == "ready" and asked.data:
             status.data, status.asked = _data(session), session.shown.asked if session.shown else None
         if job := session.job:
-            status.job = job.state  # read before the events, so that the final status has all events
+            at_work, status.job = session.at_work, job.state  # read before the events, so that the final status has all events
             status.events = job.events(max(0, asked.start))
             guesses = [event.pop("guesses") for event in status.events if "guesses" in event][-1:]
             status.guesses = [_guess(session, row) for rows in guesses for row in rows]
             status.place, status.error = self._sessions.jobs.place(job), without_paths(job.error)
-            if session.shown is not session.at_work and (report := report_of(session)):
+            if session.shown is not at_work and (report := report_of(session)):
                 status.report = report_html(session, report)
             status.runs = html("finetune/runs", runs=run_rows(session), percent=percent)
         return status
@@ -234,6 +235,7 @@ class FinetuneRoutes(TabRoutes):
     @page_route()
     def estimate(self, asked: StartTraining, caller: Caller) -> Estimate:
         """How long it would take to train with the selected settings, by a measured pass."""
+        import_first()
         from vitdemo.finetune.learning.estimate import measure, seconds
 
         session, recipe = self._sessions.get(asked.session), _recipe_of(asked)
