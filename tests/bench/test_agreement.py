@@ -22,7 +22,7 @@ def test_what_is_printed_and_returned(photos, capsys):
     assert all(0.8 < each <= 1 for each in found["maps"].values())
     printed = capsys.readouterr().out
     assert f"same first class {found['same']:.1%}" in printed
-    assert f"cls {found['maps']['cls']:.3f}" in printed
+    assert f"cls {found['maps']['cls']:.4f}" in printed
 
 
 def test_the_figures_are_those_of_the_models_own_outputs(photos):

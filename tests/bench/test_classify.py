@@ -50,8 +50,8 @@ def test_what_is_made_of_the_sides_seconds(five, tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 * 5
     assert lines[0].endswith("4 photos, batch 1")
-    assert words(lines[1]) == "ours 2.0 photos/s 4.00 × the model alone 400 MB at most (1.00 to 4.00 s)"
-    assert words(lines[4]) == "model alone 8.0 photos/s 1.00 × the model alone 1100 MB at most (0.10 to 1.00 s)"
+    assert words(lines[1]) == "ours 2.0 photos/s 4.00 × the model alone, 4.00 × its CPU time 400 MB at most (1.00 to 4.00 s)"
+    assert words(lines[4]) == "model alone 8.0 photos/s 1.00 × the model alone, 1.00 × its CPU time 1100 MB at most (0.10 to 1.00 s)"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -13,6 +13,7 @@ def test_a_side_works_once_a_turn_in_a_process_of_its_own():
     side = sides.Side("tests.bench.some_side", "hello", 2)
     assert side.found is None
     assert side.time() == side.seconds[0] > 0
+    assert 0 <= side.cpu_seconds[0] < 10
     assert side.found == {"turns": 2, "word": "hello"}  # after the warming
     side.time()
     assert side.found == {"turns": 3, "word": "hello"}
@@ -25,19 +26,21 @@ def test_at_its_end_a_side_tells_its_memory():
     side = sides.Side("tests.bench.some_side", "hello", 9)
     seconds = side.time()
     told = side.end()
-    assert told["seconds"] == [seconds]
+    assert (told["seconds"], told["cpu_seconds"]) == ([seconds], side.cpu_seconds)
     assert 5 < told["peak_mb"] < 500  # a bare Python takes some 10 MB
     assert side._process.returncode == 0
 
 
 def test_a_turn_is_timed_without_what_is_around_it(clock_of, monkeypatch, capsys):
     clock = clock_of(sides)
-    monkeypatch.setattr("sys.stdin", io.StringIO("warm\ngo\npeak\ngo\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("warm\ncpu\ngo\ncpu\npeak\ngo\n"))
     monkeypatch.setattr(sides, "peak_mb", clock.taking(0.5, 123.0))
     sides.serve(clock.taking(7), clock.taking(2, {"rows": 3}))
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
         [7, None],
+        [0, 57.0],
         [2, {"rows": 3}],
+        [0, 59.0],
         [0.5, 123.0],
         [2, {"rows": 3}],
     ]

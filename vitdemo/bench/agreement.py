@@ -26,7 +26,7 @@ def compare_answers(precisions: Sequence[str], photos: Path | None = None, model
         print(f"agreement with fp32, {model}{weights_note(model)}, {len(inputs)} photos of {title}", flush=True)
         results[title] = {precision: _compare(exact, vit, inputs) for precision, vit in others.items()}
         for precision, found in results[title].items():
-            maps = ", ".join(f"{name} {found['maps'][name]:.3f}" for name in METHODS)
+            maps = ", ".join(f"{name} {found['maps'][name]:.4f}" for name in METHODS)
             print(
                 f"  {precision}: same first class {found['same']:.1%}; its probability differs by {found['probability']:.4f} on average, "
                 f"logits by {found['logits']:.3f} at most\n    vectors' cosine {found['cosine']:.5f} on average, "

@@ -59,10 +59,11 @@ def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] 
 def _report(count: int, measured: dict[str, dict]) -> dict[str, dict]:
     for name, figures in measured.items():
         precision = _parts_of(name)[1]
-        alone = measured["model alone" if precision == "fp32" else f"model alone {precision}"]["seconds"]
+        alone = measured["model alone" if precision == "fp32" else f"model alone {precision}"]
         seconds = statistics.median(figures["seconds"])
         print(
-            f"  {name:22}{count / seconds:7.1f} photos/s  {ratio(figures['seconds'], alone):5.2f} × the model alone  "
+            f"  {name:22}{count / seconds:7.1f} photos/s  {ratio(figures['seconds'], alone['seconds']):5.2f} × the model alone, "
+            f"{ratio(figures['cpu_seconds'], alone['cpu_seconds']):.2f} × its CPU time  "
             f"{figures['peak_mb']:6.0f} MB at most  ({min(figures['seconds']):.2f} to {max(figures['seconds']):.2f} s)",
             flush=True,
         )

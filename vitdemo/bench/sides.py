@@ -19,6 +19,7 @@ class Side:
 
     Attributes:
         seconds: seconds of each turn.
+        cpu_seconds: seconds of all cores in each turn, which other processes disturb less.
         found: result of the latest turn.
     """
 
@@ -29,22 +30,26 @@ class Side:
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
         self.found: Any = None
         self._ask("warm")
 
     def time(self) -> float:
         """Run the work once. Returns: the seconds it took."""
+        _, before = self._ask("cpu")
         seconds, self.found = self._ask("go")
+        _, after = self._ask("cpu")
         self.seconds.append(seconds)
+        self.cpu_seconds.append(after - before)
         return seconds
 
     def end(self) -> dict:
-        """End the process. Returns: the seconds of all turns, and the peak memory in megabytes."""
+        """End the process. Returns: the seconds and CPU seconds of all turns, and the peak memory in megabytes."""
         _, peak = self._ask("peak")
         self._stdin.close()
         self._process.wait()
         self._stdout.close()
-        return {"seconds": self.seconds, "peak_mb": peak}
+        return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds, "peak_mb": peak}
 
     def _ask(self, word: str) -> tuple[float, Any]:
         print(word, file=self._stdin, flush=True)
@@ -58,7 +63,7 @@ def serve(warm: Callable[[], object], work: Callable[[], object]) -> None:
     """Answer the bench from a side's process: `warm` runs once, then `work` for each turn; their results must be JSON-compatible."""
     for line in sys.stdin:
         begin = time.perf_counter()
-        result = {"warm\n": warm, "go\n": work, "peak\n": peak_mb}[line]()
+        result = {"warm\n": warm, "go\n": work, "peak\n": peak_mb, "cpu\n": time.process_time}[line]()
         print(json.dumps((time.perf_counter() - begin, result)), flush=True)
 
 
