@@ -118,3 +118,12 @@ def test_titles(asked):
     )
     assert title(Question("votes", target=1, start_layer=2), traced, vit) == f"Patch votes for {names[1]}, layers 2 to 3"
     assert title(Question("fullgrad", target=1), traced, vit) == f"FullGrad+ for {names[1]}, layers 1 to 3"
+
+
+@pytest.mark.parametrize("method", ["relevance", "votes"])
+def test_a_class_is_not_its_own_rival(asked, method):
+    *_, given = asked
+    top = int(given[0].logits.argmax())
+    for target in (top, None):
+        with pytest.raises(UserError, match=r"are the same, and would cancel out: choose two classes\."):
+            heats(Question(method, target=target, other=top), *given)

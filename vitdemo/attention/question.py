@@ -126,6 +126,8 @@ def heats(question: Question, trace: Trace, vit: Vit, engine: Engine, tensor: to
         assert patch is not None  # __post_init__ has checked it
         return torch.stack([map_of_patch(trace, layer, patch, question.head) for layer in layers])
     target = int(trace.logits.argmax()) if question.target is None else question.target
+    if question.other == target:
+        raise UserError("The class and its rival are the same, and would cancel out: choose two classes.")
     result = _of_class(question, trace, vit, engine, tensor, target)
     return result if question.other is None else result - _of_class(question, trace, vit, engine, tensor, question.other)
 

@@ -13,7 +13,7 @@ from tests.support.apps import TINY
 from tests.support.small_vits import small_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.inference import model_store
+from vitdemo.core.inference import model_store, precision
 from vitdemo.core.inference.model_store import RETRY_SECONDS, ModelStore
 from vitdemo.core.models import catalogue, loader, names
 
@@ -139,6 +139,16 @@ def test_a_second_precision_of_the_operators_model_is_evicted_like_any():
     ours.leave("ann")
     ours.get(f"{SMALL32}@bf16", "bob").result(60)
     assert loaded(ours) == {SMALL, f"{SMALL32}@bf16"}
+
+
+def test_auto_is_decided_when_the_model_is_loaded(monkeypatch, tmp_path):
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "measure", lambda *rest: precision.Measurement(2.5, 0.9997))
+    ours = store(precision="auto", cache_dir=tmp_path)
+    vit = ours.get().result(60)
+    assert (vit.precision, vit.notes[-1]) == ("bf16", precision.Measurement(2.5, 0.9997).sentence)
+    assert ours.get(f"{TINY}@bf16").result(60) is vit
+    assert ours.get(f"{TINY}@fp32").result(60).precision == "fp32"
 
 
 def test_what_a_choice_stands_for():

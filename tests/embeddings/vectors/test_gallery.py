@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.support.pictures import noise
-from tests.support.small_vits import small_vit
+from tests.support.small_vits import in_precision, small_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos.gallery import Item, find_items
@@ -130,6 +130,21 @@ def test_another_model_or_preprocessing_has_its_own(folder, engine, settings, co
         counted.clear()
         embed(find_items([folder]), other, engine, settings, preprocessing=preprocessing)
         assert sum(counted) == 12
+
+
+def test_another_precision_has_its_own(folder, engine, settings, counted):
+    vit, items = small_vit(), find_items([folder])
+    exact = embed(items, vit, engine, settings)
+    lower = embed(items, in_precision(vit, "bf16"), engine, settings)
+    assert sum(counted) == 24
+    assert (exact.model, lower.model) == ("plain", "plain@bf16")
+    cosines = (exact.vectors("final") * lower.vectors("final")).sum(1) / np.prod(
+        [np.linalg.norm(each.vectors("final"), axis=1) for each in (exact, lower)], axis=0
+    )
+    assert (cosines > 0.999).all()
+    assert not np.array_equal(exact.vectors("final"), lower.vectors("final"))
+    np.testing.assert_array_equal(embed(items, small_vit(), engine, settings).vectors("final"), exact.vectors("final"))
+    assert sum(counted) == 24  # fp32 has kept its own
 
 
 def test_a_stop_keeps_what_is_done(folder, engine, settings, counted):

@@ -427,6 +427,9 @@ def test_precision_reaches_the_pass(stage):
         blocks = stage(precision=precision)
         blocks.module.blocks[0].mlp.fc1.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
         blocks.trainer.take(*BATCH)
+        logits = torch.zeros(8, 3, dtype=torch.bfloat16)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert blocks.trainer.loss(logits, BATCH[1]).dtype == torch.float32
     assert seen == [torch.float32, torch.bfloat16]
     assert stage().precision == "fp32"
 

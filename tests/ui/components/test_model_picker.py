@@ -128,6 +128,28 @@ def test_all_models_are_offered_in_the_selected_precision():
     assert choices(Settings(precision="bf16"), "fp32")[-1][1] == f"{DEMO_MODEL}@fp32"
 
 
+def test_the_chip_selects_a_precision_or_tries_again():
+    retried: list[str] = []
+
+    def chip(settings: Settings, name: str, asked: dict):
+        """What the picker becomes."""
+        with gr.Blocks() as page:
+            build(page, ModelStore(settings), retried.append)
+        (select,) = (each.fn for each in page.fns.values() if each.fn and each.fn.__name__ == "chip")
+        return select(name, gr.EventData(None, asked))
+
+    settings = Settings(model=DEMO_MODEL)
+    found = chip(settings, DEMO_MODEL, {"precision": "bf16"})
+    assert (found["value"], found["choices"]) == (f"{DEMO_MODEL}@bf16", choices(settings, "bf16"))
+    assert chip(settings, f"{DEMO_MODEL}@bf16", {"precision": "fp32"})["value"] == DEMO_MODEL
+    own = chip(settings, "own:secret@fp32", {"precision": "auto", "title": "My <cats>"})
+    assert (own["value"], own["choices"][0]) == ("own:secret@auto", ("My <cats>", "own:secret@auto"))
+    assert retried == []
+    for changes, asked in (({}, {}), ({}, {"precision": "fp8"}), ({"lock_model": True}, {"precision": "bf16"})):
+        assert "value" not in chip(replace(settings, **changes), DEMO_MODEL, asked)
+    assert retried == [DEMO_MODEL] * 3
+
+
 def test_a_download_is_followed_to_its_end(vit, monkeypatch):
     vit = replace(vit, parameters=5_678_000, source="the hub", notes=("Positions resampled from 24×24 to 14×14.",))
     loading = SimpleNamespace(

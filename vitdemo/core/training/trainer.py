@@ -95,8 +95,7 @@ class Trainer:
         self.model.train()
         dtype = _DTYPES.get(self.recipe.precision)
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-            logits = self.model(images.to(self.device))
-        loss = self.loss(logits.float(), targets.to(self.device)) / self.recipe.accumulate  # the loss stays in fp32
+            loss = self.loss(self.model(images.to(self.device)), targets.to(self.device)) / self.recipe.accumulate
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {self.step + 1}: choose a lower learning rate")
         self.scaler.scale(loss).backward()

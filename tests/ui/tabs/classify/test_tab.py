@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.support.pictures import noise
@@ -25,6 +26,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace_cache import run_trace
 from vitdemo.core.models.labels import Label
+from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.models.predictions import Prediction
 from vitdemo.core.photos.photo import open_photo
 from vitdemo.ui.components import model_picker
@@ -96,6 +98,19 @@ def test_a_converted_models_code_is_a_sentence(answers, store, component, payloa
     loading.result = lambda timeout: loading.vit
     html = outputs(answers, component, payload).value[0]
     assert 'data-python="# Plain timm can&#39;t open this model&#39;s files as they are: export it as SafeTensors' in html
+
+
+def test_a_refused_photo_has_no_class(answers, store, component, payload, vit):
+    loading = store.get("m", "ann")
+    store.get = lambda name, visitor: loading
+    width = vit.module.embed_dim
+    loading.vit = replace(vit, ood=OodDetector(torch.full((len(vit.labels), width), 1e4), torch.eye(width), 1.0, refuses=True))
+    loading.result = lambda timeout: loading.vit
+    html, view, *_ = outputs(answers, component, payload).value
+    assert "It says <strong>none of its classes</strong>" in html
+    assert "it is set to refuse that" in html
+    assert "data-json" not in html
+    assert f'data-path="{payload["path"]}"' in view
 
 
 @pytest.mark.parametrize(("chances", "said"), [((0.6, 0.2), "It almost said"), ((0.81, 0.2), "Next comes"), ((1.0,), None)])

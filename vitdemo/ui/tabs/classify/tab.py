@@ -224,7 +224,8 @@ def _view(view: Any, vit: Any, preprocessing: Any, answer: dict | None, path: st
         path: of the photo, as the page knows it.
     """
     foreign = (preprocessing.mean, preprocessing.std) != (vit.preprocessing.mean, vit.preprocessing.std)
-    supported = answer["said"]["first"].label.short if answer else ""
+    first = answer["said"]["first"] if answer else None
+    supported = first.label.short if first else ""
     return html("classify/preview", view=view, foreign=foreign, answer=supported, path=path, made=time.time_ns(), percent=percent)
 
 
