@@ -47,12 +47,24 @@ def test_all_heads_are_asked_the_same(clouds, monkeypatch, capsys):
     asked = []
     half = lambda known, targets, inputs, draw: asked.append((draw, inputs)) or torch.arange(len(inputs)) % 2  # noqa: E731
     monkeypatch.setattr(heads, "HEADS", {"ours": half, "other": half})
-    found = heads.compared(*clouds, 2, 5)
+    found = heads.compared(*clouds, 2)
     assert found["difference"]["other"] == (0, 0, 0)
+    assert found["p"] == {}  # the draws differ
     assert found["accuracy"]["ours"] == found["accuracy"]["other"]
     assert [draw for draw, _ in asked] == [draw for draw in range(10) for _ in range(2)]
     assert torch.equal(asked[0][1], asked[1][1])
     assert "2 a class ours" in words(capsys.readouterr().out)
+
+
+def test_all_photos_are_compared_by_mcnemar(clouds, monkeypatch, capsys):
+    """Nine of forty answers are the other's own mistakes."""
+    inputs, targets = clouds
+    right = lambda known, taught, asked, draw: targets  # noqa: E731
+    wrong = lambda known, taught, asked, draw: torch.where(torch.arange(40) < 9, (targets + 1) % 4, targets)  # noqa: E731
+    monkeypatch.setattr(heads, "HEADS", {"ours": right, "other": wrong})
+    found = heads.compared(inputs, targets, 10, (inputs, targets))
+    assert found["p"] == {"other": pytest.approx(2 / 2**9)}
+    assert "(+0.2250 to +0.2250, p = 0.0039)" in words(capsys.readouterr().out)
 
 
 def test_honest_intervals_are_counted(clouds, monkeypatch):

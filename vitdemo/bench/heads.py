@@ -17,7 +17,7 @@ from vitdemo.bench import labels
 
 PER_CLASS = (1, 2, 3, 5, 10, 30)  # photos of each class to learn from
 DRAWN_PER_CLASS = (1, 2, 3, 5)  # of the bundled drawings, of which there are twelve
-DRAWS, ASKED, INTERVALS, OF_INTERVALS = 10, 20, 100, 5
+DRAWS, INTERVALS, OF_INTERVALS = 10, 100, 5
 EPOCHS, RATE, BATCH, SMOOTHING = 60, 0.003, 64, 0.1  # of the head that is trained
 T_95 = {10: 2.262}  # Student's t for the interval of the mean of so many draws
 BASE, PASSED = "vit_base_patch16_224", 8
@@ -38,35 +38,47 @@ def run(*, runs: int = 3, photos: Path | None = None) -> dict:
         known, targets = features_of(work, work.train)
         asked, wanted = features_of(work, work.test)
         print(f"{labels.TINY}, {work.folder.name}: accuracy, and ours minus each, mean of {DRAWS} draws with its 95 % interval", flush=True)
-        figures: dict[str, Any] = {"photos": [compared(_cat(known, asked), _cat(targets, wanted), count, ASKED) for count in PER_CLASS]}
+        figures: dict[str, Any] = {"photos": [compared(known, targets, count, (asked, wanted)) for count in PER_CLASS]}
         print("the bundled drawings, by the demo model", flush=True)
         drawn_inputs, drawn_targets = drawings()
-        figures["drawings"] = [compared(drawn_inputs, drawn_targets, count, None) for count in DRAWN_PER_CLASS]
+        figures["drawings"] = [compared(drawn_inputs, drawn_targets, count) for count in DRAWN_PER_CLASS]
         figures["interval"] = honest(known, targets, asked, wanted)
         return figures | {"same_with_two_seeds": same, "time": timed(known, targets, runs)}
 
 
-def compared(inputs, targets, count: int, asked: int | None) -> dict:
-    """Draw `count` photos of each class to learn from and `asked` others (all others if None), ten times, and ask every head the same.
+def compared(inputs, targets, count: int, asked: tuple | None = None) -> dict:
+    """Draw `count` photos of each class to learn from, ten times, and ask every head about the same others.
+
+    Where all photos are learned from each time, draws differ in the seed alone, and McNemar's test compares the first one's answers.
 
     Args:
         inputs: (photos, width) features.
         targets: (photos,) class indices.
+        asked: features and class indices of the photos to ask about; the photos that were not drawn if None.
     """
+    from vitdemo.finetune.scores import compare
+
     found: dict[str, list[float]] = {name: [] for name in HEADS}
+    first: dict = {}
     for draw in range(DRAWS):
-        known, others = drawn(targets, count, asked, draw)
+        known, others = drawn(targets, count, 0 if asked else None, draw)
+        questions, wanted = asked or (inputs[others], targets[others])
         for name, answers in HEADS.items():
-            taken = answers(inputs[known], targets[known], inputs[others], draw)
-            found[name].append((taken == targets[others]).float().mean().item())
+            taken = answers(inputs[known], targets[known], questions, draw)
+            first.setdefault(name, taken)
+            found[name].append((taken == wanted).float().mean().item())
     means = {name: statistics.mean(values) for name, values in found.items()}
     ours = found["ours"]
     differences = {
         name: interval_of([own - other for own, other in zip(ours, found[name], strict=True)]) for name in found if name != "ours"
     }
-    listed = "  ".join(f"{name} {means[name]:.4f} ({low:+.4f} to {high:+.4f})" for name, (_, low, high) in differences.items())
+    p = {name: compare(first["ours"], first[name], wanted).p for name in differences} if len(known) == len(targets) else {}
+    said = {name: f", p = {value:.2g}" for name, value in p.items()}
+    listed = "  ".join(
+        f"{name} {means[name]:.4f} ({low:+.4f} to {high:+.4f}{said.get(name, '')})" for name, (_, low, high) in differences.items()
+    )
     print(f"  {count:2} a class  ours {means['ours']:.4f}  {listed}", flush=True)
-    return {"per_class": count, "accuracy": means, "difference": differences}
+    return {"per_class": count, "accuracy": means, "difference": differences, "p": p}
 
 
 def interval_of(differences: list[float]) -> tuple[float, float, float]:
@@ -77,7 +89,7 @@ def interval_of(differences: list[float]) -> tuple[float, float, float]:
 
 
 def drawn(targets, count: int, asked: int | None, seed: int):
-    """Draw photos of each class: indices of `count` of each to learn from, and of `asked` others of each."""
+    """Draw photos of each class: indices of `count` of each to learn from, and of `asked` others of each (all others if None)."""
     import numpy as np
     import torch
 
@@ -186,12 +198,6 @@ def drawings():
     batches = run_over(inputs_of(vit.module), samples, lambda photo: vit.preprocessing(photo.image), Engine(vit.device), settings, BATCH)
     classes = sorted({sample.label for sample in samples})
     return torch.cat([outputs for _, outputs in batches]), torch.tensor([classes.index(sample.label) for sample in samples])
-
-
-def _cat(one, other):
-    import torch
-
-    return torch.cat([one, other])
 
 
 def _ours(known, targets, asked, seed: int):
