@@ -4,7 +4,7 @@ import pytest
 
 from vitdemo.classify.gallery import PredictionRow, with_conflicts
 from vitdemo.classify.photo import Prediction
-from vitdemo.classify.scores import MAX_OTHERS, calibration_error, label_conflicts, score
+from vitdemo.classify.scores import MAX_OTHERS, calibration_error, left_out, score
 from vitdemo.core.models.labels import ClassNames, Label, labels_of
 
 CAT, DOG, OWL = Label(0, "tabby, tabby cat", "n02123045"), Label(1, "dog"), Label(2, "great grey owl")
@@ -101,9 +101,20 @@ def test_copies_in_folders_of_different_classes_are_neither_correct_nor_wrong():
     assert [each.conflict for each in found] == [("dog", "tabby")] * 2 + [()] * 5
     assert [each.correct for each in found] == [None, None, False, False, False, None, None]
     assert (score(found).photos, score(found).top1) == (3, 0)
-    assert label_conflicts(found) == "2 photos are copies in folders of different classes: they count neither as correct nor as wrong."
-    assert label_conflicts(found[2:]) == ""
+    assert left_out(found) == "2 photos are copies in folders of different classes: they count neither as correct nor as wrong."
+    assert left_out(found[2:]) == ""
     assert score(found[:2]) is None
+
+
+def test_refused_photos_are_left_out_and_counted():
+    refused = [row("dog", id="a"), row("owls", id="b"), PredictionRow("bad.png", error="no", folder="dog")]
+    rows = with_conflicts([row("dog", (DOG, 0.9)), *refused])
+    assert (score(rows).photos, score(rows).top1) == (1, 1)
+    assert left_out(rows) == "1 photo with a known class was refused as unfamiliar, and left out of the accuracy."
+    assert (
+        left_out([*rows, row("tabby", id="c")]) == "2 photos with a known class were refused as unfamiliar, and left out of the accuracy."
+    )
+    assert (score(refused), left_out(refused)) == (None, left_out(rows))
 
 
 def test_calibration_error_known_answers():

@@ -70,14 +70,14 @@ def _classify(flags: argparse.Namespace) -> int:
         stopped = 1
         print(f"\nvitdemo: {error} This was after {len(rows)} of {len(items)} photos.", file=sys.stderr)
     rows = with_conflicts(rows)
-    if conflicts := scores.label_conflicts(rows):
-        print(f"vitdemo: {conflicts}", file=sys.stderr)
     if summary := scores.score(rows):
         print(
             f"top-1 {summary.top1 / summary.photos:.1%}, top-5 {summary.top5 / summary.photos:.1%}, calibration error "
             f"{summary.calibration_error:.1%}, of {summary.photos} photos whose folder names a class",
             file=sys.stderr,
         )
+    if left_out := scores.left_out(rows):
+        print(f"vitdemo: {left_out}", file=sys.stderr)
     for note in sum_up(row.notes for row in rows):
         print(f"vitdemo: {note}", file=sys.stderr)
     if flags.output:

@@ -12,7 +12,8 @@ MAX_OTHERS = 8  # wrong classes that no folder names, and that the confusion mat
 
 @dataclass(frozen=True)
 class GalleryScores:
-    """Scores of the photos whose folder name is the name of one of the model's classes. Label conflicts are left out.
+    """Scores of the photos whose folder name is the name of one of the model's classes. Label conflicts and photos
+    that the model refused are left out.
 
     Attributes:
         photos: number of these photos.
@@ -91,10 +92,17 @@ def score(rows: Iterable[PredictionRow]) -> GalleryScores | None:
     )
 
 
-def label_conflicts(rows: Sequence[PredictionRow]) -> str:
-    """A sentence about the photos whose copies lie in folders of different classes; empty without any."""
-    count = sum(bool(row.conflict) for row in rows)
-    return f"{count:,} photos are copies in folders of different classes: they count neither as correct nor as wrong." if count else ""
+def left_out(rows: Sequence[PredictionRow]) -> str:
+    """A sentence about the photos whose copies lie in folders of different classes, and one about those refused; empty without any."""
+    conflicts = sum(bool(row.conflict) for row in rows)
+    refused = sum(row.predictions == [] and bool(row.meant) and not row.conflict for row in rows)
+    said = [f"{conflicts:,} photos are copies in folders of different classes: they count neither as correct nor as wrong."] * bool(
+        conflicts
+    )
+    if refused:
+        who, verb = ("photos", "were") if refused > 1 else ("photo", "was")
+        said.append(f"{refused:,} {who} with a known class {verb} refused as unfamiliar, and left out of the accuracy.")
+    return " ".join(said)
 
 
 def calibration_error(judged: list[tuple[float, bool]]) -> float:

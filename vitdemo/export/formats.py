@@ -98,12 +98,12 @@ def label_config(vit: Vit) -> dict:
 
 def _write_safetensors(vit: Vit, plan: Plan, path: Path) -> Path:
     """Write timm's own layout: config.json next to the weights, which `timm.create_model("local-dir:…")` loads."""
-    if not vit.adapter.has_config:
-        raise UserError(f"timm has no config for {vit.name}, whose layers it has no word for: choose the format onnx or pt2.")
+    if not vit.adapter.has_config or vit.adapter.own_words:  # its own words are for this app, and an export is for timm
+        raise UserError(f"timm has no config for {vit.name}, whose head or layers it has no word for: choose the format onnx or pt2.")
     module = copy.deepcopy(vit.module).cpu()
     if plan.precision == "fp16":
         module.half()
-    config = label_config(vit) | vit.preprocessing.own_words | vit.adapter.own_words
+    config = label_config(vit) | vit.preprocessing.own_words
     save_for_hf(module, str(path.parent), model_config=config, model_args=vit.adapter.fixed_size, safe_serialization=True)
     save_file(load_file(path), path, metadata={"format": "pt"})  # timm writes no metadata, but transformers needs it
     if vit.ood:

@@ -180,7 +180,8 @@ def test_a_failed_load_says_why_and_is_tried_again_later(hub_cache):
     assert ours.get(DEIT) is not first
 
 
-def test_a_licence_of_a_models_own_is_shown_before_the_download(monkeypatch):
+@pytest.mark.parametrize("precision", ["", "@bf16"])
+def test_a_licence_of_a_models_own_is_shown_before_the_download(precision, monkeypatch):
     dinov3, asked = "vit_small_patch16_dinov3.lvd1689m", []
     monkeypatch.setattr(loader, "load", lambda name, *rest, **options: (asked.append(name), small_vit())[1])
     ours = store(model_cache_mb=1000)
@@ -189,11 +190,11 @@ def test_a_licence_of_a_models_own_is_shown_before_the_download(monkeypatch):
         "Retry in the header, which accepts it and downloads the model."
     )
     with pytest.raises(UserError) as refused:
-        ours.get(dinov3, "ann").result(60)
+        ours.get(dinov3 + precision, "ann").result(60)
     assert str(refused.value) == sentence
     assert dinov3 not in asked
-    ours.retry(dinov3)
-    ours.get(dinov3, "ann").result(60)
+    ours.retry(dinov3 + precision)
+    ours.get(dinov3 + precision, "ann").result(60)
     assert asked.count(dinov3) == 1
     store(model=dinov3).get().result(60)  # the operator named it
     assert asked.count(dinov3) == 2
@@ -249,21 +250,22 @@ def test_visitors_may_name_catalogue_entries_only(name):
 
 def test_own_models_whose_folders_are_gone_are_forgotten(tmp_path):
     ours = store()
-    for name in ("loaded", "gone", "failed", "there"):
+    for name in ("loaded", "rounded", "gone", "failed", "there"):
         (tmp_path / name).mkdir()
     for name in ("gone", "failed", "there"):
         ours.add(f"own:{name}", tmp_path / name)
-    ours.add("own:loaded", loader.bundle_folder("demo"))
-    ours.get("own:loaded").result(60)
-    ours._own["own:loaded"] = tmp_path / "loaded"  # the folder from which the model came, as if
+    for name, choice in (("loaded", "own:loaded"), ("rounded", "own:rounded@bf16")):
+        ours.add(f"own:{name}", loader.bundle_folder("demo"))
+        ours.get(choice).result(60)
+        ours._own[f"own:{name}"] = tmp_path / name  # the folder from which the model came, as if
     with pytest.raises(UserError):
         ours.get("own:failed").result(60)
-    for name in ("loaded", "gone", "failed"):
+    for name in ("loaded", "rounded", "gone", "failed"):
         (tmp_path / name).rmdir()
     ours.add("own:new", tmp_path)
-    assert set(ours._own) == {"own:loaded", "own:there", "own:new"}
-    assert set(ours._models) == {"own:loaded"}
-    assert ours.get("own:loaded").result(60).name == "demo"
+    assert set(ours._own) == {"own:loaded", "own:rounded", "own:there", "own:new"}
+    assert set(ours._models) == {"own:loaded", "own:rounded@bf16"}
+    assert ours.get("own:loaded").result(60).name == ours.get("own:rounded@bf16").result(60).name == "demo"
     with pytest.raises(UserError, match="choose one from the list"):
         ours.get("own:gone")
 

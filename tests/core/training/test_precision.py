@@ -8,6 +8,7 @@ import torch
 from tests.support.small_vits import small_vit
 from vitdemo.core.training import precision
 from vitdemo.core.training.precision import autocast_speedup, training_precision
+from vitdemo.finetune.learning.readout import BOTH, read_from
 
 
 @pytest.fixture
@@ -45,3 +46,9 @@ def test_both_are_timed_and_the_model_stays_as_it_is():
     vit = small_vit()
     assert autocast_speedup(vit) > 0
     assert not any(each.requires_grad or each.grad is not None for each in vit.module.parameters())
+
+
+def test_a_model_whose_head_is_still_to_come_is_timed():
+    vit, _ = read_from(small_vit(), BOTH)
+    assert vit.module.head.weight.is_meta
+    assert autocast_speedup(vit) > 0

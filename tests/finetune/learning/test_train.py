@@ -19,7 +19,7 @@ from vitdemo.classify.files import write_rows
 from vitdemo.classify.gallery import classify_gallery
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.models import loader
+from vitdemo.core.models import loader, ood
 from vitdemo.core.photos.gallery import find_items
 from vitdemo.finetune.data.dataset import Sample, settle
 from vitdemo.finetune.data.features import FeatureCache
@@ -29,6 +29,7 @@ from vitdemo.finetune.learning import bundle, train
 from vitdemo.finetune.learning.blocks import Blocks
 from vitdemo.finetune.learning.head import LabelledFeatures as Known
 from vitdemo.finetune.learning.head import MinibatchHead, answer, balanced
+from vitdemo.finetune.learning.outcome import REFUSES_NOTHING
 from vitdemo.finetune.learning.state import State
 from vitdemo.finetune.learning.train import finetune
 from vitdemo.finetune.recipe import Recipe
@@ -147,6 +148,15 @@ def test_a_model_that_is_to_refuse_names_no_class_for_the_unfamiliar(start, tmp_
     last = (tmp_path / "rows.csv").read_text().splitlines()[-1]
     assert last.endswith(",True")
     assert ",,,,,," in last  # no class, no error
+
+
+def test_two_photos_of_a_class_are_learned_from_and_refusing_is_said_to_need_more(start, tmp_path):
+    paint(tmp_path / "photos", 2, 0)
+    (report,) = of_kind(list(start(replace(QUICK, refuse=True), tmp_path / "out", tmp_path / "photos")), "report")
+    assert (report["of"], report["finished"], REFUSES_NOTHING in report["notes"]) == (6, True, True)
+    assert not (tmp_path / "out" / ood.FILE_NAME).exists()
+    (report,) = of_kind(list(start(QUICK, tmp_path / "other", tmp_path / "photos")), "report")
+    assert REFUSES_NOTHING not in report["notes"]
 
 
 @pytest.mark.parametrize(("features", "layers", "pool"), [("mean", 3, "avg"), ("2", 2, "token")])

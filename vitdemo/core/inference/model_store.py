@@ -162,8 +162,8 @@ class ModelStore:
             if loading and loading.done.is_set() and (loading.error or (loading.instead and rested)):
                 del self._models[name]
                 if isinstance(loading.error, LicenceNotAccepted):
-                    self._accepted.add(name)
-                    log.warning("a visitor accepted the licence of %s, for everybody", name)
+                    self._accepted.add(loading.name)
+                    log.warning("a visitor accepted the licence of %s, for everybody", loading.name)
 
     def add(self, name: str, folder: Path) -> None:
         """Register a visitor's own model, and forget those that are neither loaded nor in their folders any more.
@@ -176,9 +176,11 @@ class ModelStore:
             raise UserError("This app keeps everybody to one model: download yours, and use it where you may choose.")
         with self._lock:
             for gone in [own for own, place in self._own.items() if not place.is_dir()]:
-                if (loading := self._models.get(gone)) is None or loading.error:
+                loads = {key: loading for key, loading in self._models.items() if loading.name == gone}  # one for each precision
+                if all(loading.error for loading in loads.values()):
                     del self._own[gone]
-                    self._models.pop(gone, None)
+                    for key in loads:
+                        del self._models[key]
             self._own[name] = folder
 
     def place_of(self, name: str) -> str:

@@ -15,6 +15,7 @@ from vitdemo.finetune.learning.reading import FeatureReader
 from vitdemo.finetune.learning.state import State
 
 CROSSED = 0.8  # a cross-validated photo counts as so many in an interval, as the heads of the folds share most of their photos
+REFUSES_NOTHING = "There are too few photos to tell what is unlike them, so the model refuses none: give three a class at least."
 CROSS_VALIDATION = "cross-validation"  # what the head is asked about where no photos were kept from it
 
 
@@ -70,6 +71,20 @@ class Outcome:
         return Asked(split, samples, self.targets(samples), head.answer(self.state.head, self.reader.cache.of(samples)))
 
     @property
+    def tells_the_unfamiliar(self) -> bool:
+        """Whether the photos say what is unlike all of them: a class must keep two beside those from which the limit comes."""
+        learned = self.learned if self.state.kept["stage"] == "head" else self.train
+        targets = self.targets(learned)
+        if self.validation and learned is self.train:
+            parts = [targets]
+        elif self.state.checked:
+            folds = self.state.checked["folds"]
+            parts = [targets[folds != fold] for fold in folds.unique()]
+        else:
+            return False
+        return all(part.bincount().max() > 1 for part in parts)
+
+    @property
     def seconds(self) -> float:
         """Training time so far."""
         return self.state.seconds + time.monotonic() - self.begun
@@ -94,7 +109,7 @@ class Outcome:
             "recipe": recipe.as_json(),
             "classes": self.data.classes,
             "counts": self.data.counts(),
-            "notes": [*self.data.notes, *([state.ended] if state.ended else [])],
+            "notes": [*self.data.notes, *([state.ended] if state.ended else []), *self._refusing_nothing()],
             "weights_of": {"stage": state.kept["stage"], "epoch": state.kept["epoch"]},
             "why_these_weights": state.kept["why"],
             "head": self._head_figures(),
@@ -113,6 +128,9 @@ class Outcome:
         write_json(content, self.folder / "report.json")
         card.write(content, self.folder)
         return content
+
+    def _refusing_nothing(self) -> list[str]:
+        return [REFUSES_NOTHING] if self.reader.recipe.refuse and not self.tells_the_unfamiliar else []
 
     def _why(self, worst: Sequence[int], asked: Asked) -> list[dict]:
         """The training photos that spoke for and against the most confident mistakes, one entry for each of `worst`."""

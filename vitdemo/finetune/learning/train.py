@@ -31,7 +31,7 @@ from vitdemo.finetune.learning import bundle, head, logistic, readout, report
 from vitdemo.finetune.learning.blocks import Blocks, answers, check_depth
 from vitdemo.finetune.learning.estimate import estimate
 from vitdemo.finetune.learning.head import balanced
-from vitdemo.finetune.learning.outcome import CROSS_VALIDATION, Asked, Outcome
+from vitdemo.finetune.learning.outcome import CROSS_VALIDATION, REFUSES_NOTHING, Asked, Outcome
 from vitdemo.finetune.learning.reading import FeatureReader
 from vitdemo.finetune.learning.state import State
 from vitdemo.finetune.recipe import Recipe
@@ -120,6 +120,10 @@ class FinetuneRun:
     def _learn_what_is_familiar(self) -> Iterator[dict]:
         """Add to the bundle what it was trained on, so that it can say of a photo that it is unlike all of it."""
         outcome, known = self.outcome, self.reader.cache
+        if not outcome.tells_the_unfamiliar:
+            if self.recipe.refuse:
+                yield {"kind": "note", "text": REFUSES_NOTHING}
+            return
         learned = outcome.learned
         with self._write_errors():
             if self.state.kept["stage"] != "head":  # the blocks have learned, so the features are others
@@ -130,10 +134,8 @@ class FinetuneRun:
             features, targets = known.of(learned), outcome.targets(learned)
             if outcome.validation and learned is outcome.train:
                 detector = OodDetector.fit(features, targets, known.of(outcome.validation), FAMILIAR)
-            elif self.state.checked:
-                detector = OodDetector.cross_validated(features, targets, self.state.checked["folds"], FAMILIAR)
             else:
-                return
+                detector = OodDetector.cross_validated(features, targets, self.state.checked["folds"], FAMILIAR)
             replace(detector, refuses=self.recipe.refuse).save(self.folder)
 
     def _weights(self, targets: torch.Tensor) -> torch.Tensor | None:

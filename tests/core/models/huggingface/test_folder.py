@@ -22,6 +22,7 @@ from vitdemo.core.models.adapter import Adapter
 from vitdemo.core.models.vit import Vit
 from vitdemo.export import formats
 from vitdemo.export.plan import Plan
+from vitdemo.finetune.learning import bundle
 from vitdemo.finetune.learning.train import finetune
 from vitdemo.finetune.recipe import Recipe
 
@@ -144,7 +145,10 @@ def test_a_classifier_that_timm_has_not(module, engine, tmp_path):
     """DINOv2's reads CLS and the patches' mean: half of what it reads is CLS. A bundle says so in a word of its own."""
     vit = load(write_hugging_face(tmp_path, module.state_dict(), "dinov2"))
     assert vit.adapter.readout(5).tolist() == [0.5, *[0.125] * 4]
-    formats.write(vit, Plan("safetensors"), tmp_path / "bundle")
+    with pytest.raises(UserError, match=r"timm has no config for .*: choose the format onnx or pt2\."):
+        formats.write(vit, Plan("safetensors"), tmp_path / "exported")  # which is for plain timm
+    (tmp_path / "bundle").mkdir()
+    bundle.write(vit.module, [label.name for label in vit.labels], vit.preprocessing, tmp_path / "bundle", {})
     again = load(tmp_path / "bundle")
     assert not again.plain
     batch = torch.randn(2, 3, 224, 224)

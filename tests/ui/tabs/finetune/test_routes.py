@@ -5,7 +5,9 @@ import io
 import json
 import re
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from time import sleep
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
+from vitdemo.finetune.learning import estimate
 from vitdemo.ui.tabs.finetune.routes import FinetuneRoutes
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 
@@ -59,6 +62,22 @@ def test_folders_called_by_wordnet_ids_are_classes_called_as_imagenets(ask, tmp_
     assert names()[2:] == ["crane (n03126707)", "dog"]
     answer_of(ask.routes, "change", session=session)  # which undoes all changes
     assert names()[3] == "golden retriever"
+
+
+def test_time_is_estimated_by_one_pass_and_not_before_the_photos_are_read(ask, bundle, monkeypatch):
+    (session,) = ask.routes._sessions._sessions.values()
+    until(lambda: session.state == "ready", 60)
+    model, measured = f"local-dir:{bundle}", []
+    until(lambda: ask("estimate", model=model)["seconds"] is not None, 60)
+    session.passes.clear()
+    monkeypatch.setattr(estimate, "measure", lambda *_: (sleep(0.2), measured.append(1), 0.5)[-1])
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: ask("estimate", model=model), range(4)))
+    assert answers == 4 * [{"seconds": 6.0, "photos": 12}]
+    assert len(measured) == 1
+    session.state = "reading"
+    session.read.clear()
+    assert "wait a moment" in ask("estimate", model=model)["error"]
 
 
 def test_folders_and_notes_stay_where_nothing_can_be_learned(ask):

@@ -141,12 +141,12 @@ def _row(row, job: ClassifyJob) -> dict:
 
 def _scores(job: ClassifyJob) -> str | None:
     """Accuracy and confusion matrix as HTML; None for a gallery without scores."""
-    from vitdemo.classify.scores import label_conflicts
+    from vitdemo.classify.scores import left_out
 
-    conflicts = label_conflicts(job.rows)
-    if job.scores is None and not conflicts:
+    said = left_out(job.rows)
+    if job.scores is None and not said:
         return None
-    return html("classify/scores", scores=job.scores, title=job.title, conflicts=conflicts, percent=percent)
+    return html("classify/scores", scores=job.scores, title=job.title, left_out=said, percent=percent)
 
 
 def _truth(row) -> str:

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass, field, replace
+from threading import Lock
 
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
@@ -161,6 +162,7 @@ class FinetuneRoutes(TabRoutes):
 
     def __init__(self, sessions: FinetuneSessions):
         self._sessions = sessions
+        self._measuring = Lock()
 
     @page_route(starts_work=True)
     def give(self, asked: GiveClasses, caller: Caller) -> OfSession:
@@ -239,13 +241,15 @@ class FinetuneRoutes(TabRoutes):
         from vitdemo.finetune.learning.estimate import measure, seconds
 
         session, recipe = self._sessions.get(asked.session), _recipe_of(asked)
+        session.check_ready()
         samples, store = session.data(recipe.seed, recipe.validation).samples, self._sessions.store
         loading = store.get(asked.model)
         if not loading.done.is_set():
             return Estimate(None, len(samples))
         vit = loading.result()
-        if vit.name not in session.passes:
-            session.passes[vit.name] = measure(vit, store.engine, samples, self._sessions.settings)
+        with self._measuring:  # each takes time and memory, and two at once would slow each other
+            if vit.name not in session.passes:
+                session.passes[vit.name] = measure(vit, store.engine, samples, self._sessions.settings)
         return Estimate(seconds(session.passes[vit.name], len(samples), vit.adapter.layers, recipe), len(samples))
 
     @page_route()

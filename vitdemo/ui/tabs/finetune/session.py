@@ -117,6 +117,11 @@ class FinetuneSession:
         """Folder of the fine-tuned model on show, which may not be there yet."""
         return self.shown.folder if self.shown else self._folder_of(1)
 
+    def check_ready(self) -> None:
+        """Raises: UserError where the photos are not read yet."""
+        if self.state != "ready":
+            raise UserError("The photos are still being looked through: wait a moment.")
+
     def run_for(self, request: str) -> FinetuneRun:
         """The run of this request, or a new one. Raises: UserError where there are too many."""
         for run in self.runs:

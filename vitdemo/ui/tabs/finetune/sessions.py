@@ -111,8 +111,7 @@ class FinetuneSessions:
 
         Raises: UserError where the photos are not read yet, a job is running, the data or the model can't be used, or disk space is short.
         """
-        if session.state != "ready":
-            raise UserError("The photos are still being looked through: wait a moment.")
+        session.check_ready()
         if session.job and not session.job.over:
             raise UserError("This is being learned already: wait for it, or stop it first.")
         name = self.store.allowed(model)
