@@ -5,15 +5,18 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
+from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.photos.gallery import find_items, spread_evenly
 from vitdemo.export import bundle, formats, place
-from vitdemo.export.bundle import ExportStep, export
+from vitdemo.export.bundle import NEVER_REFUSES, ExportStep, export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import Report
 
@@ -95,6 +98,16 @@ def test_int8_ships_one_of_the_recipes_and_shows_all(vit, engine, settings, phot
     page = (tmp_path / "b" / "report.html").read_text("utf-8")
     assert all(row.name in page for row in report.rows)
     assert not re.search(r"(src|href)=|url\(|<script", page)  # it needs nothing from elsewhere
+
+
+def test_a_model_that_refuses_is_said_to_do_so_here_alone(vit, engine, settings, photos, tmp_path):
+    eye = torch.eye(vit.adapter.width)
+    strict, lenient = (replace(vit, ood=OodDetector(eye.clone(), eye, 1.0, refuses)) for refuses in (True, False))
+    assert NEVER_REFUSES in run(strict, engine, Plan("safetensors"), tmp_path / "strict", settings, photos=find_items([photos]))[1].warnings
+    assert (
+        NEVER_REFUSES
+        not in run(lenient, engine, Plan("safetensors"), tmp_path / "lenient", settings, photos=find_items([photos]))[1].warnings
+    )
 
 
 def test_names_never_become_html(vit, engine, settings, photos, tmp_path):

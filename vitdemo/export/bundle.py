@@ -31,6 +31,7 @@ DRAWINGS = "the drawings that come with vitdemo"
 CALIBRATION = 32  # photos for the scales of a static recipe
 TRACED = 4  # photos on which features and attention are compared
 CLOSE = 0.15  # relative difference up to which times and sizes count as equal: then the recipe that agrees best is shipped
+NEVER_REFUSES = "Outside this app it refuses nothing: it names a class for every photo, however unfamiliar."
 STAGES = ("ask", "write", "quantise", "load", "compare", "time", "pack")  # in order; quantise only for int8, load only for the others
 
 
@@ -188,7 +189,10 @@ class _Work:
             torch=torch.__version__,
             device=str(self.vit.device),
             cores=os.cpu_count() or 1,
-            warnings=concerns(shipped, base, signed=signed, strange=strange) + serving.warnings(self.plan) + self.sample.notes,
+            warnings=concerns(shipped, base, signed=signed, strange=strange)
+            + serving.warnings(self.plan)
+            + self.sample.notes
+            + ((NEVER_REFUSES,) if self.vit.ood and self.vit.ood.refuses else ()),
         )
 
     def _extras(self) -> dict[str, float]:

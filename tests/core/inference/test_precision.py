@@ -77,10 +77,10 @@ def test_what_can_not_be_read_is_measured_again(fast, measured, engine, tmp_path
     settings = Settings(cache_dir=tmp_path)
     chosen(small_vit(), engine, settings)
     (kept,) = (tmp_path / "precision").iterdir()
-    for broken in ("", "[]", json.dumps({"speedup": 2.5})):
+    for broken in ("", "[]", json.dumps({"speedup": 2.5}), json.dumps({"speedup": "fast", "cosine": 1})):
         kept.write_text(broken)
         assert chosen(small_vit(), engine, settings).precision == "bf16"
-    assert len(measured) == 4
+    assert len(measured) == 5
     assert json.loads(kept.read_text()) == {"speedup": 2.5, "cosine": 0.9997}
 
 

@@ -78,8 +78,9 @@ def chosen(vit: Vit, engine: Engine, settings: Settings) -> Vit:
         return replace(vit, notes=(*vit.notes, f"Precision auto took fp32. {sentence}"))
     path = settings.cache_folder / "precision" / f"{_key(vit, engine)}.json"
     try:
-        measured = Measurement(**json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):  # not measured yet, or not readable: both are mended by measuring
+        kept = json.loads(path.read_text("utf-8"))
+        measured = Measurement(float(kept["speedup"]), float(kept["cosine"]))
+    except (OSError, ValueError, TypeError, KeyError):  # not measured yet, or not readable: both are mended by measuring
         measured = measure(vit, engine, settings)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
