@@ -81,7 +81,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
 def _unfamiliar_note(store: ModelStore, vit: "Vit", tensor: "torch.Tensor") -> list[str]:
     if vit.ood is None or not vit.ood.is_unfamiliar(store.engine.logits_and_features(vit, tensor[None])[1][0]):
         return []
-    return ["Unlike anything the model was trained on: its answer is a guess."]
+    return [f"Unlike anything the model was trained on: {'it refuses to answer' if vit.ood.refuses else 'its answer is a guess'}."]
 
 
 def answer_data(sessions: AttentionSessions, session: AttentionSession, vit: "Vit", tables: dict[str, np.ndarray] | None = None) -> dict:

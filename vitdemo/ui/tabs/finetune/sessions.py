@@ -119,6 +119,7 @@ class FinetuneSessions:
         data = session.data(recipe.seed, recipe.validation)
         photos = self._write_photos(session, data)
         placed = sorted((sample.id, sample.label, sample.split) for sample in data.samples)
+        name, _ = self.store.parts_of(name)  # a training starts from the fp32 weights, whatever precision is shown
         run = session.run_for(json.dumps([name, recipe.as_json(), placed]))
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in recipe.as_json().items()]
         names = [f"--rename={index:04}={label}" for index, label in enumerate(data.classes)]
