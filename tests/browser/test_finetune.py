@@ -171,14 +171,19 @@ def save(pixels: np.ndarray, path: Path) -> None:
     Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
+def slow(*values):
+    """A case of the slow tier: each takes half a minute."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("make", "unfreeze", "said"),
     [
-        (lambda folder: paint(folder, 6, 0), "head", r"^100\.0 % accuracy \(95 % confidence interval: .*Add photos that are harder"),
-        (apart, "head", r"%\), better than its 5 nearest neighbours"),
+        slow(lambda folder: paint(folder, 6, 0), "head", r"^100\.0 % accuracy \(95 % confidence interval: .*Add photos that are harder"),
+        slow(apart, "head", r"%\), better than its 5 nearest neighbours"),
         (by_chance, "head", "no better than always answering the most frequent class .*Check the classes' photos"),
         (in_flocks, "head", "worse than its 5 nearest neighbours"),
-        (lambda folder: paint(folder, 6, 0), "1", "Use Head only, which is as good here"),
+        slow(lambda folder: paint(folder, 6, 0), "1", "Use Head only, which is as good here"),
     ],
     ids=["perfect", "better", "by chance", "worse", "a tie with the head"],
 )
