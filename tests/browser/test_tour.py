@@ -10,7 +10,6 @@ from timm.models import save_for_hf
 from tests.browser.test_classify import WAIT, give, serious
 
 pytestmark = pytest.mark.browser
-SIZES = [(1280, 800), (390, 844)]
 LONG = 180_000  # milliseconds: the first map loads a library
 WATCHED = """() => [...document.querySelectorAll(".tour-lit")].map((part) => {
     const [box, card] = [part.getBoundingClientRect(), document.querySelector(".tour").getBoundingClientRect()];
@@ -42,8 +41,15 @@ def is_over(page: Page) -> None:
     assert page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--tour')") == "0px"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(
+    ("width", "height", "theme"),
+    [
+        (1280, 800, "light"),
+        (390, 844, "dark"),
+        pytest.param(1280, 800, "dark", marks=pytest.mark.slow),  # half a minute each
+        pytest.param(390, 844, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_from_an_empty_page_to_its_end(demo_app, open_page, theme, width, height):
     page = open_page(demo_app, theme, width, height=height)
     expect(page.locator("#answer")).to_contain_text("Drop a photo", timeout=WAIT)
