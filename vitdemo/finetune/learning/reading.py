@@ -20,7 +20,7 @@ REPORT_EVERY = 0.2  # seconds between two progress events
 
 
 class FeatureReader:
-    """Reads what the head reads.
+    """Reads what the head reads, once it is told what by `take` or `choose`.
 
     Args:
         folder: where the features are kept.
@@ -35,7 +35,7 @@ class FeatureReader:
 
     def __init__(self, vit: Vit, engine: Engine, recipe: Recipe, folder: Path, settings: Settings):
         self.original, self.engine, self.recipe, self.folder, self.settings = vit, engine, recipe, folder, settings
-        self.take(readout.FINAL)
+        self.vit = vit
 
     def take(self, features: str) -> None:
         """Let the head read these features. Raises: UsageError where the model has them not."""
@@ -63,6 +63,7 @@ class FeatureReader:
             checked = None if many else logistic.fit_head(inputs, targets, len(learned.classes), weights).checked
             if checked is None:
                 yield {"kind": "note", "text": "There are too few or too many photos to choose what the head reads: it is final."}
+                self.take(readout.FINAL)
                 return
             losses.append(torch.nn.functional.cross_entropy(checked.logits, targets, reduction="none"))
         best = readout.choose(losses)
