@@ -26,12 +26,9 @@ def check_name(text: str, what: str = "class") -> str:
     name = text.strip()
     if not name:
         raise UserError(f"Give the {what} a name first.")
-    try:
-        if len(name) <= MAX_LETTERS and not any(unicodedata.category(letter) == "Cc" for letter in name):
-            return as_utf8(name)
-    except UnicodeEncodeError:  # half a character
-        pass
-    raise UserError(f"A {what} name must be one line of at most {MAX_LETTERS} letters: give a shorter one.")
+    if len(name) > MAX_LETTERS or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):  # Cs: half a character
+        raise UserError(f"A {what} name must be one line of at most {MAX_LETTERS} letters: give a shorter one.")
+    return name
 
 
 def shown_path(path: str) -> str:

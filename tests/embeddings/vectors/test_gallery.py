@@ -14,6 +14,7 @@ from tests.support.pictures import noise
 from tests.support.small_vits import in_precision, small_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.photos.gallery import Item, find_items
 from vitdemo.core.photos.photo import id_of
 from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
@@ -50,6 +51,18 @@ def embed(items, vit, engine, settings, **options) -> EmbeddingGallery:
     for _ in gallery.work():
         pass
     return gallery
+
+
+def test_a_model_that_refuses_names_no_class_for_the_unfamiliar(folder, engine, settings):
+    vit, items = small_vit(), find_items([folder])
+    plain = embed(items, vit, engine, settings)
+    features = torch.stack([engine.logits_and_features(vit, vit.preprocessing(Image.open(item.path))[None])[1][0] for item in items[:4]])
+    refusing = replace(vit, ood=OodDetector(features[::2], torch.eye(features.shape[1]), limit=1e-3, refuses=True))
+    for _ in range(2):  # from the model, then from the cache
+        gallery = embed(items, refusing, engine, settings)
+        assert [bool(row.predictions) for row in gallery.done[:4]] == [True, False, True, False]
+        np.testing.assert_array_equal(gallery.vectors("final"), plain.vectors("final"))
+    assert all(row.predictions for row in embed(items, vit, engine, settings).done)  # each model has its own records
 
 
 def test_every_file_has_its_row(folder, engine, settings, counted):

@@ -14,12 +14,13 @@ _fingerprints: "weakref.WeakKeyDictionary[Vit, bytes]" = weakref.WeakKeyDictiona
 
 
 def key_of(vit: Vit, preprocessing: Preprocessing, draft: bool = False) -> str:
-    """Return a cache key for everything but the photo that its vectors depend on.
+    """Return a cache key for everything but the photo that its vectors and predictions depend on.
 
     Args:
         draft: whether large JPEGs are decoded at a fraction of their size.
     """
-    parts = (FORMAT, fingerprint(vit).hex(), astuple(preprocessing), vit.precision, *(["draft"] if draft else []))
+    refusing = [vit.ood.limit] if vit.ood and vit.ood.refuses else []
+    parts = (FORMAT, fingerprint(vit).hex(), astuple(preprocessing), vit.precision, *(["draft"] if draft else []), *refusing)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

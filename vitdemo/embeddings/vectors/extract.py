@@ -54,9 +54,10 @@ def check_pool(vit: Vit, pool: str) -> str:
 def all_layers(vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
     """A network for `Engine.forward`: (images, 3, height, width) → logits (images, classes) and vectors (images, layers + 1, pools, width).
 
-    The network is the model's plain forward pass; of the tokens it keeps only the pooled vectors.
+    The network is the model's plain forward pass; of the tokens it keeps only the pooled vectors. Where the model refuses unfamiliar photos,
+    their logits are NaN.
     """
-    adapter = vit.adapter
+    adapter, detector = vit.adapter, vit.ood
 
     def network(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         final, layers = adapter.intermediates(images)
@@ -64,7 +65,11 @@ def all_layers(vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.T
         pooled = [torch.stack([tokens[:, adapter.prefix :].mean(1, dtype=torch.float32) for tokens in outputs], 1)]
         if adapter.has_cls:
             pooled.insert(0, torch.stack([tokens[:, 0] for tokens in outputs], 1).float())
-        return vit.module.forward_head(final), torch.stack(pooled, 2)  # (B, layers + 1, pools, width)
+        logits = vit.module.forward_head(final)
+        if detector and detector.refuses:
+            distances = detector.distance(vit.module.forward_head(final, pre_logits=True).float().cpu())
+            logits = logits.masked_fill((distances > detector.limit)[:, None].to(logits.device), torch.nan)
+        return logits, torch.stack(pooled, 2)  # (B, layers + 1, pools, width)
 
     return network
 

@@ -1,5 +1,6 @@
 """A gallery's vectors: run every photo through the model once for all layers, or read the photo's vectors from the disk cache."""
 
+import math
 import os
 import tempfile
 import threading
@@ -40,7 +41,7 @@ class EmbeddingRow:
         folder: the folder that the file lies in, which may be its label.
         sha256: hash of the file's bytes.
         error: the reason why the file has no vectors.
-        predictions: the top classes, most probable first; empty for a feature backbone.
+        predictions: the top classes, most probable first; empty for a feature backbone, or where the model refuses an unfamiliar photo.
         duplicate_of: the path of the earlier file with the same bytes.
         thumbnail: a small JPEG of the model's crop, if thumbnails were requested.
         notes: what decoding changed, one sentence each; none for a photo whose vectors were in the cache.
@@ -173,6 +174,7 @@ class EmbeddingGallery:
                             predictions = tuple(
                                 Prediction(vit.labels[index], probability)
                                 for index, probability in zip(record.classes.tolist(), record.probabilities.tolist(), strict=True)
+                                if not math.isnan(probability)
                             )
                             row = replace(row, predictions=predictions, thumbnail=photo.made.thumbnail, at=written + len(vectors))
                             vectors.append(record.vectors)

@@ -29,7 +29,7 @@ class Record:
     Attributes:
         vectors: (layers + 1, pools, width) float32.
         classes: (top,) int32 indices of the top classes, most probable first; empty for a feature backbone.
-        probabilities: (top,) float32.
+        probabilities: (top,) float32; NaN where the model refuses the photo.
     """
 
     vectors: np.ndarray

@@ -24,6 +24,7 @@ NEIGHBOURS = 8  # shown per photo
 MAX_TOGETHER = 12  # photos in one patch comparison
 MAX_PIXELS = 640  # longer side of an opened photo
 CROP_PIXELS = 448  # longer side of the photo's crop
+REFUSED = "The model names no class: the photo is unlike anything it was trained on."
 PHASE_TEXTS = {
     "waiting": "Waiting for another gallery's map",
     "starting": "Preparing the map (first time only)",
@@ -297,7 +298,7 @@ class EmbeddingsRoutes(GalleryRoutes):
             photo=write(job, f"photo-{number}.jpg", encode(photo.image, "JPEG", quality=90)),
             crop=write(job, f"crop-{number}.jpg", encode(crop, "JPEG", quality=90)),
             grid=geometry.grid[::-1],
-            notes=photo.notes,
+            notes=(*photo.notes, *([REFUSED] if vit.labels and not row.predictions else [])),
             predictions=[{"name": best.label.short, "probability": best.probability} for best in row.predictions],
             neighbours=[{"id": numbers[other], "similarity": float(similarity[other])} for other in nearest],
             same=[numbers[other] for other, other_row in enumerate(maps.rows) if other_row.sha256 == row.sha256 and other != place],
