@@ -104,8 +104,8 @@ def drawn(targets, count: int, asked: int | None, seed: int):
 
 def honest(known, targets, asked, wanted) -> dict:
     """Count how often the stated interval of a head from five photos a class holds its accuracy on the photos to be asked."""
-    from vitdemo.finetune.learning.head import answer
-    from vitdemo.finetune.learning.logistic import fit_head
+    from vitdemo.finetune.heads.head import answer
+    from vitdemo.finetune.heads.logistic import fit_head
     from vitdemo.finetune.learning.outcome import CROSSED
     from vitdemo.finetune.scores import interval
 
@@ -131,7 +131,7 @@ def timed(known, targets, runs: int) -> dict:
     import timm
     import torch
 
-    from vitdemo.finetune.learning.logistic import fit_head
+    from vitdemo.finetune.heads.logistic import fit_head
 
     generator = torch.Generator().manual_seed(0)
     wide = known @ torch.randn(known.shape[1], 768, generator=generator) / 768**0.5
@@ -201,8 +201,8 @@ def drawings():
 
 
 def _ours(known, targets, asked, seed: int):
-    from vitdemo.finetune.learning.head import answer
-    from vitdemo.finetune.learning.logistic import fit_head
+    from vitdemo.finetune.heads.head import answer
+    from vitdemo.finetune.heads.logistic import fit_head
 
     return answer(fit_head(known, targets, int(targets.max()) + 1).head, asked).argmax(-1)
 

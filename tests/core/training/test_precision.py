@@ -8,7 +8,7 @@ import torch
 from tests.support.small_vits import small_vit
 from vitdemo.core.training import precision
 from vitdemo.core.training.precision import autocast_speedup, training_precision
-from vitdemo.finetune.learning.readout import BOTH, read_from
+from vitdemo.finetune.heads.readout import BOTH, read_from
 
 
 @pytest.fixture

@@ -24,11 +24,11 @@ from vitdemo.core.photos.gallery import find_items
 from vitdemo.finetune.data.dataset import Sample, settle
 from vitdemo.finetune.data.features import FeatureCache
 from vitdemo.finetune.data.folders import place
+from vitdemo.finetune.heads.head import LabelledFeatures as Known
+from vitdemo.finetune.heads.head import MinibatchHead, answer, balanced
 from vitdemo.finetune.learning import blocks as blocks_module
-from vitdemo.finetune.learning import bundle, train
+from vitdemo.finetune.learning import blocks_stage, bundle, train
 from vitdemo.finetune.learning.blocks import Blocks
-from vitdemo.finetune.learning.head import LabelledFeatures as Known
-from vitdemo.finetune.learning.head import MinibatchHead, answer, balanced
 from vitdemo.finetune.learning.outcome import REFUSES_NOTHING
 from vitdemo.finetune.learning.state import State
 from vitdemo.finetune.learning.train import finetune
@@ -124,7 +124,7 @@ def test_too_many_photos_learn_in_minibatches(start, tmp_path, monkeypatch):
 
 
 def test_blocks_that_are_better_are_kept_with_what_is_familiar_to_them(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "compare", lambda *_: PairedTest(9, 1, 0.02))
+    monkeypatch.setattr(blocks_stage, "compare", lambda *_: PairedTest(9, 1, 0.02))
     monkeypatch.setattr(State, "better", lambda self, scores, stage, epoch: True)
     (report,) = of_kind(list(start(BLOCKS, tmp_path)), "report")
     assert report["weights_of"] == {"stage": "blocks", "epoch": 3}
@@ -179,7 +179,7 @@ def test_the_head_reads_other_features_in_a_model_that_timm_builds(features, lay
 
 @pytest.mark.parametrize("unfreeze", ["head", "1"])
 def test_the_head_reads_cls_and_the_mean_side_by_side(unfreeze, start, tmp_path, vit, monkeypatch):
-    monkeypatch.setattr(train, "compare", lambda *_: PairedTest(9, 1, 0.02))  # so that blocks are kept
+    monkeypatch.setattr(blocks_stage, "compare", lambda *_: PairedTest(9, 1, 0.02))  # so that blocks are kept
     recipe = replace(BLOCKS if unfreeze != "head" else QUICK, unfreeze=unfreeze, features="both")
     (report,) = of_kind(list(start(recipe, tmp_path)), "report")
     ours = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)

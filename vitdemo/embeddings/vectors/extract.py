@@ -54,8 +54,8 @@ def check_pool(vit: Vit, pool: str) -> str:
 def all_layers(vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
     """A network for `Engine.forward`: (images, 3, height, width) → logits (images, classes) and vectors (images, layers + 1, pools, width).
 
-    The network is the model's plain forward pass; of the tokens it keeps only the pooled vectors. Where the model refuses unfamiliar photos,
-    their logits are NaN.
+    The network is the model's plain forward pass; of the tokens it keeps only the pooled vectors. The logits of a photo that the model
+    refuses are NaN.
     """
     adapter, detector = vit.adapter, vit.ood
 

@@ -23,7 +23,7 @@ from vitdemo.core.training.trainer import Trainer, share_of
 from vitdemo.finetune.data.augment import varied
 from vitdemo.finetune.data.dataset import Sample
 from vitdemo.finetune.data.features import run_over
-from vitdemo.finetune.learning import head
+from vitdemo.finetune.heads import head
 from vitdemo.finetune.recipe import UPDATE, Recipe
 
 TELL_EVERY = 0.5  # seconds between two progress events

@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vitdemo.core.models.catalogue import CATALOGUE, LICENCES, OPEN_SOURCE
-from vitdemo.finetune.learning.readout import BOTH
+from vitdemo.finetune.heads.readout import BOTH
 
 FILE_NAME = "README.md"
 _TEMPLATES = Path(__file__).parent.parent / "templates"

@@ -10,8 +10,9 @@ import torch
 from vitdemo.core.outputs import write_json
 from vitdemo.core.training.precision import training_precision
 from vitdemo.finetune.data.dataset import TEST, TRAIN, VALIDATION, Dataset, Sample
-from vitdemo.finetune.learning import card, head, influence, logistic, report, verdict
-from vitdemo.finetune.learning.reading import FeatureReader
+from vitdemo.finetune.heads import head, influence, logistic
+from vitdemo.finetune.heads.reading import FeatureReader
+from vitdemo.finetune.learning import card, report, verdict
 from vitdemo.finetune.learning.state import State
 
 CROSSED = 0.8  # a cross-validated photo counts as so many in an interval, as the heads of the folds share most of their photos

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 
 from vitdemo.finetune.data.dataset import Dataset, Sample
-from vitdemo.finetune.learning.head import LabelledFeatures
+from vitdemo.finetune.heads.head import LabelledFeatures
 from vitdemo.finetune.scores import NEIGHBOURS, ClassifierScores, as_rows, compare, confusion, interval, nearest, score
 
 WORST = 12  # most confident mistakes listed

@@ -12,8 +12,8 @@ from vitdemo.core.models.vit import Vit
 from vitdemo.finetune.data.augment import varied
 from vitdemo.finetune.data.dataset import TRAIN, Sample, settle
 from vitdemo.finetune.data.features import FeatureCache, fingerprint
-from vitdemo.finetune.learning import logistic, readout
-from vitdemo.finetune.learning.head import balanced
+from vitdemo.finetune.heads import logistic, readout
+from vitdemo.finetune.heads.head import balanced
 from vitdemo.finetune.recipe import Recipe
 
 REPORT_EVERY = 0.2  # seconds between two progress events

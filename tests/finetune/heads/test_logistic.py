@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vitdemo.finetune.learning import logistic
-from vitdemo.finetune.learning.head import answer, balanced
-from vitdemo.finetune.learning.logistic import Problem, assign_folds, choose, fit_head, temperature
+from vitdemo.finetune.heads import logistic
+from vitdemo.finetune.heads.head import answer, balanced
+from vitdemo.finetune.heads.logistic import Problem, assign_folds, choose, fit_head, temperature
 
 
 def clusters(count: int, width: int, classes: int, distance: float = 2.0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

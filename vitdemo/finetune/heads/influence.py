@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from vitdemo.finetune.learning.logistic import standardise
+from vitdemo.finetune.heads.logistic import standardise
 
 SHOWN = 3  # photos named for and against an answer
 

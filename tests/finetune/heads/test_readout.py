@@ -5,7 +5,7 @@ import torch
 
 from vitdemo.core.errors import UsageError
 from vitdemo.finetune.data.features import features_of
-from vitdemo.finetune.learning.readout import all_of, candidates, choose, read_from, widths
+from vitdemo.finetune.heads.readout import all_of, candidates, choose, read_from, widths
 
 
 def test_the_model_itself_is_left_as_it_is(vit):

@@ -2,7 +2,7 @@
 
 import torch
 
-from vitdemo.finetune.learning.influence import explain, influence
+from vitdemo.finetune.heads.influence import explain, influence
 
 
 def gradient(head: torch.nn.Linear, features: torch.Tensor, target: int) -> torch.Tensor:
