@@ -36,7 +36,10 @@ def report(nearest: int = 0, majority: int = 1, unfreeze: str = "head", stage: s
         ),
         (report(0, recalls=(0.5, 0.5, 0.5)), "no better than its 5 nearest neighbours (50.0 %)"),
         (report(-1), "worse than its 5 nearest neighbours"),
-        (report(1, unfreeze="4", stage="blocks"), "neighbours (50.0 %) and than the head alone (75.0 %)."),
+        (
+            report(0, unfreeze="4", stage="blocks"),
+            ", not clearly better than its 5 nearest neighbours (50.0 %) and better than the head alone (75.0 %).",
+        ),
         (report(1, unfreeze="4"), "Use Head only, which is as good here; more photos"),
         (report(majority=0), "no better than always answering the most frequent class (40.0 %). Check the classes' photos"),
         (report(1, recalls=(1.0, 1.0, 1.0)), "Add photos that are harder, to learn where it fails."),

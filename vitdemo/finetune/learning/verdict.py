@@ -23,15 +23,18 @@ def weakest(report: dict) -> list[str]:
 
 
 def _compared(report: dict) -> str:
-    nearest, majority = report["baselines"][NEAREST], report["baselines"][MAJORITY]
+    majority = report["baselines"][MAJORITY]
     if majority["verdict"] < 1:
         return f"no better than always answering the most frequent class ({_percent(majority['accuracy'])})"
-    tie = "not clearly better than" if report["accuracy"] > nearest["accuracy"] else "no better than"
-    word = {1: "better than", 0: tie, -1: "worse than"}[nearest["verdict"]]
-    compared = f"{word} its {NEAREST} ({_percent(nearest['accuracy'])})"
-    if report["weights_of"]["stage"] == "blocks":
-        compared += f" and than the head alone ({_percent(report['baselines'][HEAD]['accuracy'])})"
-    return compared
+    others = {NEAREST: f"its {NEAREST}"} | ({HEAD: "the head alone"} if report["weights_of"]["stage"] == "blocks" else {})
+    return " and ".join(_beside(report, name, shown) for name, shown in others.items())
+
+
+def _beside(report: dict, name: str, shown: str) -> str:
+    baseline = report["baselines"][name]
+    tie = "not clearly better than" if report["accuracy"] > baseline["accuracy"] else "no better than"
+    word = {1: "better than", 0: tie, -1: "worse than"}[baseline["verdict"]]
+    return f"{word} {shown} ({_percent(baseline['accuracy'])})"
 
 
 def _advice(report: dict) -> str:

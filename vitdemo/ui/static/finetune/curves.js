@@ -9,8 +9,10 @@ const CURVES = [
   ["Validation accuracy and macro-F1", [["accuracy", (each) => each.accuracy], ["macro-F1", (each) => each.macro_f1]], 1],
 ];
 
-// Nothing where there is a single epoch.
-export const curves = (epochs) => (epochs.length > 1 ? [...CURVES, rates(epochs)].map((curve) => chart(curve, epochs)) : []);
+export const curves = (epochs) => drawn(epochs).map((curve) => chart(curve, epochs));
+
+// The curves that have lines: none of a single epoch, and no rates where they were zero at the end of every epoch.
+export const drawn = (epochs) => (epochs.length > 1 ? [...CURVES, rates(epochs)].filter(([, lines]) => lines.length) : []);
 
 // A line for each layer that learns, the topmost and the lowest by name.
 /** @returns {[string, [string, (epoch: any) => number, number?][], number | null]} */
