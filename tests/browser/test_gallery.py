@@ -23,7 +23,7 @@ from vitdemo.core.photos.gallery import find_items
 
 pytestmark = pytest.mark.browser
 
-WAIT = 60_000  # milliseconds
+WAIT = 180_000  # milliseconds: the first map of all has umap compiled
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,12 @@ class Launched:
         def say(count: int, event: gr.EventData) -> tuple[int, str]:
             return count + 1, json.dumps(internals.event_payload(event))
 
+        def grow():
+            yield {"a": 1}
+            yield {"a": 1, "b": 2}
+            yield {"a": 1, "b": 2}
+            yield gr.skip()
+
         async def refuse(request, error):
             self.refusals.append(error)
             return JSONResponse({}, error.status_code)
@@ -75,7 +81,8 @@ class Launched:
             gr.Button().click(wait, None, text, api_name="wait", concurrency_limit=1)
             gr.Button().click(fail, None, None, api_name="fail")
             gr.Button().click(say, self.count, [self.count, text], api_visibility="private")
-        self.say = next(number for number, each in self.page.fns.items() if each.fn is not None and each.fn.__name__ == "say")
+            gr.Button().click(grow, None, gr.JSON(), api_visibility="private")
+        self.numbers = {each.fn.__name__: number for number, each in self.page.fns.items() if each.fn is not None}
         self.page.queue(max_size=1)
         internals.set_queue_pace(self.page, PACE)
         routes = [Route("/plain/{name}", lambda request: PlainTextResponse("x")), Route("/ours/{name}", lambda request: ours(request))]
@@ -150,7 +157,16 @@ def test_an_event_that_fails_is_answered_with_a_sentence(launched):
 
 @pytest.mark.parametrize(("event", "payload"), [({"a": [1]}, {"a": [1]}), (["a"], {}), ("a", {}), (None, {})])
 def test_an_event_has_what_the_script_sent(launched, event, payload):
-    assert json.dumps(json.dumps(payload)) in launched.join(launched.say, "sender", event)
+    assert json.dumps(json.dumps(payload)) in launched.join(launched.numbers["say"], "sender", event)
+
+
+def test_each_step_replaces_the_value_before_it(launched):
+    """An edit within the value would change what the page was given before, which it may not have shown yet."""
+    messages = [
+        json.loads(line.removeprefix("data: ")) for line in launched.join(launched.numbers["grow"], "grower", None).splitlines() if line
+    ]
+    steps = [message["output"]["data"][0] for message in messages if message["msg"] == "process_generating"]
+    assert steps == [{"a": 1}, [["replace", [], {"a": 1, "b": 2}]], [], [["replace", [], gr.skip()]]]
 
 
 def test_the_queue_tells_what_waits_and_what_runs(launched):
@@ -246,7 +262,7 @@ def test_a_launched_page_uses_our_sessions_and_mailboxes(launched):
     assert isinstance(launched.app.state_holder, StateHolder)
     assert "pending_messages_per_session" in vars(launched.page._queue)
     internals.replace_sessions(launched.page, lambda queue: mailboxes)
-    launched.send("/gradio_api/queue/join", {"fn_index": launched.say, "data": [None], "event_data": {}, "session_hash": "ours"})
+    launched.send("/gradio_api/queue/join", {"fn_index": launched.numbers["say"], "data": [None], "event_data": {}, "session_hash": "ours"})
     assert list(mailboxes) == ["ours"]
     launched.send("/gradio_api/queue/data?session_hash=ours")
     session = launched.app.state_holder.session_data["ours"]
