@@ -1,57 +1,19 @@
 """The routes of Classify's “Many photos”: follow a gallery, open a photo, download the predictions."""
 
 import base64
-from dataclasses import dataclass, field
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.names import shown_name, shown_path
 from vitdemo.ui.components import gallery_upload
-from vitdemo.ui.components.gallery_upload import GalleryRoutes, GalleryStatus, OfGallery
+from vitdemo.ui.components.gallery_upload import GalleryRoutes
 from vitdemo.ui.server.page_routes import Caller, File, Html, page_route
 from vitdemo.ui.sessions.gallery_job import FINAL_STATES
+from vitdemo.ui.tabs.classify.messages import ClassifyStatus, Download, OfPhoto, PollGallery
 from vitdemo.ui.tabs.classify.sessions import ClassifyJob
 from vitdemo.ui.templating import data_uri, html, percent
 
 ROWS_PER_POLL = 400  # at most, in one answer
 MAX_PIXELS = 480  # of the longer side of an opened photo
-
-
-@dataclass(frozen=True)
-class PollGallery(OfGallery):
-    """Ask for a gallery's progress, and its rows from number `start` on."""
-
-    start: int = 0
-
-
-@dataclass(frozen=True)
-class OfPhoto(OfGallery):
-    """A photo of a gallery, by its row."""
-
-    index: int = -1
-
-
-@dataclass(frozen=True)
-class Download(OfGallery):
-    """A file of predictions: csv, json or parquet; of the rows with these numbers, or of all, and what the page filtered them by."""
-
-    kind: str = ""
-    rows: list | None = None
-    filter: str = ""
-
-
-@dataclass
-class ClassifyStatus(GalleryStatus):
-    """How far a gallery is. It is `running` until its last rows have been asked for.
-
-    Attributes:
-        rows: the requested rows.
-        scores: accuracy and confusion matrix as HTML at the end, where folders name classes.
-        conflicts: at the end, the numbers of the rows whose copies lie in folders of different classes.
-    """
-
-    rows: list[dict]
-    scores: str | None
-    conflicts: list[int] = field(default_factory=list)
 
 
 class ClassifyRoutes(GalleryRoutes):

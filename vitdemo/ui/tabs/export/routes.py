@@ -1,7 +1,7 @@
 """The Export tab's routes: upload photos, start and follow an export, try it, download its files."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
@@ -14,6 +14,7 @@ from vitdemo.ui.templating import html, percent
 
 if TYPE_CHECKING:
     from vitdemo.export.report import Report
+from vitdemo.ui.tabs.export.messages import AddPhotos, Download, ExportStatus, Given, PollExport, RemovePhotos, StartExport, Tried
 
 CHART_MIN, CHART_MAX = 1e-7, 10.0  # range of logit differences on the chart
 FILE_TEXTS = {  # descriptions of the bundle's files
@@ -33,82 +34,6 @@ FILE_TEXTS = {  # descriptions of the bundle's files
     "kserve.yaml": "KServe's manifest",
     "ray_server.py": "the Ray Serve server",
 }
-
-
-@dataclass(frozen=True)
-class AddPhotos(OfSession):
-    """Photos for one purpose of KINDS, as (name, uploaded path) pairs."""
-
-    kind: str = ""
-    files: list = field(default_factory=list)
-    others: list = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class RemovePhotos(OfSession):
-    """The purpose of KINDS whose photos are removed."""
-
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class StartExport(OfSession):
-    """A model, and the export's options."""
-
-    model: str = ""
-    plan: dict = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class PollExport(OfSession):
-    """Ask for an export's status, with the job's events from number `start` on."""
-
-    start: int = 0
-
-
-@dataclass(frozen=True)
-class Download(OfSession):
-    """A file of the bundle; None for a zip of the whole bundle."""
-
-    file: str | None = None
-
-
-@dataclass
-class Given:
-    """An export's photos: their counts by purpose."""
-
-    session: str
-    given: dict
-
-
-@dataclass
-class ExportStatus:
-    """How far an export is.
-
-    Attributes:
-        given: counts of its photos by purpose.
-        plan: its options; None before the start.
-        state: the job's; empty without one.
-        place: the job's place in the queue.
-        events: the job's, from the requested number on.
-        error: why it failed.
-        report: as HTML, once it is done.
-    """
-
-    given: dict
-    plan: dict | None
-    state: str = ""
-    place: int = 0
-    events: list[dict] = field(default_factory=list)
-    error: str = ""
-    report: str = ""
-
-
-@dataclass
-class Tried:
-    """An exported bundle that is compared with its original in Classify."""
-
-    tried: str
 
 
 class ExportRoutes(TabRoutes):
