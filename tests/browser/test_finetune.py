@@ -57,6 +57,7 @@ def test_three_new_drawings_from_start_to_use(demo_app, open_page, tmp_path):
     expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
     shown = float(re.search(r"[\d.]+", page.locator("#finetune .result .figure").inner_text())[0])
     assert shown >= 90
+    expect(page.locator("#finetune .verdict")).to_contain_text("not clearly better than its 5 nearest neighbours")
     expect(page.locator("#finetune .learning-text")).to_contain_text("Done.")
     expect(page.locator("#finetune .result .about")).to_contain_text("36 photos, each by a head that had not learned from it")
     expect(page.locator("#finetune .start")).to_be_hidden()  # its step is folded now

@@ -1,10 +1,11 @@
 // Fine-tuning: sends photos, shows their classes, starts, follows and draws. Words of visitors become HTML by our templates alone, which
 // escape them.
 import { fill, finders, make, pause, say, tabsOf } from "../lib/dom.js";
-import { clock, duration, percent } from "../lib/format.js";
+import { duration, percent } from "../lib/format.js";
 import { follow, GONE, known, NO_ANSWER, rpc, save } from "../lib/rpc.js";
 import { hearFiles, Uploads } from "../lib/upload.js";
 import { curves } from "./curves.js";
+import { said } from "./progress.js";
 import { hearTester } from "./tester.js";
 
 const KEY = "vitdemo-finetune";
@@ -164,7 +165,7 @@ export default function mount({ element, props, trigger }) {
     if (over) $(".stop").disabled = false;
     unfinished = over && answer.job !== "done" && epochs.length && !changed ? started : null;
     nameStart();
-    $(".learning-text").textContent = said(answer, epochs, last);
+    $(".learning-text").textContent = said(answer, events, epochs, $(".stop").disabled);
     const blocks = last?.stage === "blocks";
     const part = last?.kind === "step" ? (last.epoch - 1 + last.done / last.total) / last.of : last?.kind === "epoch" ? last.epoch / last.of : 0;
     const share = answer.job === "done" ? 1 : last?.kind === "photos" ? last.done / last.total : blocks || last?.stage ? part : 0;
@@ -191,35 +192,6 @@ export default function mount({ element, props, trigger }) {
   function arrive() {
     unfold("result");
     if (element.offsetParent) stepOf("result").scrollIntoView({ block: "start", behavior: "smooth" });
-  }
-
-  function said(answer, epochs, last) {
-    if (answer.job === "waiting") return answer.place > 1 ? `Waiting: ${answer.place} jobs are ahead of yours …` : "Waiting for another job …";
-    const newest = epochs.at(-1);
-    const where = newest?.stage === "blocks" ? ` Blocks: epoch ${newest.epoch} of ${newest.of}.` : "";
-    const stays = newest ? " What was learned is kept: with the same model, classes and settings, training resumes from there." : "";
-    if (answer.job === "done") {
-      const nothing = events.some((each) => each.kind === "resumed") && !events.some((each) => each.kind === "epoch");
-      return `Done.${where}${nothing ? " These settings are already trained to the end: change one, such as the seed, to train again." : ""}`;
-    }
-    if (answer.job === "stopped") return `Stopped.${where}${stays}`;
-    if (answer.job === "failed") return `Ended.${where}${stays}`;
-    if ($(".stop").disabled) return `Stopping …${where}`;
-    if (!last) return "Getting ready …";
-    const estimated = events.find((each) => each.kind === "estimate")?.seconds;
-    const about = estimated > 5 ? ` About ${duration(estimated)} in all, by a measured pass.` : "";
-    if (last.kind === "photos") return `Computing features: ${last.done} of ${last.total} photos, ${last.speed.toFixed(1)} a second.${about}`;
-    if (last.kind === "note") return last.text + about;
-    if (last.kind === "estimate") return `Getting ready …${about}`;
-    if (last.kind === "step") {
-      const left = newest?.stage === "blocks" ? ` · ${clock(newest.seconds_left)} left` : "";
-      return `Blocks, epoch ${last.epoch} of ${last.of}: ${last.done} of ${last.total} photos${left}`;
-    }
-    if (newest?.stage === "head") return `The head is fitted: ${percent(newest.accuracy)} accuracy.`;
-    if (newest) {
-      return `Blocks, epoch ${newest.epoch} of ${newest.of}: ${percent(newest.accuracy)} accuracy · ${newest.photos_per_second.toFixed(0)} photos a second · ${clock(newest.seconds_left)} left for the blocks`;
-    }
-    return "Getting ready …";
   }
 
   function guess(each) {
