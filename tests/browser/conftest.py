@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.support.apps import Server, app_processes
 
@@ -22,6 +22,8 @@ QUIET = (
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 )
+
+expect.set_options(timeout=20_000)  # milliseconds: another browser's tests may run on the same machine
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +58,7 @@ def open_page(browser):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         page.on("request", lambda request: strangers.append(request.url) if is_strange(request.url, server.url) else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(f"{server.url}{path}?__theme={theme}" + ("" if sample else "&photo=none"))

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.support.pictures import paint, png
 
 pytestmark = pytest.mark.browser
-WAIT = 30_000
+WAIT = 90_000
 
 MOVE = """(target, [kind, files]) => {
     const transfer = new DataTransfer();

@@ -16,7 +16,7 @@ from tests.support.profiles import ADOBE_RGB, of_screen
 
 pytestmark = pytest.mark.browser
 
-WAIT = 30_000  # milliseconds
+WAIT = 90_000  # milliseconds
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from tests.support.pictures import noise, paint
 
 pytestmark = pytest.mark.browser
-WAIT = 60_000
+WAIT = 90_000
 
 
 @pytest.fixture
