@@ -101,7 +101,7 @@ def test_finetune(app, open_page, folder):
     page.get_by_role("button", name="Start training", exact=True).click()
     expect(page.locator("#finetune .result .figure")).to_be_visible(timeout=WAIT)
     page.get_by_role("button", name=re.compile("Use this model")).click()
-    expect(page.locator("#model input")).to_have_value(re.compile("Your model · 3 classes"), timeout=WAIT)
+    expect(page.locator("#model input")).to_have_value(re.compile("Your model “Run 1” · 3 classes"), timeout=WAIT)
     check_access(page)
 
 

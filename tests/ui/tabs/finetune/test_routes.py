@@ -149,7 +149,7 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     np.testing.assert_array_equal(before, after)  # the same blocks look at the same places
     assert before.shape[:2] == (24, 24)
     own = ask("use")
-    assert own["title"].startswith("Your model · 3 classes · ")
+    assert own["title"].startswith("Your model “Run 1” · 3 classes · ")
     vit = ask.store.get(own["name"]).result(60)
     assert [label.name for label in vit.labels] == ["green", "navy", "red"]
     with zipfile.ZipFile(ask("download")["path"]) as packed:

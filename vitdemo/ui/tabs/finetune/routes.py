@@ -172,8 +172,10 @@ class FinetuneRoutes(TabRoutes):
     @page_route()
     def use(self, asked: OfSession, caller: Caller) -> OwnModel:
         """Make the fine-tuned model one that the model picker may select."""
-        name, report = self._own_model(self._sessions.get(asked.session))
-        return OwnModel(name, f"Your model · {len(report['classes'])} classes · {report['accuracy']:.0%} accuracy")
+        session = self._sessions.get(asked.session)
+        name, report = self._own_model(session)
+        figures = f"{len(report['classes'])} classes · {percent(report['accuracy'])} accuracy"
+        return OwnModel(name, f"Your model “{shown_name(run_of(session).title)}” · {figures}")
 
     @page_route()
     def download(self, asked: OfSession, caller: Caller) -> File:
