@@ -29,6 +29,13 @@ def test_each_step_is_timed_and_answers_differ_by_drafts(folder, capsys):
     assert "for each of 3 photos" in capsys.readouterr().out
 
 
+def test_a_batch_is_prepared_before_anything_counts(folder, monkeypatch):
+    prepare, asked = decode._prepared, []
+    monkeypatch.setattr(decode, "_prepared", lambda vit, paths, draft: asked.append((len(paths), bool(draft))) or prepare(vit, paths, draft))
+    decode.run(photos=folder)
+    assert asked == [(decode.BATCH, False), (3, False), (3, True)]
+
+
 def test_shared_photos_are_enlarged(tmp_path, monkeypatch):
     (tmp_path / "data" / "caltech20").mkdir(parents=True)
     noise(30, 20).save(tmp_path / "data" / "caltech20" / "a.png")
