@@ -31,7 +31,12 @@ def test_each_step_is_timed_and_answers_differ_by_drafts(folder, capsys):
 
 def test_a_batch_is_prepared_before_anything_counts(folder, monkeypatch):
     prepare, asked = decode._prepared, []
-    monkeypatch.setattr(decode, "_prepared", lambda vit, paths, draft: asked.append((len(paths), bool(draft))) or prepare(vit, paths, draft))
+
+    def count(vit, paths, draft: int) -> tuple:
+        asked.append((len(paths), bool(draft)))
+        return prepare(vit, paths, draft)
+
+    monkeypatch.setattr(decode, "_prepared", count)
     decode.run(photos=folder)
     assert asked == [(decode.BATCH, False), (3, False), (3, True)]
 
