@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.bench.conftest import Sides, words
+from tests.bench.conftest import Sides, _Side, words
 from tests.support.apps import TINY
 from tests.support.pictures import noise
 from vitdemo.bench import agreement, classify, passes
@@ -35,7 +35,12 @@ def test_without_photos(tmp_path, monkeypatch, capsys):
     assert "set VITDEMO_SHARED, or give --photos DIR" in capsys.readouterr().err
 
 
-def test_what_is_made_of_the_sides_seconds(five, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def installed(monkeypatch):
+    monkeypatch.setattr(classify, "is_installed", lambda name: True)
+
+
+def test_what_is_made_of_the_sides_seconds(installed, five, tmp_path, monkeypatch, capsys):
     seconds = {"ours": [2.0, 1.0, 4.0], "timm loop": [3.0] * 3, "transformers pipeline": [9.0] * 3, "model alone": [0.5, 1.0, 0.1]}
     sides = Sides(seconds)
     monkeypatch.setattr(classify, "Side", sides)
@@ -64,19 +69,31 @@ def test_a_side_answers_every_photo(side, batch, precision, five, small_network,
     assert [answer(five[:count]) for count in (5, 2, 1)] == [5, 2, 1]
 
 
-def test_each_precision_is_beside_its_own_bare_model(five, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("precisions", [("fp32", "bf16"), ("bf16",)])
+def test_each_precision_is_beside_its_own_bare_model(precisions, installed, five, tmp_path, monkeypatch, capsys):
     seconds = {"ours": [4.0], "timm loop": [3.0], "transformers pipeline": [9.0], "model alone": [2.0]}
     sides = Sides(seconds | {"ours bf16": [1.5], "model alone bf16": [1.0]})
     monkeypatch.setattr(classify, "Side", sides)
     monkeypatch.setattr(classify, "PHOTOS", {TINY: 4})
     monkeypatch.setattr(passes, "compare_passes", lambda model, precisions, runs: (model, precisions, runs))
     monkeypatch.setattr(agreement, "compare_answers", lambda precisions, photos: (precisions, photos))
-    found = classify.run(runs=1, photos=tmp_path, precisions=("fp32", "bf16"))
+    found = classify.run(runs=1, photos=tmp_path, precisions=precisions)
     assert list(found[f"{TINY} batch 1"]) == [*seconds, "ours bf16", "model alone bf16"]
-    assert (found["passes"], found["agreement"]) == ({TINY: (TINY, ("fp32", "bf16"), 1)}, (("fp32", "bf16"), tmp_path))
+    assert (found["passes"], found["agreement"]) == ({TINY: (TINY, precisions, 1)}, (precisions, tmp_path))
     lines = [words(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[1].startswith("ours 1.0 photos/s 2.00 × the model alone")
     assert lines[5].startswith("ours bf16 2.7 photos/s 1.50 × the model alone")
+
+
+def test_what_is_not_there_is_left_out(five, tmp_path, monkeypatch, capsys):
+    """transformers, and the memory that a system doesn't report."""
+    sides = Sides({"ours": [2.0], "timm loop": [3.0], "model alone": [1.0]})
+    monkeypatch.setattr(classify, "Side", sides)
+    monkeypatch.setattr(classify, "is_installed", lambda name: name != "transformers")
+    monkeypatch.setattr(classify, "PHOTOS", {TINY: 4})
+    monkeypatch.setattr(_Side, "end", lambda side: {"seconds": side.seconds, "cpu_seconds": side.seconds, "peak_mb": None})
+    assert list(classify.run(runs=1, photos=tmp_path)[f"{TINY} batch 1"]) == ["ours", "timm loop", "model alone"]
+    assert words(capsys.readouterr().out.splitlines()[1]).endswith("2.00 × its CPU time (2.00 to 2.00 s)")
 
 
 def test_a_sides_name_has_its_precision(five, tmp_path, monkeypatch):

@@ -32,6 +32,25 @@ def test_those_named_are_run_in_that_order(asked):
     assert list(asked) == ["trace", "classify"]
 
 
+def test_figures_can_be_written_before_anything_is_measured(asked, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["bench", "trace", "--json", str(tmp_path / "file" / "f.json")]) == 1
+    assert "can't be written" in capsys.readouterr().err
+    assert asked == {}
+    assert main(["bench", "trace", "--json", str(tmp_path / "new" / "f.json")]) == 0
+    assert json.loads((tmp_path / "new" / "f.json").read_text()) == {"trace": {"of": "trace"}}
+
+
+def test_a_bench_that_fails_takes_no_other_figures_with_it(asked, tmp_path, monkeypatch):
+    def fail(**_):
+        raise RuntimeError
+
+    monkeypatch.setitem(BENCHES, "classify", fail)
+    with pytest.raises(RuntimeError):
+        main(["bench", "trace", "classify", "--json", str(tmp_path / "f.json")])
+    assert json.loads((tmp_path / "f.json").read_text()) == {"trace": {"of": "trace"}}
+
+
 def test_precisions_go_to_the_benches_that_take_them(asked):
     assert main(["bench", "classify", "layers", "--precision", "fp32", "bf16", "fp32"]) == 0
     assert asked["classify"] == {"runs": 5, "photos": None, "precisions": ("fp32", "bf16")}

@@ -29,6 +29,18 @@ def test_each_step_is_timed_and_answers_differ_by_drafts(folder, capsys):
     assert "for each of 3 photos" in capsys.readouterr().out
 
 
+def test_a_batch_is_prepared_before_anything_counts(folder, monkeypatch):
+    prepare, asked = decode._prepared, []
+
+    def count(vit, paths, draft: int) -> tuple:
+        asked.append((len(paths), bool(draft)))
+        return prepare(vit, paths, draft)
+
+    monkeypatch.setattr(decode, "_prepared", count)
+    decode.run(photos=folder)
+    assert asked == [(decode.BATCH, False), (3, False), (3, True)]
+
+
 def test_shared_photos_are_enlarged(tmp_path, monkeypatch):
     (tmp_path / "data" / "caltech20").mkdir(parents=True)
     noise(30, 20).save(tmp_path / "data" / "caltech20" / "a.png")

@@ -54,6 +54,7 @@ def test_without_photos(bench, tmp_path, monkeypatch, capsys):
 
 
 def test_what_is_made_of_the_sides_seconds(five, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(embed, "is_installed", lambda name: True)
     passes = {"ours": [2.0, 8.0], "hooks": [3.0, 3.0], "transformers": [4.0, 4.0], "model alone": [1.0, 2.0]}
     sides = Sides(passes | {"our map": [1.0, 3.0], "umap.UMAP": [4.0, 6.0]}, {"our map": 0.98765, "umap.UMAP": 0.9})
     monkeypatch.setattr(embed, "Side", sides)

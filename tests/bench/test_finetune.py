@@ -7,7 +7,7 @@ import torch
 
 from tests.bench.conftest import words
 from tests.support.pictures import paint
-from vitdemo.bench import finetune
+from vitdemo.bench import finetune, rounds
 from vitdemo.cli import main
 from vitdemo.core import config
 from vitdemo.core.photos.gallery import find_items
@@ -20,8 +20,8 @@ def folder(tmp_path):
 
 
 def test_what_is_made_of_known_seconds(clock_of, capsys):
-    clock = clock_of(finetune)
-    ours, theirs = iter([1.0, 2.0, 4.0]), iter([4.0, 4.0, 4.0])
+    clock = clock_of(rounds)
+    ours, theirs = iter([9.0, 9.0, 1.0, 2.0, 4.0]), iter([4.0] * 5)
     found = finetune._compare({"ours": lambda: clock.pass_(next(ours)), "theirs": lambda: clock.pass_(next(theirs))}, 3)
     assert found == {"ours": [1.0, 2.0, 4.0], "theirs": [4.0, 4.0, 4.0]}
     said = capsys.readouterr().out.splitlines()
@@ -65,15 +65,14 @@ def test_the_plain_loop_trains_only_the_head(folder, network, monkeypatch):
     assert changed == {"head.weight", "head.bias"}
 
 
-def test_our_side_trains_a_head_of_its_classes(folder, network, monkeypatch):
+def test_our_side_trains_a_head_of_its_classes(folder, small_network, monkeypatch):
     from vitdemo.finetune.learning import train
 
     asked = []
-    monkeypatch.setattr(finetune, "_network", lambda: copy.deepcopy(network))
     monkeypatch.setattr(train, "finetune", lambda *arguments: asked.append(arguments) or iter([1, 2]))
     finetune._ours(find_items([folder]), folder)
     ((vit, engine, samples, recipe, output, _, _),) = asked
-    assert (vit.name, engine.device.type, recipe.unfreeze) == (finetune.MODEL, "cpu", "head")
+    assert (vit.name, engine.device.type, recipe.unfreeze) == (finetune.TINY, "cpu", "head")
     assert sorted(sample.label for sample in samples) == ["blue"] * 3 + ["green"] * 3 + ["red"] * 3
     assert not output.exists()
 
@@ -109,10 +108,6 @@ def test_without_photos(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(config, "SHARED", tmp_path)
     assert main(["bench", "finetune"]) == 1
     assert "set VITDEMO_SHARED, or give --photos DIR" in capsys.readouterr().err
-    assert (finetune._weights(), finetune._weights_note()) == (None, " with random weights")
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / f"{finetune.MODEL}.safetensors").touch()
-    assert (finetune._weights(), finetune._weights_note()) == (tmp_path / "weights" / f"{finetune.MODEL}.safetensors", "")
 
 
 def test_steps_of_a_precision_are_autocasts(network, monkeypatch, capsys):

@@ -1,15 +1,18 @@
 """The GPU's bench, on the CPU with a small model: everything but CUDA's own memory and clock."""
 
+from statistics import median
+
 import pytest
 import torch
 
-from vitdemo.bench import gpu, passes
+from vitdemo.bench import gpu
+from vitdemo.bench.models import gigaflops, vit_of
 
 
 @pytest.fixture
 def small(small_network, monkeypatch):
     monkeypatch.setattr(gpu, "network_of", lambda model: small_network(model).requires_grad_(True))
-    monkeypatch.setattr(passes, "SIDE", 16)
+    monkeypatch.setattr(gpu, "SIDE", 16)
     monkeypatch.setattr(torch, "compile", lambda network, dynamic: network)
 
 
@@ -38,7 +41,13 @@ def test_all_is_measured_on_any_device(small, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert sum("photos/s" in line for line in lines) == 4
     assert sum(line.startswith("  step ") for line in lines) == 3
-    assert found["embed"]["share"] > 0
+    embed, work = found["embed"], gigaflops(vit_of("m"))
+    assert embed["product_gigaflops"] == pytest.approx(2 * 16**3 / 1e9 / median(embed["seconds"]["product"]))
+    rates = [
+        3 * work / lower / (2 * 16**3 / 1e9 / product)
+        for lower, product in zip(*map(embed["seconds"].get, ("bf16", "product")), strict=True)
+    ]
+    assert embed["share"] == pytest.approx(median(rates))
 
 
 def test_without_a_compiler(small, monkeypatch, capsys):

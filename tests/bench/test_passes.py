@@ -57,8 +57,7 @@ def test_a_product_that_takes_minutes_is_not_measured(table, monkeypatch, capsys
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_the_product_is_of_the_precision(name, dtype, monkeypatch):
-    monkeypatch.setattr(passes, "SIDE", 16)
-    made = passes.product(name)()
+def test_the_product_is_of_the_precision(name, dtype):
+    made = passes.product(name, 16)()
     assert (made.shape, made.dtype) == ((16, 16), dtype)
-    assert passes.product_gigaflops() == 2 * 16**3 / 1e9
+    assert passes.product_gigaflops(16) == 2 * 16**3 / 1e9

@@ -25,3 +25,9 @@ def test_the_ratio_is_the_rounds_median():
 )
 def test_an_error_in_one_line(error, line):
     assert rounds.left_out(error) == line
+
+
+def test_a_package_that_is_not_there_is_said(capsys):
+    assert rounds.is_installed("Torch")
+    assert not rounds.is_installed("NoSuchEngine")
+    assert capsys.readouterr().out == "NoSuchEngine is left out: it is not installed (requirements-bench.txt)\n"

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.bench.conftest import words
-from vitdemo.bench import load_visitors, models, startup
+from vitdemo.bench import models, startup
 from vitdemo.cli import main
 
 
@@ -138,7 +138,7 @@ def test_no_answer_is_no_figure(monkeypatch):
     async def refuse(client, kind, number: int, tally) -> None:
         tally.said.add("classify: no model")
 
-    monkeypatch.setattr(load_visitors, "ask_once", refuse)
+    monkeypatch.setattr(startup, "ask_once", refuse)
     with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match=r"the app did not answer: .*no model"):
         pool.submit(startup._ask, "http://127.0.0.1:1").result()
     assert startup.PICTURE.is_file()

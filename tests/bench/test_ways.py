@@ -1,5 +1,6 @@
 """The bench of ways: which run, in which lanes, and what is said of those that can't."""
 
+import importlib.util
 import sys
 import threading
 
@@ -57,7 +58,7 @@ def test_the_other_engines_answer_as_torch_does(small, small_network, monkeypatc
         raise RuntimeError("no C++ compiler\nfound")
 
     monkeypatch.setattr(torch, "compile", no_compiler)
-    monkeypatch.setattr(ways.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     found = dict(ways._other_engines(tmp_path))
     assert [*found] == ["ONNX Runtime fp32"]
     images = torch.randn(1, *small)
@@ -78,7 +79,7 @@ def test_openvino_runs_in_both_precisions(small, monkeypatch, tmp_path):
             return lambda batch: batch.shape
 
     monkeypatch.setattr(torch, "compile", lambda network, dynamic: network)
-    monkeypatch.setattr(ways.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     monkeypatch.setitem(sys.modules, "openvino", type("openvino", (), {"Core": Core}))
     monkeypatch.setattr(ways, "_pass", lambda network: lambda images: images)
     monkeypatch.setattr(formats, "write", lambda vit, plan, folder: folder / "m.onnx")

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from vitdemo.bench.models import BASE, TINY, network_of, photos_of, vit_of, weights_note
-from vitdemo.bench.rounds import ratio
+from vitdemo.bench.rounds import is_installed, ratio
 from vitdemo.bench.sides import Side, serve
 
 PHOTOS = {TINY: 200, BASE: 32}
-SIDES = ("ours", "timm loop", "transformers pipeline", "model alone")
+PIPELINE = "transformers pipeline"
+SIDES = ("ours", "timm loop", PIPELINE, "model alone")
 BY_PRECISION = ("ours", "model alone")
 BATCHES = (1, 32)
 SHAPES = {TINY: (192, 3), BASE: (768, 12)}  # width and heads of the pipeline's model
@@ -29,14 +30,15 @@ def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] 
     Args:
         runs: rounds.
         photos: a folder of distinct photos; the shared ImageNet photos by default.
-        precisions: of this app and of the bare model; others than fp32 bring passes and agreement along.
+        precisions: of this app and of the bare model; others than fp32 run beside it, and bring passes and agreement along.
 
     Raises: UserError where there are no photos.
     """
     items = photos_of(photos, "imagenet_val")
     folder, paths = str(photos or items[0].path.parents[1]), [str(item.path) for item in items]
-    names = [side for side in SIDES if side not in BY_PRECISION or "fp32" in precisions]
-    names += [f"{side} {precision}" for precision in precisions if precision != "fp32" for side in BY_PRECISION]
+    lower = [precision for precision in precisions if precision != "fp32"]
+    names = [side for side in SIDES if side != PIPELINE or is_installed("transformers")]
+    names += [f"{side} {precision}" for precision in lower for side in BY_PRECISION]
     results: dict[str, Any] = {}
     for model, count in PHOTOS.items():
         for batch in BATCHES:
@@ -47,7 +49,7 @@ def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] 
                 for side in sides.values():
                     side.time()
             results[f"{model} batch {batch}"] = _report(len(used), {name: side.end() for name, side in sides.items()})
-    if set(precisions) > {"fp32"}:
+    if lower:
         from vitdemo.bench.agreement import compare_answers
         from vitdemo.bench.passes import compare_passes
 
@@ -61,10 +63,11 @@ def _report(count: int, measured: dict[str, dict]) -> dict[str, dict]:
         precision = _parts_of(name)[1]
         alone = measured["model alone" if precision == "fp32" else f"model alone {precision}"]
         seconds = statistics.median(figures["seconds"])
+        memory = "" if figures["peak_mb"] is None else f"{figures['peak_mb']:6.0f} MB at most  "
         print(
             f"  {name:22}{count / seconds:7.1f} photos/s  {ratio(figures['seconds'], alone['seconds']):5.2f} × the model alone, "
             f"{ratio(figures['cpu_seconds'], alone['cpu_seconds']):.2f} × its CPU time  "
-            f"{figures['peak_mb']:6.0f} MB at most  ({min(figures['seconds']):.2f} to {max(figures['seconds']):.2f} s)",
+            f"{memory}({min(figures['seconds']):.2f} to {max(figures['seconds']):.2f} s)",
             flush=True,
         )
     return measured
@@ -140,7 +143,10 @@ def _model_alone(model: str, batch: int, paths: list[str], precision: str = "fp3
     import torch
     from PIL import Image
 
-    network, preprocessing = network_of(model, precision), vit_of(model).preprocessing
+    from vitdemo.core.photos.preprocessing import Preprocessing
+
+    network = network_of(model, precision)
+    preprocessing = Preprocessing.of(network)
     batches = [
         torch.stack([preprocessing(Image.open(path).convert("RGB")) for path in part]).to(next(network.parameters()).dtype)
         for part in _parts(paths, batch)

@@ -1,11 +1,11 @@
 """`python -m vitdemo bench`: measure this app against what a user would run instead."""
 
 import argparse
-import json
 from pathlib import Path
 
 from vitdemo.bench import BENCHES
 from vitdemo.core.errors import UsageError
+from vitdemo.core.outputs import check_writable, write_json
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 BY_PRECISION = ("startup", "classify", "trace", "embed", "finetune")
@@ -43,9 +43,11 @@ def _bench(flags: argparse.Namespace) -> int:
     own = {"load": {"minutes": flags.minutes, "clients": flags.clients}}
     if flags.precision:
         own |= {name: {"precisions": tuple(dict.fromkeys(flags.precision))} for name in BY_PRECISION}
+    if flags.json:
+        check_writable(flags.json)
     results = {}
     for name in names:
         results[name] = BENCHES[name](runs=flags.runs, photos=flags.photos, **own.get(name, {}))
-    if flags.json:
-        flags.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        if flags.json:
+            write_json(results, flags.json)  # after each, as the next may take an hour and fail
     return 0

@@ -54,7 +54,7 @@ def _measure(paths: list[Path]) -> dict:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        _prepared(vit, paths[:1], 0)  # what a first photo sets up doesn't count
+        _prepared(vit, paths[:BATCH], 0)  # what a first batch sets up doesn't count
         made = {name: _prepared(vit, paths, draft) for name, draft in (("full size", 0), ("--jpeg-draft", vit.preprocessing.draft_side))}
     finally:
         torch.set_num_threads(threads)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vitdemo.bench.models import network_of, vit_of
+from vitdemo.bench.rounds import is_installed
 from vitdemo.bench.sides import Side, serve
 
 MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
@@ -49,7 +50,8 @@ def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] 
     if not count:
         raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
     print(f"all layers' vectors of {count} photos, {MODEL}, batch {BATCH}", flush=True)
-    results = {"vectors": _turns(PASSES, runs, "model alone", str(folder), count)}
+    passes = tuple(side for side in PASSES if side != "transformers" or is_installed(side))
+    results = {"vectors": _turns(passes, runs, "model alone", str(folder), count)}
     for precision in precisions:
         if precision != "fp32":
             print(f"the same in {precision}", flush=True)
@@ -227,7 +229,10 @@ def _model_alone(paths: list[str], precision: str = "fp32") -> Callable[[list[st
     import torch
     from PIL import Image
 
-    network, preprocessing = network_of(MODEL, precision), vit_of(MODEL).preprocessing
+    from vitdemo.core.photos.preprocessing import Preprocessing
+
+    network = network_of(MODEL, precision)
+    preprocessing = Preprocessing.of(network)
     batches = [
         torch.stack([preprocessing(Image.open(path).convert("RGB")) for path in part]).to(next(network.parameters()).dtype)
         for part in _parts(paths)

@@ -2,19 +2,17 @@
 
 The head: this app, which runs the frozen backbone once per photo, solves the head and cross-validates it, against a loop that runs the
 backbone in each of ten epochs. The steps: the trainer against the same steps written with timm's optimizer, scheduler and clipping. The
-sides take turns in every round.
+sides take turns in every round, after two rounds that are not counted.
 """
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from vitdemo.bench.models import TINY, network_of, photos_of, vit_of, weights_note
 from vitdemo.bench.rounds import in_turns, ratio
 
-MODEL = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 EPOCHS, BATCH, PHOTOS = 10, 32, 60
 STEPS, STEP_BATCH = 6, 8
 
@@ -30,16 +28,12 @@ def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] 
     Raises: UserError where there are no photos.
     """
     from vitdemo.core.config import SHARED
-    from vitdemo.core.errors import UserError
-    from vitdemo.core.photos.gallery import find_items
 
     folder = photos or SHARED / "data" / "caltech20" / "train"
-    items = find_items([folder]) if folder.is_dir() else []
-    if not items:
-        raise UserError(f"There are no photos in {folder}: set VITDEMO_SHARED, or give --photos DIR.")
+    items = photos_of(folder)
     items = items[:: max(1, len(items) // PHOTOS)][:PHOTOS]  # evenly spaced, so that every class is represented
     pairs = [(str(item.path), item.folder) for item in items]
-    print(f"a head, {EPOCHS} epochs by the plain loop, {len(pairs)} photos, {MODEL}{_weights_note()}", flush=True)
+    print(f"a head, {EPOCHS} epochs by the plain loop, {len(pairs)} photos, {TINY}{weights_note(TINY)}", flush=True)
     heads = _compare({"ours": lambda: _ours(items, folder), "backbone in every epoch": lambda: _plain(pairs)}, min(runs, 3))
     print(f"{STEPS} steps of the whole model, {STEP_BATCH} photos each", flush=True)
     steps = _compare({"ours": _trainer_steps(), "timm's pieces": _timm_steps()}, runs)
@@ -65,12 +59,7 @@ def _steps_in(precision: str, runs: int) -> dict[str, list[float]]:
 
 def _compare(sides: dict[str, Callable[[], None]], runs: int) -> dict[str, list[float]]:
     """Time both sides in turn, and print how much faster the first is. Returns the seconds of each side."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(runs):
-        for name, side in sides.items():
-            begin = time.perf_counter()
-            side()
-            seconds[name].append(time.perf_counter() - begin)
+    seconds = in_turns(sides, runs)
     ours, theirs = seconds.values()
     for name, times in seconds.items():
         print(f"  {name:26}{statistics.median(times):8.2f} s  ({min(times):.2f} to {max(times):.2f})", flush=True)
@@ -79,44 +68,22 @@ def _compare(sides: dict[str, Callable[[], None]], runs: int) -> dict[str, list[
     return seconds
 
 
-def _weights() -> Path | None:
-    from vitdemo.core.config import SHARED
-
-    path = SHARED / "weights" / f"{MODEL}.safetensors"
-    return path if path.is_file() else None
-
-
-def _weights_note() -> str:
-    return "" if _weights() else " with random weights"
-
-
-def _network(classes: int | None = None):
-    import timm
-    import torch
-
-    torch.manual_seed(0)
-    changes: dict[str, Any] = {} if classes is None else {"num_classes": classes}
-    if weights := _weights():
-        return timm.create_model(MODEL, pretrained=True, pretrained_cfg_overlay={"file": str(weights), "custom_load": False}, **changes)
-    return timm.create_model(MODEL, pretrained=False, **changes)
+def _network(classes: int):
+    """Build timm's own model with a new head."""
+    network = network_of(TINY)
+    network.reset_classifier(classes)
+    return network
 
 
 def _ours(items: list, folder: Path) -> None:
     """Fine-tune a head with the function that the command calls, features and files included."""
-    import torch
-
     from vitdemo.core.config import Settings
     from vitdemo.core.inference.engine import Engine
-    from vitdemo.core.models.labels import labels_of
-    from vitdemo.core.models.vit import Vit
-    from vitdemo.core.photos.preprocessing import Preprocessing
     from vitdemo.finetune.data.folders import place
     from vitdemo.finetune.learning.train import finetune
     from vitdemo.finetune.recipe import Recipe
 
-    network = _network().eval().requires_grad_(False)
-    labels = labels_of(network.num_classes, network.pretrained_cfg)
-    vit = Vit(MODEL, network, labels, Preprocessing.of(network), "the bench", torch.device("cpu"), 0)
+    vit = vit_of(TINY)
     placed = place(items, folder)
     with tempfile.TemporaryDirectory() as output:
         for _ in finetune(vit, Engine(vit.device), placed.samples, Recipe(), Path(output), Settings(), placed.notes):

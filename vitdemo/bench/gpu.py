@@ -14,6 +14,7 @@ from vitdemo.bench.passes import product, product_gigaflops
 from vitdemo.bench.rounds import in_turns, left_out, ratio
 
 BATCH, STEP_BATCH = 256, 64
+SIDE = 8192  # of the square matrices: a GPU multiplies smaller ones in less time than it takes to start the product
 NO_GPU = "There is no CUDA GPU that torch sees on this machine, so nothing was measured: run this bench where there is one."
 
 
@@ -66,18 +67,18 @@ def _embed(device: str, runs: int, batch: int) -> dict:
         sides["bf16, compiled"] = compiled
     except Exception as error:  # it needs a C++ compiler, or Triton
         print(f"torch.compile is left out: {left_out(error)}", flush=True)
-    multiply = product("bf16", device)
+    multiply = product("bf16", SIDE, device)
     sides["product"] = _synchronous(lambda _: multiply(), images, device)
     seconds = in_turns(sides, runs)
-    rate = product_gigaflops() / statistics.median(seconds["product"])
-    share = ratio(seconds["product"], seconds["bf16"]) * gigaflops(exact) * batch / product_gigaflops()
+    rate = product_gigaflops(SIDE) / statistics.median(seconds["product"])
+    share = ratio(seconds["product"], seconds["bf16"]) * gigaflops(exact) * batch / product_gigaflops(SIDE)
     for name, times in seconds.items():
         if name != "product":
             print(
                 f"  embed {name:16}{batch / statistics.median(times):10.1f} photos/s, {ratio(seconds['fp32'], times):.2f} × fp32",
                 flush=True,
             )
-    print(f"  bf16 reaches {share:.0%} of the bf16 product measured beside it ({rate / 1000:.1f} TF/s)", flush=True)
+    print(f"  bf16 reaches {share:.0%} of the {SIDE}³ bf16 product measured beside it ({rate / 1000:.1f} TF/s)", flush=True)
     return {"seconds": seconds, "photos": batch, "share": share, "product_gigaflops": rate}
 
 

@@ -32,25 +32,25 @@ def compare_passes(model: str, precisions: Sequence[str], runs: int) -> dict:
         images = torch.randn(batch, 3, *next(iter(ours.values())).preprocessing.size, generator=torch.Generator().manual_seed(0))
         sides: dict[str, Callable[[], object]] = {f"timm's {name} weights": _plain(network, images) for name, network in theirs.items()}
         sides |= {f"ours, {name}": partial(engine.logits, vit, images) for name, vit in ours.items()}
-        sides |= {f"product, {name}": product(name) for name in precisions if not slow_on(engine.device, name)}
+        sides |= {f"product, {name}": product(name, SIDE) for name in precisions if not slow_on(engine.device, name)}
         seconds = in_turns(sides, runs)
         results[str(batch)] = {"seconds": seconds, **_report(model, batch, seconds, precisions, work * batch)}
     return results
 
 
-def product(precision: str, device: str = "cpu") -> Callable[[], object]:
-    """Return a function that multiplies two square matrices in a precision."""
+def product(precision: str, side: int, device: str = "cpu") -> Callable[[], object]:
+    """Return a function that multiplies two square matrices of this side in a precision."""
     import torch
 
     from vitdemo.core.models.precision import DTYPES
 
-    left, right = torch.randn(2, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(device, DTYPES[precision])
+    left, right = torch.randn(2, side, side, generator=torch.Generator().manual_seed(0)).to(device, DTYPES[precision])
     return lambda: left @ right
 
 
-def product_gigaflops() -> float:
+def product_gigaflops(side: int) -> float:
     """Billions of floating-point operations of one such product."""
-    return 2 * SIDE**3 / 1e9
+    return 2 * side**3 / 1e9
 
 
 def _plain(network, images) -> Callable[[], object]:
@@ -76,8 +76,8 @@ def _report(model: str, batch: int, seconds: dict[str, list[float]], precisions:
         found[name] = {"speedup": ratio(eager, own), "over_timm": ratio(own, seconds[f"timm's {name} weights"])}
         line = f"  {name}: {found[name]['over_timm']:.2f} × the time of timm's weights in {name}"
         if products := seconds.get(f"product, {name}"):
-            rate = product_gigaflops() / statistics.median(products)
-            found[name] |= {"share": ratio(products, own) * work / product_gigaflops(), "product_gigaflops": rate}
+            rate = product_gigaflops(SIDE) / statistics.median(products)
+            found[name] |= {"share": ratio(products, own) * work / product_gigaflops(SIDE), "product_gigaflops": rate}
             line += f", {found[name]['share']:.0%} of this machine's {SIDE}³ product ({rate:.0f} GF/s)"
         print(line, flush=True)
     return found

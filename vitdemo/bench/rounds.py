@@ -1,5 +1,6 @@
-"""Sides that take turns in one process, so that a slow phase of the machine meets all of them alike."""
+"""Sides that take turns in one process, so that a slow phase of the machine meets all of them alike; and those that are left out."""
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,14 @@ def in_turns(sides: Mapping[str, Callable[[], object]], runs: int) -> dict[str, 
 def ratio(one: list[float], other: list[float]) -> float:
     """How many times as long one side takes as the other: the median of the rounds' ratios."""
     return statistics.median(a / b for a, b in zip(one, other, strict=True))
+
+
+def is_installed(name: str) -> bool:
+    """Whether a package that only benches need is there, by its name as people write it; print a sentence where it is not."""
+    found = importlib.util.find_spec(name.lower()) is not None
+    if not found:
+        print(f"{name} is left out: it is not installed (requirements-bench.txt)", flush=True)
+    return found
 
 
 def left_out(error: BaseException) -> str:

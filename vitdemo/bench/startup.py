@@ -17,12 +17,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
+from vitdemo.bench.load_visitors import Kind, Tally, ask_once, upload
 from vitdemo.bench.sides import peak_mb
 
 IMPORTS = "import torch, timm, gradio"
 APP = Path(__file__).parents[2] / "app.py"
 PICTURE = APP.parent / "assets" / "examples" / "cat.jpg"
-PATIENCE = 120  # seconds for the app to serve its page
+PATIENCE = 120  # seconds for the app to serve its page, and then to answer
 
 
 def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] = ("fp32",)) -> dict:
@@ -94,10 +97,6 @@ def _answered(environ: dict[str, str], *flags: str) -> tuple[float, float | None
 
 
 def _ask(url: str) -> None:
-    import httpx
-
-    from vitdemo.bench.load_visitors import PATIENCE, Kind, Tally, ask_once, upload
-
     async def photo(client: httpx.AsyncClient, _: int):
         sent = await upload(client, PICTURE.name, PICTURE.read_bytes())
         return "classify", [sent, "", 5, None], lambda answer: len(answer[0]["predictions"]) == 5

@@ -4,7 +4,6 @@ A gallery's batches go through the model one after the other with all threads, o
 torch.compile, ONNX Runtime and OpenVINO stand beside torch only here: the app runs torch.
 """
 
-import importlib.util
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vitdemo.bench.models import BASE, network_of, vit_of, weights_note
-from vitdemo.bench.rounds import in_turns, left_out, ratio
+from vitdemo.bench.rounds import in_turns, is_installed, left_out, ratio
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 OTHERS_BATCHES = (1, 8)  # of the other engines, which prepare themselves for each batch size
@@ -123,8 +122,7 @@ def _other_engines(folder: Path) -> Iterator[tuple[str, Way]]:
         print(f"ONNX Runtime and OpenVINO are left out: {left_out(error)}", flush=True)
         return
     yield "ONNX Runtime fp32", _after_each_other(partial(_on_numpy, session))
-    if not importlib.util.find_spec("openvino"):
-        print("OpenVINO is left out: it is not installed (requirements-bench.txt)", flush=True)
+    if not is_installed("OpenVINO"):
         return
     import openvino
 

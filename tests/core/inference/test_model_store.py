@@ -7,7 +7,7 @@ import huggingface_hub.constants
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.support.apps import TINY
 from tests.support.small_vits import small_vit
@@ -168,6 +168,30 @@ def test_what_a_choice_stands_for():
     assert store(lock_model=True).allowed(f"{TINY}@bf16") == TINY
     assert store(model="local-dir:/srv/a@bf16").allowed(None) == "local-dir:/srv/a@bf16"
     assert ours.flags_of(f"{TINY}@fp32") == [f"--model={TINY}"]  # a child process has a precision of its own
+
+
+@pytest.mark.parametrize("given", ["checkpoint", "folder"])
+def test_the_operators_own_file_answers_for_no_catalogue_entry(given, hub_cache, tmp_path):
+    """timm's name of the file's architecture may be the entry's."""
+    torch.manual_seed(1)
+    folder = tmp_path / TINY
+    timm.models.save_for_hf(timm.create_model(TINY), folder, safe_serialization=True)
+    if given == "checkpoint":
+        ours = store(model=TINY.split(".")[0], checkpoint=folder / "model.safetensors")
+    else:
+        ours = store(model=f"local-dir:{folder}")
+    own = ours.get().result(60)
+    entry = ours.get(TINY).result(60)
+    weights = load_file(hub_cache / f"models--timm--{TINY}" / "snapshots" / "commit" / "model.safetensors")
+    assert own.name == TINY
+    assert torch.equal(entry.module.head.weight, weights["head.weight"])
+    assert not torch.equal(own.module.head.weight, weights["head.weight"])
+    assert ours.get().result(0) is own
+
+
+def test_a_name_without_its_tag_is_the_same_copy():
+    ours = store(model=TINY.split(".")[0])
+    assert ours.get().result(60) is ours.get(TINY).result(60)
 
 
 def test_a_failed_load_says_why_and_is_tried_again_later(hub_cache):

@@ -132,7 +132,7 @@ class ModelStore:
             same = (
                 key
                 for key, model in self._models.items()
-                if model.vit and model.vit.name == plain and precision in (model.asked, model.vit.precision)
+                if model.vit and plain in self._names_of(model) and precision in (model.asked, model.vit.precision)
             )
             name = next(same, name)  # one copy serves `auto`, a name without its tag, and the full name
             loading = self._models.get(name)
@@ -228,6 +228,16 @@ class ModelStore:
         if name == self.settings.model or precision not in VISITORS_PRECISIONS:
             return name, self.settings.precision
         return plain or self.settings.model, precision
+
+    def _names_of(self, model: Loading) -> tuple[str, ...]:
+        """The names that a loaded model stands for: also timm's full one, unless its weights are from a file or folder given here."""
+        assert model.vit is not None  # it is loaded
+        given = (
+            model.name in self._own
+            or model.name.startswith("local-dir:")
+            or (model.name == self.settings.model and self.settings.checkpoint)
+        )
+        return (model.name,) if given else (model.name, model.vit.name)
 
     def _load(self, loading: Loading) -> None:
         def report(progress: "LoadProgress") -> None:

@@ -30,7 +30,7 @@ from vitdemo.ui.tabs.embeddings import page_data
 from vitdemo.ui.tabs.embeddings.downloads import as_script
 from vitdemo.ui.tabs.embeddings.maps import FinishedMap, MapKey
 from vitdemo.ui.tabs.embeddings.page_data import map_numbers
-from vitdemo.ui.tabs.embeddings.routes import EmbeddingsRoutes, original
+from vitdemo.ui.tabs.embeddings.routes import REFUSED, EmbeddingsRoutes, original
 from vitdemo.ui.tabs.embeddings.sessions import EmbeddingJobs
 
 KEY = {"layer": "final", "pool": "cls", "dimensions": 2, "neighbours": 15, "min_dist": 0.1, "metric": "cosine", "seed": 0}
@@ -151,6 +151,14 @@ def test_a_photo_with_its_neighbours(jobs, job, ask):
             ask("photo", id=number)
     path = original(jobs, job.id, 5)
     assert Path(path).read_bytes() == job.items[5].path.read_bytes()
+
+
+def test_a_photo_that_the_model_refuses_says_so(job, ask, monkeypatch):
+    rows = [replace(row, predictions=()) if row.path == NAMES[1] else row for row in job.embedding.rows]
+    monkeypatch.setattr(job.embedding, "rows", rows)
+    told = ask("photo", id=1)
+    assert (told["predictions"], told["notes"]) == ([], [REFUSED])
+    assert REFUSED not in ask("photo", id=3)["notes"]
 
 
 def test_patches_of_several_photos(jobs, job, ask, vit, engine, files):
