@@ -9,9 +9,12 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 
 from tests.support.pictures import noise
+from tests.support.small_vits import small_vit
 from vitdemo.classify.gallery import classify_gallery
 from vitdemo.classify.photo import classify
 from vitdemo.core.config import Settings
+from vitdemo.core.errors import UserError
+from vitdemo.core.inference.trace import trace
 from vitdemo.core.photos.gallery import find_items
 
 
@@ -40,6 +43,26 @@ def test_a_bad_file_is_a_row_among_the_others(vit, engine, picture, tmp_path):
     assert (bad.path, bad.predictions) == (str(tmp_path / "bad.jpg"), None)
     assert bad.error.startswith("“bad.jpg” is not a photo")
     assert (again.predictions, again.sha256, again.duplicate_of) == (good.predictions, good.sha256, good.path)
+
+
+def test_numbers_that_are_not_finite_are_told(folder, engine):
+    """As an overflow of fp16 gives them, or damaged weights."""
+    vit, items = small_vit(), find_items([folder])
+    plain = vit.module.forward_head
+    first = sorted(engine.logits(vit, vit.preprocessing(Image.open(item.path).convert("RGB"))[None])[0][0, 0].item() for item in items)
+    middle = (first[2] + first[3]) / 2
+    vit.module.forward_head = lambda tokens: (logits := plain(tokens)) * torch.where(logits[:, :1] > middle, 1, torch.nan)
+    rows = list(classify_gallery(items, vit, engine, Settings(), top=2))
+    assert [bool(row.error) for row in rows].count(True) == 3
+    for row in rows:
+        photo = Image.open(row.path).convert("RGB")
+        if not row.error:
+            assert [each.label for each in row.predictions] == [each.label for each in classify(photo, vit, engine, top=2).predictions]
+            continue
+        assert row.error.startswith(f"The model gives no finite numbers for “{row.path.split('/')[-1]}”: its weights may be damaged")
+        for ask in (lambda photo: classify(photo, vit, engine), lambda photo: trace(vit, vit.preprocessing(photo))):
+            with pytest.raises(UserError, match="no finite numbers for this photo"):
+                ask(photo)
 
 
 def test_a_photo_that_rows_share_is_computed_once(folder, vit, engine):

@@ -10,6 +10,7 @@ from vitdemo.classify.photo import Prediction, check_classes, network_of, predic
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.models.labels import ClassNames, Label
+from vitdemo.core.models.predictions import not_finite
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.encode import thumbnail
 from vitdemo.core.photos.gallery import Item
@@ -132,7 +133,8 @@ def classify_gallery(
                     yield PredictionRow(name, photo.id, error=photo.error, folder=folder, meant=meant)
                 elif photo.made:
                     predictions, unfamiliar = next(answers)
-                    row = PredictionRow(name, photo.id, predictions, None, folder, unfamiliar, None, photo.made[1], photo.notes, meant)
+                    error = not_finite(f"“{photo.item.shown}”") if predictions is None else None
+                    row = PredictionRow(name, photo.id, predictions, error, folder, unfamiliar, None, photo.made[1], photo.notes, meant)
                     first_rows[photo.index] = row
                     yield row
                 else:

@@ -62,6 +62,7 @@ def classify_input(tensor: torch.Tensor, vit: Vit, engine: Engine, *, top: int =
         logits, features, seconds = engine.logits_and_features(vit, tensor[None])
         outputs = logits, features
     ((predictions, unfamiliar),) = predict(vit, outputs, top)
+    assert predictions is not None  # the engine has checked these logits
     entropy = torch.special.entr(logits[0].softmax(-1)).sum().item()
     return Classification(predictions, seconds, entropy, unfamiliar)
 
@@ -71,18 +72,17 @@ def network_of(vit: Vit) -> Callable[[torch.Tensor], tuple[torch.Tensor, ...]]:
     return vit.logits_and_features if vit.ood else lambda images: (vit.logits(images),)
 
 
-def predict(vit: Vit, outputs: tuple[torch.Tensor, ...], top: int) -> Iterator[tuple[list[Prediction], bool | None]]:
-    """Yield each photo's top classes, and whether it is unfamiliar, as in a `Classification`.
+def predict(vit: Vit, outputs: tuple[torch.Tensor, ...], top: int) -> Iterator[tuple[list[Prediction] | None, bool | None]]:
+    """Yield each photo's top classes, None where its logits are not finite, and whether it is unfamiliar, as in a `Classification`.
 
     Args:
         outputs: of `network_of(vit)`, (photos, …) each.
     """
     logits, *features = outputs
     detector = vit.ood if features else None
-    if detector is None:
-        for row in logits:
-            yield top_classes(row, vit.labels, top), None
-    else:
-        for row, distance in zip(logits, detector.distance(features[0]), strict=True):
-            unfamiliar = bool(distance > detector.limit)
-            yield [] if unfamiliar and detector.refuses else top_classes(row, vit.labels, top), unfamiliar
+    unfamiliar = (detector.distance(features[0]) > detector.limit).tolist() if detector else [None] * len(logits)
+    for row, strange in zip(logits, unfamiliar, strict=True):
+        if not row.isfinite().all():
+            yield None, None
+        else:
+            yield [] if strange and detector and detector.refuses else top_classes(row, vit.labels, top), strange

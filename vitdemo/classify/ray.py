@@ -15,6 +15,7 @@ from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import Settings
 from vitdemo.core.models.fingerprint import key_of
 from vitdemo.core.models.labels import ClassNames
+from vitdemo.core.models.predictions import not_finite
 from vitdemo.core.models.vit import Vit
 
 _class_names = lru_cache(maxsize=1)(ClassNames)  # made once, not for each batch
@@ -35,13 +36,12 @@ class Classifying:
         names = _class_names(vit.labels)
         rows = []
         for output in looked:
-            predictions, unfamiliar = None, None
-            if not output.error:
+            predictions, error, unfamiliar = None, output.error, None
+            if not error:
                 ((predictions, unfamiliar),) = predict(vit, tuple(each[None] for each in output.outputs), self.top)
+                error = not_finite(f"“{output.item.shown}”") if predictions is None else None
             meant = names.labels_of(output.item.folder)
-            rows.append(
-                PredictionRow(output.item.name, output.sha256, predictions, output.error, output.item.folder, unfamiliar, meant=meant)
-            )
+            rows.append(PredictionRow(output.item.name, output.sha256, predictions, error, output.item.folder, unfamiliar, meant=meant))
         return as_table(rows, vit.id)
 
 

@@ -11,10 +11,11 @@ import torch
 from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import Settings
 from vitdemo.core.models.fingerprint import key_of
+from vitdemo.core.models.predictions import not_finite
 from vitdemo.core.models.vit import Vit
 from vitdemo.embeddings.files import as_table
 from vitdemo.embeddings.vectors.extract import Layer, all_layers, check_layer, check_pool, layers_of, patches_after, pools_of
-from vitdemo.embeddings.vectors.gallery import EmbeddingRow, not_finite
+from vitdemo.embeddings.vectors.gallery import EmbeddingRow
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class EmbeddingTask:
         for output in looked:
             error = output.error
             if not error and not torch.isfinite(output.outputs[0]).all():
-                error = not_finite(output.item)
+                error = not_finite(f"“{output.item.shown}”")
             if not error:
                 vectors.append(output.outputs[0].numpy())
             rows.append(EmbeddingRow(output.item.name, sha256=output.sha256, error=error))

@@ -184,8 +184,8 @@ def test_numbers_that_are_none(folder, engine, settings):
         assert gallery.done == []
         assert gallery.vectors("final").shape == (0, 48)
         reasons = [row.error for row in gallery.rows]
-        assert reasons[0] == "The model gives no finite numbers for “00.png”: its weights may be damaged."
-        assert reasons[-1] == "The model gives no finite numbers for “01.png”: its weights may be damaged."
+        assert reasons[0].startswith("The model gives no finite numbers for “00.png”: its weights may be damaged")
+        assert reasons[-1].startswith("The model gives no finite numbers for “01.png”: its weights may be damaged")
 
 
 def test_thumbnails_of_known_photos_too(folder, engine, settings, counted):

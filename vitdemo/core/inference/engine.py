@@ -16,6 +16,7 @@ import torch
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.work_queue import PriorityLock, WorkItem, WorkQueue, run_items
 from vitdemo.core.models.classifier import Classifier
+from vitdemo.core.models.predictions import not_finite
 from vitdemo.core.models.vit import Vit
 
 S = TypeVar("S")
@@ -124,14 +125,15 @@ class Engine:
             batch: (images, 3, height, width) float32 on the CPU.
 
         Returns: (images, classes) float32 on the CPU, and the seconds the pass took.
+        Raises: UserError for NaN or infinity.
         """
         (logits,), seconds = self._short_pass("logits", lambda images: (model.logits(images),), model, batch)
-        return logits, seconds
+        return _checked(logits), seconds
 
     def logits_and_features(self, vit: Vit, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
         """As `logits`, but return the head's inputs between the two: (images, width) float32 on the CPU."""
         (logits, features), seconds = self._short_pass("logits and features", vit.logits_and_features, vit, batch)
-        return logits, features, seconds
+        return _checked(logits), features, seconds
 
     def forward(self, network: Network, batch: torch.Tensor) -> tuple[Outputs, float]:
         """Run a forward pass of `network` in the calling thread; call it only in work that `run` or `map` runs.
@@ -215,6 +217,12 @@ class Engine:
                     item.future.set_result(result)
 
         threading.Thread(target=serve, name=name, daemon=True).start()
+
+
+def _checked(logits: torch.Tensor) -> torch.Tensor:
+    if not logits.isfinite().all():
+        raise UserError(not_finite())
+    return logits
 
 
 def _as_user_error(error: BaseException) -> BaseException:

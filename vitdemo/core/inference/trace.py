@@ -11,6 +11,7 @@ import torch
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.attention_calls import AttentionCall, AttentionCalls
 from vitdemo.core.inference.block_inputs import block_inputs
+from vitdemo.core.models.predictions import not_finite
 from vitdemo.core.models.vit import Vit
 
 Heat = torch.Tensor
@@ -70,7 +71,7 @@ class Trace:
 def trace(vit: Vit, tensor: torch.Tensor) -> Trace:
     """Trace one model input, (3, height, width). Call it only on the engine's thread, as `run_trace` does.
 
-    Raises: UserError for an architecture whose attention can't be read.
+    Raises: UserError for an architecture whose attention can't be read, and for logits that are NaN or infinite.
     """
     return trace_batch(vit, tensor[None])[0]
 
@@ -106,6 +107,8 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
     with torch.inference_mode(), AttentionCalls(vit, keep), block_inputs(vit, enter):
         final, layers = adapter.intermediates(batch.to(vit.device))
         logits = vit.module.forward_head(final)  # (B, classes)
+        if not logits.isfinite().all():
+            raise UserError(not_finite())
     with torch.inference_mode(False):
         return [
             Trace(

@@ -18,7 +18,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.models.fingerprint import key_of
-from vitdemo.core.models.predictions import Prediction
+from vitdemo.core.models.predictions import Prediction, not_finite
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.encode import thumbnail
 from vitdemo.core.photos.gallery import Item
@@ -57,11 +57,6 @@ class EmbeddingRow:
     thumbnail: bytes | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     at: int | None = None
-
-
-def not_finite(item: Item) -> str:
-    """The error sentence for a photo whose vectors contain NaN or infinity."""
-    return f"The model gives no finite numbers for “{item.shown}”: its weights may be damaged."
 
 
 class EmbeddingGallery:
@@ -166,7 +161,7 @@ class EmbeddingGallery:
                     elif photo.made:
                         record = photo.made.record or next(new_records)
                         if not np.isfinite(record.vectors).all():
-                            row = replace(row, error=not_finite(photo.item))
+                            row = replace(row, error=not_finite(f"“{photo.item.shown}”"))
                         else:
                             if photo.made.record is None:
                                 assert photo.id is not None  # the file was read

@@ -8,13 +8,14 @@ import torch
 
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.engine import Engine
+from vitdemo.core.models.predictions import not_finite
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.gallery import Item
 from vitdemo.core.photos.photo import Photo
 from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead
 from vitdemo.core.photos.preprocessing import pixels_of
 from vitdemo.embeddings.vectors.extract import Layer, patches_after
-from vitdemo.embeddings.vectors.gallery import EmbeddingRow, not_finite
+from vitdemo.embeddings.vectors.gallery import EmbeddingRow
 
 
 def patch_gallery(
@@ -55,6 +56,6 @@ def patch_gallery(
                     if np.isfinite(tokens).all():
                         row, count = EmbeddingRow(path, folder, photo.id, at=count), count + 1
                     else:
-                        row, tokens = EmbeddingRow(path, folder, photo.id, not_finite(photo.item)), None
+                        row, tokens = EmbeddingRow(path, folder, photo.id, not_finite(f"“{photo.item.shown}”")), None
                     first_rows[photo.index] = row
                 yield row, tokens

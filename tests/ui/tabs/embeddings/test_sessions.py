@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.support.http import answer_of
@@ -19,6 +20,7 @@ from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.photos.gallery import uploaded_items
 from vitdemo.core.photos.photo import open_photo
 from vitdemo.embeddings.maps.atlas import MapOptions, draw
@@ -153,7 +155,9 @@ def test_a_photo_with_its_neighbours(jobs, job, ask):
     assert Path(path).read_bytes() == job.items[5].path.read_bytes()
 
 
-def test_a_photo_that_the_model_refuses_says_so(job, ask, monkeypatch):
+def test_a_photo_that_the_model_refuses_says_so(job, jobs, ask, monkeypatch):
+    refusing = replace(jobs.vit(job), ood=OodDetector(torch.zeros(1, 48), torch.eye(48), 1, refuses=True))
+    monkeypatch.setattr(jobs, "vit", lambda job: refusing)
     rows = [replace(row, predictions=()) if row.path == NAMES[1] else row for row in job.embedding.rows]
     monkeypatch.setattr(job.embedding, "rows", rows)
     told = ask("photo", id=1)

@@ -137,7 +137,7 @@ class EmbeddingsRoutes(GalleryRoutes):
             photo=write(job, f"photo-{number}.jpg", encode(photo.image, "JPEG", quality=90)),
             crop=write(job, f"crop-{number}.jpg", encode(crop, "JPEG", quality=90)),
             grid=geometry.grid[::-1],
-            notes=(*photo.notes, *([REFUSED] if vit.labels and not row.predictions else [])),
+            notes=(*photo.notes, *([REFUSED] if vit.ood and vit.ood.refuses and not row.predictions else [])),
             predictions=[{"name": best.label.short, "probability": best.probability} for best in row.predictions],
             neighbours=[{"id": numbers[other], "similarity": float(similarity[other])} for other in nearest],
             same=[numbers[other] for other, other_row in enumerate(maps.rows) if other_row.sha256 == row.sha256 and other != place],
