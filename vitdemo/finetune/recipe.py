@@ -134,6 +134,12 @@ class Preset:
     recipe: Recipe
 
 
+def read_by_head(features: str) -> str:
+    """What the head reads, in words, from a report's `features`: final, mean, both, or the number of a block."""
+    words = {"final": "what the model's own head read", "mean": "the mean of the patches", "both": "CLS and the mean of the patches"}
+    return words.get(features) or f"CLS after block {features}, where the model is cut"
+
+
 PRESETS = {
     "quick": Preset("Head only (fast)", "a new head on features computed once: seconds", Recipe()),
     "careful": Preset(

@@ -148,6 +148,12 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     before, after = (np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]+)", looked))
     np.testing.assert_array_equal(before, after)  # the same blocks look at the same places
     assert before.shape[:2] == (24, 24)
+    (session,) = ask.routes._sessions._sessions.values()
+    written = json.loads((session.result / "report.json").read_text())
+    written |= {"features": "2", "recipe": written["recipe"] | {"features": "auto"}}
+    (session.result / "report.json").write_text(json.dumps(written))
+    assert "The head reads" not in report
+    assert "The head reads CLS after block 2, where the model is cut: the choice of the cross-validation." in ask("poll")["report"]
     own = ask("use")
     assert own["title"].startswith("Your model · 3 classes · ")
     vit = ask.store.get(own["name"]).result(60)
