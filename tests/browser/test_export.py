@@ -215,6 +215,22 @@ def test_what_is_wrong_is_said(app, open_page, folder, tmp_path):
     expect(page.locator("#export .start")).to_be_enabled()
 
 
+def test_an_error_that_comes_before_the_end_is_told_at_the_end(app, open_page):
+    page = open_tab(open_page(app))
+    step = {"kind": "step", "stage": "model", "phase": "Loading the model", "done": 0, "total": 0}
+    answer = {
+        "state": "running",
+        "given": {},
+        "place": 0,
+        "error": "",
+        "events": [step, {"kind": "error", "text": "It can't be written."}],
+        "report": "",
+    }
+    page.route("**/page/export/poll", lambda route: route.fulfill(json=answer))
+    page.get_by_role("button", name="Export", exact=True).click()
+    expect(page.locator("#export .exp-work-text")).to_have_text("Loading the model …", timeout=WAIT)
+
+
 def test_more_than_a_visitor_may_keep_is_said_before_the_work(start_app, open_page, tmp_path):
     weights = tmp_path / "tiny.safetensors"
     save_file({name: each.half() for name, each in timm.create_model("vit_tiny_patch16_224").state_dict().items()}, weights)

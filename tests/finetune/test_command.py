@@ -123,6 +123,7 @@ def test_folders_that_won_t_do(folder, model, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for photos in (tmp_path / "empty", tmp_path / "nowhere"):
         assert main(["finetune", str(photos), *model, "--output", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.endswith(f"“{tmp_path / 'nowhere'}” is not there: check the name of the folder or zip.\n")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.txt").write_text("a")
     assert main(["finetune", str(folder), *model, "--output", str(tmp_path / "full")]) == 1

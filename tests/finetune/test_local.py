@@ -71,6 +71,7 @@ def test_what_is_printed(capsys):
         {"kind": "photos", "done": 12, "total": 12, "speed": 7.25},
         {"kind": "note", "text": "2 processes learn together"},
         {"kind": "resumed", "epoch": 1, "stage": "blocks"},
+        {"kind": "resumed", "epoch": 0, "stage": "blocks"},
         {"kind": "step", "epoch": 2, "of": 3, "done": 8, "total": 9, "loss": 0.3},
         epoch | {"stage": "head", "epoch": 2},
         epoch | {"stage": "head", "epoch": 3},
@@ -86,6 +87,7 @@ def test_what_is_printed(capsys):
         "12/12 photos, 7.2 a second",  # where stderr is no terminal, the end alone
         "2 processes learn together",
         "Going on after epoch 1 of the blocks",
+        "Going on after the head",
         f"head, epoch 3 of 3: {figures}",
         f"blocks, epoch 1 of 3: {figures} · best so far",
         "Accuracy 87.5% on 8 test photos (95 % confidence interval: 61.0% to 98.0%)",

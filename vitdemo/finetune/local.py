@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from vitdemo.core.config import PHOTO_FLAGS, Settings
-from vitdemo.core.errors import UsageError
+from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.jobs.jobs import emit_event
 from vitdemo.core.names import one_spelling
 from vitdemo.core.terminal import CLEAR, printable
@@ -32,6 +32,8 @@ def learn(flags: argparse.Namespace) -> int:
     from vitdemo.finetune.learning.train import check_folder, finetune
 
     check_folder(flags.output)
+    if not flags.folder.exists():
+        raise UserError(f"“{flags.folder}” is not there: check the name of the folder or zip.")
     items = photos_given([flags.folder], settings)
     try:
         found = place(items, flags.folder, taken_as=taken_as)
@@ -165,7 +167,7 @@ class _ProgressPrinter:
         self._print(event["text"])
 
     def _resumed(self, event: dict) -> None:
-        self._print(f"Going on after epoch {event['epoch']} of the {event['stage']}")
+        self._print(f"Going on after epoch {event['epoch']} of the {event['stage']}" if event["epoch"] else "Going on after the head")
 
     def _step(self, event: dict) -> None:
         loss = f", loss {event['loss']:.3f}" if event["done"] else ""

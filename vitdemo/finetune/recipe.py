@@ -93,26 +93,26 @@ class Recipe:
     seed: int = setting(0, whole(0, 2**31 - 1), "the same seed repeats the run", "Seed")
 
     @classmethod
-    def read(cls, texts: Mapping[str, object], base: "Recipe | None" = None, *, title: str = "--{}") -> "Recipe":
+    def read(cls, texts: Mapping[str, object], base: "Recipe | None" = None, *, title: str = "--{flag}") -> "Recipe":
         """Parse settings into a recipe.
 
         Args:
             texts: field name → value as text.
             base: the recipe that the other values come from; the defaults if None.
-            title: how an error message names a field: as a flag by default; a page passes its own pattern.
+            title: how an error message names a field: as its `flag` by default; a page has a pattern with its `title`.
 
         Raises: UsageError naming the first setting that is unknown or has an invalid value.
         """
         values = {}
-        parsers = {field.name: field.metadata["parse"] for field in fields(cls)}
+        known = {field.name: field.metadata for field in fields(cls)}
         for name, text in texts.items():
-            if name not in parsers:
+            if name not in known:
                 raise UsageError(f"There is no setting “{str(name)[:40]}” for fine-tuning.")
             try:
-                values[name] = parsers[name](str(text).strip())
+                values[name] = known[name]["parse"](str(text).strip())
             except ValueError:
-                label = title.format(name.replace("_", "-" if title.startswith("-") else " "))
-                raise UsageError(f"{label} is “{str(text)[:40]}”, but it must be {parsers[name].wanted}.") from None
+                label = title.format(flag=name.replace("_", "-"), title=known[name]["title"])
+                raise UsageError(f"{label} is “{str(text)[:40]}”, but it must be {known[name]['parse'].wanted}.") from None
         return replace(base or cls(), **values)
 
     def as_json(self) -> dict:
@@ -132,6 +132,12 @@ class Preset:
     title: str
     meaning: str
     recipe: Recipe
+
+
+def read_by_head(features: str) -> str:
+    """What the head reads, in words, from a report's `features`: final, mean, both, or the number of a block."""
+    words = {"final": "what the model's own head read", "mean": "the mean of the patches", "both": "CLS and the mean of the patches"}
+    return words.get(features) or f"CLS after block {features}, where the model is cut"
 
 
 PRESETS = {

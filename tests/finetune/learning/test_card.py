@@ -36,6 +36,18 @@ def test_the_hub_reads_its_head(tmp_path):
     assert "9 photos were learned from, 4 kept for the test." in found.text
 
 
+def test_what_the_head_reads_is_said(tmp_path):
+    for features, backbone, reads in (
+        ("final", "`, unchanged.", "The head reads what the model's own head read."),
+        ("both", "`, unchanged.", "The head reads CLS and the mean of the patches."),
+        ("9", "` up to block 9, unchanged.", "The head reads CLS after block 9, where the model is cut."),
+    ):
+        card.write(report(features=features), tmp_path)
+        text = (tmp_path / "README.md").read_text("utf-8")
+        assert backbone in text
+        assert reads in text
+
+
 def test_other_licences_and_trained_blocks(tmp_path):
     card.write(report(model="mine", weights_of={"stage": "blocks", "epoch": 4}), tmp_path)
     text = (tmp_path / "README.md").read_text("utf-8")

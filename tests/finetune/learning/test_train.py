@@ -241,6 +241,22 @@ def test_blocks_learn_from_the_head_on(start, tmp_path, vit):
     assert report["weights_of"]["stage"] == "head"
 
 
+@pytest.mark.parametrize(
+    ("won", "lost", "p", "said"),
+    [
+        (
+            0,
+            0,
+            1.0,
+            "On the validation photos, only the blocks are right on 0, and only the head on 0 (McNemar's test, p = 1): a tie, which",
+        ),
+        (9, 0, 0.0039, "only the blocks are right on 9, and only the head on 0 (McNemar's test, p = 0.0039): the blocks are better."),
+    ],
+)
+def test_why_these_weights(won, lost, p, said):
+    assert said in blocks_stage._why(PairedTest(won, lost, p))
+
+
 @pytest.mark.parametrize("recipe", [BLOCKS, replace(BLOCKS, unfreeze="gradual")], ids=["blocks", "gradual"])
 def test_a_run_that_ends_after_an_epoch_goes_on_as_if_it_had_not(recipe, start, tmp_path):
     whole = list(start(recipe, tmp_path / "whole"))

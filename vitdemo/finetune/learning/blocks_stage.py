@@ -69,7 +69,7 @@ def learn_blocks(run: Run) -> Iterator[dict]:
 
 def _why(test: PairedTest) -> str:
     """Why the head or the blocks are kept, by the paired test of the blocks against the head."""
-    counts = f"Of the validation photos the blocks alone classify {test.won} correctly, and the head alone {test.lost}"
+    counts = f"On the validation photos, only the blocks are right on {test.won}, and only the head on {test.lost}"
     outcome = {1: "the blocks are better", 0: "a tie, which goes to the head", -1: "the head is better"}[test.verdict]
     return f"{counts} (McNemar's test, p = {test.p:.2g}): {outcome}."
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from vitdemo.core.models.catalogue import CATALOGUE, LICENCES, OPEN_SOURCE
-from vitdemo.finetune.heads.readout import BOTH
+from vitdemo.finetune.heads.readout import BOTH, FINAL
+from vitdemo.finetune.recipe import read_by_head
 
 FILE_NAME = "README.md"
 _TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -21,6 +22,7 @@ def write(report: dict, folder: Path, repo: str = "") -> None:
 
     Raises: OSError where the file can't be written.
     """
+    features = report.get("features", FINAL)
     licence = next((entry.licence for entry in CATALOGUE if entry.name == report["model"]), "")
     counts = {split: sum(count[split] for count in report["counts"].values()) for split in ("train", "validation", "test")}
     card = _jinja.get_template("README.md.jinja").render(
@@ -31,7 +33,9 @@ def write(report: dict, folder: Path, repo: str = "") -> None:
         counts=counts,
         per_class=[(_plain(label), sum(count.values())) for label, count in report["counts"].items()],
         notes=[_plain(note) for note in report["notes"]],
-        plain=report.get("features") != BOTH,
+        plain=features != BOTH,
+        features=features,
+        reads=read_by_head(features),
         repo=repo,
         licence=licence,
         terms=LICENCES.get(licence, ""),

@@ -23,9 +23,8 @@ def weakest(report: dict) -> list[str]:
 
 
 def _compared(report: dict) -> str:
-    majority = report["baselines"][MAJORITY]
-    if majority["verdict"] < 1:
-        return f"no better than always answering the most frequent class ({_percent(majority['accuracy'])})"
+    if report["baselines"][MAJORITY]["verdict"] < 1:
+        return _beside(report, MAJORITY, "always answering the most frequent class")
     others = {NEAREST: f"its {NEAREST}"} | ({HEAD: "the head alone"} if report["weights_of"]["stage"] == "blocks" else {})
     return " and ".join(_beside(report, name, shown) for name, shown in others.items())
 

@@ -113,13 +113,13 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     assert ask("change", names={"blue": "navy"}) == {}
     assert 'value="navy"' in ask("poll", data=True)["data"]
     assert ask("use")["error"].startswith("There is no model yet")
-    assert "“lr” is “ten”" in ask("start", recipe={"lr": "ten"})["error"]
+    assert "“Learning rate of the blocks” is “ten”" in ask("start", recipe={"lr": "ten"})["error"]
     model = f"local-dir:{bundle}"
     assert ask("estimate", model=model)["photos"] == 12
     until(lambda: ask("estimate", model=model)["seconds"] is not None, 60)  # the model is loaded
     once, twice = (ask("estimate", model=model, recipe={"views": views})["seconds"] for views in ("0", "1"))
     assert 0 < twice == pytest.approx(2 * once)
-    assert "“lr” is “ten”" in ask("estimate", model=model, recipe={"lr": "ten"})["error"]
+    assert "“Learning rate of the blocks” is “ten”" in ask("estimate", model=model, recipe={"lr": "ten"})["error"]
     assert ask("start", model=model, preset="quick", recipe={"views": "1", "seed": "6"}) == {}
     assert "stop it first" in ask("change", names={"navy": "sky"})["error"]
     until(lambda: ask("poll", start=10_000)["job"] == "done", 120)
@@ -148,6 +148,12 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     before, after = (np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]+)", looked))
     np.testing.assert_array_equal(before, after)  # the same blocks look at the same places
     assert before.shape[:2] == (24, 24)
+    (session,) = ask.routes._sessions._sessions.values()
+    written = json.loads((session.result / "report.json").read_text())
+    written |= {"features": "2", "recipe": written["recipe"] | {"features": "auto"}}
+    (session.result / "report.json").write_text(json.dumps(written))
+    assert "The head reads" not in report
+    assert "The head reads CLS after block 2, where the model is cut: the choice of the cross-validation." in ask("poll")["report"]
     own = ask("use")
     assert own["title"].startswith("Your model “Run 1” · 3 classes · ")
     vit = ask.store.get(own["name"]).result(60)

@@ -59,6 +59,30 @@ def test_rows_and_removal(session):
     assert not first.folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("preset", "recipe", "said"),
+    [
+        ("quick", {}, "Head only (fast)"),
+        (
+            "quick",
+            {"refuse": "1", "balance": "0", "features": "both"},
+            "Head only (fast), head reads both, balance classes off, refuse the unfamiliar on",
+        ),
+        ("quick", {"unfreeze": "2", "lr": "5e-5"}, "Last 2 blocks, learning rate of the blocks 5e-05"),
+        ("quick", {"unfreeze": "1", "epochs": "2"}, "Last block, epochs of the blocks 2"),
+        ("careful", {"unfreeze": "all", "seed": "3"}, "All blocks, averaged weights (decay) 0.99, seed 3"),
+        (
+            "everything",
+            {"unfreeze": "head", "augment": "light", "views": "0"},
+            "Head only, epochs of the blocks 30, averaged weights (decay) 0.998, patience 10",
+        ),
+    ],
+)
+def test_a_run_is_called_by_what_learned_in_it(session, preset, recipe, said):
+    session.run_for("a").asked = {"preset": preset, "recipe": recipe}
+    assert run_rows(session)[0]["asked"] == said
+
+
 def test_two_runs_are_compared_on_the_same_photos(session):
     one, other = session.run_for("a"), session.run_for("b")
     ended(one, "111111110011")

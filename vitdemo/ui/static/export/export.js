@@ -192,7 +192,7 @@ export default function mount({ element, props, trigger, watch }) {
   }
 
   function tell(answer) {
-    const last = events.at(-1);
+    const last = events.filter((each) => each.kind === "step").at(-1); // an error comes before the state says so
     $(".exp-work").hidden = !answer.state || answer.state === "done";
     $(".exp-work").classList.toggle("over", !working());
     $(".stop").hidden = !working();

@@ -65,7 +65,7 @@ function plot(svg, top, low, epochs, blocks) {
   const tick = (value) => (value && value < 0.01 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
   upwards.append(...[top, low].map((value) => make("span", "", tick(value))));
   const along = make("div", "along");
-  along.append(make("span", "", "epoch 1"), make("span", "", String(epochs)));
+  along.append(make("span", "", "1"), make("span", "", `epoch ${epochs}`));
   if (blocks > 15 && blocks < 80) {
     const name = make("span", "blocks", "blocks");
     name.style.left = `${blocks}%`;

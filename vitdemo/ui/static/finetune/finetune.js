@@ -179,7 +179,7 @@ export default function mount({ element, props, trigger }) {
     }
     $(".result").hidden = !answer.report;
     mark("train", over ? { done: "done", stopped: "stopped", failed: "ended" }[answer.job] : "running", false);
-    mark("result", $(".result .figure")?.textContent ?? "", !answer.report && $(".runs").hidden);
+    mark("result", answer.report ? ($(".result .figure")?.textContent ?? "") : "", !answer.report && $(".runs").hidden);
     if (answer.report && answer.report !== reportShown) {
       cameraOff();
       $(".result").innerHTML = reportShown = answer.report; // from our own template

@@ -22,7 +22,9 @@ export function hearTester(result, session) {
       if (!answer || answer.error) throw new Error(answer?.error || NO_ANSWER);
       show(answer);
     } catch (error) {
-      if (mine === newest && $(".tester-problem")) say($(".tester-problem"), error.message);
+      if (mine !== newest || !$(".tester-problem")) return;
+      say($(".tester-problem"), error.message);
+      $(".tested").hidden = true; // it is about the photo before
     }
     $(".tested")?.removeAttribute("aria-busy");
   }

@@ -5,7 +5,7 @@ from typing import Any
 
 from vitdemo.core.errors import UserError
 from vitdemo.finetune.launch_commands import CONFIG_NAME, LaunchCommands, launch_commands
-from vitdemo.finetune.recipe import Recipe
+from vitdemo.finetune.recipe import Recipe, read_by_head
 from vitdemo.ui.tabs.finetune.runs import run_of
 from vitdemo.ui.tabs.finetune.session import FinetuneSession
 from vitdemo.ui.templating import html, percent
@@ -41,6 +41,7 @@ def report_html(session: FinetuneSession, report: dict) -> str:
         stale=_is_stale(session, report),
         launch_commands=_launch_commands(session, report),
         config_name=CONFIG_NAME,
+        reads=read_by_head(report.get("features", "final")),
         curve=_curve(report.get("learning_curve") or []),
     )
 

@@ -221,7 +221,7 @@ def _preset_of(asked: StartTraining) -> str:
 
 
 def _recipe_of(asked: StartTraining) -> Recipe:
-    return Recipe.read(asked.recipe, PRESETS[_preset_of(asked)].recipe, title="“{}”")
+    return Recipe.read(asked.recipe, PRESETS[_preset_of(asked)].recipe, title="“{title}”")
 
 
 def _data(session: FinetuneSession) -> str:

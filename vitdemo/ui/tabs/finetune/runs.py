@@ -1,16 +1,14 @@
 """The runs of a fine-tuning session: what the page lists of them, and how two of them compare."""
 
 import shutil
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import read_json
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.tabs.finetune.session import FinetuneRun, FinetuneSession
-
-TITLES = {field.name: field.metadata["title"] for field in fields(Recipe)}
-LEAST_SURE = 0.05  # p-value from which on a difference may be none
 
 
 def run_of(session: FinetuneSession) -> FinetuneRun:
@@ -25,19 +23,36 @@ def run_rows(session: FinetuneSession) -> list[dict[str, Any]]:
     rows = []
     for run in reversed(session.runs):
         report = _report(run)
-        asked = run.asked or {}
-        changed = ", ".join(f"{TITLES.get(name, name).lower()} {value}" for name, value in asked.get("recipe", {}).items())
         rows.append(
             {
                 "name": run.folder.name,
                 "title": run.title,
-                "asked": ", ".join(filter(None, (PRESETS[asked["preset"]].title if asked else "", changed))),
+                "asked": _settings(**run.asked) if run.asked else "",
                 "report": report,
                 "shown": run is session.shown,
                 "running": run is session.at_work,
             }
         )
     return rows
+
+
+def _settings(preset: str, recipe: Mapping[str, Any]) -> str:
+    """A preset's title and what differs from it; where other blocks learn than the preset's, all that differs from the defaults."""
+    asked, base = Recipe.read(recipe, PRESETS[preset].recipe), PRESETS[preset].recipe
+    title = PRESETS[preset].title
+    if asked.unfreeze != base.unfreeze:
+        title, base = _learning(asked.unfreeze), replace(Recipe(), unfreeze=asked.unfreeze)
+    settings = ((field.metadata["title"].lower(), getattr(asked, field.name), getattr(base, field.name)) for field in fields(Recipe))
+    return ", ".join([title, *(f"{name} {_shown(value)}" for name, value, usual in settings if value != usual)])
+
+
+def _learning(unfreeze: str) -> str:
+    words = {"head": "Head only", "gradual": "All blocks from the top", "all": "All blocks", "1": "Last block"}
+    return words.get(unfreeze) or f"Last {unfreeze} blocks"
+
+
+def _shown(value: object) -> str:
+    return "on" if value is True else "off" if value is False else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def remove(session: FinetuneSession, run: FinetuneRun) -> None:
@@ -55,7 +70,9 @@ def compared(one: FinetuneRun, other: FinetuneRun) -> str:
 
     Raises: UserError where they have no such photos, or no result yet.
     """
-    from scipy.stats import binomtest
+    import torch
+
+    from vitdemo.finetune.scores import compare
 
     right = []
     for run in (one, other):
@@ -65,13 +82,12 @@ def compared(one: FinetuneRun, other: FinetuneRun) -> str:
     both = right[0].keys() & right[1].keys()
     if not both:
         raise UserError("These runs were asked about different photos: train both on the same ones to compare them.")
-    only = [sum(mine[photo] and not theirs[photo] for photo in both) for mine, theirs in (right, right[::-1])]
-    chance = binomtest(only[0], sum(only)).pvalue if sum(only) else 1.0
-    verdict = f"{(one, other)[only[1] > only[0]].title} is better" if chance < LEAST_SURE else "that is no difference that counts"
+    first, second = (torch.tensor([mine[photo] for photo in both]) for mine in right)
+    test = compare(first, second, torch.ones_like(first))
+    verdict = {1: f"{one.title} is better", 0: "that is no difference that counts", -1: f"{other.title} is better"}[test.verdict]
     photos = f"{len(both)} photo{'s' * (len(both) > 1)}"
-    return (
-        f"On the same {photos}, only {one.title} is right on {only[0]} and only {other.title} on {only[1]}: {verdict} (p = {chance:.2g})."
-    )
+    counts = f"only {one.title} is right on {test.won} and only {other.title} on {test.lost}"
+    return f"On the same {photos}, {counts}: {verdict} (p = {test.p:.2g})."
 
 
 def _report(run: FinetuneRun) -> dict[str, Any] | None:
