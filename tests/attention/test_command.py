@@ -140,6 +140,11 @@ def test_the_picture_is_upright_and_whole(model, tmp_path):
     assert 0 < top < bottom < 60
 
 
+def test_a_photo_unlike_anything_learned_is_said(picture, capsys):
+    assert main(["attention", str(picture), "--method", "cls", "--model", "demo", "--device", "cpu"]) == 0
+    assert "vitdemo: Unlike anything the model was trained on: its answer is a guess." in capsys.readouterr().err
+
+
 def test_a_photo_mostly_outside_the_crop_is_said(model, tmp_path, capsys):
     noise(400, 60).save(tmp_path / "long.png")
     assert main(["attention", str(tmp_path / "long.png"), "--method", "cls", *model]) == 0

@@ -83,7 +83,7 @@ def test_what_is_printed(capsys):
     assert capsys.readouterr().err.splitlines() == [
         "2 classes: 9 for train, 3 for validation",
         "vitdemo: 1 photo is there twice.",
-        "About 1:05 for these photos on this machine",
+        "About 1:05 of work for these photos on this machine",
         "12/12 photos, 7.2 a second",  # where stderr is no terminal, the end alone
         "2 processes learn together",
         "Going on after epoch 1 of the blocks",

@@ -19,7 +19,7 @@ test("a job that waits says how many are ahead", () => {
 });
 
 test("the time in all is said where it is worth a word", () => {
-  assert.equal(words("running", [estimate(90), photos]), "Computing features: 3 of 36 photos, 9.9 a second. About 2 min in all, by a measured pass.");
+  assert.equal(words("running", [estimate(90), photos]), "Computing features: 3 of 36 photos, 9.9 a second. About 2 min of work, by a measured pass.");
   assert.equal(words("running", [estimate(2), photos]), "Computing features: 3 of 36 photos, 9.9 a second.");
 });
 

@@ -79,12 +79,14 @@ def _attention(flags: argparse.Namespace) -> int:
     vit = store.get().result()
     print(vit.introduction, file=sys.stderr)
     geometry = vit.preprocessing.geometry(photo.image.size, vit.patch)
-    for note in (*photo.notes, render.unseen_note(geometry)):
+    tensor = vit.preprocessing(photo.image)
+    unfamiliar = vit.ood.note(store.engine.logits_and_features(vit, tensor[None])[1][0]) if vit.ood else ""
+    for note in (*photo.notes, render.unseen_note(geometry), unfamiliar):
         if note:
             print(f"vitdemo: {note}", file=sys.stderr)
     trace = TraceCache(settings.trace_cache_mb).get(photo, vit, store.engine)
     question = _question(flags, head, vit, trace)
-    heat = heat_of(question, trace, vit, store.engine, vit.preprocessing(photo.image))
+    heat = heat_of(question, trace, vit, store.engine, tensor)
     artefacts, votes = find_artefacts(trace), votes_of(question, trace, vit, store.engine)
     _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts, votes)
     row, column = divmod(int(heat.argmax()), heat.shape[1])

@@ -96,10 +96,15 @@ def label_config(vit: Vit) -> dict:
     return {"label_names": [label.name for label in vit.labels]} | ({"label_descriptions": meanings} if meanings else {})
 
 
+def check_format(vit: Vit, format: str) -> None:
+    """Check that a model can be written in this format. Raises: UserError for timm's own layout where timm couldn't read it."""
+    if format == "safetensors" and (not vit.adapter.has_config or vit.adapter.own_words):  # its own words are for this app
+        raise UserError(f"timm has no config for {vit.name}, whose head or layers it has no word for: choose the format onnx or pt2.")
+
+
 def _write_safetensors(vit: Vit, plan: Plan, path: Path) -> Path:
     """Write timm's own layout: config.json next to the weights, which `timm.create_model("local-dir:…")` loads."""
-    if not vit.adapter.has_config or vit.adapter.own_words:  # its own words are for this app, and an export is for timm
-        raise UserError(f"timm has no config for {vit.name}, whose head or layers it has no word for: choose the format onnx or pt2.")
+    check_format(vit, "safetensors")
     module = copy.deepcopy(vit.module).cpu()
     if plan.precision == "fp16":
         module.half()

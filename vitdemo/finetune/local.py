@@ -153,7 +153,7 @@ class _ProgressPrinter:
 
     def _estimate(self, event: dict) -> None:
         left = round(event["seconds"])
-        self._print(f"About {left // 60}:{left % 60:02} for these photos on this machine")
+        self._print(f"About {left // 60}:{left % 60:02} of work for these photos on this machine")
 
     def _data(self, event: dict) -> None:
         totals = {split: sum(counts[split] for counts in event["counts"].values()) for split in ("train", "validation", "test")}

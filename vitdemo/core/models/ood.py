@@ -81,6 +81,12 @@ class OodDetector:
         """Whether one photo, by its features (width,), is unlike everything the model was trained on."""
         return bool(self.distance(features[None])[0] > self.limit)
 
+    def note(self, features: torch.Tensor) -> str:
+        """A sentence where one photo, by its features (width,), is unlike everything the model was trained on; else empty."""
+        if not self.is_unfamiliar(features):
+            return ""
+        return f"Unlike anything the model was trained on: {'it refuses to answer' if self.refuses else 'its answer is a guess'}."
+
     def save(self, folder: Path) -> None:
         """Write the statistics to a bundle's folder."""
         save_file(

@@ -82,7 +82,7 @@ def widths(vit: Vit, wanted: Sequence[str]) -> list[int]:
 
 
 def choose(losses: Sequence[torch.Tensor]) -> int:
-    """Choose by out-of-fold losses (photos,): the best candidate, if it is better than the first by more than a standard error."""
+    """Choose by out-of-fold losses (photos,): the best candidate, if it is better than the first by two standard errors."""
     best = min(range(len(losses)), key=lambda index: float(losses[index].mean()))
     gain = losses[0] - losses[best]
-    return best if gain.mean() > gain.std() / len(gain) ** 0.5 else 0
+    return best if gain.mean() > 2 * gain.std() / len(gain) ** 0.5 else 0

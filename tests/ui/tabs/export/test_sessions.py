@@ -7,6 +7,7 @@ import time
 import zipfile
 
 import pytest
+import torch
 
 from tests.core.jobs.test_jobs import FOREVER, until
 from tests.support.pictures import noise
@@ -16,6 +17,9 @@ from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
 from vitdemo.core.photos.gallery import find_items, uploaded_items
 from vitdemo.export.plan import Plan
+from vitdemo.finetune.heads.head import put
+from vitdemo.finetune.heads.readout import BOTH, read_from
+from vitdemo.finetune.learning.bundle import write
 from vitdemo.ui.tabs.export import sessions
 from vitdemo.ui.tabs.export.session import GONE_MODEL, NO_ROOM, read_plan
 from vitdemo.ui.tabs.export.sessions import ExportSessions, _plain_name
@@ -117,6 +121,19 @@ def test_what_the_child_is_asked(make, photos, bundle):
     assert f"--calibrate={session.folder}/calibration.zip" in command
     ended(sessions, Plan("onnx", "fp32"), session)
     assert not any(each.startswith("--calibrate") for each in session.job.command)
+
+
+def test_what_timm_could_not_read_is_refused_before_the_work(make, vit, tmp_path):
+    both, arguments = read_from(vit, BOTH)
+    put(both.module, {"weight": torch.zeros(2, 96), "bias": torch.zeros(2)})
+    write(both.module, ("cat", "dog"), vit.preprocessing, tmp_path / "both", arguments)
+    sessions = make()
+    sessions.store.add("own:both", tmp_path / "both")
+    sessions.store.get("own:both").result(60)
+    session = sessions.begin()
+    with pytest.raises(UserError, match="choose the format onnx or pt2"):
+        sessions.start(session, "own:both", Plan("safetensors"))
+    assert session.job is None
 
 
 def test_a_visitors_own_model_and_the_operators_checkpoint(make, bundle, tmp_path):

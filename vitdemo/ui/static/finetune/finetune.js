@@ -236,7 +236,7 @@ export default function mount({ element, props, trigger }) {
       return;
     }
     const long = answer?.seconds < 10 ? "A few seconds" : `About ${duration(answer?.seconds)}`;
-    $(".estimate").textContent = answer?.seconds ? `${long} for these ${answer.photos} photos on this machine, by a measured pass.` : "";
+    $(".estimate").textContent = answer?.seconds ? `${long} for these ${answer.photos} photos on this machine, by a measured pass; it takes some seconds to start.` : "";
   }
   const settingsChanged = () => {
     nameStart();

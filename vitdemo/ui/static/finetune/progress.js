@@ -17,7 +17,7 @@ export function said(answer, events, epochs, stopping) {
   if (stopping) return `Stopping …${where}`;
   if (!last) return "Getting ready …";
   const estimated = events.find((each) => each.kind === "estimate")?.seconds;
-  const about = estimated > 5 ? ` About ${duration(estimated)} in all, by a measured pass.` : "";
+  const about = estimated > 5 ? ` About ${duration(estimated)} of work, by a measured pass.` : "";
   if (last.kind === "photos") return `Computing features: ${last.done} of ${last.total} photos, ${last.speed.toFixed(1)} a second.${about}`;
   if (last.kind === "note") return last.text + about;
   if (last.kind === "estimate") return `Getting ready …${about}`;

@@ -59,7 +59,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
         "notes": [
             *photo.notes,
             *note_on(photo.id, vit),
-            *_unfamiliar_note(store, vit, session.tensor),
+            *filter(None, [vit.ood.note(store.engine.logits_and_features(vit, session.tensor[None])[1][0]) if vit.ood else ""]),
             *changed_note(preprocessing, vit.preprocessing),
             *(note for note in (unseen_note(geometry), part) if note),
         ],
@@ -76,12 +76,6 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
     }
     sessions.keep(session)
     return state
-
-
-def _unfamiliar_note(store: ModelStore, vit: "Vit", tensor: "torch.Tensor") -> list[str]:
-    if vit.ood is None or not vit.ood.is_unfamiliar(store.engine.logits_and_features(vit, tensor[None])[1][0]):
-        return []
-    return [f"Unlike anything the model was trained on: {'it refuses to answer' if vit.ood.refuses else 'its answer is a guess'}."]
 
 
 def answer_data(sessions: AttentionSessions, session: AttentionSession, vit: "Vit", tables: dict[str, np.ndarray] | None = None) -> dict:

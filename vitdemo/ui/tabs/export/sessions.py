@@ -116,12 +116,16 @@ class ExportSessions:
     def start(self, session: ExportSession, model: str, plan: Plan, client: str = "") -> None:
         """Start the export in a child process. An earlier bundle of the session is deleted.
 
-        Raises: UserError where a job is running, the model is not available, the bundle would take too much room, or the queue is full.
+        Raises: UserError where a job is running, the model is not available or can't be written in this format, the bundle would take too
+            much room, or the queue is full.
         """
+        from vitdemo.export.formats import check_format
+
         if session.busy:
             raise UserError(AT_WORK)
         name = self.store.allowed(model)
         vit = self.store.get(name).result(1)
+        check_format(vit, plan.format)
         photo_bytes = sum(session.photos(kind).stat().st_size for kind in session.given)
         self._check_room(photo_bytes + plan.expected_bytes(vit.parameters), "The bundle would take", "choose a smaller model or precision")
         bundle_folder = session.folder / f"bundle-{secrets.token_hex(4)}"

@@ -90,7 +90,7 @@ class FinetuneRoutes(TabRoutes):
             raise UserError("Classes can't change while they are being learned: stop it first.")
         if not asked.names and not asked.folders:
             session.without.clear()
-            session.changes, session.taken_as = {} if session.labels else titles_of(session.items), {}
+            session.changes, session.taken_as = session.first_changes(), {}
         session.changes = changes_of(asked.names, session.changes)
         session.taken_as = taken_of(asked.folders, session.taken_as)
 
@@ -244,7 +244,8 @@ def _data(session: FinetuneSession) -> str:
         for label, samples in sorted(samples_of(data).items())
     ]
     totals = {split: sum(class_counts[split] for class_counts in counts.values()) for split in ("train", "validation", "test")}
-    return html("finetune/data", classes=classes, notes=data.notes, error="", totals=totals, names=[], folders=placed.folders)
+    shown = {"classes": classes, "notes": data.notes, "totals": totals, "folders": placed.folders, "changed": session.changed}
+    return html("finetune/data", error="", names=[], **shown)
 
 
 def _guess(session: FinetuneSession, row: dict) -> dict:

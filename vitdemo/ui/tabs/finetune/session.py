@@ -166,6 +166,15 @@ class FinetuneSession:
             return chosen(items, [self.labels[number] for number in numbers], self.changes)
         return place(items, changes=self.changes, taken_as=self.taken_as)
 
+    @property
+    def changed(self) -> bool:
+        """Whether the visitor has changed anything of the classes as they were given."""
+        return bool(self.without or self.taken_as or self.changes != self.first_changes())
+
+    def first_changes(self) -> dict[str, str]:
+        """The changes that the session begins with."""
+        return {} if self.labels else titles_of(self.items)
+
     def placed_so_far(self) -> "Placed":
         """As `placed`, also where no training can use them."""
         from vitdemo.finetune.data.folders import NothingToLearn
