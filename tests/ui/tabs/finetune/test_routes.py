@@ -153,7 +153,7 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     written |= {"features": "2", "recipe": written["recipe"] | {"features": "auto"}}
     (session.result / "report.json").write_text(json.dumps(written))
     assert "The head reads" not in report
-    assert "The head reads CLS after block 2, where the model is cut: the choice of the cross-validation, which may show" in ask("poll")["report"]
+    assert "CLS after block 2, where the model is cut: the choice of the cross-validation, which may show" in ask("poll")["report"]
     own = ask("use")
     assert own["title"].startswith("Your model “Run 1” · 3 classes · ")
     vit = ask.store.get(own["name"]).result(60)
