@@ -128,7 +128,7 @@ def test_blocks_that_are_better_are_kept_with_what_is_familiar_to_them(start, tm
     monkeypatch.setattr(State, "better", lambda self, scores, stage, epoch: True)
     (report,) = of_kind(list(start(BLOCKS, tmp_path)), "report")
     assert report["weights_of"] == {"stage": "blocks", "epoch": 3}
-    assert report["why_these_weights"].endswith("and the head alone 1 (McNemar's test, p = 0.02): the blocks are better.")
+    assert report["why_these_weights"].endswith("and only the head on 1 (McNemar's test, p = 0.02): the blocks are better.")
     tuned = loader.load(f"local-dir:{tmp_path}", Settings(), torch.device("cpu"), lambda _: None)
     assert tuned.ood is not None
     with torch.inference_mode():
