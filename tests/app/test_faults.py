@@ -312,7 +312,7 @@ def test_a_page_that_was_closed_leaves_no_files(visitor, picture):
     heart.request("GET", "/gradio_api/heartbeat/closing")
     heart.getresponse().read(8)
     said = visitor.join(look["id"], [given(visitor, picture), "", "attention", *(values[each] for each in look["inputs"][3:])], None)
-    session = re.search(r'"session"\],"([^"]+)"', said)[1]
+    session = re.search(r'"session":"([^"]+)"', said)[1]
     (folder,) = visitor.server.home.iterdir()
     assert (folder / f"attention-{session}").is_dir()
     heart.sock.shutdown(2)

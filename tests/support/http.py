@@ -117,7 +117,7 @@ def things_of(visitor, picture) -> dict[str, str]:
     values = {each["id"]: each["props"].get("value") for each in visitor.config["components"]}
     recipe = [values[each] for each in look["inputs"][3:]]
     said = visitor.join(look["id"], [photo, "", "attention", *recipe], None)
-    found["attention"] = re.search(r'"session"\],"([^"]+)"', said)[1]
+    found["attention"] = re.search(r'"session":"([^"]+)"', said)[1]
     return found
 
 
