@@ -305,6 +305,7 @@ def test_a_bad_setting_is_told(setting, value, words, app, open_page, folder):
     page.get_by_text("Advanced settings").click()
     page.locator(f"#finetune [data-name={setting}]").fill(value)
     page.locator("#finetune [data-name=warmup]").fill("0")
+    expect(page.locator("#finetune .estimate")).to_contain_text(words, timeout=WAIT)  # before anybody starts
     page.get_by_role("button", name="Start training", exact=True).click()
     expect(page.locator("#finetune .lesson-error")).to_contain_text(words, timeout=WAIT)
     expect(page.locator("#finetune .start")).to_be_enabled()

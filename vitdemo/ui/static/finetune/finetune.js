@@ -236,7 +236,8 @@ export default function mount({ element, props, trigger }) {
       return;
     }
     const long = answer?.seconds < 10 ? "A few seconds" : `About ${duration(answer?.seconds)}`;
-    $(".estimate").textContent = answer?.seconds ? `${long} for these ${answer.photos} photos on this machine, by a measured pass; it takes some seconds to start.` : "";
+    const words = answer?.seconds ? `${long} for these ${answer.photos} photos on this machine, by a measured pass; it takes some seconds to start.` : "";
+    $(".estimate").textContent = answer?.error || words; // such as a setting that can't be
   }
   const settingsChanged = () => {
     nameStart();
