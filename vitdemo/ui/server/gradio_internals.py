@@ -41,6 +41,7 @@ MALFORMED_FORM_ERRORS = (MultiPartException, LookupError, ValueError, AttributeE
 # test_a_launch_asks_itself_nothing.
 NO_SELF_CHECK: dict[str, Any] = {"_frontend": False}
 
+
 # Files
 
 
