@@ -132,7 +132,7 @@ def mapper(cache_dir):
 @pytest.fixture(scope="session")
 def real_gallery(shared, real_tiny, engine):
     """The shared ImageNet photos through the real ViT-Tiny."""
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
     gallery = EmbeddingGallery(find_items([shared / "data" / "imagenet_val"]), real_tiny, engine, Settings(vector_cache_mb=0))

@@ -11,7 +11,7 @@ from vitdemo.classify.gallery import classify_gallery
 from vitdemo.classify.scores import score
 from vitdemo.core.config import ASSETS, DEMO_MODEL, Settings
 from vitdemo.core.models import loader
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.sketches.draw import LABELS, UNSEEN, write
 
 FOLDER = ASSETS / "demo"

@@ -22,7 +22,7 @@ from vitdemo.core.inference.attention_calls import AttentionCalls
 from vitdemo.core.inference.trace import trace
 from vitdemo.core.models import loader
 from vitdemo.core.models.vit import Vit
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.embeddings.vectors.extract import all_layers, patches_after
 from vitdemo.export import formats, runtimes
 from vitdemo.export.plan import Plan

@@ -9,7 +9,7 @@ from vitdemo.bench import command as bench
 from vitdemo.classify import command as classify
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.jobs.jobs import emit_event, stop_with_parent
+from vitdemo.core.jobs.child import emit_event, stop_with_parent
 from vitdemo.core.memory import give_back_freed_memory
 from vitdemo.core.models.checkpoint import command as convert
 from vitdemo.embeddings import command as embeddings

@@ -86,8 +86,8 @@ def strange(listener, tmp_path_factory) -> list[str]:
 
 def test_decoders_give_a_photo_or_a_sentence(tmp_path):
     """In this process: every format's bytes changed at random, and everything in hostile.py."""
-    from vitdemo.core.photos.gallery import uploaded_items
     from vitdemo.core.photos.photo import decode
+    from vitdemo.core.photos.search import uploaded_items
 
     rng, settings, found = random.Random(SEED), Settings(), Counter()
     seeds = [hostile.photo(kind=kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")]

@@ -10,7 +10,7 @@ from tests.support.pictures import paint
 from vitdemo.bench import finetune, rounds
 from vitdemo.cli import main
 from vitdemo.core import config
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 
 
 @pytest.fixture

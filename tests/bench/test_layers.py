@@ -5,7 +5,7 @@ import pytest
 from tests.support.pictures import paint
 from vitdemo.bench import layers
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.embeddings.maps.scores import score_layer
 from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 

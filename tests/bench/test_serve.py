@@ -16,8 +16,8 @@ from vitdemo.bench import serve
 from vitdemo.cli import main
 from vitdemo.core import config
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import find_items
 from vitdemo.core.photos.photo import open_photo
+from vitdemo.core.photos.search import find_items
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 from vitdemo.ui.packing import pack
 from vitdemo.ui.tabs.embeddings.downloads import page_of

@@ -19,7 +19,7 @@ from tests.support.apps import Server
 from tests.support.pictures import noise, paint
 from vitdemo.classify.gallery import classify_gallery
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,8 @@ from tests.cases.inputs import CASES, Case, uploads
 from vitdemo.classify.gallery import classify_gallery
 from vitdemo.core.config import Settings
 from vitdemo.core.names import one_spelling
-from vitdemo.core.photos.gallery import Gallery, find_items, uploaded_items
+from vitdemo.core.photos.gallery import Gallery
+from vitdemo.core.photos.search import find_items, uploaded_items
 from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 from vitdemo.finetune.data.folders import place
 

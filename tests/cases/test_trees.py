@@ -17,8 +17,9 @@ from tests.cases.inputs import Link, Zip, decomposed, uploads, write_files, writ
 from tests.support.pictures import png
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.gallery import Gallery, find_items, uploaded_items
+from vitdemo.core.photos.gallery import Gallery
 from vitdemo.core.photos.prefetch import photos_ahead
+from vitdemo.core.photos.search import find_items, uploaded_items
 from vitdemo.finetune.data.dataset import Sample, settle
 from vitdemo.finetune.data.folders import place
 

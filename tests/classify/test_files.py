@@ -16,7 +16,7 @@ from vitdemo.classify.photo import Prediction
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.labels import Label
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 
 CAT, EGG = Label(281, "tabby, tabby cat", "n02123045"), Label(4, 'an "<b>egg</b>", 卵\nor two')
 ROWS = [

@@ -15,7 +15,7 @@ from vitdemo.classify.photo import classify
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import trace
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 
 
 @pytest.fixture(scope="module")

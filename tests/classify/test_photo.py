@@ -16,7 +16,7 @@ from vitdemo.classify.photo import classify, top_classes
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.labels import Label
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ import torch
 from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.ood import OodDetector
-from vitdemo.core.photos.gallery import find_items, spread_evenly
+from vitdemo.core.photos.gallery import spread_evenly
+from vitdemo.core.photos.search import find_items
 from vitdemo.export import bundle, formats, place
 from vitdemo.export.bundle import NEVER_REFUSES, ExportStep, export
 from vitdemo.export.plan import Plan

@@ -12,7 +12,7 @@ import torch
 from tests.support.apps import ROOT
 from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.export import exported
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan

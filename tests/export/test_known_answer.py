@@ -11,8 +11,8 @@ from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.models import loader
 from vitdemo.core.models.labels import ClassNames, Label
-from vitdemo.core.photos.gallery import find_items
 from vitdemo.core.photos.samples import DRAWN_CLASSES
+from vitdemo.core.photos.search import find_items
 from vitdemo.export import known_answer
 from vitdemo.export.known_answer import MAX_PIXELS, OWN_CREDIT, choose
 from vitdemo.export.parity import ParitySample, read_sample

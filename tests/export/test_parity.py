@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.export import parity
 from vitdemo.export.parity import Agreement, ParitySample, agreement, compare, read_sample, time_in_turn
 

@@ -18,7 +18,7 @@ import pytest
 from tests.export.test_serving import ask, expected
 from tests.support.apps import free_port
 from tests.support.pictures import noise
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES

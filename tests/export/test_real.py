@@ -9,9 +9,9 @@ import torch
 
 from tests.support.apps import TINY
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import find_items
 from vitdemo.core.photos.photo import open_photo
 from vitdemo.core.photos.preprocessing import Preprocessing
+from vitdemo.core.photos.search import find_items
 from vitdemo.export import formats, runtimes
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan

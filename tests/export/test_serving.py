@@ -29,8 +29,8 @@ from tests.support.pictures import noise
 from tests.support.small_vits import small_vit
 from tests.support.tiffs import write_grey
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import find_items
 from vitdemo.core.photos.photo import open_photo
+from vitdemo.core.photos.search import find_items
 from vitdemo.export import serving
 from vitdemo.export.bundle import export
 from vitdemo.export.plan import Plan

@@ -13,7 +13,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Job
-from vitdemo.core.photos.gallery import uploaded_items
+from vitdemo.core.photos.search import uploaded_items
 from vitdemo.ui.server.upload import Upload
 from vitdemo.ui.tabs.attention.sessions import AttentionSession
 from vitdemo.ui.visitors import Visitors

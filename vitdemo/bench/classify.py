@@ -81,7 +81,7 @@ def _parts_of(name: str) -> tuple[str, str]:
 
 def _serve(side: str, model: str, batch: int, folder: str, count: int) -> None:
     """Run one side in its own process."""
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
 
     paths = [str(item.path) for item in find_items([folder])][:count]
     side, precision = _parts_of(side)
@@ -101,7 +101,7 @@ def _ours(model: str, batch: int, paths: list[str], precision: str = "fp32") -> 
     from vitdemo.core.config import Settings
     from vitdemo.core.inference.engine import Engine
     from vitdemo.core.memory import give_back_freed_memory
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
 
     give_back_freed_memory()
     vit, settings = vit_of(model, precision), replace(Settings.read(), batch_size=batch)

@@ -43,7 +43,7 @@ def run(*, runs: int = 5, photos: Path | None = None, precisions: Sequence[str] 
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
 
     folder = photos or SHARED / "data" / "caltech20" / "train"
     count = len(find_items([folder])[:PHOTOS]) if folder.is_dir() else 0
@@ -143,7 +143,7 @@ def _serve(side: str, *task) -> None:
 
 
 def _pass(side: str, folder: str, count: int) -> Callable[[bool], None]:
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
 
     paths = [str(item.path) for item in find_items([folder])[:count]]
     side, precision = _parts_of(side)
@@ -160,7 +160,7 @@ def _ours(paths: list[str], precision: str = "fp32") -> Callable[[list[str]], in
     from vitdemo.core.config import Settings
     from vitdemo.core.inference.engine import Engine
     from vitdemo.core.memory import give_back_freed_memory
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
     give_back_freed_memory()

@@ -41,7 +41,7 @@ def _agreements(recipes, photos: Path | None) -> Iterator[tuple[str, dict]]:
     from vitdemo.core.config import SHARED, Settings
     from vitdemo.core.inference.engine import Engine
     from vitdemo.core.models import loader
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
     from vitdemo.export import formats, parity, quantize, runtimes
     from vitdemo.export.plan import Plan
 

@@ -100,7 +100,7 @@ def gallery(vit, folder: Path) -> list:
     """The photos of a folder: of its images/, with the masks in its masks/, or of all its sub-folders, whose names may be classes."""
     from vitdemo.attention.evaluation.subjects import subjects_of
     from vitdemo.core.config import Settings
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
 
     images, masks = folder / "images", folder / "masks"
     return subjects_of(find_items([images if images.is_dir() else folder]), vit, Settings(), masks if masks.is_dir() else None)

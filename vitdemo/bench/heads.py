@@ -186,7 +186,7 @@ def drawings():
     from vitdemo.core.config import ASSETS, Settings
     from vitdemo.core.inference.engine import Engine
     from vitdemo.core.models import loader
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
     from vitdemo.finetune.data.features import features_of as inputs_of
     from vitdemo.finetune.data.features import run_over
     from vitdemo.finetune.data.folders import place

@@ -47,7 +47,7 @@ class Work:
         from vitdemo.core.config import SHARED, Settings
         from vitdemo.core.errors import UserError
         from vitdemo.core.inference.engine import Engine
-        from vitdemo.core.photos.gallery import find_items
+        from vitdemo.core.photos.search import find_items
         from vitdemo.finetune.data.dataset import TEST
         from vitdemo.finetune.data.folders import place as placed
 

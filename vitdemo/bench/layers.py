@@ -23,7 +23,7 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     from vitdemo.core.errors import UserError
     from vitdemo.core.inference.engine import Engine
     from vitdemo.core.models import loader
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
     from vitdemo.embeddings.maps import scores
     from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 

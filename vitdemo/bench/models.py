@@ -53,7 +53,7 @@ def photos_of(folder: Path | None, *shared: str) -> list:
     """Return the photos of a folder, or of one of the shared ones, as Items. Raises: UserError where there are none."""
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
 
     folder = folder or SHARED.joinpath("data", *shared)
     items = find_items([folder]) if folder.is_dir() else []

@@ -34,7 +34,7 @@ def run(*, runs: int = TURNS, photos: Path | None = None) -> dict:
     """
     from vitdemo.core.config import SHARED
     from vitdemo.core.errors import UserError
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
 
     weights = SHARED / "weights" / f"{TINY}.safetensors"
     if not weights.is_file():
@@ -121,7 +121,7 @@ def _local(folder: str, weights: str, _: int):
     from vitdemo.core.config import Settings
     from vitdemo.core.inference.engine import Engine
     from vitdemo.core.memory import give_back_freed_memory
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
 
     give_back_freed_memory()
     vit = _vit(weights)
@@ -178,7 +178,7 @@ def _bulk(folder: str, vit, actors: int) -> dict:
     from vitdemo.core.bulk.parquet import ParquetDataset
     from vitdemo.core.bulk.stages import check_stages, stages_for
     from vitdemo.core.config import Settings
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
 
     begin, first = time.perf_counter(), 0.0
     memory: dict[str, list[float]] = {}

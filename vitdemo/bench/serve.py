@@ -34,8 +34,8 @@ def run(*, runs: int = 5, photos: Path | None = None) -> dict:
     """
     from vitdemo.core.config import SHARED, Settings
     from vitdemo.core.inference.model_store import ModelStore
-    from vitdemo.core.photos.gallery import find_items
     from vitdemo.core.photos.samples import DRAWN_CLASSES
+    from vitdemo.core.photos.search import find_items
     from vitdemo.export.bundle import export
     from vitdemo.export.plan import Plan
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
-from vitdemo.core.jobs.jobs import emit_event
+from vitdemo.core.jobs.child import emit_event
 from vitdemo.export.plan import EXTRAS, FILES, KITS, PRECISIONS, PREFERENCES, Plan
 
 

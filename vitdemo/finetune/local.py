@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vitdemo.core.config import PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.jobs.jobs import emit_event
+from vitdemo.core.jobs.child import emit_event
 from vitdemo.core.names import one_spelling
 from vitdemo.core.terminal import CLEAR, printable
 from vitdemo.finetune.recipe import PRESETS, Recipe

@@ -5,7 +5,7 @@ import pytest
 from vitdemo.attention.evaluation.compare import compare_photos
 from vitdemo.attention.evaluation.subjects import subjects_of
 from vitdemo.bench.faithfulness import methods
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 
 HITS = {
     "relevance": 70,

@@ -7,8 +7,8 @@ import pytest
 def real_pets(shared, real_tiny):
     """(name, model input) of all 74, in order, each opened when it is asked for."""
     from vitdemo.core.config import Settings
-    from vitdemo.core.photos.gallery import find_items
     from vitdemo.core.photos.photo import open_photo
+    from vitdemo.core.photos.search import find_items
 
     paths = [item.path for item in find_items([shared / "data" / "pets" / "images"])]
     return {path.stem: lambda path=path: real_tiny.preprocessing(open_photo(path, Settings()).image) for path in paths}

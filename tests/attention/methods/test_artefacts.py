@@ -11,8 +11,8 @@ from vitdemo.attention.methods.artefacts import Artefacts, artefact_note, cls_sh
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import Trace
 from vitdemo.core.inference.trace_cache import run_trace
-from vitdemo.core.photos.gallery import find_items
 from vitdemo.core.photos.photo import open_photo
+from vitdemo.core.photos.search import find_items
 
 
 @pytest.fixture(params=KINDS)

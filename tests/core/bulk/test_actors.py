@@ -20,7 +20,8 @@ from vitdemo.core.bulk.parquet import ParquetDataset
 from vitdemo.core.bulk.stages import ActorPool, Pipeline
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.gallery import Item, find_items
+from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.search import find_items
 
 NAME = "vitdemo.core.bulk.ray_data"
 

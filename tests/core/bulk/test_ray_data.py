@@ -121,7 +121,7 @@ def test_what_an_actor_does(cluster, vit, model, given, tmp_path, cache_dir, lay
     from vitdemo.core.bulk.parquet import ParquetDataset
     from vitdemo.core.bulk.stages import ActorPool
     from vitdemo.core.config import Settings
-    from vitdemo.core.photos.gallery import find_items
+    from vitdemo.core.photos.search import find_items
     from vitdemo.embeddings.ray import EmbeddingTask
 
     parts = ParquetDataset(str(tmp_path / "out"))

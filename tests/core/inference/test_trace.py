@@ -11,7 +11,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import bytes_needed, check_room, trace, trace_batch
 from vitdemo.core.inference.trace_cache import run_trace
 from vitdemo.core.models.vit import Vit
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 
 
 @pytest.mark.parametrize("grid", [(4, 4), (3, 6)], ids=["square", "wide"])

@@ -18,7 +18,7 @@ from vitdemo.core.niceness import NICE_STEPS
 
 CHILD = """
 import sys, time
-from vitdemo.core.jobs.jobs import emit_event, stop_with_parent
+from vitdemo.core.jobs.child import emit_event, stop_with_parent
 stop_with_parent()
 for number in range(int(sys.argv[1])):
     emit_event({"number": number})

@@ -9,9 +9,10 @@ from PIL import Image
 
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import Item, find_items
+from vitdemo.core.photos.gallery import Item
 from vitdemo.core.photos.photo import Photo, id_of
 from vitdemo.core.photos.prefetch import PreparedPhoto, batches, photos_ahead, sum_up
+from vitdemo.core.photos.search import find_items
 
 
 @pytest.fixture

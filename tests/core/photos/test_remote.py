@@ -11,7 +11,7 @@ from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.photos import remote
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 
 
 @pytest.fixture

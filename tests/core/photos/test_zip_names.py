@@ -12,7 +12,7 @@ import pytest
 from tests.cases.inputs import write_zip
 from tests.support.pictures import png
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.core.photos.zip_names import names_of
 
 GREETINGS = {

@@ -15,8 +15,9 @@ from tests.support.small_vits import in_precision, small_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.ood import OodDetector
-from vitdemo.core.photos.gallery import Item, find_items
+from vitdemo.core.photos.gallery import Item
 from vitdemo.core.photos.photo import id_of
+from vitdemo.core.photos.search import find_items
 from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 
 

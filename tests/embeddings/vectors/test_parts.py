@@ -67,8 +67,8 @@ def test_a_number_of_parts_that_can_not_be(count):
 def test_parts_of_real_photos_tell_animals_from_background(shared, real_tiny, engine, settings):
     """k-means of 200 photos carried over to 74 pets: the majority of each part is right for .88 of the patches (majority class: .56)."""
     from vitdemo.attention.methods.faithfulness import mask_shares
-    from vitdemo.core.photos.gallery import find_items
     from vitdemo.core.photos.photo import open_photo
+    from vitdemo.core.photos.search import find_items
     from vitdemo.embeddings.vectors.patch_gallery import patch_gallery
 
     folder = shared / "data" / "pets"

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.pictures import paint
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.finetune.data.dataset import Sample
 from vitdemo.finetune.learning.estimate import estimate, seconds
 from vitdemo.finetune.recipe import Recipe

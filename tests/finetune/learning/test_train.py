@@ -20,7 +20,7 @@ from vitdemo.classify.gallery import classify_gallery
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.models import loader, ood
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.finetune.data.dataset import Sample, settle
 from vitdemo.finetune.data.features import FeatureCache
 from vitdemo.finetune.data.folders import place

@@ -29,10 +29,11 @@ from vitdemo.core.inference.engine import Engine, choose_device
 from vitdemo.core.memory import give_back_freed_memory, own_mb
 from vitdemo.core.models.precision import set_precision
 from vitdemo.core.models.vit import Vit
-from vitdemo.core.photos.gallery import Item, zip_items
+from vitdemo.core.photos.gallery import Item
 from vitdemo.core.photos.prefetch import photos_ahead
 from vitdemo.core.photos.preprocessing import Preprocessing
 from vitdemo.core.photos.remote import is_url
+from vitdemo.core.photos.search import zip_items
 
 MAX_PART_PHOTOS = 256  # 40 MB of crops, which an actor holds at a time
 MIN_PART_PHOTOS = 16  # in smaller parts the overhead outweighs the work

@@ -5,12 +5,10 @@ or a restarted app finds the job again. A child stops when its standard input cl
 closes it when the app dies.
 """
 
-import _thread
 import contextlib
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,13 +19,12 @@ from pathlib import Path
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.jobs.child import EVENTS_VARIABLE
 from vitdemo.core.jobs.fair_queue import CROWDED, FairQueue
-from vitdemo.core.niceness import lower_priority
 from vitdemo.core.outputs import unwritable
 
 ENTRY = (sys.executable, "-m", "vitdemo")
 ROOT = Path(__file__).parents[3]
-EVENTS_VARIABLE = "VITDEMO_EVENTS"  # the file that a child writes its events to
 OPERATORS_VARIABLES = ("VITDEMO_CHECKPOINT", "VITDEMO_LABELS")  # of the operator's model; a child's flags name its own model and weights
 EVENTS, ERRORS, STATE = "events.jsonl", "errors.txt", "job.json"
 FINAL_STATES = ("done", "stopped", "failed")
@@ -36,34 +33,6 @@ ROOM_CHECK_SECONDS = 2.0  # between two checks of a job's disk use
 MAX_RUNNING = 1  # jobs that run at a time; the others wait in the queue
 log = logging.getLogger(__name__)
 JOB_DIED = "The work ended before it was done, perhaps for want of memory: start it again."
-
-
-def emit_event(event: dict) -> None:
-    """In a child process: write an event for the app to read. Does nothing where a person started the command.
-
-    The `text` of an event of kind `error` is the sentence that the command ends with.
-    """
-    if path := os.environ.get(EVENTS_VARIABLE):
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
-
-
-def stop_with_parent() -> None:
-    """In a child process: lower the CPU priority, and stop as if by Ctrl-C once standard input closes.
-
-    Does nothing where a person started the command.
-    """
-    if EVENTS_VARIABLE not in os.environ:
-        return
-    lower_priority()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits an ignored SIGINT from an app in a script's background
-
-    def listen() -> None:
-        while os.read(0, 1024):  # not sys.stdin.read: holding the lock of sys.stdin would keep the child from exiting
-            pass
-        _thread.interrupt_main()
-
-    threading.Thread(target=listen, name="attend", daemon=True).start()
 
 
 @dataclass(eq=False)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.gallery import Gallery, find_items
+from vitdemo.core.photos.gallery import Gallery
+from vitdemo.core.photos.search import find_items
 from vitdemo.core.terminal import printable
 
 

@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vitdemo.core.config import ASSETS
-from vitdemo.core.photos.gallery import Gallery, Item, find_items
+from vitdemo.core.photos.gallery import Gallery, Item
+from vitdemo.core.photos.search import find_items
 
 DRAWINGS = ASSETS / "examples"
 DRAWN_CLASSES = DRAWINGS / "gallery"  # a folder for each thing that a model of drawings knows

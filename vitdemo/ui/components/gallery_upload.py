@@ -172,7 +172,7 @@ def limits(settings: Settings, command: str) -> dict:
 
 
 def _items(asked: StartGallery, store: ModelStore, command: str) -> "Gallery":
-    from vitdemo.core.photos.gallery import uploaded_items
+    from vitdemo.core.photos.search import uploaded_items
 
     if isinstance(asked.files, str) and asked.files in SAMPLES:
         return SAMPLES[asked.files]()

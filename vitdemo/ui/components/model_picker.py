@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from vitdemo.core.config import ASSETS, DEFAULT_MODEL, DEMO_MODEL, Settings
-from vitdemo.core.inference.model_store import VISITORS_PRECISIONS, Loading, ModelStore
+from vitdemo.core.inference.loading import Loading
+from vitdemo.core.inference.model_store import VISITORS_PRECISIONS, ModelStore
 from vitdemo.core.models import catalogue
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components.active_tab import ActiveTab

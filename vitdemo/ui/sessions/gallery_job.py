@@ -14,7 +14,7 @@ from vitdemo.core.names import plain_name
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 if TYPE_CHECKING:
-    from vitdemo.core.inference.model_store import Loading
+    from vitdemo.core.inference.loading import Loading
     from vitdemo.core.photos.gallery import Gallery
 
 UNSEEN_SECONDS = 600  # for which a gallery that nobody looks at may go on while others wait in the queue

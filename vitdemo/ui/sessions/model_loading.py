@@ -3,7 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from vitdemo.core.inference.model_store import Loading, ModelStore
+from vitdemo.core.inference.loading import Loading
+from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.models.catalogue import title_of
 
 if TYPE_CHECKING:

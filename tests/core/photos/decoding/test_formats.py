@@ -6,8 +6,8 @@ from PIL import Image
 from tests.support.heic import DRAWN, drawn
 from vitdemo.core.config import Settings
 from vitdemo.core.photos.decoding.formats import FORMATS, SUFFIXES
-from vitdemo.core.photos.gallery import find_items
 from vitdemo.core.photos.photo import open_photo
+from vitdemo.core.photos.search import find_items
 
 # suffix → how Pillow writes what such a file holds
 WRITTEN = {

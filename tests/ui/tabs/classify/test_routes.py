@@ -19,7 +19,8 @@ from vitdemo.classify.scores import score
 from vitdemo.core.config import Settings
 from vitdemo.core.models.labels import ClassNames, Label
 from vitdemo.core.models.predictions import Prediction
-from vitdemo.core.photos.gallery import Gallery, find_items
+from vitdemo.core.photos.gallery import Gallery
+from vitdemo.core.photos.search import find_items
 from vitdemo.ui.server.page_routes import Caller
 from vitdemo.ui.tabs.classify import routes
 from vitdemo.ui.tabs.classify.routes import ClassifyRoutes

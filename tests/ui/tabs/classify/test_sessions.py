@@ -14,7 +14,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.fair_queue import CROWDED
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.ui.sessions.gallery_jobs import MAX_RUNNING
 from vitdemo.ui.tabs.classify.routes import ClassifyRoutes
 from vitdemo.ui.tabs.classify.sessions import ClassifyJob, ClassifyJobs

@@ -8,7 +8,7 @@ import pytest
 from tests.support.apps import ask_by_client
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.embeddings.maps.atlas import MapOptions, draw
 from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 

@@ -21,8 +21,8 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.models.ood import OodDetector
-from vitdemo.core.photos.gallery import uploaded_items
 from vitdemo.core.photos.photo import open_photo
+from vitdemo.core.photos.search import uploaded_items
 from vitdemo.embeddings.maps.atlas import MapOptions, draw
 from vitdemo.embeddings.maps.nearest import NEAR_DUPLICATE
 from vitdemo.embeddings.maps.scores import score_layer

@@ -15,7 +15,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
-from vitdemo.core.photos.gallery import find_items, uploaded_items
+from vitdemo.core.photos.search import find_items, uploaded_items
 from vitdemo.export.plan import Plan
 from vitdemo.finetune.heads.head import put
 from vitdemo.finetune.heads.readout import BOTH, read_from
@@ -27,7 +27,7 @@ from vitdemo.ui.tabs.export.sessions import ExportSessions, _plain_name
 CHILD = """
 import sys, time
 from pathlib import Path
-from vitdemo.core.jobs.jobs import emit_event, stop_with_parent
+from vitdemo.core.jobs.child import emit_event, stop_with_parent
 stop_with_parent()
 place = Path(next(each for each in sys.argv if each.startswith("--output=")).removeprefix("--output="))
 place.parent.mkdir(parents=True)

@@ -13,7 +13,7 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Job, Jobs
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.ui.tabs.finetune.session import changes_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions, ReplacesSession
 

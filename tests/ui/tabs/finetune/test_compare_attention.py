@@ -19,7 +19,7 @@ from vitdemo.attention.methods.artefacts import find_artefacts, without_artefact
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import trace
-from vitdemo.core.photos.gallery import find_items
+from vitdemo.core.photos.search import find_items
 from vitdemo.ui.tabs.finetune.compare_attention import MAX_PIXELS, before_and_after
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.gallery import uploaded_items
+from vitdemo.core.photos.search import uploaded_items
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.upload import Upload, is_file_in

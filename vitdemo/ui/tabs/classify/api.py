@@ -60,7 +60,7 @@ def build(store: ModelStore, jobs: ClassifyJobs, photo_queue: PhotoQueue) -> Non
         return {"model": vit.id, "seconds": result.seconds, "predictions": predictions, "unfamiliar": result.unfamiliar}
 
     async def _gallery(uploads, model: str, top: int, client: str) -> dict:
-        from vitdemo.core.photos.gallery import uploaded_items
+        from vitdemo.core.photos.search import uploaded_items
 
         files = [(upload.name, upload.path) for upload in uploads]
         items = await asyncio.to_thread(

@@ -75,7 +75,7 @@ async def _embed(
     store: ModelStore, jobs: EmbeddingJobs, uploads: list, model: str, options: dict, file: str, client: str
 ) -> tuple[dict, str | None]:
     """Embed a gallery, draw its map, and drop the gallery. Returns: the answer, and the path of the requested file."""
-    from vitdemo.core.photos.gallery import uploaded_items
+    from vitdemo.core.photos.search import uploaded_items
 
     files = [(upload.name, upload.path) for upload in uploads]
     items = await asyncio.to_thread(uploaded_items, files, store.settings, command="embed")

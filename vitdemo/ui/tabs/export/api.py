@@ -74,6 +74,6 @@ def build(sessions: ExportSessions) -> None:
 
 
 def _give(sessions: ExportSessions, session: ExportSession, kind: str, files: list[tuple[str, Path]]) -> None:
-    from vitdemo.core.photos.gallery import uploaded_items
+    from vitdemo.core.photos.search import uploaded_items
 
     sessions.add_photos(session, kind, uploaded_items(files, sessions.settings, command="export"))

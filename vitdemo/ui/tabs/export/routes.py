@@ -47,7 +47,7 @@ class ExportRoutes(TabRoutes):
     @page_route(starts_work=True)
     def add(self, asked: AddPhotos, caller: Caller) -> Given:
         """Add uploaded photos to an export."""
-        from vitdemo.core.photos.gallery import uploaded_items
+        from vitdemo.core.photos.search import uploaded_items
 
         kind = _kind(asked.kind)
         files, others = gallery_upload.uploads_of(asked.files), gallery_upload.names_of(asked.others)

@@ -43,7 +43,7 @@ def build(sessions: FinetuneSessions) -> None:
             recipe = Recipe.read(settings or {}, PRESETS[preset].recipe)
             if (upload := upload_of(photos, component)) is None:
                 raise UserError("There are no photos: send a zip of them.")
-            from vitdemo.core.photos.gallery import uploaded_items
+            from vitdemo.core.photos.search import uploaded_items
 
             items = await asyncio.to_thread(uploaded_items, [(upload.name, upload.path)], sessions.settings)
             session = sessions.create(items)

@@ -6,7 +6,7 @@ from threading import Lock
 
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
-from vitdemo.core.inference.model_store import import_first
+from vitdemo.core.inference.loading import import_first
 from vitdemo.core.names import check_name, shown_name
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.components import gallery_upload
@@ -53,7 +53,8 @@ class FinetuneRoutes(TabRoutes):
     @page_route(starts_work=True)
     def give(self, asked: GiveClasses, caller: Caller) -> OfSession:
         """Start a session with photos."""
-        from vitdemo.core.photos.gallery import Gallery, find_items, uploaded_items
+        from vitdemo.core.photos.gallery import Gallery
+        from vitdemo.core.photos.search import find_items, uploaded_items
 
         if asked.files == "examples":
             items = Gallery(replace(item, name=item.path.relative_to(SAMPLE_CLASSES).as_posix()) for item in find_items([SAMPLE_CLASSES]))

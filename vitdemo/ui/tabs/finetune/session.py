@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.inference.model_store import import_first
+from vitdemo.core.inference.loading import import_first
 from vitdemo.core.jobs.jobs import Job
 from vitdemo.core.names import check_name, one_spelling
 from vitdemo.ui.server.gradio_internals import get_upload_folder

@@ -13,7 +13,8 @@ from PIL import Image
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.photos.gallery import Item, clean_names, find_items, uploaded_items
+from vitdemo.core.photos.gallery import Item
+from vitdemo.core.photos.search import clean_names, find_items, uploaded_items
 
 
 def found(paths) -> list[Path]:
@@ -302,7 +303,7 @@ def test_many_zips_hold_no_file_open(tmp_path):
 def test_an_uploaded_zip_with_an_endless_index(tmp_path, monkeypatch):
     path = make_zip(tmp_path / "a.zip", {"a.png": png(), **{f"{number:0200}": b"" for number in range(1000)}})
     assert len(uploaded_items([("a.zip", path)], Settings())) == 1
-    monkeypatch.setattr("vitdemo.core.photos.gallery.MAX_ZIP_INDEX_BYTES", 200_000)
+    monkeypatch.setattr("vitdemo.core.photos.search.MAX_ZIP_INDEX_BYTES", 200_000)
     with pytest.raises(UserError) as refused:
         uploaded_items([("a.zip", path)], Settings())
     assert str(refused.value) == "“a.zip” lists far more files than a zip of photos does: give the photos themselves."
