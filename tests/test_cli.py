@@ -21,6 +21,7 @@ from vitdemo.classify.gallery import PredictionRow
 from vitdemo.cli import main
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.photos.photo import open_photo
 
 FACTS = {"model", "sha256", "folder", "true_class", "correct", "label_conflict", "duplicate_of", "unfamiliar"}
@@ -99,7 +100,7 @@ def test_classify_to_the_terminal(gallery, model, vit, capsys):
     assert len(lines) == 6
     with torch.inference_mode():
         probability, index = vit.module(vit.preprocessing(Image.open(gallery / "c.png"))[None])[0].softmax(-1).max(-1)
-    assert lines[1].split() == [f"{probability:.1%}", vit.labels[index].name]
+    assert lines[1].split() == [*percent(probability).split(), vit.labels[index].name]
     assert "vitdemo: “b.jpg” is not a photo" in printed.err
     assert f"{vit.name} on cpu, weights from a local folder" in printed.err
 

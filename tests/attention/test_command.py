@@ -148,7 +148,7 @@ def test_a_photo_unlike_anything_learned_is_said(picture, capsys):
 def test_a_photo_mostly_outside_the_crop_is_said(model, tmp_path, capsys):
     noise(400, 60).save(tmp_path / "long.png")
     assert main(["attention", str(tmp_path / "long.png"), "--method", "cls", *model]) == 0
-    assert "vitdemo: The model sees 12% of this photo, inside the frame: crop it yourself" in capsys.readouterr().err
+    assert "vitdemo: The model sees 12 % of this photo, inside the frame: crop it yourself" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,10 @@ def test_many_photos(folder, compare, capsys):
 
 
 def test_one_photo_for_a_class(folder, compare, capsys):
-    assert compare(folder / "photos" / "1.jpg", "--target", "cat", "--rival", "boat") == 0
+    assert compare(folder / "photos" / "1.jpg", "--target", "cat", "--rival", "boat", "--method", "cls", "--lens") == 0
     printed = capsys.readouterr()
-    assert "vitdemo: --rival changes nothing for --compare." in printed.err
+    told = [f"vitdemo: --{flag} changes nothing for --compare." for flag in ("method", "rival", "lens")]
+    assert [line for line in printed.err.splitlines() if "changes nothing" in line] == told
     assert "(area 0." in printed.out
     assert "5 random orders: 0." in printed.out
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.pictures import noise
 from vitdemo.cli import main
+from vitdemo.core.figures import percent
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_a_bundle_with_its_figures(bundle, photos, tmp_path, capsys):
         "format": "pt2", "precision": "fp16", "baked": True, "extras": ["features"], "kits": [], "prefer": "fastest",
     }  # fmt: skip
     mine = report["rows"][0]["agreement"]
-    assert f"the same first class on {mine['agreement']:.1%} of 8 photos" in printed.out
+    assert f"the same first class on {percent(mine['agreement'])} of 8 photos" in printed.out
     assert "batch 8: torch " in printed.out
     assert "features: differs by" in printed.out
     for phase in ("Asking the original", "Writing model.pt2", "Comparing", "Timing", f"the bundle is in {output}"):

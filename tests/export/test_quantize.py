@@ -86,7 +86,7 @@ def test_where_none_agrees_the_closest_is_shipped_and_said_so():
     chosen = choose(rows, "fastest")
     assert chosen.name == "b"
     said = concerns(chosen, row("fp32", 24, 1.0, 0.04), signed=False, strange=False)
-    assert said[0].startswith("It agrees with the original on only 90.0% of the photos: fp32 (0.0 MB) or fp16 is the better choice.")
+    assert said[0].startswith("It agrees with the original on only 90.0 % of the photos: fp32 (0.0 MB) or fp16 is the better choice.")
     assert "slower than fp32 (50 instead of 40 ms a photo)" in said[1]
     assert "VNNI" in concerns(row("c", 7, 1.0, 0.01), None, signed=True, strange=False)[0]
     assert concerns(row("c", 7, 1.0, 0.01), row("fp32", 24, 1.0, 0.04), signed=False, strange=False) == ()

@@ -79,7 +79,7 @@ def test_what_is_printed(capsys):
         report,
     ):
         printer.tell(event)
-    figures = "loss 0.250, validation 90.0%, macro-F1 0.800, 12 photos a second, 1:05 left"
+    figures = "loss 0.250, validation 90.0 %, macro-F1 0.800, 12 photos a second, 1:05 left"
     assert capsys.readouterr().err.splitlines() == [
         "2 classes: 9 for train, 3 for validation",
         "vitdemo: 1 photo is there twice.",
@@ -90,8 +90,8 @@ def test_what_is_printed(capsys):
         "Going on after the head",
         f"head, epoch 3 of 3: {figures}",
         f"blocks, epoch 1 of 3: {figures} · best so far",
-        "Accuracy 87.5% on 8 test photos (95 % confidence interval: 61.0% to 98.0%)",
-        "  majority class: 50.0%",
+        "Accuracy 87.5 % on 8 test photos (95 % confidence interval: 61.0 % to 98.0 %)",
+        "  majority class: 50.0 %",
         "A tie, which goes to the head.",
         "87.5 % accuracy.",
         "At most 512 MB of the GPU's memory, in bf16",

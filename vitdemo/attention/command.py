@@ -36,7 +36,7 @@ def add(commands) -> None:
     """Add the `attention` command to the command line."""
     command = commands.add_parser("attention", help="where the model looks: a map of one photo")
     command.add_argument("image", nargs="+", metavar="IMAGE", help="a photo; with --compare also folders, zips and patterns")
-    command.add_argument("--method", default="relevance", metavar="METHOD", help=f"{', '.join(METHODS)} (default: relevance)")
+    command.add_argument("--method", metavar="METHOD", help=f"{', '.join(METHODS)} (default: relevance)")
     command.add_argument(
         "--gradient",
         metavar="G",
@@ -61,6 +61,7 @@ def add(commands) -> None:
 def _attention(flags: argparse.Namespace) -> int:
     if flags.compare:
         return compare_command.compare(flags, Settings.read(flags))
+    flags.method = flags.method or "relevance"
     head = _check_flags(flags)
     settings = Settings.read(flags)
     from vitdemo.attention.drawing import render
@@ -80,11 +81,10 @@ def _attention(flags: argparse.Namespace) -> int:
     print(vit.introduction, file=sys.stderr)
     geometry = vit.preprocessing.geometry(photo.image.size, vit.patch)
     tensor = vit.preprocessing(photo.image)
-    unfamiliar = vit.ood.note(store.engine.logits_and_features(vit, tensor[None])[1][0]) if vit.ood else ""
-    for note in (*photo.notes, render.unseen_note(geometry), unfamiliar):
+    trace = TraceCache(settings.trace_cache_mb).get(photo, vit, store.engine)
+    for note in (*photo.notes, render.unseen_note(geometry), vit.ood.note(trace.features) if vit.ood else ""):
         if note:
             print(f"vitdemo: {note}", file=sys.stderr)
-    trace = TraceCache(settings.trace_cache_mb).get(photo, vit, store.engine)
     question = _question(flags, head, vit, trace)
     heat = heat_of(question, trace, vit, store.engine, tensor)
     artefacts, votes = find_artefacts(trace), votes_of(question, trace, vit, store.engine)

@@ -10,7 +10,7 @@ from vitdemo.core.errors import UsageError
 from vitdemo.core.outputs import check_writable, write_json
 from vitdemo.core.terminal import CLEAR, printable
 
-OF_ONE_MAP = ("layer", "head", "rival", "fusion", "discard", "start_layer", "gradient", "npz")
+OF_ONE_MAP = ("method", "layer", "head", "rival", "fusion", "discard", "start_layer", "gradient", "npz", "lens")
 
 
 def add_flags(command: argparse.ArgumentParser) -> None:
@@ -90,5 +90,5 @@ def _check_flags(flags: argparse.Namespace) -> None:
         if (given := getattr(flags, name)) is not None and given < 0:
             raise UsageError(f"--{name} must be 0 or more.")
     for name in OF_ONE_MAP:
-        if getattr(flags, name) is not None:
+        if getattr(flags, name) not in (None, False):
             print(f"vitdemo: --{name.replace('_', '-')} changes nothing for --compare.", file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.terminal import CLEAR, printable, progress_line
 
 
@@ -72,8 +73,8 @@ def _classify(flags: argparse.Namespace) -> int:
     rows = with_conflicts(rows)
     if summary := scores.score(rows):
         print(
-            f"top-1 {summary.top1 / summary.photos:.1%}, top-5 {summary.top5 / summary.photos:.1%}, calibration error "
-            f"{summary.calibration_error:.1%}, of {summary.photos} photos whose folder names a class",
+            f"top-1 {percent(summary.top1 / summary.photos)}, top-5 {percent(summary.top5 / summary.photos)}, calibration error "
+            f"{percent(summary.calibration_error)}, of {summary.photos} photos whose folder names a class",
             file=sys.stderr,
         )
     if left_out := scores.left_out(rows):
@@ -87,7 +88,7 @@ def _classify(flags: argparse.Namespace) -> int:
 
 
 def _lines(row, top: int) -> list[str]:
-    lines = [f"  {prediction.probability:6.1%}  {printable(prediction.label.name)}" for prediction in row.first(top).predictions]
+    lines = [f"  {percent(prediction.probability):>8}  {printable(prediction.label.name)}" for prediction in row.first(top).predictions]
     if row.unfamiliar:
         lines.append(f"  {'' if row.predictions else 'none of its classes: '}unlike anything the model was trained on")
     return lines

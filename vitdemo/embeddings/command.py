@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.terminal import CLEAR, printable, progress_line
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _print_scores(layer, vectors, rows) -> None:
     score = score_layer(layer, vectors[distinct], [rows[place].folder for place in distinct])
     if score.accuracy is not None:
         print(
-            f"folders as labels: {score.accuracy:.1%} of photos are labelled right by their {NEIGHBOURS} nearest"
+            f"folders as labels: {percent(score.accuracy)} of photos are labelled right by their {NEIGHBOURS} nearest"
             + ("" if score.silhouette is None else f", silhouette {score.silhouette:.2f}"),
             file=sys.stderr,
         )

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
+from vitdemo.core.figures import percent
 from vitdemo.core.jobs.child import emit_event
 from vitdemo.export.plan import EXTRAS, FILES, KITS, PRECISIONS, PREFERENCES, Plan
 
@@ -85,7 +86,7 @@ def _follow(steps):
 def _print_report(report, output: Path) -> None:
     shipped = report.shipped
     if len(report.rows) > 1:
-        print(f"{'':38}{'MB':>7}{'agrees':>9}{'right':>8}{'largest Δ':>11}{'1 photo':>10}{'8 photos':>10}")
+        print(f"{'':38}{'MB':>7}{'agrees':>11}{'right':>10}{'largest Δ':>11}{'1 photo':>10}{'8 photos':>10}")
         for row in report.rows:
             print(f"{'→' if row.shipped else ' '} {row.name:36}{_figures(row)}")
     else:
@@ -101,12 +102,14 @@ def _print_report(report, output: Path) -> None:
 
 def _figures(row) -> str:
     parity = row.agreement
-    accuracy = "–" if parity.accuracy is None else f"{parity.accuracy:.1%}"
+    accuracy = "–" if parity.accuracy is None else percent(parity.accuracy)
     times = "".join(f"{1e3 * seconds:7.1f} ms" for seconds in row.seconds.values())
-    return f"{row.bytes / 1e6:7.1f}{parity.agreement:9.1%}{accuracy:>8}{parity.largest:11.2g}{times}"
+    return f"{row.bytes / 1e6:7.1f}{percent(parity.agreement):>11}{accuracy:>10}{parity.largest:11.2g}{times}"
 
 
 def _sentence(parity) -> str:
     what = "the same first class" if parity.top5 is not None else "the same features"
-    accuracy = f", accuracy {parity.accuracy:.1%} (the original {parity.accuracy_before:.1%})" if parity.accuracy is not None else ""
-    return f"{what} on {parity.agreement:.1%} of {parity.photos} photos, outputs differ by {parity.largest:.2g} at most{accuracy}"
+    accuracy = (
+        f", accuracy {percent(parity.accuracy)} (the original {percent(parity.accuracy_before)})" if parity.accuracy is not None else ""
+    )
+    return f"{what} on {percent(parity.agreement)} of {parity.photos} photos, outputs differ by {parity.largest:.2g} at most{accuracy}"

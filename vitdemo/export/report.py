@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vitdemo.core.figures import percent
 from vitdemo.export.parity import AGREES, Agreement
 from vitdemo.export.plan import Plan
 
@@ -108,9 +109,10 @@ def concerns(shipped: ReportRow, base: ReportRow | None, *, signed: bool, strang
     sentences, parity = [], shipped.agreement
     better = f"fp32 ({base.bytes / 1e6:.1f} MB) or fp16" if base else "fp32"
     if parity.agreement < AGREES:
-        sentences.append(f"It agrees with the original on only {parity.agreement:.1%} of the photos: {better} is the better choice.")
-    elif not parity.agrees:
-        sentences.append(f"Its accuracy is {parity.accuracy:.1%} instead of {parity.accuracy_before:.1%}: {better} is the better choice.")
+        sentences.append(f"It agrees with the original on only {percent(parity.agreement)} of the photos: {better} is the better choice.")
+    elif parity.accuracy is not None and parity.accuracy_before is not None and not parity.agrees:
+        before, after = percent(parity.accuracy_before), percent(parity.accuracy)
+        sentences.append(f"Its accuracy is {after} instead of {before}: {better} is the better choice.")
     if base and shipped.seconds[1] > base.seconds[1]:
         sentences.append(
             f"On this machine it is slower than fp32 ({1e3 * shipped.seconds[1]:.0f} instead of {1e3 * base.seconds[1]:.0f} ms a photo): "

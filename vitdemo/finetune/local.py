@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vitdemo.core.config import PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.jobs.child import emit_event
 from vitdemo.core.names import one_spelling
 from vitdemo.core.terminal import CLEAR, printable
@@ -176,8 +177,9 @@ class _ProgressPrinter:
     def _epoch(self, event: dict) -> None:
         left = round(event["seconds_left"])
         line = (
-            f"{event['stage']}, epoch {event['epoch']} of {event['of']}: loss {event['loss']:.3f}, validation {event['accuracy']:.1%}, "
-            f"macro-F1 {event['macro_f1']:.3f}, {event['photos_per_second']:.0f} photos a second, {left // 60}:{left % 60:02} left"
+            f"{event['stage']}, epoch {event['epoch']} of {event['of']}: loss {event['loss']:.3f}, "
+            f"validation {percent(event['accuracy'])}, macro-F1 {event['macro_f1']:.3f}, "
+            f"{event['photos_per_second']:.0f} photos a second, {left // 60}:{left % 60:02} left"
         )
         if event["stage"] == "head":
             self._progress(line, event["epoch"] == event["of"])
@@ -192,9 +194,11 @@ class _ProgressPrinter:
             "validation": f"validation photos{selected}",
             "cross-validation": "photos by cross-validation, each asked of a head that had not learned it",
         }[event["asked"]]
-        self._print(f"Accuracy {event['accuracy']:.1%} on {event['of']} {which} (95 % confidence interval: {low:.1%} to {high:.1%})")
+        self._print(
+            f"Accuracy {percent(event['accuracy'])} on {event['of']} {which} (95 % confidence interval: {percent(low)} to {percent(high)})"
+        )
         for name, baseline in event["baselines"].items():
-            self._print(f"  {name}: {baseline['accuracy']:.1%}")
+            self._print(f"  {name}: {percent(baseline['accuracy'])}")
         if event["recipe"]["unfreeze"] != "head":
             self._print(event["why_these_weights"])
         self._print(event["verdict"])

@@ -114,15 +114,6 @@ def data_uri(image: Image.Image, kind: str) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"
 
 
-def percent(share: float) -> str:
-    """Format a probability for people: one decimal, and never rounded to zero or to certainty."""
-    if 0 < share < 0.001:
-        return "< 0.1 %"
-    if 0.999 < share < 1:
-        return "> 99.9 %"
-    return f"{100 * share:.1f} %"
-
-
 def log_share(share: float) -> float:
     """Where a probability lies on a logarithmic scale from 0.01 % to 100 %, 0 … 1."""
     return max(0.0, 1 + math.log10(max(share, 1e-9)) / 4)

@@ -27,6 +27,7 @@ from vitdemo.attention.drawing.render import (
     without_peaks,
 )
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.photos.geometry import Geometry
 from vitdemo.core.photos.preprocessing import Preprocessing
 
@@ -164,10 +165,9 @@ def test_photos_of_hardly_any_size(size, crop_mode):
 
 def test_a_photo_that_is_mostly_not_seen():
     assert unseen_note(geometry((100, 70))) is None
-    note = unseen_note(geometry((1000, 70)))
-    assert (
-        note == f"The model sees {geometry((1000, 70)).seen:.0%} of this photo, inside the frame: crop it yourself to choose another part."
-    )
+    wide = geometry((1000, 70))
+    seen = percent(wide.seen, 0)
+    assert unseen_note(wide) == f"The model sees {seen} of this photo, inside the frame: crop it yourself to choose another part."
 
 
 @pytest.mark.parametrize(

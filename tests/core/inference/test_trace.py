@@ -20,11 +20,12 @@ def test_a_trace_is_timms_own_numbers(kind, grid):
     vit, batch = small_vit(kind), images(2, *size_of(kind, *grid))
     traces = trace_batch(vit, batch)
     with torch.inference_mode():
-        logits = vit.module(batch)
+        logits, features = vit.module(batch), vit.module.forward_head(vit.module.forward_features(batch), pre_logits=True)
         tokens = vit.module.forward_intermediates(batch, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True)
     attention = timms_attention(unfused_vit(kind), batch)
     for index, found in enumerate(traces):
         assert torch.equal(found.logits, logits[index])
+        assert torch.equal(found.features, features[index])
         assert torch.allclose(found.attention, attention[:, index], atol=1e-6, rtol=0)
         assert (found.grid, found.prefix, found.has_cls) == (grid, PREFIX.get(kind, 1), "no CLS" not in kind and kind != "norms after")
         for layer, each in enumerate(tokens):
@@ -108,7 +109,9 @@ def test_traces_may_be_used_under_autograd(engine):
     found = run_trace(small_vit(), engine, images()[0])
     weights = torch.ones(found.attention.shape[0], requires_grad=True)
     (found.attention.mean((1, 2, 3)) * weights).sum().backward()
-    assert not any(each.is_inference() for each in (found.logits, found.attention, found.values, found.embedding, found.tokens))
+    assert not any(
+        each.is_inference() for each in (found.logits, found.features, found.attention, found.values, found.embedding, found.tokens)
+    )
 
 
 def test_reduced_precision_keeps_the_plain_logits():
@@ -135,7 +138,7 @@ def test_bytes_are_known_beforehand():
     for kind in KINDS:
         vit, size = small_vit(kind), size_of(kind, 3, 6)
         found = trace(vit, images(1, *size)[0])
-        assert bytes_needed(vit, size) == found.bytes - 4 * (found.logits.numel() + found.readout.numel())
+        assert bytes_needed(vit, size) == found.bytes - 4 * (found.logits.numel() + found.features.numel() + found.readout.numel())
 
 
 def test_a_trace_larger_than_the_limit_is_refused():

@@ -167,7 +167,7 @@ def test_a_download_is_followed_to_its_end(vit, monkeypatch):
     assert 'class="model-status busy"' in first.status
     assert last.text == ""
     assert 'class="model-status ready"' in last.status
-    assert text(first.status) == "25% Downloading a model: 5 of 20 MB"
+    assert text(first.status) == "25 % Downloading a model: 5 of 20 MB"
     facts = "5.7 M parameters 8 classes on CPU in fp32 weights from the hub Positions resampled from 24×24 to 14×14."
     assert text(last.status) == f"CPU · fp32 {vit.name} {facts}"
 

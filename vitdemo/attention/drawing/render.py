@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.photos.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def unseen_note(geometry: Geometry) -> str | None:
     """A note for a photo that lies mostly outside its crop; None for other photos."""
     if geometry.seen >= MOSTLY_UNSEEN:
         return None
-    return f"The model sees {geometry.seen:.0%} of this photo, inside the frame: crop it yourself to choose another part."
+    return f"The model sees {percent(geometry.seen, 0)} of this photo, inside the frame: crop it yourself to choose another part."
 
 
 def _outline(image: Image.Image, geometry: Geometry) -> Image.Image:

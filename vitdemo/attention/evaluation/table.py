@@ -7,6 +7,7 @@ import numpy as np
 
 from vitdemo.attention.evaluation.intervals import Interval, interval, paired
 from vitdemo.attention.methods.faithfulness import conclusion
+from vitdemo.core.figures import percent
 
 RANDOM, CENTRE = "random", "centre"
 METRICS = {  # name → whether more is better
@@ -135,7 +136,7 @@ class Comparison:
                 said.append(f"The probability falls {'; '.join(parts)}.")
         if "mosaic_mass" in values and (mass := interval(values["mosaic_mass"])):
             verdict = "tells classes apart" if mass.low > 0.25 else "does not tell classes apart"
-            said.append(f"It {verdict}: {mass.mean:.0%} of its heat lies on the photo of the class (chance: 25%).".replace("%", " %"))
+            said.append(f"It {verdict}: {percent(mass.mean, 0)} of its heat lies on the photo of the class (chance: 25 %).")
         return " ".join(said)
 
     def _compared(self, method: str, other: str, words: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from vitdemo.attention.methods.maps import Fusion, check_layer, cls_attention, layer_attention, token_of
+from vitdemo.core.figures import percent
 from vitdemo.core.inference.trace import Heat, Trace
 
 OUTLIER = 2.0  # times the median length; in ViT-Ti/16 the longest ordinary patch has 1.6 times the median, artefacts 25 to 45
@@ -88,4 +89,4 @@ def artefact_note(artefacts: Artefacts, share: float, whose: str) -> str:
         return ""
     kind = "corner patch" if artefacts.at_corners else "patch"
     words = f"1 {kind} holds" if count == 1 else f"{count} {kind}es hold"
-    return f"{words} {share:.0%} of {whose} attention: a known artefact.".replace("%", " %")
+    return f"{words} {percent(share, 0)} of {whose} attention: a known artefact."

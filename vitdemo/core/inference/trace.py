@@ -24,6 +24,7 @@ class Trace:
 
     Attributes:
         logits: (classes,); the features of a feature backbone.
+        features: (width,), the head's input.
         attention: (layers, heads, tokens, tokens). A row is a query: what that token attends to, with a sum of 1.
         values: (layers, heads, tokens, head_dim), what attention takes from each token.
         embedding: (tokens, width), the first block's input.
@@ -37,6 +38,7 @@ class Trace:
     """
 
     logits: torch.Tensor
+    features: torch.Tensor
     attention: torch.Tensor
     values: torch.Tensor
     embedding: torch.Tensor
@@ -60,7 +62,7 @@ class Trace:
     @property
     def bytes(self) -> int:
         """Memory that the tensors take."""
-        tensors = (self.logits, self.attention, self.values, self.embedding, self.tokens, self.readout)
+        tensors = (self.logits, self.features, self.attention, self.values, self.embedding, self.tokens, self.readout)
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def to_grid(self, values: torch.Tensor) -> torch.Tensor:
@@ -107,12 +109,14 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
     with torch.inference_mode(), AttentionCalls(vit, keep), block_inputs(vit, enter):
         final, layers = adapter.intermediates(batch.to(vit.device))
         logits = vit.module.forward_head(final)  # (B, classes)
+        features = vit.module.forward_head(final, pre_logits=True)  # (B, width)
         if not logits.isfinite().all():
             raise UserError(not_finite())
     with torch.inference_mode(False):
         return [
             Trace(
                 logits=logits[photo].float().cpu().clone(),
+                features=features[photo].float().cpu().clone(),
                 attention=attention[photo].cpu(),
                 values=torch.stack([value[photo] for value in values]).float().cpu(),
                 embedding=embedding[0][photo].float().cpu().clone(),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from vitdemo.core.figures import percent
 from vitdemo.core.training import checkpoint
 from vitdemo.finetune.data.dataset import Sample
 from vitdemo.finetune.data.features import FeatureCache
@@ -69,7 +70,7 @@ def _learn_in_minibatches(run: Run, views: Sequence[FeatureCache]) -> Iterator[d
         logits = head.answer(found, kept.inputs)
         heat = logistic.temperature(logits, kept.targets)
         scores = score(heat * logits, kept.targets)
-        yield {"kind": "note", "text": f"Head, pass {number + 1} of {head.EPOCHS}: validation {scores.accuracy:.1%}"}
+        yield {"kind": "note", "text": f"Head, pass {number + 1} of {head.EPOCHS}: validation {percent(scores.accuracy)}"}
         if scores.loss is not None and scores.loss < best:
             best, state.head = scores.loss, {name: heat * value for name, value in found.items()}
     state.start = state.head

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from vitdemo.core.config import ASSETS, DEFAULT_MODEL, DEMO_MODEL, Settings
+from vitdemo.core.figures import percent
 from vitdemo.core.inference.loading import Loading
 from vitdemo.core.inference.model_store import VISITORS_PRECISIONS, ModelStore
 from vitdemo.core.models import catalogue
@@ -117,7 +118,7 @@ async def watch(store: ModelStore, name: str, visitor: str) -> AsyncIterator[Wai
         return
     while not loading.done.is_set():
         text, share = progress_text(loading)
-        yield Waiting(text, share, _status("busy", f"{share:.0%}" if share else "Loading", [text], share=share))
+        yield Waiting(text, share, _status("busy", percent(share, 0) if share else "Loading", [text], share=share))
         await asyncio.sleep(POLL_SECONDS)
     yield Waiting(status=_arrived(loading, store, name))
 

@@ -1,6 +1,5 @@
 """The comparison of methods behind the page: on the session's photo, on files with masks, stopped, and what is no upload."""
 
-import threading
 import zipfile
 from functools import partial
 from types import SimpleNamespace
@@ -63,24 +62,20 @@ def test_one_photo(ask, session, sessions, engine, ended):
     assert ended()["text"] == ""
 
 
-def test_asked_again_while_it_runs_and_stopped_while_it_waits(ask, session, ended, monkeypatch):
-    turns = threading.Semaphore(0)
-    monkeypatch.setattr(compare, "_at_work", turns)
-    monkeypatch.setattr(compare, "REFRESH", 0.05)
-    ask("compare", target=1)
-    job = session.comparing
-    ask("compare", target=1)
-    assert session.comparing is job
-    assert not job.stopping.is_set()
-    ask("compared", stop=True)
-    status = ended()  # though no place has become free
-    assert (status["error"], status["rows"]) == ("", [])
-    turns.release()
-    ask("compare", target=1)
-    assert session.comparing is not job
+def test_asked_again_while_it_runs_and_stopped_while_it_waits(ask, session, sessions, ended):
+    with sessions.comparisons.slot("a"), sessions.comparisons.slot("b"):
+        ask("compare", target=1)
+        job = session.comparing
+        ask("compare", target=1)
+        assert session.comparing is job
+        assert not job.stopping.is_set()
+        assert ask("compared")["text"] == "Waiting for other comparisons …"
+        ask("compared", stop=True)
+        status = ended()  # though no slot has become free
+        assert (status["error"], status["rows"]) == ("", [])
+        ask("compare", target=1)
+        assert session.comparing is not job
     assert ended()["rows"]
-    assert turns.acquire(blocking=False)  # given back, once
-    assert not turns.acquire(blocking=False)
 
 
 def test_photos_with_masks_in_a_zip(ask, session, sessions, uploads, ended):
@@ -95,7 +90,7 @@ def test_photos_with_masks_in_a_zip(ask, session, sessions, uploads, ended):
         archive.writestr("images/broken.png", b"\x89PNG\r\n\x1a\n no photo")
     ask("compare", files=[{"name": "pets.zip", "path": str(uploads / "pets.zip")}])
     status = ended()
-    found = compare.whole(sessions.store, sessions.store.loading.vit, Upload(uploads / "pets.zip", "pets.zip"))  # as programs ask
+    found = compare.whole(sessions, sessions.store.loading.vit, Upload(uploads / "pets.zip", "pets.zip"), "")  # as programs ask
     assert found["notes"] == ["1 of 4 photos can't be read, or their masks can't: left out."]
     for row in status["rows"]:
         method = next(key for key, name in compare.NAMES.items() if name == row["name"])

@@ -90,7 +90,7 @@ def test_what_runs_no_model_takes_the_server_no_time(sessions, upload, monkeypat
     told = seen(sessions, upload)
     attention = torch.rand(12, 12, 197, 197).softmax(-1)  # as large as ViT-B/16's
     values, tokens = torch.zeros(12, 12, 197, 1), torch.zeros(12, 197, 8)
-    large = Trace(torch.rand(8), attention, values, tokens[0], tokens, torch.eye(197)[0], True, 1, (14, 14), (16, 16))
+    large = Trace(torch.rand(8), torch.rand(768), attention, values, tokens[0], tokens, torch.eye(197)[0], True, 1, (14, 14), (16, 16))
     monkeypatch.setattr(sessions, "trace", lambda session, vit: large)
     ask = partial(answer_of, AttentionRoutes(sessions), session=told["session"])
     for name, asked in {"head": {"head": 7}, "classes": {"words": "a"}}.items():

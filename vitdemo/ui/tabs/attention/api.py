@@ -78,13 +78,13 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
             head = head if method == "cls" else fusion if method == "rollout" else "mean"
             fields = {"method": method or "relevance", "layer": layer or None, "head": head or "mean", "gradient": gradient}
             fields |= {"discard": discard, "start_layer": start_layer or 1}
-            vit = await arrived(sessions.store, model, request.session_hash or "")
+            vit, client = await arrived(sessions.store, model, request.session_hash or ""), client_of(request)
             if compare and upload.name.lower().endswith(".zip"):
-                return {"model": vit.id, "comparison": await compared_whole(sessions.store, vit, upload)}, None
-            ticket = photo_queue.put(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client_of(request))
+                return {"model": vit.id, "comparison": await compared_whole(sessions, vit, upload, client)}, None
+            ticket = photo_queue.put(lambda: _answer(sessions, upload, model, vit, fields, target, other, file), client)
             answer, made = await ticket.result
             if compare:  # minutes, for which no other photo waits
-                answer["comparison"] = await compared_whole(sessions.store, vit, upload, answer.get("target"))
+                answer["comparison"] = await compared_whole(sessions, vit, upload, client, answer.get("target"))
             return answer, made
         except Exception as error:
             raise gr.Error(user_message(error), print_exception=False) from None

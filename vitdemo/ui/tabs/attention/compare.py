@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from vitdemo.attention.evaluation.compare import Step, Subject
-    from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.gallery import Item
 
@@ -32,11 +31,8 @@ MAX_PHOTOS = 100  # compared at a time, evenly spread over those given
 MOSAICS = 25
 MAX_KEPT = 4  # comparisons kept per session
 REFRESH = 2  # seconds between two tables
-TOGETHER = 2  # comparisons at work in the whole app
 IMAGES, MASKS = "images", "masks"  # the folder of masks in a folder or zip of photos
 STOPPED = "Stopped: the table has what was done."
-_at_work = threading.Semaphore(TOGETHER)
-_threads = ThreadPoolExecutor(TOGETHER, thread_name_prefix="compare methods")  # for programs
 
 
 @dataclass
@@ -63,7 +59,7 @@ class ComparisonStatus:
     how: str = ""
 
 
-def compare(sessions: AttentionSessions, session: AttentionSession, target: int | None, files: Sequence[Any]) -> None:
+def compare(sessions: AttentionSessions, session: AttentionSession, target: int | None, files: Sequence[Any], client: str) -> None:
     """Compare all methods, on the session's photo for a class or on uploaded files for each photo's top class. `compared` follows it.
 
     Raises: UserError for files that hold no photos, or are no uploads.
@@ -81,7 +77,7 @@ def compare(sessions: AttentionSessions, session: AttentionSession, target: int 
         for old in list(session.comparisons)[:-MAX_KEPT]:
             del session.comparisons[old]
     if known is None:
-        threading.Thread(target=_work, args=(sessions, job, key), name="compare methods", daemon=True).start()
+        threading.Thread(target=_work, args=(sessions, job, key, client), name="compare methods", daemon=True).start()
 
 
 def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
@@ -95,7 +91,8 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
                 job.stopping.set()
     over, table = job.over, job.table  # in this order: what is over has its last table
     if table is None:
-        return ComparisonStatus(over, job.share, ("Stopped." if job.stopping.is_set() else "") if over else "Getting ready …", job.error)
+        begins = "Waiting for other comparisons …" if job.waiting else "Getting ready …"
+        return ComparisonStatus(over, job.share, ("Stopped." if job.stopping.is_set() else "") if over else begins, job.error)
     text = f"{table.photos} photos, {table.mosaics} mosaics so far" if not over else STOPPED if job.stopping.is_set() else ""
     details = [f"{NAMES[method]}: {sentence}" for method, sentence in table.sentences.items() if sentence]
     return ComparisonStatus(
@@ -111,21 +108,27 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
     )
 
 
-async def compared_whole(store: "ModelStore", vit: "Vit", upload: Upload, target: int | None = None) -> dict:
-    """As `whole`, in a thread of its own: as many at a time as may compare, so that no other work of the server waits."""
-    return await asyncio.get_running_loop().run_in_executor(_threads, whole, store, vit, upload, target)
+async def compared_whole(sessions: AttentionSessions, vit: "Vit", upload: Upload, client: str, target: int | None = None) -> dict:
+    """As `whole`, in a thread of its own, so that no other work of the server waits."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="compare methods")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(thread, whole, sessions, vit, upload, client, target)
+    finally:
+        thread.shutdown(wait=False)
 
 
-def whole(store: "ModelStore", vit: "Vit", upload: Upload, target: int | None = None) -> dict:
+def whole(sessions: AttentionSessions, vit: "Vit", upload: Upload, client: str, target: int | None = None) -> dict:
     """The whole comparison, for programs: of a photo for a class, or of the photos in a zip for each one's top class.
 
-    Returns: what `Table` holds, and `notes` on what was left out. Raises: UserError for a model without classes, or what can't be read.
+    Returns: what `Table` holds, and `notes` on what was left out. Raises: UserError for a model without classes, what can't be read, and
+    where too many comparisons wait.
     """
     from vitdemo.attention.evaluation.compare import Subject, compare_photo, compare_photos
     from vitdemo.core.photos.photo import open_photo
 
+    store = sessions.store
     notes: list[str] = []
-    with _at_work:
+    with sessions.comparisons.slot(client):
         if upload.name.lower().endswith(".zip"):
             items = list(uploaded_items([(upload.name, upload.path)], store.settings, command="attention --compare"))
             steps = compare_photos(vit, store.engine, _subjects(vit, items, store.settings, notes), mosaics=_mosaics(vit))
@@ -154,21 +157,10 @@ def _uploads(files: Sequence[Any]) -> list[tuple[str, Path]]:
     return pairs
 
 
-@contextmanager
-def _turn(stopping: threading.Event) -> Iterator[None]:
-    """Wait for a place among those at work, no longer than until `stopping` is set."""
-    while not (taken := _at_work.acquire(timeout=REFRESH)) and not stopping.is_set():
-        pass
+def _work(sessions: AttentionSessions, job: MethodComparison, key: tuple, client: str) -> None:
     try:
-        yield
-    finally:
-        if taken:
-            _at_work.release()
-
-
-def _work(sessions: AttentionSessions, job: MethodComparison, key: tuple) -> None:
-    try:
-        with _turn(job.stopping):
+        with sessions.comparisons.slot(client, job.stopping):
+            job.waiting = False
             told, step = 0.0, None
             for step in () if job.stopping.is_set() else _steps(sessions, job):
                 job.share = step.done / max(1, step.total)

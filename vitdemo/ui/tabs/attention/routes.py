@@ -147,7 +147,7 @@ class AttentionRoutes(TabRoutes):
     @page_route(starts_work=True)
     def compare(self, asked: CompareMethods, caller: Caller) -> None:
         """Start a comparison of all methods."""
-        compare.compare(self._sessions, self._sessions.get(asked.session), asked.target, asked.files)
+        compare.compare(self._sessions, self._sessions.get(asked.session), asked.target, asked.files, caller.client)
 
     @page_route()
     def compared(self, asked: Follow, caller: Caller) -> ComparisonStatus:

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
+from vitdemo.core.jobs.fair_slots import FairSlots
 from vitdemo.ui.server import served_files
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 from vitdemo.ui.server.upload import Upload
@@ -40,6 +41,7 @@ if TYPE_CHECKING:  # the page opens without torch
 MAX_PER_VISITOR = 3  # the session on show, its photo's first, and the session that it replaces
 MAX_SESSIONS = 200  # of all visitors together
 MAX_MAPS = 48  # of classes by a method, which a session keeps, a few kilobytes each
+COMPARISONS = 2  # of methods, at work at a time in the whole app
 MAX_COPIES = 8  # of a model without some heads; each keeps its traces valid in the cache
 
 
@@ -140,6 +142,7 @@ class MethodComparison:
         heats: method → its map of the session's photo, in base64; empty for other photos.
         notes: what was left out.
         error: why it failed, for people.
+        waiting: whether it waits for other comparisons.
     """
 
     session: AttentionSession
@@ -151,14 +154,16 @@ class MethodComparison:
     notes: list[str] = field(default_factory=list)
     error: str = ""
     over: bool = False
+    waiting: bool = True
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
 class AttentionSessions:
-    """All visitors' sessions, and the cache of their traces."""
+    """All visitors' sessions, the cache of their traces, and the slots for their comparisons."""
 
     def __init__(self, store: ModelStore):
         self.store = store
+        self.comparisons = FairSlots(COMPARISONS, store.settings.max_jobs, "comparisons")
         self._sessions: OrderedDict[str, AttentionSession] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
         self._traces: TraceCache | None = None

@@ -3,6 +3,7 @@
 import base64
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.names import shown_name, shown_path
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.components.gallery_upload import GalleryRoutes
@@ -10,7 +11,7 @@ from vitdemo.ui.server.page_routes import Caller, File, Html, page_route
 from vitdemo.ui.sessions.gallery_job import FINAL_STATES
 from vitdemo.ui.tabs.classify.messages import ClassifyStatus, Download, OfPhoto, PollGallery
 from vitdemo.ui.tabs.classify.sessions import ClassifyJob
-from vitdemo.ui.templating import data_uri, html, percent
+from vitdemo.ui.templating import data_uri, html
 
 ROWS_PER_POLL = 400  # at most, in one answer
 MAX_PIXELS = 480  # of the longer side of an opened photo

@@ -12,6 +12,7 @@ import gradio as gr
 
 from vitdemo.core.config import DEMO_MODEL
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.models.catalogue import split_precision
 from vitdemo.ui.components import examples, model_picker, preprocessing_panel
 from vitdemo.ui.components.active_tab import ActiveTab
@@ -25,7 +26,7 @@ from vitdemo.ui.server.upload import Upload, upload_of
 from vitdemo.ui.sessions.model_loading import arrived
 from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests
 from vitdemo.ui.tabs.classify.photo_answers import PhotoAnswers
-from vitdemo.ui.templating import html, percent, script, static_text
+from vitdemo.ui.templating import html, script, static_text
 
 TAB = "classify"  # id of the tab
 UNCHANGED = (gr.skip(),) * 5  # keeps the status line, the answer, the view, the preprocessing note and the sizes
@@ -133,7 +134,7 @@ def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
                 if isinstance(step, Answer):
                     yield gr.skip(), *step.value
                     continue
-                text = step.text if step.share is None else f"{step.text.split(':')[0]}: {step.share:.0%}"
+                text = step.text if step.share is None else f"{step.text.split(':')[0]}: {percent(step.share, 0)}"
                 answer = view = gr.skip()
                 drawn = drawing.result() if drawing and drawing.done() and not drawing.exception() else None
                 if text and (text, bool(drawn)) != said:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.jobs.jobs import Job
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.core.names import plain_name
@@ -24,7 +25,7 @@ from vitdemo.ui.sessions.model_loading import progress_text
 from vitdemo.ui.sessions.photo_requests import Answer, PhotoRequests, Waiting
 from vitdemo.ui.tabs.export.session import ExportSession
 from vitdemo.ui.tabs.export.sessions import ExportSessions
-from vitdemo.ui.templating import data_uri, html, percent, script
+from vitdemo.ui.templating import data_uri, html, script
 
 if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit

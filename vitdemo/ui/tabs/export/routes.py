@@ -5,12 +5,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.server.page_routes import Caller, File, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.export.session import KINDS, NOTHING_YET, ExportSession, read_plan
 from vitdemo.ui.tabs.export.sessions import ExportSessions
-from vitdemo.ui.templating import html, percent
+from vitdemo.ui.templating import html
 
 if TYPE_CHECKING:
     from vitdemo.export.report import Report

@@ -4,11 +4,12 @@ import base64
 from typing import Any
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
 from vitdemo.finetune.launch_commands import CONFIG_NAME, LaunchCommands, launch_commands
 from vitdemo.finetune.recipe import Recipe, read_by_head
 from vitdemo.ui.tabs.finetune.runs import run_of
 from vitdemo.ui.tabs.finetune.session import FinetuneSession
-from vitdemo.ui.templating import html, percent
+from vitdemo.ui.templating import html
 
 SPOKE = 3  # training photos shown that spoke for a mistake
 WIDTH, HEIGHT, LEFT, BELOW = 320, 150, 54, 26  # pixels of the learning curve: the whole, and what its axes take

@@ -6,6 +6,7 @@ from threading import Lock
 
 from vitdemo.core.config import ASSETS
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
 from vitdemo.core.inference.loading import import_first
 from vitdemo.core.names import check_name, shown_name
 from vitdemo.finetune.recipe import PRESETS, Recipe
@@ -32,7 +33,7 @@ from vitdemo.ui.tabs.finetune.runs import compared, remove, run_of, run_rows
 from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of, taken_of, titles_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.tabs.finetune.tester import Tested, ask_both
-from vitdemo.ui.templating import html, percent
+from vitdemo.ui.templating import html
 
 SAMPLE_CLASSES = ASSETS / "examples" / "unseen"
 CLASS_THUMBNAILS = 6  # shown per class
