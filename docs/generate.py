@@ -220,6 +220,7 @@ ends the program with status 2 and a sentence that names the flag or variable.
 | `VITDEMO_SHARED` | folder with real weights and photos for tests and [benches](benchmarks.md); by default `../shared` |
 | `VITDEMO_BROWSER` | the Chromium or Chrome that browser tests use; by default an installed one is found |
 | `VITDEMO_BROWSER_REQUIRED` | `1`: browser tests fail instead of being skipped where there is no browser |
+| `VITDEMO_TESTS_COMPILED` | a folder where the tests keep umap's compiled code, so that a second tier does not compile it again |
 | `VITDEMO_FUZZ`, `VITDEMO_FUZZ_SEED` | number of rounds (default 200) and seed (default 1) of the tests with hostile input |
 """
 

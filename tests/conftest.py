@@ -100,8 +100,13 @@ def picture(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory) -> Path:
-    """A folder for compiled code and vectors, so that umap is compiled once for all tests."""
-    return tmp_path_factory.mktemp("cache")
+    """A folder for compiled code and vectors, so that umap is compiled once for all tests: of several tiers, where they are told the folder
+    for compiled code."""
+    folder = tmp_path_factory.mktemp("cache")
+    if compiled := os.environ.get("VITDEMO_TESTS_COMPILED"):
+        Path(compiled).mkdir(exist_ok=True)
+        (folder / "compiled").symlink_to(compiled)
+    return folder
 
 
 @pytest.fixture(scope="session")

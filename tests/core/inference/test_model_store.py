@@ -277,16 +277,19 @@ def test_own_models_whose_folders_are_gone_are_forgotten(tmp_path):
     for name in ("loaded", "rounded", "gone", "failed", "there"):
         (tmp_path / name).mkdir()
     for name in ("gone", "failed", "there"):
-        ours.add(f"own:{name}", tmp_path / name)
+        ours.add(f"own:{name}", tmp_path / name, name)
     for name, choice in (("loaded", "own:loaded"), ("rounded", "own:rounded@bf16")):
-        ours.add(f"own:{name}", loader.bundle_folder("demo"))
+        ours.add(f"own:{name}", loader.bundle_folder("demo"), name)
         ours.get(choice).result(60)
-        ours._own[f"own:{name}"] = tmp_path / name  # the folder from which the model came, as if
+        assert (ours.title_of(choice), ours.get(choice).result().full_title) == (choice.removeprefix("own:").replace("@", " · "),) * 2
+        ours.add(f"own:{name}", loader.bundle_folder("demo"), "another title")
+        assert ours.get(choice).result().title == "another title"
+        ours.add(f"own:{name}", tmp_path / name, name)  # the folder from which the model came, as if
     with pytest.raises(UserError):
         ours.get("own:failed").result(60)
     for name in ("loaded", "rounded", "gone", "failed"):
         (tmp_path / name).rmdir()
-    ours.add("own:new", tmp_path)
+    ours.add("own:new", tmp_path, "new")
     assert set(ours._own) == {"own:loaded", "own:rounded", "own:there", "own:new"}
     assert set(ours._models) == {"own:loaded", "own:rounded@bf16"}
     assert ours.get("own:loaded").result(60).name == ours.get("own:rounded@bf16").result(60).name == "demo"

@@ -44,7 +44,10 @@ class Jobs:
 
     def get(self, name: str, visitor: str = ""):
         loaded = self.loaded.get(name)
-        return self.done if name == "old" else SimpleNamespace(vit=loaded and SimpleNamespace(id=loaded))
+        return self.done if name == "old" else SimpleNamespace(vit=loaded and SimpleNamespace(id=loaded, full_title=loaded.upper()))
+
+    def title_of(self, name: str) -> str:
+        return f"title of {name}"
 
 
 class Routes(GalleryRoutes):
@@ -100,11 +103,11 @@ def test_a_gallery_is_offered_to_another_model_alone(jobs):
     def offered(model: str) -> str:
         return Routes(jobs).offer(RunAgain("old", model), Caller("ann")).title
 
-    assert (offered(""), offered("m"), offered("n")) == ("", "", "n in full")
+    assert (offered(""), offered("m"), offered("n")) == ("", "", "N IN FULL")
     jobs.loaded["auto"] = "m in full"  # which stands for the same model
     assert offered("auto") == ""
     jobs.loaded["auto"] = None  # and is loading
-    assert offered("auto") == "ViT-B/16"
+    assert offered("auto") == "title of auto"
     jobs.loaded["m"] = None
     assert offered("m") == ""
 

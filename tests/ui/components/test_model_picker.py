@@ -112,7 +112,7 @@ def watched(loading, monkeypatch, name: str = "m", **options) -> list:
 )
 def test_the_precisions_on_offer(options, fast, name, offered, checked, vit, monkeypatch):
     monkeypatch.setattr(precision, "has_fast_bf16", lambda device: fast)
-    loading = SimpleNamespace(name="m", vit=vit, error=None, instead="", done=looks(0), progress=None)
+    loading = SimpleNamespace(name="m", title="a model", vit=vit, error=None, instead="", done=looks(0), progress=None)
     (status,) = watched(loading, monkeypatch, name, **{"lock_model": False} | options)
     inputs = re.findall(r'name="model-precision" value="(\w+)"( checked)?', status.status)
     assert [value for value, _ in inputs] == offered
@@ -153,7 +153,8 @@ def test_the_chip_selects_a_precision_or_tries_again():
 def test_a_download_is_followed_to_its_end(vit, monkeypatch):
     vit = replace(vit, parameters=5_678_000, source="the hub", notes=("Positions resampled from 24×24 to 14×14.",))
     loading = SimpleNamespace(
-        name="a model",
+        name="m",
+        title="a model",
         vit=vit,
         error=None,
         done=looks(2),
@@ -173,7 +174,7 @@ def test_a_download_is_followed_to_its_end(vit, monkeypatch):
 
 
 def test_a_model_without_classes_gives_features(vit, monkeypatch):
-    loading = SimpleNamespace(name="m", vit=replace(vit, labels=()), error=None, instead="", done=looks(0), progress=None)
+    loading = SimpleNamespace(name="m", title="a model", vit=replace(vit, labels=()), error=None, instead="", done=looks(0), progress=None)
     (status,) = watched(loading, monkeypatch)
     assert "features, no classes" in text(status.status)
 
@@ -181,7 +182,7 @@ def test_a_model_without_classes_gives_features(vit, monkeypatch):
 @pytest.mark.parametrize("instead", ["", "ViT-B/16 is not on this machine. The model hub can't be reached."])
 def test_the_demo_model_in_another_ones_place_is_said(instead, vit, monkeypatch):
     vit = replace(vit, name=DEMO_MODEL)
-    loading = SimpleNamespace(name="auto", vit=vit, error=None, instead=instead, done=looks(0), progress=None)
+    loading = SimpleNamespace(name="auto", title="ViT-B/16", vit=vit, error=None, instead=instead, done=looks(0), progress=None)
     (status,) = watched(loading, monkeypatch)
     said = text(status.status).replace("&#39;", "'")
     assert ("ViT-B/16 is not on this machine. The model hub can't be reached. Until then the demo model answers" in said) == bool(instead)
@@ -190,7 +191,9 @@ def test_the_demo_model_in_another_ones_place_is_said(instead, vit, monkeypatch)
 
 
 def test_what_went_wrong_is_said(monkeypatch):
-    loading = SimpleNamespace(name="m", vit=None, error=UserError("The hub has no <b>."), instead="", done=looks(0), progress=None)
+    loading = SimpleNamespace(
+        name="m", title="a model", vit=None, error=UserError("The hub has no <b>."), instead="", done=looks(0), progress=None
+    )
     (status,) = watched(loading, monkeypatch)
     assert 'class="model-status failed"' in status.status
     assert "The hub has no &lt;b&gt;." in status.status

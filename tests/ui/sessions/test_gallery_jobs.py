@@ -32,11 +32,11 @@ class Counting(GalleryJob):
 
 class Loading:
     def __init__(self) -> None:
-        self.done, self.name, self.progress = threading.Event(), "a model", None
+        self.done, self.title, self.progress = threading.Event(), "a model", None
         self.done.set()
 
     def result(self):
-        return SimpleNamespace(id="the model")
+        return SimpleNamespace(id="the model", full_title="The model")
 
 
 class Jobs(GalleryJobs[Counting]):
@@ -61,7 +61,7 @@ def store():
     """A store that notes whom it is asked by, and who has left."""
     store = SimpleNamespace(settings=Settings(results_mb=900, max_queue=2), asked=[], left=[], loading=Loading())
     store.get = lambda name, holder: store.asked.append((name, holder)) or store.loading
-    store.leave = store.left.append
+    store.leave, store.title_of = store.left.append, str
     return store
 
 
@@ -97,7 +97,7 @@ def test_a_gallery_from_its_start_to_its_end(jobs, store):
     until(lambda: job.state == "running")
     assert (jobs.busy, job.over, jobs.position(job), jobs.status_text(job)) == (True, False, 0, "")
     assert store.asked == [("m", job.id)]
-    assert (job.model_name, jobs.title(job)) == ("the model", "the model")
+    assert (job.model_name, jobs.title(job)) == ("the model", "The model")
     job.go.release(2)
     until(lambda: job.done == 2)
     assert job.speed > 0

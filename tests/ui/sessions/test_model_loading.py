@@ -25,7 +25,7 @@ TINY = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
     ],
 )
 def test_what_is_said_of_a_loading_model(progress, text, share):
-    assert progress_text(SimpleNamespace(name=TINY, progress=progress)) == (text, share)
+    assert progress_text(SimpleNamespace(title="ViT-Ti/16", progress=progress)) == (text, share)
 
 
 def test_a_model_is_waited_for(monkeypatch):

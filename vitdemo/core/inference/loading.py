@@ -29,6 +29,7 @@ class Loading:
 
     Attributes:
         name: the name that was requested, without a precision.
+        title: what the page calls the model.
         asked: the precision that was requested, perhaps `auto`.
         progress: how far the load is.
         vit: the loaded model.
@@ -41,6 +42,7 @@ class Loading:
     """
 
     name: str
+    title: str
     asked: str = "fp32"
     progress: "LoadProgress | None" = None
     vit: "Vit | None" = None

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,14 @@ AUTO_OFFLINE = (
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Own:
+    """A visitor's own model: its folder, and what the visitor calls it."""
+
+    folder: Path
+    title: str
+
+
 class ModelStore:
     """Loads models by name and precision and keeps them, up to `model_cache_mb`.
 
@@ -44,7 +52,7 @@ class ModelStore:
         self.settings = settings
         self._observe = observe
         self._models: dict[str, Loading] = {}  # by `allowed` names
-        self._own: dict[str, Path] = {}  # visitors' own models: unguessable name → folder
+        self._own: dict[str, _Own] = {}  # visitors' own models, by unguessable names
         self._accepted: set[str] = set()  # models whose own licence a visitor has been shown, and has accepted
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -86,7 +94,7 @@ class ModelStore:
             name = next(same, name)  # one copy serves `auto`, a name without its tag, and the full name
             loading = self._models.get(name)
             if loading is None or (loading.error and now - loading.ended > RETRY_SECONDS):
-                loading = self._models[name] = Loading(plain, precision)
+                loading = self._models[name] = Loading(plain, self.title_of(plain), precision)
                 threading.Thread(target=self._load, args=(loading,), name=f"load {name}", daemon=True).start()
             for other in self._models.values():
                 if visitor and other is not loading:
@@ -114,27 +122,39 @@ class ModelStore:
                     self._accepted.add(loading.name)
                     log.warning("a visitor accepted the licence of %s, for everybody", loading.name)
 
-    def add(self, name: str, folder: Path) -> None:
-        """Register a visitor's own model, and forget those that are neither loaded nor in their folders any more.
+    def add(self, name: str, folder: Path, title: str) -> None:
+        """Register a visitor's own model, or give it another title; forget those that are neither loaded nor in their folders any more.
 
         Anybody who knows the name may use the model, so the name must be unguessable.
+
+        Args:
+            title: what the visitor calls the model.
 
         Raises: UserError where all visitors must use the operator's model.
         """
         if self.settings.lock_model:
             raise UserError("This app keeps everybody to one model: download yours, and use it where you may choose.")
         with self._lock:
-            for gone in [own for own, place in self._own.items() if not place.is_dir()]:
+            for gone in [own for own, model in self._own.items() if not model.folder.is_dir()]:
                 loads = {key: loading for key, loading in self._models.items() if loading.name == gone}  # one for each precision
                 if all(loading.error for loading in loads.values()):
                     del self._own[gone]
                     for key in loads:
                         del self._models[key]
-            self._own[name] = folder
+            self._own[name] = _Own(folder, title)
+            for loading in self._models.values():
+                if loading.name == name and loading.vit:
+                    loading.vit = replace(loading.vit, own_title=title)
 
     def place_of(self, name: str) -> str:
         """Return the name by which a child process finds this model: local-dir:DIR for a visitor's own."""
-        return f"local-dir:{folder}" if (folder := self._own.get(name)) else name
+        return f"local-dir:{own.folder}" if (own := self._own.get(name)) else name
+
+    def title_of(self, name: str) -> str:
+        """Return the title of a model by the name it is requested by: a visitor's own has the visitor's."""
+        plain, precision = catalogue.split_precision(name)
+        own = self._own.get(plain)
+        return catalogue.with_precision(own.title, precision) if own else catalogue.title_of(name)
 
     def flags_of(self, name: str) -> list[str]:
         """Return the flags by which a child process finds the model that this name stands for here. The model must be loading already.
@@ -194,7 +214,9 @@ class ModelStore:
 
         try:
             import_first()
-            loading.vit = self._load_auto(loading, report) if loading.name == "auto" else self._load_named(loading.name, loading, report)
+            vit = self._load_auto(loading, report) if loading.name == "auto" else self._load_named(loading.name, loading, report)
+            own = self._own.get(loading.name)
+            loading.vit = replace(vit, own_title=own.title) if own else vit
         except Exception as error:
             if not isinstance(error, UserError):
                 log.exception("could not load %s", loading.name)

@@ -109,9 +109,10 @@ def trace_batch(vit: Vit, batch: torch.Tensor) -> list[Trace]:
     with torch.inference_mode(), AttentionCalls(vit, keep), block_inputs(vit, enter):
         final, layers = adapter.intermediates(batch.to(vit.device))
         logits = vit.module.forward_head(final)  # (B, classes)
-        features = vit.module.forward_head(final, pre_logits=True)  # (B, width)
         if not logits.isfinite().all():
             raise UserError(not_finite())
+    with torch.inference_mode():  # apart from the calls that are kept: a pooling runs again
+        features = vit.module.forward_head(final, pre_logits=True)  # (B, width)
     with torch.inference_mode(False):
         return [
             Trace(

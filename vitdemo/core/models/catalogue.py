@@ -170,4 +170,9 @@ def title_of(name: str) -> str:
     plain, precision = split_precision(name)
     entry = find(DEFAULT_MODEL if plain == "auto" else plain)
     title = entry.title if entry else plain.removeprefix("local-dir:").rstrip("/").split("/")[-1]
+    return with_precision(title, precision)
+
+
+def with_precision(title: str, precision: str) -> str:
+    """Return a model's title, and the precision where it is named."""
     return f"{title} · {precision}" if precision else title

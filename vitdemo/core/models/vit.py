@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from vitdemo.core.models.adapter import Adapter
+from vitdemo.core.models.catalogue import title_of, with_precision
 from vitdemo.core.models.labels import Label
 from vitdemo.core.models.ood import OodDetector
 from vitdemo.core.photos.preprocessing import Preprocessing
@@ -27,6 +28,7 @@ class Vit:
         notes: what was done to the weights so that they fit, a sentence each.
         plain: whether plain timm opens the same files by the same name.
         precision: of the weights and the passes: fp32, bf16 or fp16 (`core/models/precision`).
+        own_title: what the visitor whose model it is calls it; else empty.
     """
 
     name: str
@@ -40,11 +42,22 @@ class Vit:
     notes: tuple[str, ...] = ()
     plain: bool = True
     precision: str = "fp32"
+    own_title: str = ""
 
     @property
     def id(self) -> str:
         """The name, and the precision where it is not fp32: what files and answers call the model, such as `demo@bf16`."""
         return self.name if self.precision == "fp32" else f"{self.name}@{self.precision}"
+
+    @property
+    def title(self) -> str:
+        """What the page calls the model: its visitor's title, or the catalogue's."""
+        return self.own_title or title_of(self.name)
+
+    @property
+    def full_title(self) -> str:
+        """The title, and the precision where it is not fp32."""
+        return with_precision(self.title, "" if self.precision == "fp32" else self.precision)
 
     @property
     def reduced(self) -> str:

@@ -12,7 +12,6 @@ import gradio as gr
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.core.models.catalogue import title_of
 from vitdemo.core.photos.decoding.formats import SUFFIXES
 from vitdemo.core.photos.samples import drawings, photographs
 from vitdemo.ui.server.gradio_internals import get_upload_folder
@@ -140,7 +139,7 @@ class GalleryRoutes(TabRoutes):
         job, name = self._jobs.get(asked.gallery), self._jobs.store.allowed(asked.model)
         vit = self._jobs.store.get(name, caller.visitor).vit
         same = vit.id == job.model_name if vit else name == self._jobs.store.allowed(job.model)
-        return Offer("" if same else title_of(vit.id if vit else name))
+        return Offer("" if same else vit.full_title if vit else self._jobs.store.title_of(name))
 
     @page_route()
     def hold(self, asked: OfGallery, caller: Caller) -> None:

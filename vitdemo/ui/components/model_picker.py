@@ -132,7 +132,7 @@ def _arrived(loading: Loading, store: ModelStore, name: str) -> str:
     entry = catalogue.find(vit.name)
     device, precision = str(vit.device).upper(), vit.precision
     facts = [
-        title_of(vit.name),
+        vit.title,
         f"{vit.parameters / 1e6:.1f} M parameters",
         f"{len(vit.labels):,} classes" if vit.labels else "features, no classes",
         f"on {device} in {precision}",

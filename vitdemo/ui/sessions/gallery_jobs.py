@@ -10,7 +10,6 @@ from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.fair_queue import CROWDED, FairQueue
-from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.served_files import RECENT_SECONDS, touch
 from vitdemo.ui.sessions.gallery_job import GalleryJob
@@ -133,7 +132,7 @@ class GalleryJobs(Generic[R]):
 
     def title(self, job: R) -> str:
         """The display name of the gallery's model."""
-        return title_of(job.model_name or job.model)
+        return job.model_title or self.store.title_of(job.model)
 
     def _work(self, job: R) -> None:
         """Run one job in its thread: wait for a slot, load the model, do the work, record the outcome."""
@@ -144,7 +143,7 @@ class GalleryJobs(Generic[R]):
             if job.crowded_out:
                 raise UserError(CROWDED)
             if not job.stopping.is_set() and (vit := self._model(job)):
-                job.model_name, job.began, job.state = vit.id, time.monotonic(), "running"
+                job.model_name, job.model_title, job.began, job.state = vit.id, vit.full_title, time.monotonic(), "running"
                 self._process(job, vit)
             job.state = "stopped" if job.stopping.is_set() and job.done < len(job.items) else "done"
         except Exception as error:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from vitdemo.core.inference.loading import Loading
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.core.models.catalogue import title_of
 
 if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
@@ -26,8 +25,7 @@ async def arrived(store: ModelStore, name: str, visitor: str = "") -> "Vit":
 
 def progress_text(loading: Loading) -> tuple[str, float | None]:
     """The status text of a loading model, and the downloaded share, 0 … 1, where that is known."""
-    title = title_of(loading.name)
-    progress = loading.progress
+    title, progress = loading.title, loading.progress
     if progress is None:
         return f"Getting ready to load {title} …", None
     if progress.stage == "contact":

@@ -198,7 +198,7 @@ def test_a_gallery_holds_its_model_while_it_works_and_takes_none_from_its_visito
     monkeypatch.setattr("vitdemo.classify.gallery.classify_gallery", rows)
     loading = store.get()
     loading.result()
-    other = store._models["other"] = type(loading)("other")  # what the visitor has chosen in the header since
+    other = store._models["other"] = type(loading)("other", "other")  # what the visitor has chosen in the header since
     other.holders["me"] = time.monotonic()
     job = ClassifyJobs(store).start(items, store.settings.model, "me")
     assert begun.wait(60)

@@ -22,7 +22,7 @@ class Loading:
 
     def __init__(self, vit):
         looks = iter((False, False))
-        self.vit, self.name, self.progress = vit, "a model", None
+        self.vit, self.title, self.progress = vit, "a model", None
         self.done = SimpleNamespace(is_set=lambda: next(looks, True))
 
     def result(self, seconds: float):

@@ -112,7 +112,7 @@ def running(ask, sessions):
 @pytest.fixture
 def finished(running):
     """A session whose export is done."""
-    running.job.state, running.plan = "done", REPORT.plan
+    running.job.state, running.plan, running.title = "done", REPORT.plan, "Run 1"
     (running.bundle / "known_answer").mkdir(parents=True)
     REPORT.write(running.bundle)
     for name, size in {"model.onnx": 1_000_000, "labels.json": 20, "server.py": 1500, "known_answer/input.npy": 0, "odd.txt": 1}.items():
@@ -191,7 +191,7 @@ def test_files_are_taken_one_by_one_or_as_a_zip(ask, finished):
 def test_the_report_tells_the_figures(ask, finished):
     html = ask("poll", session=finished.id)["report"]
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
-    for words in ("ViT-Ti/16", "90.0 %", "0.001", "10.0 ms", "40.0 ms", "1.0 MB", "4.0 MB", "the model", "the FastAPI server"):
+    for words in ("Run 1", "90.0 %", "0.001", "10.0 ms", "40.0 ms", "1.0 MB", "4.0 MB", "the model", "the FastAPI server"):
         assert words in text, words
     names = re.findall(r'data-file="([^"]+)"', html)
     assert names[0] == "model.onnx"  # the model first, then what lies at the top

@@ -128,7 +128,7 @@ def test_what_timm_could_not_read_is_refused_before_the_work(make, vit, tmp_path
     put(both.module, {"weight": torch.zeros(2, 96), "bias": torch.zeros(2)})
     write(both.module, ("cat", "dog"), vit.preprocessing, tmp_path / "both", arguments)
     sessions = make()
-    sessions.store.add("own:both", tmp_path / "both")
+    sessions.store.add("own:both", tmp_path / "both", "Run 2")
     sessions.store.get("own:both").result(60)
     session = sessions.begin()
     with pytest.raises(UserError, match="choose the format onnx or pt2"):
@@ -138,7 +138,7 @@ def test_what_timm_could_not_read_is_refused_before_the_work(make, vit, tmp_path
 
 def test_a_visitors_own_model_and_the_operators_checkpoint(make, bundle, tmp_path):
     sessions = make()
-    sessions.store.add("own:x", bundle)
+    sessions.store.add("own:x", bundle, "Run 1")
     sessions.store.get("own:x").result(60)
     session = sessions.begin()
     sessions.start(session, "own:x", PLAN)

@@ -90,12 +90,12 @@ def test_a_visitors_own_model_is_had_by_its_name_alone(bundle):
     store = ModelStore(Settings(model="demo", device="cpu"))
     with pytest.raises(UserError, match="choose one from the list"):
         store.get("own:x")
-    store.add("own:x", bundle)
+    store.add("own:x", bundle, "Run 1")
     assert store.get("own:x").result(60).name == bundle.name
     assert store.place_of("own:x") == f"local-dir:{bundle}"
     locked = ModelStore(Settings(model="demo", lock_model=True))
     with pytest.raises(UserError, match="keeps everybody to one model"):
-        locked.add("own:x", bundle)
+        locked.add("own:x", bundle, "Run 1")
 
 
 def test_chosen_photos_are_a_class(tmp_path, monkeypatch):

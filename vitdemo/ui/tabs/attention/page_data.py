@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image
 
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.core.models.catalogue import title_of
 from vitdemo.core.photos.encode import encode
 from vitdemo.ui.components.preprocessing_panel import changed_note
 from vitdemo.ui.components.samples import note_on
@@ -55,7 +54,7 @@ def page_data(sessions: AttentionSessions, visitor: str, model: str, vit: "Vit",
         "state": "ready",
         "photo_id": photo.id,
         "name": photo.name,
-        "model": title_of(vit.id),
+        "model": vit.full_title,
         "notes": [
             *photo.notes,
             *note_on(photo.id, vit),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from vitdemo.core.errors import UserError
-from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components.samples import first_sample, is_sample, note_on
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 
@@ -78,7 +77,7 @@ class PhotoAnswers:
             "milliseconds": 1000 * result.seconds,
             "notes": [*photo.notes, *note_on(photo.id, vit)],
             "name": photo.name,
-            "model": title_of(vit.id),
+            "model": vit.full_title,
             "id": vit.id,
             "unfamiliar": result.unfamiliar,
             "entropy": result.entropy,

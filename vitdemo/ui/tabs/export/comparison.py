@@ -11,7 +11,6 @@ import gradio as gr
 from vitdemo.core.errors import UserError
 from vitdemo.core.figures import percent
 from vitdemo.core.jobs.jobs import Job
-from vitdemo.core.models.catalogue import title_of
 from vitdemo.core.names import plain_name
 from vitdemo.core.outputs import read_json
 from vitdemo.ui.components.active_tab import ActiveTab
@@ -140,7 +139,7 @@ class ModelComparison:
         photo.image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
         assert session.plan is not None  # the export is done
         sides = [
-            (title_of(original.name), f"the original, torch on {str(original.device).upper()}{original.reduced}", pair.first),
+            (original.title, f"the original, torch on {str(original.device).upper()}{original.reduced}", pair.first),
             (exported.name, f"{session.plan.precision}, {exported.runtime}", pair.second),
         ]
         return html(

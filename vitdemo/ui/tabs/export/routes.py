@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.figures import percent
-from vitdemo.core.models.catalogue import title_of
 from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.server.page_routes import Caller, File, OfSession, TabRoutes, page_route
 from vitdemo.ui.tabs.export.session import KINDS, NOTHING_YET, ExportSession, read_plan
@@ -127,7 +126,7 @@ def _report(session: ExportSession) -> str:
     return html(
         "export/report",
         report=report,
-        model=title_of(report.model),
+        model=session.title,
         own=report.photos != DRAWINGS,
         given=session.given.get("photos"),
         bars=_bars(report, base),

@@ -46,7 +46,7 @@ class ExportSession:
     Attributes:
         folder: the export's workspace, whose name is the export's id; its files are not served.
         given: kind of photos, one of KINDS → their counts.
-        model: the exported model's name in the store.
+        model, title: the exported model's name in the store, and its title.
         bundle: folder of the bundle; the folder's name is the bundle's name.
         plan: the options of the export, once started.
         job: the export job, once started.
@@ -57,6 +57,7 @@ class ExportSession:
     folder: Path
     given: dict[str, GivenPhotos] = field(default_factory=dict)
     model: str = ""
+    title: str = ""
     bundle: Path = Path()
     plan: Plan | None = None
     job: Job | None = None

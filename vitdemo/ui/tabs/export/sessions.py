@@ -139,7 +139,7 @@ class ExportSessions:
         command += [*self.store.flags_of(name), f"--device={self.settings.device}", f"--output={bundle}"]
         command += [f"--{setting.replace('_', '-')}={getattr(self.settings, setting)}" for setting in ("max_megapixels", "compare_photos")]
         session.job = self.jobs.start(command, session.folder / "job", lambda: _clear(bundle_folder), client=client)
-        session.model, session.plan, session.bundle = name, plan, bundle
+        session.model, session.title, session.plan, session.bundle = name, vit.title, plan, bundle
         for folder in (session.shelf, *session.folder.glob("bundle-*")):
             if folder != bundle_folder:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.core.models.catalogue import title_of
 from vitdemo.export.plan import KITS, PRECISIONS
 from vitdemo.ui.components import gallery_upload, model_picker
 from vitdemo.ui.components.active_tab import ActiveTab
@@ -87,7 +86,7 @@ def build(store: ModelStore, header: ModelPicker, trial: ModelComparison, opened
 def _facts(vit: "Vit") -> dict:
     """The model's data that the page shows."""
     return {
-        "title": title_of(vit.name),
+        "title": vit.title,
         "about": f"{vit.parameters / 1e6:.1f} M parameters · {f'{len(vit.labels):,} classes' if vit.labels else 'features, no classes'}",
         "parameters": vit.parameters,
         "drawings": suit_drawings(vit),

@@ -193,7 +193,10 @@ class FinetuneRoutes(TabRoutes):
     @page_route()
     def title(self, asked: OfRun, caller: Caller) -> None:
         """Give a run another name."""
-        self._sessions.get(asked.session).run(asked.run).title = check_name(asked.title, "run")
+        run = self._sessions.get(asked.session).run(asked.run)
+        run.title = check_name(asked.title, "run")
+        if run.own:
+            self._sessions.store.add(run.own[1], run.folder, shown_name(run.title))
 
     @page_route()
     def remove(self, asked: OfRun, caller: Caller) -> None:
@@ -214,7 +217,7 @@ class FinetuneRoutes(TabRoutes):
         run, made = run_of(session), (session.result / "report.json").stat().st_mtime_ns  # the same run may have gone on
         if run.own is None or run.own[0] != made:
             run.own = made, f"own:{secrets.token_urlsafe(18)}"
-            self._sessions.store.add(run.own[1], run.folder)
+            self._sessions.store.add(run.own[1], run.folder, shown_name(run.title))
         return run.own[1], report
 
 
