@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import threading
 import urllib.parse
 import urllib.request
 from types import SimpleNamespace
@@ -100,9 +101,21 @@ def test_a_browser_that_disappears_in_the_middle_of_an_upload_leaves_nothing(sma
     assert upload(small, ("a.png", b"x"))[0] == 200
 
 
-@pytest.mark.parametrize(("mine", "others", "crowds"), [(0, 8, False), (5, 0, False), (6, 0, True), (6, 9, True), (5, 9, False)])
-def test_nobody_has_more_than_three_quarters_of_the_places(mine, others, crowds):
-    """Of 8 places and a line before them."""
+@pytest.mark.parametrize(
+    ("mine", "others", "joining", "crowds"),
+    [
+        (0, 8, 0, False),
+        (5, 0, 0, False),
+        (6, 0, 0, True),
+        (6, 9, 0, True),
+        (5, 9, 0, False),
+        (0, 0, 6, True),
+        (2, 9, 3, False),
+        (2, 9, 4, True),
+    ],
+)
+def test_nobody_has_more_than_three_quarters_of_the_places(mine, others, joining, crowds):
+    """Of 8 places and a line before them, which `joining` have not reached yet."""
 
     def by(host: str) -> SimpleNamespace:
         return SimpleNamespace(request=Request({"type": "http", "client": (host, 1)}))
@@ -111,7 +124,9 @@ def test_nobody_has_more_than_three_quarters_of_the_places(mine, others, crowds)
     places = [[each] for each in events[:8]] + [None] * (8 - len(events[:8]))
     queue = SimpleNamespace(active_jobs=places, event_queue_per_concurrency_id={"x": SimpleNamespace(queue=events[8:])})
     app = SimpleNamespace(get_blocks=lambda: SimpleNamespace(_queue=queue))
-    assert gatekeeper._crowds(HTTPConnection({"type": "http", "client": ("10.0.0.9", 2), "app": app})) == crowds
+    guarded = gatekeeper.Gatekeeper(app, Settings(), threading.Event())
+    guarded._joining.update({"10.0.0.9": joining, "10.0.0.7": 9})
+    assert guarded._crowds(HTTPConnection({"type": "http", "client": ("10.0.0.9", 2), "app": app})) == crowds
 
 
 def test_a_folder_that_is_full_takes_no_more_and_says_so(small):

@@ -7,6 +7,7 @@ reports errors in its own words or not at all. This middleware prevents all of t
 import asyncio
 import re
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ PRIVATE_PATHS = (  # file= takes a path, never a URL: Gradio would fetch the URL
 UPLOAD_PATH = re.compile(f"{API}/upload/?")
 FORM_PATHS = re.compile(f"({API}/upload|/login)/?")  # take a form; all other routes take JSON
 FILE_LIST_PATHS = re.compile(f"({PREFIX}/[^/]+/(start|give|add|add_class|download)|{API}/({CALL_PATHS}))/?")  # requests that may list files
+QUEUE_PATHS = re.compile(f"{API}/(queue/join|call/(v2/)?[^/]+)/?")  # answered once the work is in Gradio's queue
 STARTING_PATHS = re.compile(f"{API}/(upload|{CALL_PATHS})/?")  # Gradio's requests that start new work
 MAX_CLIENT_SHARE = 0.75  # of the slots for requests under way, for one client
 NOTHING_HERE = "There is nothing here, or not any more: reload the page."
@@ -72,6 +74,7 @@ class Gatekeeper:
         self._private = re.compile(f"/({PRIVATE_PATHS})/?")
         self._list_limit = file_list_limit(settings.max_gallery)
         self._large_bodies = asyncio.Semaphore(MAX_LARGE_BODIES)
+        self._joining: Counter[str] = Counter()  # client → requests that are let through, and not in Gradio's queue yet
         self._prefix = settings.path_prefix
         self._host = _host(settings.root_path)  # empty where root_path is only a path
 
@@ -89,6 +92,7 @@ class Gatekeeper:
         if scope["method"] == "POST" and Headers(scope=scope).get("origin", "").startswith("https:"):
             scope["scheme"] = "https"  # behind a proxy that does not tell: Gradio writes the addresses of photos with it
         begun, body = False, BoundedBody(receive, self._limit_of(path), self._large_bodies)
+        joining = client_of(HTTPConnection(scope)) if scope["method"] == "POST" and QUEUE_PATHS.fullmatch(path) else None
 
         async def send_unless_refused(message: Message) -> None:
             nonlocal begun
@@ -96,6 +100,8 @@ class Gatekeeper:
                 begun = True
                 await send(message)
 
+        if joining is not None:
+            self._joining[joining] += 1
         try:
             await self._app(scope, body.receive, send_unless_refused)
         except Exception as error:
@@ -106,6 +112,9 @@ class Gatekeeper:
                 await error_response(400 if text == NOT_UNDERSTOOD else 500, text)(scope, receive, send)
         finally:
             body.close()
+            if joining is not None:
+                self._joining[joining] -= 1
+                self._joining = +self._joining  # drops clients without requests
         if body.refused and not begun:
             await error_response(body.refused)(scope, receive, send)
 
@@ -133,9 +142,15 @@ class Gatekeeper:
             return error_response(415)
         if self._leaving.is_set() and (path in self._starting or STARTING_PATHS.fullmatch(path)):
             return error_response(503, LEAVING)
-        if STARTING_PATHS.fullmatch(path) and not UPLOAD_PATH.fullmatch(path) and _crowds(connection):
+        if STARTING_PATHS.fullmatch(path) and not UPLOAD_PATH.fullmatch(path) and self._crowds(connection):
             return error_response(429, CROWDED)
         return None
+
+    def _crowds(self, connection: HTTPConnection) -> bool:
+        """Whether this client has so many of Gradio's requests under way that others might find no slot."""
+        requests, slots = requests_under_way(page_of(connection))
+        under_way = Counter(client_of(request) for request in requests) + self._joining
+        return under_way[client_of(connection)] >= MAX_CLIENT_SHARE * slots
 
     def _is_foreign(self, headers: Headers) -> bool:
         """Whether the page of another site sent the request.
@@ -156,13 +171,6 @@ def _host(address: str) -> str:
         return urlsplit(address).hostname or ""
     except ValueError:
         return ""
-
-
-def _crowds(connection: HTTPConnection) -> bool:
-    """Whether this client has so many of Gradio's requests under way that others might find no slot."""
-    requests, slots = requests_under_way(page_of(connection))
-    client, most = client_of(connection), MAX_CLIENT_SHARE * slots
-    return len(requests) >= most and sum(client_of(request) == client for request in requests) >= most
 
 
 def error_response(status: int, text: str | None = None) -> Response:
