@@ -151,6 +151,16 @@ def test_auto_is_decided_when_the_model_is_loaded(monkeypatch, tmp_path):
     assert ours.get(f"{TINY}@fp32").result(60).precision == "fp32"
 
 
+def test_auto_reserves_room_for_the_copy_that_is_measured(monkeypatch, tmp_path):
+    wanted = []
+    monkeypatch.setattr(ModelStore, "_make_room", lambda self, bytes, loading: wanted.append(bytes))
+    monkeypatch.setattr(precision, "measure", lambda *rest: precision.Measurement(0.5, 1))
+    for fast in (False, True):
+        monkeypatch.setattr(precision, "has_fast_bf16", lambda device, fast=fast: fast)
+        assert store(precision="auto", cache_dir=tmp_path).get().result(60).precision == "fp32"
+    assert wanted[1] == wanted[0] * 3 // 2
+
+
 def test_what_a_choice_stands_for():
     ours = store(precision="bf16")
     assert ours.get().result(60).precision == "bf16"

@@ -46,6 +46,14 @@ def test_a_processor_is_asked_by_torch(tiles, vectors, fast, monkeypatch):
     assert slow_on(CPU, "auto") == ""
 
 
+def test_a_gpu_without_bf16_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    gpu = torch.device("cuda")
+    assert (slow_on(gpu, "fp32"), slow_on(gpu, "fp16")) == ("", "")
+    assert slow_on(gpu, "bf16") == slow_on(gpu, "auto")
+    assert slow_on(gpu, "auto").startswith("This GPU has no bf16 of its own")
+
+
 def test_both_are_run_on_the_bundled_pictures(engine, settings):
     found = measure(small_vit(), engine, settings)
     assert 0.99 < found.cosine < 1

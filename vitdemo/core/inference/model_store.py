@@ -253,7 +253,8 @@ class ModelStore:
             self.settings,
             engine.device,
             report,
-            lambda wanted: self._make_room(wanted, loading),
+            # `auto` measures with a copy of half the size beside the model
+            lambda wanted: self._make_room(wanted * 3 // 2 if asked == "auto" and not slow_on(engine.device, asked) else wanted, loading),
             precision="fp32" if asked == "auto" else asked,
         )
         if asked == "auto":

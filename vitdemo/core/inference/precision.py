@@ -65,6 +65,8 @@ def slow_on(device: torch.device, precision: str) -> str:
     if precision == "fp16" and device.type == "cpu":
         return "fp16 gains nothing on a processor: choose bf16 where it is fast, or fp32."
     if precision in ("bf16", "auto") and has_fast_bf16(device) is False:
+        if device.type == "cuda":
+            return "This GPU has no bf16 of its own, so fp32 is faster here; --precision fp16 may be faster still."
         return "This machine has no fast bf16 (AMX, AVX512_BF16 or a GPU that has it): fp32 is faster here."
     return ""
 

@@ -71,6 +71,7 @@ KINDS = {
     "gzip": (lambda: b"\x1f\x8b\x08" + bytes(99), "is compressed: unpack it"),
     "other zip": (lambda: zipped("a.txt"), "is a zip: unpack it"),
     "cut zip": (lambda: torchs(WEIGHTS)[:200], "is a broken zip: download or export it again."),
+    "photo": (lambda: b"\xff\xd8\xff\xe0" + bytes(99), "is a photo, not weights: give the model's own file"),
     "LFS pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a pointer of Git LFS"),
 }
 

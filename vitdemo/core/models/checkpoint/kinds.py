@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.photos.kinds import holds_photo
 
 PROGRAM = "is a whole program, not weights: save model.state_dict() as SafeTensors."
 PICKLE = (
@@ -65,7 +66,7 @@ def _kind(path: Path, head: bytes) -> str:
         b"\x42",
     ):  # the version, then the producer, the graph or the operators
         return "is an ONNX graph, not weights: save the PyTorch model's state_dict() as SafeTensors."
-    return ""
+    return "is a photo, not weights: give the model's own file, such as model.safetensors." if holds_photo(path) else ""
 
 
 def _of_pickle(path: Path) -> str:
