@@ -42,6 +42,7 @@ def report_html(session: FinetuneSession, report: dict) -> str:
         stale=_is_stale(session, report),
         launch_commands=_launch_commands(session, report),
         config_name=CONFIG_NAME,
+        without=len(session.without),
         reads=read_by_head(report.get("features", "final")),
         curve=_curve(report.get("learning_curve") or []),
     )
