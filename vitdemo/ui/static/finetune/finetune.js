@@ -1,16 +1,18 @@
 // Fine-tuning: sends photos, shows their classes, starts, follows and draws. Words of visitors become HTML by our templates alone, which
 // escape them.
-import { fill, finders, make, pause, say, tabsOf } from "../lib/dom.js";
-import { duration, percent } from "../lib/format.js";
-import { follow, GONE, known, NO_ANSWER, rpc, save } from "../lib/rpc.js";
+import { fill, finders, make, say, tabsOf } from "../lib/dom.js";
+import { percent } from "../lib/format.js";
+import { follow, GONE, NO_ANSWER, rpc } from "../lib/rpc.js";
 import { hearFiles, Uploads } from "../lib/upload.js";
 import { curves } from "./curves.js";
+import { hearData } from "./data.js";
 import { said } from "./progress.js";
+import { hearResult } from "./result.js";
+import { hearSettings } from "./settings.js";
 import { hearTester } from "./tester.js";
 
 const KEY = "vitdemo-finetune";
 const AT_WORK = "Training is running on these photos: stop it first, or wait until it is done.";
-const USE_PATIENCE = 30_000; // milliseconds for the model list to select a new model
 
 export let close = () => {}; // forgets the photos, as before the first ones
 
@@ -134,11 +136,11 @@ export default function mount({ element, props, trigger }) {
         const focused = controls().indexOf(document.activeElement);
         $(".data").innerHTML = answer.data; // from our own template, which escapes
         if (focused >= 0) (controls()[focused] || controls().at(-1))?.focus(); // where the keyboard was
-        if (answer.asked) restore(answer.asked);
+        if (answer.asked && settings.restore(answer.asked)) started = settings.key();
         $(".plan").hidden = Boolean($(".data .warning"));
         mark("train", "", $(".plan").hidden && !answer.job);
         mark("data", $(".data-head h2")?.textContent ?? "");
-        foretell();
+        settings.foretell();
       }
       if (answer.job) {
         events.push(...answer.events);
@@ -203,65 +205,24 @@ export default function mount({ element, props, trigger }) {
     return item;
   }
 
-  // Choosing
+  // Starting. Only the same settings, photos and classes resume a run that was stopped.
 
-  const preset = () => $("[name=preset]:checked").value;
-  const switches = [...element.querySelectorAll("[data-name]")];
-
-  function take() {
-    for (const each of switches) each.value = JSON.parse(each.dataset.values)[preset()];
-  }
-  take();
-
-  // Only the same settings resume a run that was stopped.
   let [started, unfinished, changed] = [null, null, false];
-  const settings = () => JSON.stringify([document.documentElement.dataset.model, preset(), ...switches.map((each) => each.value)]);
   function nameStart() {
-    $(".start").textContent = unfinished === null ? "Start training" : unfinished === settings() ? "Resume" : "Start over";
+    $(".start").textContent = unfinished === null ? "Start training" : unfinished === settings.key() ? "Resume" : "Start over";
   }
-  const asked = async () => ({ session, model: await known("model"), preset: preset(), recipe: Object.fromEntries(differing()) });
-  const differing = () => switches.filter((each) => each.value !== JSON.parse(each.dataset.values)[preset()]).map((each) => [each.dataset.name, each.value]);
-
-  // How long it would take, by a pass that is measured once.
-  let foretelling = 0;
-  async function foretell() {
-    const mine = ++foretelling;
-    await pause(250);
-    if (mine !== foretelling || !session || $(".plan").hidden) return;
-    const answer = await rpc("finetune/estimate", await asked());
-    if (mine !== foretelling) return;
-    if (answer?.seconds === null) {
-      await pause(2000);
-      if (mine === foretelling) foretell();
-      return;
-    }
-    const long = answer?.seconds < 10 ? "A few seconds" : `About ${duration(answer?.seconds)}`;
-    const words = answer?.seconds ? `${long} for these ${answer.photos} photos on this machine, by a measured pass; it takes some seconds to start.` : "";
-    $(".estimate").textContent = answer?.error || words; // such as a setting that can't be
-  }
-  const settingsChanged = () => {
+  const settings = hearSettings(element, () => session, nameStart);
+  hearData($(".data"), () => session, fail, () => {
+    [wantData, unfinished, changed] = [true, null, true];
     nameStart();
-    foretell();
-  };
-  $(".plan").addEventListener("input", settingsChanged);
-  new MutationObserver(settingsChanged).observe(document.documentElement, { attributeFilter: ["data-model"] });
-
-  // The preset and the settings that a run was started with.
-  function restore({ preset, recipe }) {
-    const button = element.querySelector(`[name=preset][value="${CSS.escape(preset)}"]`);
-    if (!button) return;
-    button.checked = true;
-    take();
-    for (const each of switches) if (each.dataset.name in recipe) each.value = recipe[each.dataset.name];
-    started = settings();
-  }
-  for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", () => (take(), settingsChanged()));
+    poll();
+  });
 
   $(".start").addEventListener("click", async () => {
     fail("");
     $(".start").disabled = true;
-    [started, changed] = [settings(), false];
-    const answer = await rpc("finetune/start", await asked());
+    [started, changed] = [settings.key(), false];
+    const answer = await rpc("finetune/start", await settings.asked());
     if (!answer || answer.error) {
       $(".start").disabled = !over;
       return fail(answer?.error || NO_ANSWER);
@@ -283,124 +244,8 @@ export default function mount({ element, props, trigger }) {
     rpc("finetune/stop", { session });
   });
 
-  // Renames classes, or takes folders as splits; without either, all changes are undone.
-  async function change(changes) {
-    fail("");
-    const answer = await rpc("finetune/change", { session, ...changes });
-    if (!answer || answer.error) fail(answer?.error || NO_ANSWER);
-    wantData = true;
-    [unfinished, changed] = [null, true];
-    nameStart();
-    poll();
-  }
-  $(".data").addEventListener("change", (event) => {
-    const old = event.target.dataset.old;
-    if (event.target.dataset.folder !== undefined) change({ folders: { [event.target.dataset.folder]: event.target.value } });
-    else if (old !== undefined && event.target.value.trim() !== old) change({ names: { [old]: event.target.value.trim() } });
-  });
-  $(".data").addEventListener("click", (event) => {
-    if (event.target.closest(".undo")) change({});
-    else if (event.target.closest(".leave-out")) change({ names: { [event.target.closest(".leave-out").dataset.old]: "" } });
-    else if (event.target.closest("[data-photos]")) showPhotos(event.target.closest("[data-photos]").dataset.photos);
-    else if (event.target.closest(".photos-close")) closePhotos();
-    else if (event.target.closest(".one-photo")) leaveOut(event.target.closest(".one-photo"));
-  });
-
-  // A class's photos, to leave single ones out. The classes are counted anew when the list is closed.
-  let photosChanged = false;
-  async function showPhotos(label) {
-    const answer = await rpc("finetune/photos", { session, label });
-    if (!answer?.html) return fail(answer?.error || NO_ANSWER);
-    const box = $(".class-photos");
-    box.innerHTML = answer.html; // from our own template, which escapes
-    box.hidden = false;
-    box.scrollIntoView({ block: "nearest", behavior: "smooth" });
-  }
-  async function leaveOut(photo) {
-    const answer = await rpc("finetune/without", { session, number: Number(photo.dataset.number) });
-    if (!answer || answer.error) return fail(answer?.error || NO_ANSWER);
-    photo.setAttribute("aria-pressed", photo.getAttribute("aria-pressed") !== "true");
-    photosChanged = true;
-  }
-  function closePhotos() {
-    $(".class-photos").hidden = true;
-    if (!photosChanged) return;
-    [photosChanged, wantData, unfinished, changed] = [false, true, null, true];
-    nameStart();
-    poll();
-  }
-
-  // The result
-
+  hearResult($(".result"), $(".runs"), () => session, fail, poll, (model) => trigger("select", model));
   const cameraOff = hearTester($(".result"), () => session);
-  // The runs: one is on show, and its buttons are the result's.
-  const runOf = (target) => target.closest("[data-run]")?.dataset.run;
-  async function ofRun(name, asked) {
-    const answer = await rpc(`finetune/${name}`, { session, ...asked });
-    if (!answer || answer.error) fail(answer?.error || NO_ANSWER);
-    return answer && !answer.error ? answer : null;
-  }
-  $(".runs").addEventListener("change", async (event) => {
-    if (!event.target.classList.contains("run-title")) return;
-    await ofRun("title", { run: runOf(event.target), title: event.target.value });
-    event.target.blur();
-    poll();
-  });
-  $(".runs").addEventListener("click", async (event) => {
-    const button = event.target.closest("button");
-    const run = runOf(event.target);
-    if (!button) return;
-    fail("");
-    if (button.classList.contains("run-against")) {
-      const answer = await rpc("finetune/against", { session, run, other: runOf($(".run-row.shown")) });
-      $(".run-said").textContent = answer?.text || answer?.error || NO_ANSWER;
-      return;
-    }
-    if (button.classList.contains("run-remove")) await ofRun("remove", { run });
-    else if (await ofRun("show", { run })) {
-      if (button.classList.contains("run-use")) await use();
-      if (button.classList.contains("run-take")) await download();
-    }
-    poll();
-  });
-
-  async function use() {
-    const answer = await rpc("finetune/use", { session });
-    if (!answer?.name) return fail(answer?.error || NO_ANSWER);
-    trigger("select", answer);
-    $(".used").textContent = "Loading it …";
-    for (let waited = 0; document.documentElement.dataset.model !== answer.name; waited += 100) {
-      if (waited > USE_PATIENCE) {
-        $(".used").textContent = "";
-        return fail(NO_ANSWER);
-      }
-      await pause(100);
-    }
-    $(".used").textContent = "Every tab now uses this model. It is the first in the model list.";
-  }
-
-  async function download() {
-    const answer = await rpc("finetune/download", { session });
-    if (!answer?.path) return fail(answer?.error || "The download failed: try again.");
-    save(answer.path);
-  }
-
-  $(".result").addEventListener("click", async (event) => {
-    const button = event.target.closest("button");
-    if (!button) return;
-    if (button.classList.contains("use")) use();
-    else if (button.classList.contains("take")) download();
-    else if (button.classList.contains("looks")) {
-      button.disabled = true;
-      const answer = await rpc("finetune/looks", { session });
-      button.disabled = false;
-      if (answer?.html) $(".looked").innerHTML = answer.html; // from our own template, which escapes
-      else fail(answer?.error || NO_ANSWER);
-    } else if (button.dataset.label !== undefined) {
-      const answer = await rpc("finetune/cell", { session, label: button.dataset.label, taken: button.dataset.taken });
-      if (answer?.html) $(".cell").innerHTML = answer.html; // from our own template, which escapes
-    }
-  });
 
   document.addEventListener(KEY, (event) => element.isConnected && show(/** @type {CustomEvent} */ (event).detail)); // photos sent from Embeddings
 
