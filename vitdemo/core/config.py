@@ -87,7 +87,9 @@ class Settings:
         1536, whole(64, 1_000_000), "memory for the attention of the latest photos, in megabytes; one that needs more is refused"
     )
     workspace_mb: int = setting(2048, whole(16, 1_000_000), "most that one visitor's long job may keep on the disk, in megabytes")
-    max_jobs: int = setting(20, whole(1, 1000), "long jobs, such as fine-tuning, that may wait; one runs at a time")
+    max_jobs: int = setting(
+        20, whole(1, 1000), "long jobs, such as fine-tuning, that may wait, and comparisons of maps that may; one job runs at a time"
+    )
     vector_cache_mb: int = setting(
         2048, whole(0, 1_000_000), "disk space for the vectors of photos seen before, in megabytes; 0 keeps none"
     )
