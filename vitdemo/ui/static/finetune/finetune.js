@@ -342,7 +342,9 @@ export default function mount({ element, props, trigger }) {
   }
   $(".runs").addEventListener("change", async (event) => {
     if (!event.target.classList.contains("run-title")) return;
-    await ofRun("title", { run: runOf(event.target), title: event.target.value });
+    const own = await ofRun("title", { run: runOf(event.target), title: event.target.value });
+    const [selected, precision] = (document.documentElement.dataset.model || "").split("@");
+    if (own?.name === selected) trigger("select", { name: precision ? `${selected}@${precision}` : selected, title: own.title });
     event.target.blur();
     poll();
   });
