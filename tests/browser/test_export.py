@@ -249,15 +249,21 @@ def test_the_model_follows_the_header(demo_app, app, open_page):
     expect(page.locator("#export .exp-strange")).to_be_hidden()
 
 
-def test_accessible_and_inside_the_page(app, open_page, folder):
+def test_accessible_and_inside_the_page(app, open_page, folder, tmp_path):
     page = open_tab(open_page(app, "light", 390))  # all tabs are in sight
     page.get_by_text("Options").click()
     choose(page, "precision", "int8")
     page.set_input_files("#export .folder", folder)
     expect(page.locator("#export .exp-compared")).to_contain_text("your 7 photos", timeout=WAIT)
     start(page)
-    result(page)
+    card = result(page)
     check(page)
+    report = page.context.new_page()
+    report.set_viewport_size({"width": 390, "height": 844})
+    report.goto(take(page, card.get_by_role("button", name="Download report.html"), tmp_path / "report.html").as_uri())
+    expect(report.get_by_role("heading", name="Recipes compared")).to_be_visible()
+    assert report.evaluate("document.documentElement.scrollWidth") <= 390
+    report.close()
     page.get_by_role("button", name="Try it").click()
     expect(page.locator("#trial .trial-side")).to_have_count(2, timeout=WAIT)
     check(page)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.support.pictures import paint
 
@@ -99,7 +99,7 @@ def test_a_reload_finds_the_run(demo_app, open_page):
 
 
 def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_path):
-    page = open_tab(open_page(demo_app))
+    page = open_tab(open_page(demo_app, sample=True))
     page.get_by_role("button", name="Sample images").click()
     expect(page.locator("#finetune .data")).to_be_visible(timeout=WAIT)
     page.get_by_role("button", name="Start training", exact=True).click()
@@ -135,6 +135,7 @@ def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_pa
     expect(rows.last.locator(".run-title")).to_have_attribute("value", "The first", timeout=WAIT)
     rows.last.get_by_role("button", name="Show").click()
     expect(rows.last).to_have_class(re.compile("shown"), timeout=WAIT)
+    follow_its_name(page, rows.last)
     rows.first.get_by_role("button", name="Compare").click()
     expect(page.locator("#finetune .run-said")).to_contain_text("On the same 36 photos", timeout=WAIT)
     page.reload()
@@ -142,6 +143,19 @@ def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_pa
     expect(rows).to_have_count(2, timeout=WAIT)
     rows.first.get_by_role("button", name="Remove").click()
     expect(rows).to_have_count(1, timeout=WAIT)
+
+
+def follow_its_name(page: Page, row: Locator) -> None:
+    """A run's model has the run's name in the header and beside its answer, also after the run is renamed."""
+    row.get_by_role("button", name="Use").click()
+    for name in ("The first", "Shapes"):
+        row.locator(".run-title").fill(name)
+        row.locator(".run-title").press("Enter")
+        expect(page.locator("#model input")).to_have_value(re.compile(f"Your model “{name}” · 3 classes"), timeout=WAIT)
+        for tab, place in (("Classify", "#answer"), ("Attention", "#attention .att-name")):
+            page.get_by_role("tab", name=tab, exact=True).click()
+            expect(page.locator(place)).to_contain_text(name, timeout=WAIT)
+        open_tab(page)
 
 
 def apart(folder: Path) -> None:

@@ -73,6 +73,7 @@ def test_from_an_empty_page_to_its_end(demo_app, open_page, theme, width, height
         forward(page)
     assert found == []
     assert len(set(titles)) == 12
+    assert texts[8].startswith("Here are 126 pictures. ")
     assert not re.search("undefined|NaN|null", " ".join([*titles, *texts]))
     page.locator(".tour-next").click()
     is_over(page)

@@ -294,7 +294,9 @@ def test_own_models_whose_folders_are_gone_are_forgotten(tmp_path):
         assert (ours.title_of(choice), ours.get(choice).result().full_title) == (choice.removeprefix("own:").replace("@", " · "),) * 2
         ours.add(f"own:{name}", loader.bundle_folder("demo"), "another title")
         assert ours.get(choice).result().title == "another title"
+        assert ours.own_title(choice).startswith("another title")
         ours.add(f"own:{name}", tmp_path / name, name)  # the folder from which the model came, as if
+    assert ours.own_title("demo") == ""
     with pytest.raises(UserError):
         ours.get("own:failed").result(60)
     for name in ("loaded", "rounded", "gone", "failed"):

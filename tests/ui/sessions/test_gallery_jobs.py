@@ -61,7 +61,7 @@ def store():
     """A store that notes whom it is asked by, and who has left."""
     store = SimpleNamespace(settings=Settings(results_mb=900, max_queue=2), asked=[], left=[], loading=Loading())
     store.get = lambda name, holder: store.asked.append((name, holder)) or store.loading
-    store.leave, store.title_of = store.left.append, str
+    store.leave, store.title_of, store.own_title = store.left.append, str, {}.get
     return store
 
 
@@ -98,6 +98,8 @@ def test_a_gallery_from_its_start_to_its_end(jobs, store):
     assert (jobs.busy, job.over, jobs.position(job), jobs.status_text(job)) == (True, False, 0, "")
     assert store.asked == [("m", job.id)]
     assert (job.model_name, jobs.title(job)) == ("the model", "The model")
+    store.own_title = {"m": "Cups"}.get  # the visitor's own, which has another title by now
+    assert jobs.title(job) == "Cups"
     job.go.release(2)
     until(lambda: job.done == 2)
     assert job.speed > 0

@@ -152,9 +152,13 @@ class ModelStore:
 
     def title_of(self, name: str) -> str:
         """Return the title of a model by the name it is requested by: a visitor's own has the visitor's."""
+        return self.own_title(name) or catalogue.title_of(name)
+
+    def own_title(self, name: str) -> str:
+        """Return what a visitor calls the model of this name, and its precision where it is named; empty for others than visitors' own."""
         plain, precision = catalogue.split_precision(name)
         own = self._own.get(plain)
-        return catalogue.with_precision(own.title, precision) if own else catalogue.title_of(name)
+        return catalogue.with_precision(own.title, precision) if own else ""
 
     def flags_of(self, name: str) -> list[str]:
         """Return the flags by which a child process finds the model that this name stands for here. The model must be loading already.

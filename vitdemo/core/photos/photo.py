@@ -129,8 +129,10 @@ def _check_pixels(pixels: int, shown: str, settings: Settings) -> None:
 
 
 def _too_many_pixels(shown: str, settings: Settings, pixels: int | None = None) -> str:
-    size = f"{math.ceil(pixels / 1e4) / 100:g} megapixels" if pixels else "too many pixels"
-    return f"“{shown}” has {size}, and the limit is {settings.max_megapixels}: save a smaller copy of it."
+    limit = settings.max_megapixels
+    if pixels is None:
+        return f"“{shown}” has too many pixels, and the limit is {limit} megapixels: save a smaller copy of it."
+    return f"“{shown}” has {math.ceil(pixels / 1e4) / 100:g} megapixels, and the limit is {limit}: save a smaller copy of it."
 
 
 def _unsupported_kind(data: bytes) -> str:

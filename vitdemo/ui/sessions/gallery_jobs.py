@@ -132,7 +132,7 @@ class GalleryJobs(Generic[R]):
 
     def title(self, job: R) -> str:
         """The display name of the gallery's model."""
-        return job.model_title or self.store.title_of(job.model)
+        return self.store.own_title(job.model) or job.model_title or self.store.title_of(job.model)
 
     def _work(self, job: R) -> None:
         """Run one job in its thread: wait for a slot, load the model, do the work, record the outcome."""

@@ -55,7 +55,7 @@ def responded(monkeypatch, steps: list, payload, active: str = "attention") -> l
 
     async def run() -> list[tuple]:
         request = SimpleNamespace(session_hash="ann", client=None)
-        respond = tab._respond(SimpleNamespace(store=None), None, Requests())
+        respond = tab._respond(SimpleNamespace(store=SimpleNamespace(title_of=str)), None, Requests())
         return [step async for step in respond(request, payload, "m", active, *PLAIN)]
 
     monkeypatch.setattr(model_picker, "watch", watch)

@@ -46,7 +46,7 @@ def store(vit, engine):
     def get(name, visitor):
         return SimpleNamespace(result=lambda timeout: vit, vit=vit, done=SimpleNamespace(is_set=lambda: True))
 
-    return SimpleNamespace(settings=Settings(), engine=engine, get=get)
+    return SimpleNamespace(settings=Settings(), engine=engine, get=get, title_of=lambda name: "the model")
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_on_load_a_sample_that_suits_the_model_is_the_photo(answers, component, 
     assert Path(path).read_bytes() == sample.path.read_bytes()
     assert f'data-path="{path}"' in view
     assert sample.path.name in html
-    assert answer.asked == (path, "m", *PLAIN)  # so that the photo's own event needs no answer
+    assert answer.asked == (path, "m", "the model", *PLAIN)  # so that the photo's own event needs no answer
     empty = tab._sample(answers, "ann", "m", empty=True)
     assert (empty.value[1], empty.value[4], empty.complete) == (tab.NO_VIEW, gr.skip(), False)
 
@@ -260,7 +260,7 @@ def responded(requests: Requests, monkeypatch, payload, active: str = "classify"
 
     async def run() -> list[tuple]:
         request = SimpleNamespace(session_hash="ann", client=SimpleNamespace(host="10.0.0.1"))
-        respond = tab._respond(SimpleNamespace(store=None), None, requests, only_photos)
+        respond = tab._respond(SimpleNamespace(store=SimpleNamespace(title_of=lambda name: "the model")), None, requests, only_photos)
         return [step async for step in respond(request, payload, "m", active, "a", "b")]
 
     monkeypatch.setattr(model_picker, "watch", watch)
@@ -270,7 +270,7 @@ def responded(requests: Requests, monkeypatch, payload, active: str = "classify"
 def test_a_request_is_followed_to_its_answer(monkeypatch):
     requests = Requests(Waiting("2 photos before yours"), Answer(("answer", "view", "about", "size")))
     loading, waiting, answer, last = responded(requests, monkeypatch, {"path": "/x.png"})
-    assert requests.asked == [("ann", "10.0.0.1", ("/x.png", "m", "a", "b"))]
+    assert requests.asked == [("ann", "10.0.0.1", ("/x.png", "m", "the model", "a", "b"))]
     assert loading[0] == "status"
     assert "Loading ViT … Your photo is next." in loading[1]
     assert 'aria-valuenow="50"' in loading[1]

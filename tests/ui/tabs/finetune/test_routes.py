@@ -161,6 +161,9 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     own = ask("use")
     assert own["title"].startswith("Your model “Run 1” · 3 classes · ")
     vit = ask.store.get(own["name"]).result(60)
+    renamed = ask("title", run=session.shown.folder.name, title="Colours")
+    assert renamed == own | {"title": own["title"].replace("Run 1", "Colours")}
+    assert (ask.store.title_of(own["name"]), ask.store.get(own["name"]).result(60).title) == ("Colours", "Colours")
     assert [label.name for label in vit.labels] == ["green", "navy", "red"]
     with zipfile.ZipFile(ask("download")["path"]) as packed:
         (config,) = (name for name in packed.namelist() if name.endswith("config.json"))

@@ -55,7 +55,9 @@ export function hearResult(result, runs, session, fail, poll, select) {
   }
   runs.addEventListener("change", async (event) => {
     if (!event.target.classList.contains("run-title")) return;
-    await ofRun("title", { run: runOf(event.target), title: event.target.value });
+    const own = await ofRun("title", { run: runOf(event.target), title: event.target.value });
+    const [selected, precision] = (document.documentElement.dataset.model || "").split("@");
+    if (own?.name === selected) select({ name: precision ? `${selected}@${precision}` : selected, title: own.title });
     event.target.blur();
     poll();
   });

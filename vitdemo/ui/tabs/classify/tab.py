@@ -94,7 +94,7 @@ def _respond(answers: PhotoAnswers, component: gr.Image, requests: PhotoRequests
         if active != TAB and payload:
             requests.supersede(request.session_hash or "")  # a sample may be on its way
         if active == TAB and (payload or not only_photos):
-            asked = (payload.get("path") if isinstance(payload, dict) else None, name, *recipe)
+            asked = (payload.get("path") if isinstance(payload, dict) else None, name, store.title_of(name), *recipe)
             visitor = request.session_hash or ""
             watching = model_picker.watch(store, name, visitor)
             work = partial(_outputs, answers, visitor, lambda: upload_of(payload, component), name, recipe)
@@ -179,7 +179,7 @@ def _sample(answers: PhotoAnswers, visitor: str, name: str, empty: bool) -> Answ
     sample = first_sample(answers.store.get(name, visitor).result(timeout=1))
     path = served(sample)
     found = _outputs(answers, visitor, lambda: Upload(Path(path), sample.path.name), name, recipe)
-    return Answer((*found.value, path), found.complete, (path, name, *recipe))
+    return Answer((*found.value, path), found.complete, (path, name, answers.store.title_of(name), *recipe))
 
 
 def _answer_drawing(answers: PhotoAnswers, vit: Any) -> tuple[str, str]:

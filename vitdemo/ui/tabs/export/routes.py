@@ -27,9 +27,9 @@ FILE_TEXTS = {  # descriptions of the bundle's files
     "decoding/decode.py": "how a photo is decoded, safely",
     "config.json": "architecture, preprocessing and classes, in timm's layout",
     "known_answer/photo.png": "a photo to try a new machine with",
-    "known_answer/answer.json": "the prediction for it",
-    "known_answer/input.npy": "its input",
-    "known_answer/output.npy": "its output",
+    "known_answer/answer.json": "the prediction for that photo",
+    "known_answer/input.npy": "the model's input for that photo",
+    "known_answer/output.npy": "the model's output for that photo",
     "server.py": "the FastAPI server",
     "kserve.yaml": "KServe's manifest",
     "ray_server.py": "the Ray Serve server",
@@ -141,7 +141,7 @@ def _about(name: str, report: "Report") -> str:
     """What a file of the bundle is, in a few words."""
     if name == report.plan.file:
         return "the model"
-    return FILE_TEXTS.get(name, "a part of that" if name.startswith("decoding/") else "")
+    return FILE_TEXTS.get(name, "a part of the decoding" if name.startswith("decoding/") else "")
 
 
 def _bars(report: "Report", base) -> list[dict]:

@@ -29,7 +29,7 @@ from vitdemo.ui.tabs.finetune.messages import (
     TestPhoto,
 )
 from vitdemo.ui.tabs.finetune.report_page import report_html, thumbnail, uri_of
-from vitdemo.ui.tabs.finetune.runs import compared, remove, run_of, run_rows
+from vitdemo.ui.tabs.finetune.runs import compared, picker_title, remove, run_of, run_rows
 from vitdemo.ui.tabs.finetune.session import FinetuneSession, changes_of, samples_of, taken_of, titles_of
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 from vitdemo.ui.tabs.finetune.tester import Tested, ask_both
@@ -175,9 +175,8 @@ class FinetuneRoutes(TabRoutes):
     def use(self, asked: OfSession, caller: Caller) -> OwnModel:
         """Make the fine-tuned model one that the model picker may select."""
         session = self._sessions.get(asked.session)
-        name, report = self._own_model(session)
-        figures = f"{len(report['classes'])} classes · {percent(report['accuracy'])} accuracy"
-        return OwnModel(name, f"Your model “{shown_name(run_of(session).title)}” · {figures}")
+        name, _ = self._own_model(session)
+        return OwnModel(name, picker_title(run_of(session)))
 
     @page_route()
     def download(self, asked: OfSession, caller: Caller) -> File:
@@ -191,12 +190,14 @@ class FinetuneRoutes(TabRoutes):
         session.shown = session.run(asked.run)
 
     @page_route()
-    def title(self, asked: OfRun, caller: Caller) -> None:
-        """Give a run another name."""
+    def title(self, asked: OfRun, caller: Caller) -> OwnModel | None:
+        """Give a run another name. Returns: its model, where it has been used."""
         run = self._sessions.get(asked.session).run(asked.run)
         run.title = check_name(asked.title, "run")
-        if run.own:
-            self._sessions.store.add(run.own[1], run.folder, shown_name(run.title))
+        if not run.own:
+            return None
+        self._sessions.store.add(run.own[1], run.folder, shown_name(run.title))
+        return OwnModel(run.own[1], picker_title(run))
 
     @page_route()
     def remove(self, asked: OfRun, caller: Caller) -> None:

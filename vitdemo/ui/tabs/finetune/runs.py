@@ -6,6 +6,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import percent
+from vitdemo.core.names import shown_name
 from vitdemo.core.outputs import read_json
 from vitdemo.finetune.recipe import PRESETS, Recipe
 from vitdemo.ui.tabs.finetune.session import FinetuneRun, FinetuneSession
@@ -16,6 +18,12 @@ def run_of(session: FinetuneSession) -> FinetuneRun:
     if session.shown is None:
         raise UserError("There is no model yet: start, and wait for the first epoch.")
     return session.shown
+
+
+def picker_title(run: FinetuneRun) -> str:
+    """What the model picker calls the model of a run that has its report."""
+    report = read_json(run.folder / "report.json")
+    return f"Your model “{shown_name(run.title)}” · {len(report['classes'])} classes · {percent(report['accuracy'])} accuracy"
 
 
 def run_rows(session: FinetuneSession) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def build(store: ModelStore, header: ModelPicker) -> None:
         if not own:  # the picker offers no other name than a fine-tuned model's
             yield gr.skip(), gr.skip()
             return
-        yield gr.update(choices=[(title, name), *model_picker.choices(store.settings)], value=name), gr.skip()
+        yield gr.update(choices=[(title, name), *model_picker.choices(store.settings, store.parts_of(name)[1])], value=name), gr.skip()
         async for waiting in model_picker.watch(store, name, request.session_hash or ""):
             yield gr.skip(), waiting.status
 

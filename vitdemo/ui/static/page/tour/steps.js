@@ -153,7 +153,7 @@ async function map(until) {
   find("#embeddings .map-as [data-value=photos]").click();
   return {
     title: "Many pictures on one map",
-    text: `Here are ${count(embeddings.panel.rows.length, "other picture")}. Those that the model finds alike lie together; it goes by what it sees, not by their names.`,
+    text: `Here are ${count(embeddings.panel.rows.length, "picture")}. Those that the model finds alike lie together; it goes by what it sees, not by their names.`,
     watch: ["#embeddings .emb-stage .map-box"],
   };
 }
