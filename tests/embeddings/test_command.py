@@ -75,7 +75,7 @@ def test_vectors_in_a_file(folder, model, vit, tmp_path, capsys, layer, pool):
     said = capsys.readouterr()
     assert said.out == ""
     assert "“5b.jpg” is not a photo" in said.err
-    assert f"9 rows in {output}, 1 files left out" in said.err
+    assert f"vectors in {output}: 9, files with errors: 1" in said.err
     assert "labelled right by their 5 nearest" in said.err
 
 

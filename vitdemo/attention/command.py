@@ -99,7 +99,7 @@ def _attention(flags: argparse.Namespace) -> int:
         print("\n".join(_lens_lines(lens_table(trace, vit, store.engine), vit)))
     if places := artefacts.places:
         note = artefact_note(artefacts, float(cls_shares(trace, artefacts)[-1]), "the last layer's CLS")
-        print(f"{note} The numbers keep them, at {', '.join(f'row {row}, column {column}' for row, column in places)}.")
+        print(f"{note} The numbers keep them, at {'; '.join(f'row {row}, column {column}' for row, column in places)}.")
     return 0
 
 
@@ -142,7 +142,7 @@ def _check_flags(flags: argparse.Namespace) -> "int | Fusion":
     """Check the flags that need no model, and return the head. Raises: UsageError for a value that no model accepts."""
     if flags.method not in METHODS:
         raise UsageError(f"--method is “{flags.method}”, but it must be one of {', '.join(METHODS)}.")
-    if len(flags.image) > 1:
+    if len(flags.image) > 1 or Path(flags.image[0]).is_dir():
         raise UsageError("One map is of one photo: give one, or --compare.")
     for name in ("masks", "erase", "mosaics"):
         if getattr(flags, name) is not None:

@@ -145,7 +145,7 @@ def _vectors(flags, items, vit, engine, settings, layer, options, progress: _Pro
             mapper.close()
     if flags.output:
         files.write_vectors(flags.output, embedding.rows, vectors, model=vit.id, layer=layer, pooling=flags.pool, mapped=map_columns)
-        print(f"{len(rows)} rows in {flags.output}, {len(embedding.rows) - len(rows)} files left out", file=sys.stderr)
+        print(f"vectors in {flags.output}: {len(rows)}, files with errors: {len(embedding.rows) - len(rows)}", file=sys.stderr)
     return progress.status
 
 
@@ -218,7 +218,7 @@ def _patches(flags, items, vit, engine, settings, layer, progress: _Progress) ->
         if flags.output:
             tokens_of_photos = np.memmap(file, np.float32, "r", shape=(done, *shape))
             files.write_vectors(flags.output, rows, tokens_of_photos, model=vit.id, layer=layer, pooling="patches")
-            print(f"{done} rows in {flags.output}, {len(rows) - done} files left out", file=sys.stderr)
+            print(f"photos in {flags.output}: {done}, files with errors: {len(rows) - done}", file=sys.stderr)
     return progress.status
 
 

@@ -47,6 +47,7 @@ def test_a_name_in_either_of_unicodes_forms(vit):
         ("CRANE", "“CRANE” names classes 1 and 2: give the index of the one you mean."),
         ("tub", "“tub” names classes 4 and 5: give the index of the one you mean."),
         ("taby", "plain has no class “taby” (perhaps tabby, tabby cat?): give a name or an index from 0 to 7."),
+        ("cat", "plain has no class “cat” (perhaps tabby cat, egyptian cat?): give a name or an index from 0 to 7."),
         ("", "plain has no class “”: give a name or an index from 0 to 7."),
         ("³", "plain has no class “³”: give a name or an index from 0 to 7."),
     ],

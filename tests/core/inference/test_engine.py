@@ -1,6 +1,8 @@
 """The engine: the model's own numbers, short work first, and one piece's fault stays its own."""
 
 import dataclasses
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -267,3 +269,23 @@ def test_a_device_that_is_not_there():
     if not torch.backends.mps.is_available():
         with pytest.raises(UserError, match="There is no MPS device on this machine: choose --device cpu"):
             choose_device("mps")
+
+
+def test_a_program_ends_with_its_own_status_in_the_middle_of_a_pass():
+    program = """
+import sys, threading, time, torch
+from vitdemo.core.inference.engine import Engine
+
+engine, begun, matrix = Engine(torch.device("cpu")), threading.Event(), torch.ones(1500, 1500)
+
+def work():
+    begun.set()
+    for _ in range(20):
+        matrix @ matrix
+
+threading.Thread(target=engine.run, args=(work,), daemon=True).start()
+begun.wait()
+sys.exit(130)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "")

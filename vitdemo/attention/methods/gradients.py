@@ -77,6 +77,8 @@ def find_target(vit: Vit, words: str) -> int:
         raise UserError(
             f"“{words}” names classes {' and '.join(str(label.index) for label in matches)}: give the index of the one you mean."
         )
-    close = difflib.get_close_matches(wanted, [name for aliases in names.values() for name in aliases], 3, 0.6)
+    known = [name for aliases in names.values() for name in aliases]
+    holding = [name for name in known if f" {wanted} " in f" {name} "]  # “cat” is a word of “tabby cat”, and spelled like “crate”
+    close = holding[:3] or difflib.get_close_matches(wanted, known, 3, 0.6)
     suggestion = f" (perhaps {', '.join(close)}?)" if close else ""
     raise UserError(f"{vit.name} has no class “{words}”{suggestion}: give a name or an index from 0 to {len(vit.labels) - 1}.")

@@ -1,5 +1,6 @@
 """The engine: the only place that runs a model, on one device, short work before long work."""
 
+import atexit
 import logging
 import os
 import threading
@@ -29,6 +30,7 @@ UNKNOWN_MEMORY = 4e9  # bytes assumed to be free where the system doesn't report
 MAX_LANES = 8  # batches that run at a time on a CPU
 MAX_MERGED_PHOTOS = 8  # single photos that go through the model in one pass
 LAYER_WIDTHS = 24  # numbers in memory per token and unit of width during a pass: 4 in and out of the MLP, 3 for q, k, v, and copies
+LONGEST_WAIT_AT_EXIT = 30  # seconds for which a program that ends waits for the pass that runs
 log = logging.getLogger(__name__)
 
 
@@ -192,13 +194,18 @@ class Engine:
         """Start a thread that runs the queue's items under `gate`, with this number of torch threads."""
         kind, most = ("short", MAX_MERGED_PHOTOS) if queue is self._short else ("long", 1)
 
+        running = threading.Lock()
+        # a program that ends in the middle of a pass is aborted by torch's C++: wait for the pass, and let no other begin
+        atexit.register(running.acquire, timeout=LONGEST_WAIT_AT_EXIT)
+
         def serve() -> None:
             torch.set_num_threads(threads)
             torch.get_num_threads()  # fixes this thread's number; without a first call the thread would follow later settings of others
             ready.wait()
             while True:
                 queue.wait()
-                run_next()
+                with running:
+                    run_next()
 
         def run_next() -> None:  # a function of its own, which frees the batch and its result while the thread waits for more
             with gate():
