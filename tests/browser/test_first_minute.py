@@ -162,7 +162,7 @@ def test_a_drawing_is_answered_while_the_weights_are_on_their_way(hub, start_app
     page = opened(open_page(server, sample=True))
     answer = page.locator("#answer")
     expect(answer).to_contain_text("ViT-B/16 is on its way. Meanwhile the demo model")
-    expect(answer).to_contain_text(re.compile(r"Downloading ViT-B/16: \d+%"), timeout=WAIT)
+    expect(answer).to_contain_text(re.compile(r"Downloading ViT-B/16: \d+ %"), timeout=WAIT)
     expect(answer.get_by_role("progressbar")).to_be_visible()
     expect(page.get_by_role("button", name="See why")).to_have_count(0)  # no photo is given yet
     hub.behave = "well"

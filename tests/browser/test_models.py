@@ -66,7 +66,11 @@ def test_another_model_for_one_visitor_only(start_with_hub, open_page, picture):
     for page in (ann, bob):
         give(page, picture)
         labels(page)
-    select(ann, "ViT-S/32")
+    ann.get_by_label("Model", exact=True).click()
+    listed = ann.get_by_role("listbox")
+    expect(listed.get_by_role("option", selected=True)).to_be_in_viewport()
+    assert listed.evaluate("list => list.scrollTop") == 0  # ViT-Ti/16 is the third
+    listed.get_by_role("option").filter(has_text="ViT-S/32 · ").click()
     expect(ann.locator("#answer .answer-head")).to_contain_text("ViT-S/32", timeout=WAIT)
     expect(ann.locator("#view")).to_contain_text("7×7 patches of 32×32")
     expect(ann.locator("#model-status")).to_contain_text("22.9 M parameters")

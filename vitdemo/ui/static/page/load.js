@@ -15,6 +15,16 @@
   const { warn } = console;
   console.warn = (...said) => said[0] === "Method not implemented." || warn(...said);
 
+  // Gradio scrolls a list that opens before the list is in its place, and so to its end: from its top, only as far as what is selected.
+  document.addEventListener("focusin", ({ target }) => {
+    if (target.getAttribute?.("role") !== "combobox") return;
+    requestAnimationFrame(() => {
+      const list = document.getElementById(target.getAttribute("aria-controls"));
+      list?.scrollTo(0, 0);
+      list?.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
+    });
+  });
+
   const WORDS = [
     [/^Connection errored out/, () => "The server does not answer: see that this device is online, then try again."],
     [/^Connection to the server was lost/, () => "The connection is lost. This page goes on as soon as it is back."],
