@@ -59,7 +59,7 @@ def skeleton(name: str, **arguments: Any) -> Any:
         name = f"{LOCAL_DIR}{folder}"
     elif not is_model(name.split(".")[0]) or ":" in name:
         raise UserError(
-            f"timm has no model “{name}”{_suggestion(name)}: choose one from the catalogue in the README, a Hugging Face repository "
+            f"timm has no model “{name}”{_suggestion(name)}: choose one from docs/models.md, a Hugging Face repository "
             "(OWNER/NAME), or local-dir:DIR."
         )
     try:
