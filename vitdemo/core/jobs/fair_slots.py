@@ -28,12 +28,12 @@ class FairSlots:
 
     def __init__(self, slots: int, max_waiting: int, kind: str):
         self._free, self._kind = slots, kind
-        self._queue: FairQueue[_Ticket] = FairQueue(max_waiting)
+        self._waiting: FairQueue[_Ticket] = FairQueue(max_waiting)
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
         """How many pieces of work wait."""
-        return len(self._queue)
+        return len(self._waiting)
 
     @contextmanager
     def slot(self, client: str = "", stopping: threading.Event | None = None) -> Iterator[None]:
@@ -43,15 +43,15 @@ class FairSlots:
         """
         ticket = _Ticket()
         with self._changed:
-            displaced = self._queue.put(ticket, client)
+            displaced = self._waiting.put(ticket, client)
             if displaced is ticket:
-                raise UserError(f"The app is busy: {len(self._queue)} {self._kind} are waiting. Try again in a few minutes.")
+                raise UserError(f"The app is busy: {len(self._waiting)} {self._kind} are waiting. Try again in a few minutes.")
             if displaced:
                 displaced.crowded_out = True
             self._admit()
             while not (ticket.admitted or ticket.crowded_out or (stopping and stopping.is_set())):
                 self._changed.wait(CHECK_SECONDS)
-            self._queue.remove(ticket)
+            self._waiting.remove(ticket)
         if ticket.crowded_out:
             raise UserError(CROWDED)
         try:
@@ -62,7 +62,7 @@ class FairSlots:
                 self._admit()
 
     def _admit(self) -> None:
-        while self._free and self._queue:
+        while self._free and self._waiting:
             self._free -= 1
-            self._queue.get().admitted = True
+            self._waiting.get().admitted = True
         self._changed.notify_all()
