@@ -36,7 +36,7 @@ class GalleryJob:
         state: `waiting` in the queue, `loading` the model, `running`, then `done`, `stopped` or `failed`.
         error: the reason for a failure, for people.
         loading: the model while the job runs. The job drops it at the end, or a remembered gallery would keep the weights in memory.
-        model_name, model_title: `Vit.id` and `Vit.title`, once they are known.
+        model_name, model_title: `Vit.id` and `Vit.full_title`, once they are known.
         model_requested, began, ended: seconds on the monotonic clock: when the job last requested its model, was ready for its first photo,
             and ended.
         seen, page_closed: seconds on the same clock: when the page last requested the gallery, and was closed.
