@@ -155,7 +155,7 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     assert "The head reads" not in report
     assert "that you left out" not in report
     session.without = {0, 2}
-    assert "First take the 2 photos that you left out" in ask("poll")["report"]
+    assert "First remove from <code>PHOTOS</code> the 2 photos that you left out" in ask("poll")["report"]
     session.without = set()
     assert "CLS after block 2, where the model is cut: the choice of the cross-validation, which may show" in ask("poll")["report"]
     own = ask("use")
