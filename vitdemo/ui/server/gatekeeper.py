@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.core.config import Settings
+from vitdemo.core.errors import QueueFull
 from vitdemo.core.jobs.fair_queue import CROWDED
 from vitdemo.ui.errors import LEAVING, NOT_UNDERSTOOD, error_message
 from vitdemo.ui.server.body_limits import MAX_LARGE_BODIES, STREAMED, BodyLimit, BoundedBody, file_list_limit
@@ -187,7 +188,7 @@ async def handle_http_error(request: Request, error: HTTPException | RequestVali
         return error_response(400, "This is not the right name and password: try again.")
     if says_queue_is_full(error):
         waiting = queue_length(page_of(request))
-        return error_response(429, f"The app is busy: {waiting} requests are waiting before yours. Try again in a minute.")
+        return error_response(429, str(QueueFull("requests", waiting)))
     return error_response(error.status_code)
 
 

@@ -40,7 +40,6 @@ class GalleryJob:
         model_requested, began, ended: seconds on the monotonic clock: when the job last requested its model, was ready for its first photo,
             and ended.
         seen, page_closed: seconds on the same clock: when the page last requested the gallery, and was closed.
-        crowded_out: whether another client's gallery took the job's place in the queue, before the job began.
         stopping: set to stop the job.
     """
 
@@ -60,7 +59,6 @@ class GalleryJob:
     ended: float = field(default=0.0, kw_only=True)
     seen: float = field(default_factory=time.monotonic, kw_only=True)
     page_closed: float = field(default=0.0, kw_only=True)
-    crowded_out: bool = field(default=False, kw_only=True)
     stopping: threading.Event = field(default_factory=threading.Event, kw_only=True)
 
     @property

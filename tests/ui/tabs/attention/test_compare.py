@@ -63,13 +63,13 @@ def test_one_photo(ask, session, sessions, engine, ended):
 
 
 def test_asked_again_while_it_runs_and_stopped_while_it_waits(ask, session, sessions, ended):
-    with sessions.comparisons.slot("a"), sessions.comparisons.slot("b"):
+    with sessions.comparisons.slot(1), sessions.comparisons.slot(2):
         ask("compare", target=1)
         job = session.comparing
         ask("compare", target=1)
         assert session.comparing is job
         assert not job.stopping.is_set()
-        assert ask("compared")["text"] == "Waiting for other comparisons …"
+        assert ask("compared")["text"] == "Waiting for another comparison …"
         ask("compared", stop=True)
         status = ended()  # though no slot has become free
         assert (status["error"], status["rows"]) == ("", [])

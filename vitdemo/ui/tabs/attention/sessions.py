@@ -142,7 +142,6 @@ class MethodComparison:
         heats: method → its map of the session's photo, in base64; empty for other photos.
         notes: what was left out.
         error: why it failed, for people.
-        waiting: whether it waits for other comparisons.
     """
 
     session: AttentionSession
@@ -154,7 +153,6 @@ class MethodComparison:
     notes: list[str] = field(default_factory=list)
     error: str = ""
     over: bool = False
-    waiting: bool = True
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
@@ -163,7 +161,7 @@ class AttentionSessions:
 
     def __init__(self, store: ModelStore):
         self.store = store
-        self.comparisons = FairSlots(COMPARISONS, store.settings.max_jobs, "comparisons")
+        self.comparisons: FairSlots[object] = FairSlots(COMPARISONS, store.settings.max_jobs, "comparisons")
         self._sessions: OrderedDict[str, AttentionSession] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
         self._traces: TraceCache | None = None
