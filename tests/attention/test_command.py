@@ -23,6 +23,14 @@ from vitdemo.attention.question import Question, title
 from vitdemo.cli import main
 from vitdemo.core.inference.trace_cache import run_trace
 
+NUMBERS = {"heat", "heats", "attention_cls", "logits", "lens_probabilities", "model", "target", "rival", "box", "artefacts", "off"}
+
+
+def timm_readout(module, tensor) -> torch.Tensor:
+    """What the head makes of every block's CLS token, (layers, classes), by timm alone."""
+    layers = module.forward_intermediates(tensor[None], norm=True, intermediates_only=True, return_prefix_tokens=True)
+    return torch.cat([module.head(prefix[:, 0]).softmax(-1) for _, prefix in layers])
+
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch):
@@ -67,13 +75,18 @@ def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_pa
         ledgers = (
             {f"votes_{name}" for name in ("heads", "mlps", "biases", "embedding", "constant", "total")} if method == "votes" else set()
         )
-        assert set(file.files) == {"heat", "attention_cls", "logits", "model", "box", "artefacts"} | ledgers
+        assert set(file.files) == NUMBERS | ledgers
         assert (file["heat"].dtype, file["heat"].shape) == (np.float32, (14, 14))
         assert np.allclose(file["heat"], heat, atol=1e-6 * float(heat.max()))
+        assert (file["heats"].shape, np.array_equal(file["heats"][-1], file["heat"])) == ((3, 14, 14), True)
+        assert (file["target"], file["rival"]) == (-1 if method in ("rollout", "cls") else top, -1)
+        assert file["off"].shape == (0, 2)
         assert (file["attention_cls"].dtype, file["attention_cls"].shape) == (np.float32, (3, 3, 14, 14))
         assert np.array_equal(file["attention_cls"], found.attention[:, :, 0, 1:].unflatten(-1, (14, 14)))
         with torch.inference_mode():
             assert np.array_equal(file["logits"], vit.module(tensor[None])[0])
+            head = timm_readout(vit.module, tensor)
+        np.testing.assert_allclose(file["lens_probabilities"], head, atol=1e-6)
         assert file["box"] == pytest.approx(geometry.box)
         assert file["artefacts"].tolist() == [list(place) for place in find_artefacts(found).places]
     signed = (render.OverlayStyle(render.DIFFERENCE), render.even_span(heat)) if method in ("votes", "fullgrad") else (None, None)
@@ -95,6 +108,7 @@ def test_the_ledger_and_the_lens(ask, vit, engine, expected, tmp_path, capsys):
     assert (vote, float(votes.heads[layer - 1, head])) == pytest.approx((float(votes.heads.max()),) * 2)
     assert f"The most: layer {layer} head {head} {vote:.3f}, " in printed
     with np.load(tmp_path / "a.npz") as file:
+        assert (file["target"], file["rival"]) == (top, 7)
         entries = [file[f"votes_{name}"].sum() for name in ("heads", "mlps", "biases", "embedding", "constant")]
         assert sum(entries) == pytest.approx(difference, abs=1e-5)
     for row in lens_table(found, vit, engine):
@@ -232,7 +246,9 @@ def test_a_model_without_classes(picture, tmp_path, capsys):
     assert main(["attention", str(picture), "--method", "relevance", *model]) == 1
     assert "b gives features, not classes: choose the method cls or rollout, or a model with classes." in capsys.readouterr().err
     assert main(["attention", str(picture), "--method", "rollout", *model, "--npz", str(tmp_path / "a.npz")]) == 0
-    assert np.load(tmp_path / "a.npz")["logits"].shape == (0,)
+    with np.load(tmp_path / "a.npz") as file:
+        assert file["logits"].shape == (0,)
+        assert "lens_probabilities" not in file
 
 
 def test_the_real_model_by_the_name_of_a_class(tiny_checkpoint, shared, tmp_path, capsys):

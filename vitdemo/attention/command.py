@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vitdemo.attention import compare_command
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.outputs import check_writable, unwritable
+from vitdemo.core.outputs import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,10 +65,10 @@ def _attention(flags: argparse.Namespace) -> int:
     head = _check_flags(flags)
     settings = Settings.read(flags)
     from vitdemo.attention.drawing import render
+    from vitdemo.attention.files import numbers_of, write_npz, write_png
     from vitdemo.attention.methods.artefacts import artefact_note, cls_shares, find_artefacts
     from vitdemo.attention.methods.heads import lens_table
-    from vitdemo.attention.question import heat as heat_of
-    from vitdemo.attention.question import logit_words, title, votes_of
+    from vitdemo.attention.question import heats, logit_words, title, votes_of
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.inference.trace_cache import TraceCache
     from vitdemo.core.photos.photo import open_photo
@@ -86,9 +86,13 @@ def _attention(flags: argparse.Namespace) -> int:
         if note:
             print(f"vitdemo: {note}", file=sys.stderr)
     question = _question(flags, head, vit, trace)
-    heat = heat_of(question, trace, vit, store.engine, tensor)
+    maps = heats(question, trace, vit, store.engine, tensor)
+    heat = maps[question.place(trace)]
+    if flags.npz:
+        write_npz(flags.npz, numbers_of(question, maps, trace, vit, store.engine, geometry))
+    if flags.output:
+        write_png(flags.output, photo.image, heat, geometry, signed=question.signed)
     artefacts, votes = find_artefacts(trace), votes_of(question, trace, vit, store.engine)
-    _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts, votes)
     row, column = divmod(int(heat.argmax()), heat.shape[1])
     hottest = f"row {row}, column {column} of {heat.shape[0]}×{heat.shape[1]}"
     print(f"{title(question, trace, vit)}: {heat.min():.3g} to {heat.max():.3g}, highest in {hottest}")
@@ -174,33 +178,3 @@ def _as_usage_error():
         yield
     except UserError as error:
         raise UsageError(str(error)) from None
-
-
-def _write_files(flags, vit, photo, geometry, trace, question, heat, artefacts, votes) -> None:
-    import numpy as np
-
-    from vitdemo.attention.drawing import render
-    from vitdemo.attention.methods import maps
-    from vitdemo.attention.methods.votes import as_numbers
-
-    if flags.npz:
-        tensors = {"heat": heat, "attention_cls": maps.cls_attention(trace), "logits": trace.logits if vit.labels else trace.logits[:0]}
-        arrays = {name: values.contiguous().numpy() for name, values in tensors.items()}
-        arrays |= {
-            "model": np.array(vit.id),
-            "box": np.array(geometry.box),
-            "artefacts": np.array(artefacts.places, np.int64).reshape(-1, 2),
-        }
-        arrays |= {f"votes_{name}": values.numpy() for name, values in as_numbers(votes).items()} if votes else {}
-        try:
-            with flags.npz.open("wb") as file:
-                np.savez(file, **arrays)
-        except OSError as error:
-            raise unwritable(flags.npz, error) from None
-    if flags.output:
-        try:
-            # level 1: a photo of 20 megapixels is written in one second instead of six, and 5% larger
-            look, span = (render.OverlayStyle(render.DIFFERENCE), render.even_span(heat)) if question.signed else (None, None)
-            render.overlay(photo.image, heat, geometry, look, span=span).save(flags.output, compress_level=1)
-        except OSError as error:
-            raise unwritable(flags.output, error) from None
