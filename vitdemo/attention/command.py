@@ -1,6 +1,7 @@
 """`python -m vitdemo attention`: one attention map of one photo, as a picture and as numbers."""
 
 import argparse
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 from vitdemo.attention import compare_command
 from vitdemo.core.config import MODEL_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.figures import percent
+from vitdemo.core.names import shown_name
 from vitdemo.core.outputs import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vitdemo.attention.methods.heads import LensRow
     from vitdemo.attention.methods.maps import Fusion
-    from vitdemo.attention.question import Question
+    from vitdemo.attention.photo import MapMaker, PhotoMap
+    from vitdemo.core.inference.engine import Engine
+    from vitdemo.core.models.vit import Vit
+    from vitdemo.core.photos.photo import Photo
 
 METHODS = ("relevance", "votes", "fullgrad", "rollout", "gradient-rollout", "cls")
 GRADIENTS = ("libra", "plain")
@@ -50,6 +55,12 @@ def add(commands) -> None:
     command.add_argument("--fusion", metavar="HOW", help="rollout: how heads become one: mean, max or min (default: mean)")
     command.add_argument("--discard", type=float, metavar="R", help="rollout: share of the weakest links dropped (default: 0)")
     command.add_argument("--start-layer", type=int, metavar="L", help="all but cls: the first layer that takes part (default: 1)")
+    command.add_argument(
+        "--off",
+        action="append",
+        metavar="L:H",
+        help="switch off head H of layer L, or without H all of its heads; may be given several times",
+    )
     command.add_argument("--output", type=Path, metavar="F.png", help="the map on the upright original, at its size; F.json with --compare")
     command.add_argument("--npz", type=Path, metavar="F.npz", help="heat, attention_cls, logits, box and artefacts")
     command.add_argument("--lens", action="store_true", help="print the first answers after each layer, too, with their probabilities")
@@ -62,15 +73,10 @@ def _attention(flags: argparse.Namespace) -> int:
     if flags.compare:
         return compare_command.compare(flags, Settings.read(flags))
     flags.method = flags.method or "relevance"
-    head = _check_flags(flags)
+    head, off = _check_flags(flags), _heads_off(flags.off or ())
     settings = Settings.read(flags)
-    from vitdemo.attention.drawing import render
-    from vitdemo.attention.files import numbers_of, write_npz, write_png
-    from vitdemo.attention.methods.artefacts import artefact_note, cls_shares, find_artefacts
-    from vitdemo.attention.methods.heads import lens_table
-    from vitdemo.attention.question import heats, logit_words, title, votes_of
     from vitdemo.core.inference.model_store import ModelStore
-    from vitdemo.core.inference.trace_cache import TraceCache
+    from vitdemo.core.inference.trace import check_room
     from vitdemo.core.photos.photo import open_photo
 
     photo = open_photo(Path(flags.image[0]), settings)
@@ -79,49 +85,65 @@ def _attention(flags: argparse.Namespace) -> int:
     store = ModelStore(settings)
     vit = store.get().result()
     print(vit.introduction, file=sys.stderr)
-    geometry = vit.preprocessing.geometry(photo.image.size, vit.patch)
-    tensor = vit.preprocessing(photo.image)
-    trace = TraceCache(settings.trace_cache_mb).get(photo, vit, store.engine)
-    for note in (*photo.notes, render.unseen_note(geometry), vit.ood.note(trace.features) if vit.ood else ""):
-        if note:
-            print(f"vitdemo: {note}", file=sys.stderr)
-    question = _question(flags, head, vit, trace)
-    maps = heats(question, trace, vit, store.engine, tensor)
-    heat = maps[question.place(trace)]
+    maker = _maker(flags, head, off, vit, store.engine)
+    check_room(vit, vit.preprocessing.size, settings.trace_cache_mb)
+    return _one(flags, photo, maker)
+
+
+def _one(flags: argparse.Namespace, photo: "Photo", maker: "MapMaker") -> int:
+    """Make, write and print the map of one photo."""
+    from vitdemo.attention.files import write_npz, write_png
+    from vitdemo.attention.methods.artefacts import artefact_note, cls_shares, find_artefacts
+    from vitdemo.attention.question import logit_words, title, votes_of
+
+    vit, engine = maker.vit, maker.engine
+    made = maker.make(vit.preprocessing(photo.image), vit.preprocessing.geometry(photo.image.size, vit.patch))
+    question, trace, heat = made.question, made.trace, made.heat
+    for note in (*photo.notes, *made.notes):
+        print(f"vitdemo: {note}", file=sys.stderr)
     if flags.npz:
-        write_npz(flags.npz, numbers_of(question, maps, trace, vit, store.engine, geometry))
+        write_npz(flags.npz, maker.numbers(made))
     if flags.output:
-        write_png(flags.output, photo.image, heat, geometry, signed=question.signed)
-    artefacts, votes = find_artefacts(trace), votes_of(question, trace, vit, store.engine)
-    row, column = divmod(int(heat.argmax()), heat.shape[1])
-    hottest = f"row {row}, column {column} of {heat.shape[0]}×{heat.shape[1]}"
-    print(f"{title(question, trace, vit)}: {heat.min():.3g} to {heat.max():.3g}, highest in {hottest}")
-    if votes:
+        write_png(flags.output, photo.image, heat, made.geometry, signed=question.signed)
+    print(f"{title(question, trace, vit)}: {heat.min():.3g} to {heat.max():.3g}, highest in {made.hottest}")
+    if maker.off:
+        print("\n".join(_moves_lines(made, len(maker.off))))
+    if votes := votes_of(question, trace, vit, engine):
         heads = ", ".join(f"layer {layer} head {head} {vote:.3f}" for layer, head, vote in votes.top_heads())
         print(f"The votes of all layers add up to {votes.total:.4f}, {logit_words(question, trace)}. The most: {heads}.")
     if flags.lens:
-        print("\n".join(_lens_lines(lens_table(trace, vit, store.engine), vit)))
+        print("\n".join(lens_lines(made, maker)))
+    artefacts = find_artefacts(trace)
     if places := artefacts.places:
         note = artefact_note(artefacts, float(cls_shares(trace, artefacts)[-1]), "the last layer's CLS")
         print(f"{note} The numbers keep them, at {'; '.join(f'row {row}, column {column}' for row, column in places)}.")
     return 0
 
 
-def _lens_lines(table: "Sequence[LensRow]", vit) -> list[str]:
+def _moves_lines(made: "PhotoMap", count: int) -> list[str]:
+    """How far the heads that are off move the answer: the class that the map is about, then the leading classes."""
+    moves = (f"  {shown_name(move.label.short)} {percent(move.before)} → {percent(move.after)}" for move in made.moves)
+    return [f"Without {count} head{'' if count == 1 else 's'}:", *moves]
+
+
+def lens_lines(made: "PhotoMap", maker: "MapMaker") -> list[str]:
     """What CLS would answer after each layer, a line each."""
-    from vitdemo.core.names import shown_name
+    from vitdemo.attention.methods.heads import lens_table
 
     lines = []
-    for row in table:
-        answers = (f"{shown_name(vit.labels[index].short)} {probability:.3f}" for index, probability in row.classes)
+    for row in lens_table(made.trace, maker.vit, maker.engine):
+        answers = (f"{shown_name(maker.vit.labels[index].short)} {probability:.3f}" for index, probability in row.classes)
         lines.append(f"after layer {row.layer}: {', '.join(answers)}")
     return lines
 
 
-def _question(flags: argparse.Namespace, head: "int | Fusion", vit, trace) -> "Question":
-    """What is asked, with all its values checked. Raises: UsageError for a value that the model does not have; UserError for a method of
-    a class, where the model has none."""
+def _maker(
+    flags: argparse.Namespace, head: "int | Fusion", off: "list[tuple[int, int | None]]", vit: "Vit", engine: "Engine"
+) -> "MapMaker":
+    """What makes the maps that are asked for, with all values checked. Raises: UsageError for a value that the model does not have;
+    UserError for a method of a class, where the model has none."""
     from vitdemo.attention.methods import gradients, maps
+    from vitdemo.attention.photo import MapMaker
     from vitdemo.attention.question import OF_A_CLASS, Question
 
     classes = {}
@@ -129,17 +151,27 @@ def _question(flags: argparse.Namespace, head: "int | Fusion", vit, trace) -> "Q
         gradients.check_target(vit, 0)  # a model without classes: the model is the problem, not a flag
     with _as_usage_error():
         start = 1 if flags.start_layer is None or flags.method == "cls" else flags.start_layer
-        maps.check_layers(trace, start, flags.layer)
+        maps.check_layers(vit.adapter, start, flags.layer)
         if flags.method == "cls" and not isinstance(head, str):
-            maps.check_head(trace, head)
+            maps.check_head(vit.adapter, head)
         if flags.method in OF_A_CLASS:
             named = {"target": flags.target, "other": flags.rival}
             classes = {field: gradients.find_target(vit, words) for field, words in named.items() if words is not None}
         fused = flags.fusion or "mean" if flags.method == "rollout" else head if flags.method == "cls" else "mean"
         if not 0 <= (flags.discard or 0) < 1:
             raise UserError(f"The share of links to discard must be at least 0 and less than 1; {flags.discard:g} was asked for.")
-    fields = {"method": flags.method, "layer": flags.layer, "head": fused, "gradient": flags.gradient, "discard": flags.discard}
-    return Question.parse({**fields, "start_layer": start, **classes})
+        fields = {"method": flags.method, "layer": flags.layer, "head": fused, "gradient": flags.gradient, "discard": flags.discard}
+        question = Question.parse({**fields, "start_layer": start, **classes})
+        each = {(layer, one) for layer, head in off for one in (range(vit.adapter.heads) if head is None else (head,))}
+        return MapMaker(vit, engine, question, tuple(sorted(each)))
+
+
+def _heads_off(texts: "Sequence[str]") -> "list[tuple[int, int | None]]":
+    """Read --off: layers, each with a head, or None for all of its heads. Raises: UsageError for another text."""
+    found = [re.fullmatch(r"(\d+)(?::(\d+))?", text, re.ASCII) for text in texts]
+    if wrong := [text for text, match in zip(texts, found, strict=True) if match is None]:
+        raise UsageError(f"--off is “{wrong[0]}”, but it must be a layer and a head, such as 3:0, or a layer, such as 3.")
+    return [(int(match[1]), None if match[2] is None else int(match[2])) for match in found if match]
 
 
 def _check_flags(flags: argparse.Namespace) -> "int | Fusion":
