@@ -258,11 +258,6 @@ def test_arguments_that_make_no_command(ask, arguments, capsys):
     assert "usage: python -m vitdemo" in capsys.readouterr().err
 
 
-def test_a_folder_takes_compare(model, tmp_path, capsys):
-    assert main(["attention", str(tmp_path), *model]) == 2
-    assert capsys.readouterr().err == "vitdemo: One map is of one photo: give one, or --compare.\n"
-
-
 def test_a_file_that_is_no_photo(model, tmp_path, capsys):
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     for name in ("bad.jpg", "gone.jpg"):

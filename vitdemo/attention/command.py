@@ -1,4 +1,4 @@
-"""`python -m vitdemo attention`: one attention map of one photo, as a picture and as numbers."""
+"""`python -m vitdemo attention`: attention maps of photos, as pictures and as numbers."""
 
 import argparse
 import re
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitdemo.attention import compare_command
-from vitdemo.core.config import MODEL_FLAGS, Settings
+from vitdemo.attention import compare_command, gallery_command
+from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.figures import percent
 from vitdemo.core.names import shown_name
@@ -39,8 +39,8 @@ FLAGS = {  # method → the flags that change its map, besides --layer
 
 def add(commands) -> None:
     """Add the `attention` command to the command line."""
-    command = commands.add_parser("attention", help="where the model looks: a map of one photo")
-    command.add_argument("image", nargs="+", metavar="IMAGE", help="a photo; with --compare also folders, zips and patterns")
+    command = commands.add_parser("attention", help="where the model looks: a map of each photo")
+    command.add_argument("image", nargs="+", metavar="PATH", help="a photo, a folder or zip of photos, a pattern or a URL")
     command.add_argument("--method", metavar="METHOD", help=f"{', '.join(METHODS)} (default: relevance)")
     command.add_argument(
         "--gradient",
@@ -61,11 +61,16 @@ def add(commands) -> None:
         metavar="L:H",
         help="switch off head H of layer L, or without H all of its heads; may be given several times",
     )
-    command.add_argument("--output", type=Path, metavar="F.png", help="the map on the upright original, at its size; F.json with --compare")
-    command.add_argument("--npz", type=Path, metavar="F.npz", help="heat, attention_cls, logits, box and artefacts")
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="F.png",
+        help="the map on the upright original, at its size; a folder for many photos; F.json with --compare",
+    )
+    command.add_argument("--npz", type=Path, metavar="F.npz", help="the numbers of the map; a folder for many photos")
     command.add_argument("--lens", action="store_true", help="print the first answers after each layer, too, with their probabilities")
     compare_command.add_flags(command)
-    Settings.add_flags(command, (*MODEL_FLAGS, "max_upload_mb", "max_megapixels", "trace_cache_mb"))
+    Settings.add_flags(command, (*MODEL_FLAGS, *PHOTO_FLAGS, "trace_cache_mb"))
     command.set_defaults(run=_attention)
 
 
@@ -77,17 +82,22 @@ def _attention(flags: argparse.Namespace) -> int:
     settings = Settings.read(flags)
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.inference.trace import check_room
-    from vitdemo.core.photos.photo import open_photo
+    from vitdemo.core.photos.given import photos_given
+    from vitdemo.core.photos.photo import decode
 
-    photo = open_photo(Path(flags.image[0]), settings)
-    for path in filter(None, (flags.output, flags.npz)):
-        check_writable(path)
+    items = photos_given(flags.image, settings)
+    if gallery := gallery_command.is_gallery(flags, items):
+        gallery_command.check_folders(flags)
+    else:
+        photo = decode(items[0].read(settings), items[0].shown, settings)
+        for path in filter(None, (flags.output, flags.npz)):
+            check_writable(path)
     store = ModelStore(settings)
     vit = store.get().result()
     print(vit.introduction, file=sys.stderr)
     maker = _maker(flags, head, off, vit, store.engine)
     check_room(vit, vit.preprocessing.size, settings.trace_cache_mb)
-    return _one(flags, photo, maker)
+    return gallery_command.maps_of_gallery(flags, items, maker, settings) if gallery else _one(flags, photo, maker)
 
 
 def _one(flags: argparse.Namespace, photo: "Photo", maker: "MapMaker") -> int:
@@ -112,7 +122,7 @@ def _one(flags: argparse.Namespace, photo: "Photo", maker: "MapMaker") -> int:
         heads = ", ".join(f"layer {layer} head {head} {vote:.3f}" for layer, head, vote in votes.top_heads())
         print(f"The votes of all layers add up to {votes.total:.4f}, {logit_words(question, trace)}. The most: {heads}.")
     if flags.lens:
-        print("\n".join(lens_lines(made, maker)))
+        print("\n".join(maker.lens_lines(made)))
     artefacts = find_artefacts(trace)
     if places := artefacts.places:
         note = artefact_note(artefacts, float(cls_shares(trace, artefacts)[-1]), "the last layer's CLS")
@@ -126,17 +136,6 @@ def _moves_lines(made: "PhotoMap", count: int) -> list[str]:
     return [f"Without {count} head{'' if count == 1 else 's'}:", *moves]
 
 
-def lens_lines(made: "PhotoMap", maker: "MapMaker") -> list[str]:
-    """What CLS would answer after each layer, a line each."""
-    from vitdemo.attention.methods.heads import lens_table
-
-    lines = []
-    for row in lens_table(made.trace, maker.vit, maker.engine):
-        answers = (f"{shown_name(maker.vit.labels[index].short)} {probability:.3f}" for index, probability in row.classes)
-        lines.append(f"after layer {row.layer}: {', '.join(answers)}")
-    return lines
-
-
 def _maker(
     flags: argparse.Namespace, head: "int | Fusion", off: "list[tuple[int, int | None]]", vit: "Vit", engine: "Engine"
 ) -> "MapMaker":
@@ -144,7 +143,7 @@ def _maker(
     UserError for a method of a class, where the model has none."""
     from vitdemo.attention.methods import gradients, maps
     from vitdemo.attention.photo import MapMaker
-    from vitdemo.attention.question import OF_A_CLASS, Question
+    from vitdemo.attention.question import OF_A_CLASS, SAME_CLASS, Question
 
     classes = {}
     if flags.method in OF_A_CLASS:
@@ -157,6 +156,8 @@ def _maker(
         if flags.method in OF_A_CLASS:
             named = {"target": flags.target, "other": flags.rival}
             classes = {field: gradients.find_target(vit, words) for field, words in named.items() if words is not None}
+            if len(classes) == 2 and classes["target"] == classes["other"]:
+                raise UserError(SAME_CLASS)
         fused = flags.fusion or "mean" if flags.method == "rollout" else head if flags.method == "cls" else "mean"
         if not 0 <= (flags.discard or 0) < 1:
             raise UserError(f"The share of links to discard must be at least 0 and less than 1; {flags.discard:g} was asked for.")
@@ -178,8 +179,6 @@ def _check_flags(flags: argparse.Namespace) -> "int | Fusion":
     """Check the flags that need no model, and return the head. Raises: UsageError for a value that no model accepts."""
     if flags.method not in METHODS:
         raise UsageError(f"--method is “{flags.method}”, but it must be one of {', '.join(METHODS)}.")
-    if len(flags.image) > 1 or Path(flags.image[0]).is_dir():
-        raise UsageError("One map is of one photo: give one, or --compare.")
     for name in ("masks", "erase", "mosaics"):
         if getattr(flags, name) is not None:
             raise UsageError(f"--{name} is for --compare.")
@@ -193,10 +192,6 @@ def _check_flags(flags: argparse.Namespace) -> "int | Fusion":
             head = int(head)
         except ValueError:
             raise UsageError(f"--head is “{head}”, but it must be a number from 0 on or one of {', '.join(FUSED)}.") from None
-    for flag, suffix in (("output", ".png"), ("npz", ".npz")):
-        path = getattr(flags, flag)
-        if path and path.suffix.lower() != suffix:
-            raise UsageError(f"--{flag} must end in {suffix}.")
     for name in ("gradient", "head", "target", "rival", "fusion", "discard", "start_layer"):
         if getattr(flags, name) is not None and name not in FLAGS[flags.method]:
             print(f"vitdemo: --{name.replace('_', '-')} changes nothing for {flags.method}.", file=sys.stderr)

@@ -8,11 +8,13 @@ import torch
 from vitdemo.attention.drawing.render import unseen_note
 from vitdemo.attention.files import numbers_of
 from vitdemo.attention.methods.ablation import Head, Move, move_of, moves, without_heads
+from vitdemo.attention.methods.heads import lens_table
 from vitdemo.attention.question import OF_A_CLASS, Question, heats
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import Heat, Trace
 from vitdemo.core.inference.trace_cache import run_trace
 from vitdemo.core.models.vit import Vit
+from vitdemo.core.names import shown_name
 from vitdemo.core.photos.geometry import Geometry
 
 
@@ -83,3 +85,11 @@ class MapMaker:
     def numbers(self, made: PhotoMap) -> dict[str, np.ndarray]:
         """The arrays of the map's NPZ."""
         return numbers_of(made.question, made.heats, made.trace, self.vit, self.engine, made.geometry, self.off)
+
+    def lens_lines(self, made: PhotoMap) -> list[str]:
+        """What CLS would answer after each layer, a line each."""
+        lines = []
+        for row in lens_table(made.trace, self.vit, self.engine):
+            answers = (f"{shown_name(self.vit.labels[index].short)} {probability:.3f}" for index, probability in row.classes)
+            lines.append(f"after layer {row.layer}: {', '.join(answers)}")
+        return lines
