@@ -29,7 +29,15 @@ ORDERS = {  # each may import itself and what stands before it
         "bulk",
     ),
     "vitdemo.ui": ("errors packing templating theme", "server", "sessions", "components", "tabs", "visitors", "page", "serve"),
-    "vitdemo.attention": ("methods", "drawing", "question", "evaluation class_snippet", "snippet compare_command", "command"),
+    "vitdemo.attention": (
+        "methods",
+        "drawing",
+        "question",
+        "evaluation class_snippet files",
+        "snippet compare_command photo",
+        "gallery_command",
+        "command",
+    ),
     "vitdemo.embeddings": ("defaults progress", "vectors", "maps", "files collection", "command map_command ray"),
     "vitdemo.finetune": ("recipe", "data", "scores", "heads", "learning", "launch_commands local hub", "ray", "command"),
 }

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -21,7 +22,16 @@ from vitdemo.attention.methods.heads import lens_table
 from vitdemo.attention.methods.votes import ledger
 from vitdemo.attention.question import Question, title
 from vitdemo.cli import main
+from vitdemo.core.figures import percent
 from vitdemo.core.inference.trace_cache import run_trace
+
+NUMBERS = {"heat", "heats", "attention_cls", "logits", "lens_probabilities", "model", "target", "rival", "box", "artefacts", "off"}
+
+
+def timm_readout(module, tensor) -> torch.Tensor:
+    """What the head makes of every block's CLS token, (layers, classes), by timm alone."""
+    layers = module.forward_intermediates(tensor[None], norm=True, intermediates_only=True, return_prefix_tokens=True)
+    return torch.cat([module.head(prefix[:, 0]).softmax(-1) for _, prefix in layers])
 
 
 @pytest.fixture(autouse=True)
@@ -67,13 +77,18 @@ def test_numbers_and_picture(method, ask, vit, engine, picture, expected, tmp_pa
         ledgers = (
             {f"votes_{name}" for name in ("heads", "mlps", "biases", "embedding", "constant", "total")} if method == "votes" else set()
         )
-        assert set(file.files) == {"heat", "attention_cls", "logits", "model", "box", "artefacts"} | ledgers
+        assert set(file.files) == NUMBERS | ledgers
         assert (file["heat"].dtype, file["heat"].shape) == (np.float32, (14, 14))
         assert np.allclose(file["heat"], heat, atol=1e-6 * float(heat.max()))
+        assert (file["heats"].shape, np.array_equal(file["heats"][-1], file["heat"])) == ((3, 14, 14), True)
+        assert (file["target"], file["rival"]) == (-1 if method in ("rollout", "cls") else top, -1)
+        assert file["off"].shape == (0, 2)
         assert (file["attention_cls"].dtype, file["attention_cls"].shape) == (np.float32, (3, 3, 14, 14))
         assert np.array_equal(file["attention_cls"], found.attention[:, :, 0, 1:].unflatten(-1, (14, 14)))
         with torch.inference_mode():
             assert np.array_equal(file["logits"], vit.module(tensor[None])[0])
+            head = timm_readout(vit.module, tensor)
+        np.testing.assert_allclose(file["lens_probabilities"], head, atol=1e-6)
         assert file["box"] == pytest.approx(geometry.box)
         assert file["artefacts"].tolist() == [list(place) for place in find_artefacts(found).places]
     signed = (render.OverlayStyle(render.DIFFERENCE), render.even_span(heat)) if method in ("votes", "fullgrad") else (None, None)
@@ -95,11 +110,57 @@ def test_the_ledger_and_the_lens(ask, vit, engine, expected, tmp_path, capsys):
     assert (vote, float(votes.heads[layer - 1, head])) == pytest.approx((float(votes.heads.max()),) * 2)
     assert f"The most: layer {layer} head {head} {vote:.3f}, " in printed
     with np.load(tmp_path / "a.npz") as file:
+        assert (file["target"], file["rival"]) == (top, 7)
         entries = [file[f"votes_{name}"].sum() for name in ("heads", "mlps", "biases", "embedding", "constant")]
         assert sum(entries) == pytest.approx(difference, abs=1e-5)
     for row in lens_table(found, vit, engine):
         index, probability = row.classes[0]
         assert f"after layer {row.layer}: {vit.labels[index].short} {probability:.3f}, " in printed
+
+
+@contextmanager
+def silenced(module, heads: dict[int, list[int]]):
+    """Zero the part of each head in the input of its block's projection, with torch's own hooks. Blocks count from 0."""
+
+    def hook(block):
+        def silence(_, inputs):
+            each = inputs[0].unflatten(-1, (3, -1)).clone()  # (B, N, H, d)
+            each[:, :, heads[block]] = 0
+            return each.flatten(-2)
+
+        return silence
+
+    hooks = [module.blocks[block].attn.proj.register_forward_pre_hook(hook(block)) for block in heads]
+    yield
+    for each in hooks:
+        each.remove()
+
+
+def test_heads_off(ask, vit, expected, tmp_path, capsys):
+    found, tensor, top = expected
+    with torch.inference_mode(), silenced(vit.module, {0: [2], 1: [0, 1, 2]}):
+        logits = vit.module(tensor[None])[0]
+    assert ask("--method", "votes", "--off", "2", "--off", "1:2", "--off", "2:1", "--npz", str(tmp_path / "a.npz")) == 0
+    with np.load(tmp_path / "a.npz") as file:
+        np.testing.assert_allclose(file["logits"], logits, atol=1e-5)
+        assert file["off"].tolist() == [[1, 2], [2, 0], [2, 1], [2, 2]]
+        assert file["target"] == top
+        assert not file["votes_heads"][[0, 1, 1, 1], [2, 0, 1, 2]].any()
+        assert float(file["votes_total"]) == pytest.approx(float(logits[top]), abs=1e-4)
+    printed = capsys.readouterr().out.splitlines()
+    before, after = (percent(float(each.softmax(-1)[top])) for each in (found.logits, logits))
+    assert printed[1:3] == ["Without 4 heads:", f"  {vit.labels[top].short} {before} → {after}"]
+    assert {line.rsplit(" %", 2)[0].strip().rsplit(" ", 1)[0] for line in printed[3:7]} <= {label.short for label in vit.labels}
+
+
+def test_heads_off_and_the_class_of_the_map(ask, vit, expected, tmp_path, capsys):
+    found, tensor, _ = expected
+    last = int(found.logits.argmin())
+    with torch.inference_mode(), silenced(vit.module, {2: [0]}):
+        after = vit.module(tensor[None])[0].softmax(-1)
+    assert ask("--off", "3:0", "--target", str(last)) == 0
+    moved = f"  {vit.labels[last].short} {percent(float(found.logits.softmax(-1)[last]))} → {percent(float(after[last]))}\n"
+    assert f"\nWithout 1 head:\n{moved}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -173,6 +234,11 @@ def test_a_photo_mostly_outside_the_crop_is_said(model, tmp_path, capsys):
         ),
         (["--method", "relevance", "--target", "8"], "There is no class 8: choose one from 0 to 7."),
         (["--method", "relevance", "--target", "zebra"], "bundle0 has no class “zebra”"),
+        (["--off", "4"], "There is no layer 4: choose one from 1 to 3."),
+        (["--off", "0:0"], "There is no layer 0: choose one from 1 to 3."),
+        (["--off", "1:3"], "There is no head 3: choose one from 0 to 2."),
+        (["--off", "1:0", "--off", "1,2"], "--off is “1,2”, but it must be a layer and a head, such as 3:0, or a layer, such as 3."),
+        (["--off", "-1"], "--off is “-1”, but it must be a layer and a head"),
         (["--method", "cls", "--output", "a.jpg"], "--output must end in .png."),
         (["--method", "cls", "--npz", "a.zip"], "--npz must end in .npz."),
         (["--method", "cls", "--trace-cache-mb", "1"], "--trace-cache-mb is “1”, but it must be a whole number from 64 to 1000000."),
@@ -190,11 +256,6 @@ def test_arguments_that_make_no_command(ask, arguments, capsys):
         ask(*arguments)
     assert ended.value.code == 2
     assert "usage: python -m vitdemo" in capsys.readouterr().err
-
-
-def test_a_folder_takes_compare(model, tmp_path, capsys):
-    assert main(["attention", str(tmp_path), *model]) == 2
-    assert capsys.readouterr().err == "vitdemo: One map is of one photo: give one, or --compare.\n"
 
 
 def test_a_file_that_is_no_photo(model, tmp_path, capsys):
@@ -232,7 +293,11 @@ def test_a_model_without_classes(picture, tmp_path, capsys):
     assert main(["attention", str(picture), "--method", "relevance", *model]) == 1
     assert "b gives features, not classes: choose the method cls or rollout, or a model with classes." in capsys.readouterr().err
     assert main(["attention", str(picture), "--method", "rollout", *model, "--npz", str(tmp_path / "a.npz")]) == 0
-    assert np.load(tmp_path / "a.npz")["logits"].shape == (0,)
+    with np.load(tmp_path / "a.npz") as file:
+        assert file["logits"].shape == (0,)
+        assert "lens_probabilities" not in file
+    assert main(["attention", str(picture), "--method", "rollout", *model, "--off", "1"]) == 2
+    assert "b gives features, not classes, so no head moves its answer: choose a model with classes." in capsys.readouterr().err
 
 
 def test_the_real_model_by_the_name_of_a_class(tiny_checkpoint, shared, tmp_path, capsys):

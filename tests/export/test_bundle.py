@@ -14,6 +14,7 @@ import torch
 from tests.support.pictures import noise
 from vitdemo.core.errors import UserError
 from vitdemo.core.models.ood import OodDetector
+from vitdemo.core.outputs import check_new_folder
 from vitdemo.core.photos.gallery import spread_evenly
 from vitdemo.core.photos.search import find_items
 from vitdemo.export import bundle, formats, place
@@ -134,7 +135,7 @@ def test_a_place_that_is_taken(vit, engine, settings, tmp_path):
     with pytest.raises(UserError, match="is not empty, and nothing is overwritten"):
         next(export(vit, engine, Plan("safetensors"), tmp_path / "b", settings))
     with pytest.raises(UserError, match="is a file: give a folder"):
-        place.check_output(tmp_path / "b" / "mine.txt")
+        check_new_folder(tmp_path / "b" / "mine.txt")
 
 
 def test_two_exports_to_one_place(vit, engine, settings, photos, tmp_path):

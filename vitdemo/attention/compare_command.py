@@ -10,7 +10,7 @@ from vitdemo.core.errors import UsageError
 from vitdemo.core.outputs import check_writable, write_json
 from vitdemo.core.terminal import CLEAR, printable
 
-OF_ONE_MAP = ("method", "layer", "head", "rival", "fusion", "discard", "start_layer", "gradient", "npz", "lens")
+OF_ONE_MAP = ("method", "layer", "head", "rival", "fusion", "discard", "start_layer", "gradient", "npz", "lens", "off")
 
 
 def add_flags(command: argparse.ArgumentParser) -> None:

@@ -23,6 +23,7 @@ OF_A_CLASS = ("relevance", "votes", "fullgrad", "gradient-rollout")
 OF_A_GRADIENT = ("relevance", "gradient-rollout")
 OF_A_PATCH = ("looks-at", "looked-at-by")
 SIGNED = ("votes", "fullgrad")
+SAME_CLASS = "The class and its rival are the same, and would cancel out: choose two classes."
 ONLY_FUSED = "Rollout takes all heads as one: choose mean, max or min."
 TITLES = {"relevance": "Relevance", "votes": "Patch votes", "fullgrad": "FullGrad+", "gradient-rollout": "Gradient rollout"}
 
@@ -127,7 +128,7 @@ def heats(question: Question, trace: Trace, vit: Vit, engine: Engine, tensor: to
         return torch.stack([map_of_patch(trace, layer, patch, question.head) for layer in layers])
     target = int(trace.logits.argmax()) if question.target is None else question.target
     if question.other == target:
-        raise UserError("The class and its rival are the same, and would cancel out: choose two classes.")
+        raise UserError(SAME_CLASS)
     result = _of_class(question, trace, vit, engine, tensor, target)
     return result if question.other is None else result - _of_class(question, trace, vit, engine, tensor, question.other)
 

@@ -25,6 +25,23 @@ def check_writable(path: Path) -> None:
         raise unwritable(path, error) from None
 
 
+def check_new_folder(folder: Path) -> None:
+    """Check that files can be written to this folder, that it is new or empty, and make the folders above it.
+
+    Raises: UserError for a folder that holds files or can't be written.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file: give a folder that is new or empty.")
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UserError(f"{folder} is not empty, and nothing is overwritten: give a folder that is new or empty.")
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder.absolute().parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise unwritable(folder, error) from None
+
+
 def unwritable(path: Path, error: OSError) -> UserError:
     """Return the UserError for a path that could not be written."""
     return UserError(f"{path} can't be written ({error.strerror}): choose another place.")

@@ -16,6 +16,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.inference.engine import Engine
 from vitdemo.core.inference.trace import trace
 from vitdemo.core.models.vit import Vit
+from vitdemo.core.outputs import check_new_folder
 from vitdemo.core.photos import decoding
 from vitdemo.core.photos.gallery import Item, spread_evenly
 from vitdemo.core.photos.photo import Photo
@@ -23,7 +24,7 @@ from vitdemo.core.photos.prefetch import photos_ahead
 from vitdemo.core.photos.samples import drawings
 from vitdemo.export import formats, known_answer, parity, quantize, runtimes, serving
 from vitdemo.export.parity import Agreement, ParitySample
-from vitdemo.export.place import beside, check_output, move
+from vitdemo.export.place import beside, move
 from vitdemo.export.plan import Plan
 from vitdemo.export.report import TEMPLATES, Report, ReportRow, concerns, render
 
@@ -72,7 +73,7 @@ def export(
 
     Raises: UserError for a model that can't be exported, or a folder that can't be used.
     """
-    check_output(output)
+    check_new_folder(output)
     serving.check(plan)
     with beside(output, 3 * plan.expected_bytes(vit.parameters) + 4 * vit.parameters) as folder:
         scales, photos = _share_out(photos, calibration, plan, settings)

@@ -9,6 +9,7 @@ from pathlib import Path
 from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
 from vitdemo.core.figures import percent
 from vitdemo.core.jobs.child import emit_event
+from vitdemo.core.outputs import check_new_folder
 from vitdemo.export.plan import EXTRAS, FILES, KITS, PRECISIONS, PREFERENCES, Plan
 
 
@@ -45,9 +46,9 @@ def _export(flags: argparse.Namespace) -> int:
     settings = replace(Settings.read(flags), precision="fp32")  # the original always runs in fp32
     photos, calibration = _photos_in(flags.photos, settings), _photos_in(flags.calibrate, settings)
     from vitdemo.core.inference.model_store import ModelStore
-    from vitdemo.export import bundle, place
+    from vitdemo.export import bundle
 
-    place.check_output(flags.output)
+    check_new_folder(flags.output)
     store = ModelStore(settings)
     emit_event({"kind": "step", "stage": "model", "phase": "Loading the model", "done": 0, "total": 0})
     vit = store.get().result()

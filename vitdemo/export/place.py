@@ -1,7 +1,6 @@
-"""The output folder of a bundle, which must be new or empty: the bundle is written in a temporary folder next to it, then moved there."""
+"""The output folder of a bundle, which is new or empty: the bundle is written in a temporary folder next to it, then moved there."""
 
 import errno
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,23 +11,6 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import unwritable
 
 MIN_FREE_BYTES = 1_000_000  # a disk with less free space counts as full
-
-
-def check_output(output: Path) -> None:
-    """Check that a bundle can be written to this folder, before the work begins.
-
-    Raises: UserError for a folder that holds files or can't be written.
-    """
-    try:
-        if output.exists() and not output.is_dir():
-            raise UserError(f"{output} is a file: give a folder that is new or empty.")
-        if output.is_dir() and any(output.iterdir()):
-            raise UserError(f"{output} is not empty, and nothing is overwritten: give a folder that is new or empty.")
-        output.absolute().parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(output.absolute().parent, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise unwritable(output, error) from None
 
 
 @contextmanager

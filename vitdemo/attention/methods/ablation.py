@@ -63,10 +63,13 @@ def moves(vit: Vit, before: torch.Tensor, after: torch.Tensor, *, top: int = 5) 
         before, after: logits (classes,) with all heads, and without some.
         top: how many classes of each answer.
     """
-    probabilities = before.softmax(-1), after.softmax(-1)
-    leading = {index for answer in probabilities for index in answer.topk(min(top, len(vit.labels))).indices.tolist()}
-    ranked = sorted(leading, key=lambda index: -probabilities[0][index])
-    return tuple(Move(vit.labels[index], *(float(answer[index]) for answer in probabilities)) for index in ranked)
+    leading = {index for answer in (before, after) for index in answer.topk(min(top, len(vit.labels))).indices.tolist()}
+    return tuple(sorted((move_of(vit, before, after, index) for index in leading), key=lambda move: -move.before))
+
+
+def move_of(vit: Vit, before: torch.Tensor, after: torch.Tensor, target: int) -> Move:
+    """How far one class moves. Arguments as `moves`."""
+    return Move(vit.labels[target], *(float(logits.softmax(-1)[target]) for logits in (before, after)))
 
 
 def falls(vit: Vit, engine: Engine, tensor: torch.Tensor, target: int, heads: Iterable[Head]) -> Iterator[tuple[Head, float]]:

@@ -12,6 +12,7 @@ import torch
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.trace import Heat, Trace
+from vitdemo.core.models.adapter import Adapter
 
 Fusion = Literal["mean", "max", "min"]
 FUSIONS: dict[Fusion, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -138,15 +139,15 @@ def looked_at_by(trace: Trace, layer: int, patch: tuple[int, int], head: int | F
     return trace.to_grid(layer_attention(trace, layer, head)[:, token_of(trace, patch)])
 
 
-def check_layer(trace: Trace, layer: int) -> int:
-    """Return the layer if it exists. Raises: UserError for a layer that the model does not have."""
+def check_layer(trace: Trace | Adapter, layer: int) -> int:
+    """Return the layer if the trace, or the model, has it. Raises: UserError for a layer that the model does not have."""
     if not 1 <= layer <= trace.layers:
         raise UserError(f"There is no layer {layer}: choose one from 1 to {trace.layers}.")
     return layer
 
 
-def check_head(trace: Trace, head: int) -> int:
-    """Return the head if it exists. Raises: UserError for a head that the model does not have."""
+def check_head(trace: Trace | Adapter, head: int) -> int:
+    """Return the head if the trace, or the model, has it. Raises: UserError for a head that the model does not have."""
     if not 0 <= head < trace.heads:
         raise UserError(f"There is no head {head}: choose one from 0 to {trace.heads - 1}, or {', '.join(FUSIONS)}.")
     return head
@@ -159,7 +160,7 @@ def check_fusion(fusion: str) -> Callable[[torch.Tensor], torch.Tensor]:
     return FUSIONS[fusion]
 
 
-def check_layers(trace: Trace, start_layer: int, layer: int | None) -> int:
+def check_layers(trace: Trace | Adapter, start_layer: int, layer: int | None) -> int:
     """The last layer of a range of layers; by default the model's last.
 
     Raises: UserError for a layer that the model does not have, or a last layer before the first.

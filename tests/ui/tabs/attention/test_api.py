@@ -87,7 +87,13 @@ def test_maps_and_files(app, bundle, vit, engine, picture):
     assert set(comparison["rows"]["votes"]["deletion"]) == {"value", "low", "high", "chance", "centre"}
     assert comparison["sentences"]["votes"].startswith("The probability falls ")
     assert "comparison" not in answers[4]["answer"]
-    assert np.load(answers[4]["file"])["artefacts"].tolist() == places
+    with np.load(answers[4]["file"]) as numbers:
+        assert numbers["artefacts"].tolist() == places
+        assert (numbers["target"], numbers["model"]) == (5, bundle.name)
+        for name, values in votes.items():
+            np.testing.assert_allclose(numbers[f"votes_{name}"], values)
+        first = numbers["lens_probabilities"].argmax(1).tolist()
+        assert first == [rows[0]["index"] for rows in answers[4]["answer"]["lens"]]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -157,6 +157,7 @@ def test_everything_follows_the_heads_that_are_off(ask, session, sessions, vit, 
     taken = ask("download", kind="npz", question={"method": "cls"})
     assert taken["name"] == "photo-cls-without-2-heads-maps.npz"
     with np.load(taken["path"]) as arrays:
+        assert arrays["off"].tolist() == [[2, 1], [3, 0]]
         np.testing.assert_array_equal(arrays["logits"], trace.logits.numpy())
     assert "for layer, head in [(2, 1), (3, 0)]:" in ask("download", kind="python", question={"method": "cls"})["text"]
     ask("erase", question={"method": "cls", "target": 2})

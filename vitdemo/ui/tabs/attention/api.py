@@ -104,6 +104,7 @@ def _answer(
 ) -> tuple[dict, str | None]:
     from vitdemo.attention import question as questions  # imports torch, which the model has imported by now
     from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
+    from vitdemo.attention.files import npz_of, numbers_of
     from vitdemo.attention.methods.artefacts import find_artefacts
     from vitdemo.attention.methods.gradients import find_target
     from vitdemo.attention.methods.heads import lens_table
@@ -112,7 +113,7 @@ def _answer(
     from vitdemo.core.inference.trace import check_room
     from vitdemo.core.models.snippet import weights_of
     from vitdemo.core.photos.photo import open_photo
-    from vitdemo.ui.tabs.attention.downloads import KINDS, drawing, file_of
+    from vitdemo.ui.tabs.attention.downloads import KINDS, drawing, picture_of
     from vitdemo.ui.tabs.attention.page_data import class_row
 
     if fields["method"] not in questions.METHODS or fields["method"] in questions.OF_A_PATCH:
@@ -157,5 +158,8 @@ def _answer(
         return answer, None
     style = OverlayStyle(DIFFERENCE) if question.signed else OverlayStyle()
     with drawing(geometry):
-        data = file_of(kind, question, heats, trace, geometry, photo, style, title, vit)
+        if kind == "npz":
+            data = npz_of(numbers_of(question, heats, trace, vit, store.engine, geometry))
+        else:
+            data = picture_of(kind, question, heats, trace, geometry, photo, style, title)
     return answer, served_files.write(Path(get_upload_folder(), f"attention-{secrets.token_hex(16)}"), KINDS[kind], data, store.settings)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vitdemo.attention.drawing.render import OverlayStyle
     from vitdemo.attention.question import Question
     from vitdemo.core.inference.trace import Trace
-    from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.geometry import Geometry
     from vitdemo.core.photos.photo import Photo
 
@@ -46,6 +45,7 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
     import torch
 
     from vitdemo.attention.drawing.render import without_peaks
+    from vitdemo.attention.files import npz_of, numbers_of
     from vitdemo.attention.question import OF_A_CLASS, Question, title
     from vitdemo.attention.snippet import snippet
     from vitdemo.core.models.snippet import weights_of
@@ -68,8 +68,10 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
     caption = ", ".join(filter(None, (caption, without)))
     locked = asked.get("locked") is True
     with _one_at_a_time(session), drawing(session.geometry):
-        photo = sessions.photo(session) if kind != "npz" else None
-        data = file_of(kind, question, heats, trace, session.geometry, photo, style, caption, vit, locked=locked)
+        if kind == "npz":
+            data = npz_of(numbers_of(question, heats, trace, vit, sessions.store.engine, session.geometry, session.off))
+        else:
+            data = picture_of(kind, question, heats, trace, session.geometry, sessions.photo(session), style, caption, locked=locked)
     name = (session.upload.name.rsplit(".", 1)[0], question.method, without.replace(" ", "-"), KINDS[kind])
     return Made(session.write(KINDS[kind], data), "-".join(filter(None, name)))
 
@@ -101,45 +103,31 @@ def _one_at_a_time(session: AttentionSession) -> Iterator[None]:
         session.drawing.release()
 
 
-def file_of(
+def picture_of(
     kind: str,
     question: "Question",
     heats: "torch.Tensor",
     trace: "Trace",
     geometry: "Geometry",
-    photo: "Photo | None",
+    photo: "Photo",
     look: "OverlayStyle",
     words: str,
-    vit: "Vit",
     *,
     locked: bool = False,
 ) -> bytes:
-    """Make one file for the requested map.
+    """Make one picture of the requested map.
 
     Args:
-        kind: one of KINDS, except python.
+        kind: one of KINDS, except npz and python.
         heats: the question's maps, (layers, rows, columns).
-        photo: the upright original; not needed for npz.
+        photo: the upright original.
         words: the title of the sheet with all layers.
-        vit: the model, which an npz file names; where its logits are not of classes, the file has none.
         locked: whether the colours have one span for all layers, as in the sheet and the animation of a difference.
     """
-    import numpy as np
-
     from vitdemo.attention.drawing import figures, render
-    from vitdemo.attention.methods import maps
-    from vitdemo.attention.methods.artefacts import find_artefacts
 
     place, signed = question.place(trace), question.signed
     file = io.BytesIO()
-    if kind == "npz":
-        numbers = {"heat": heats[place], "heats": heats, "attention_cls": maps.cls_attention(trace)}
-        numbers["logits"] = trace.logits if vit.labels else trace.logits[:0]
-        arrays: dict[str, Any] = {name: values.contiguous().numpy() for name, values in numbers.items()}
-        places = np.array(find_artefacts(trace).places, np.int64).reshape(-1, 2)
-        np.savez(file, **arrays, model=np.array(vit.id), box=np.array(geometry.box), artefacts=places)
-        return file.getvalue()
-    assert photo is not None
     drawn = heats.numpy()
     spanned = drawn[place] if kind == "png" and not locked else drawn
     span = render.even_span(spanned) if signed else render.span_of(spanned) if locked else None
