@@ -502,8 +502,10 @@ def test_the_whole_tab_is_of_the_model_without_the_heads_that_are_off(app, open_
     curve = erase_curve(without, engine, tensor, maps.rollout(traced), target, steps=14)
     slide(page, "k", 3)
     expect(page.locator("#attention .att-erased-map-text strong")).to_have_text(shown(curve.deletion[3]))
+    expect(page.locator("#attention .att-believe-model")).to_have_text("Compared on the model with 2 heads off.")
     page.get_by_role("button", name="All heads on").click()
     expect(page.locator("#attention .att-title")).to_have_text("Rollout · up to layer 3 of 3")
+    expect(page.locator("#attention .att-believe-model")).to_be_hidden()
     expect(page.locator("#attention .att-erase-row")).to_be_hidden()  # of another model
 
 

@@ -95,7 +95,8 @@ def compared(sessions: AttentionSessions, session: AttentionSession, stop: bool)
         waits = f"Waiting for {before} other comparisons …" if before > 1 else "Waiting for another comparison …"
         begins = waits if before else "Getting ready …"
         return ComparisonStatus(over, job.share, ("Stopped." if job.stopping.is_set() else "") if over else begins, job.error)
-    text = f"{table.photos} photos, {table.mosaics} mosaics so far" if not over else STOPPED if job.stopping.is_set() else ""
+    so_far = f"{_count(table.photos, 'photo')}, {_count(table.mosaics, 'mosaic')} so far" if job.items else "Comparing the maps …"
+    text = so_far if not over else STOPPED if job.stopping.is_set() else ""
     details = [f"{NAMES[method]}: {sentence}" for method, sentence in table.sentences.items() if sentence]
     return ComparisonStatus(
         over,
@@ -106,7 +107,7 @@ def compared(sessions: AttentionSessions, session: AttentionSession, stop: bool)
         rows_of(table, job.heats),
         sentences_of(table) if over else [],
         details,
-        how_of(table, job.notes),
+        how_of(table, job.notes, job.label),
     )
 
 
@@ -146,6 +147,10 @@ def _mosaics(vit: "Vit") -> int:
     from vitdemo.attention.evaluation.mosaics import has_quarters
 
     return MOSAICS if has_quarters(vit.adapter.grid(vit.preprocessing.size)) else 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _uploads(files: Sequence[Any]) -> list[tuple[str, Path]]:
@@ -194,6 +199,7 @@ def _steps(sessions: AttentionSessions, job: MethodComparison) -> "Iterator[Step
         return
     trace = sessions.trace(session, vit)
     target = int(trace.logits.argmax()) if job.target is None else job.target
+    job.label = vit.labels[target].name if 0 <= target < len(vit.labels) else ""
     heats = {}
     for name, question in NAMED.items():
         with suppress(UserError):  # a method that this model does not allow, which the comparison names

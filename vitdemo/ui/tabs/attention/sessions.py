@@ -136,6 +136,7 @@ class MethodComparison:
     Attributes:
         session: the photo and its model.
         target: the class; None for the model's top class.
+        label: its name, for the session's photo.
         items: photos, and masks, that a visitor gave; None for the session's photo.
         share: how much is done, 0 … 1.
         table: what has been found so far.
@@ -147,6 +148,7 @@ class MethodComparison:
     session: AttentionSession
     target: int | None = None
     items: "list[Item] | None" = None
+    label: str = ""
     share: float = 0.0
     table: "Table | None" = None
     heats: dict[str, str] = field(default_factory=dict)
