@@ -221,7 +221,7 @@ def test_arguments_that_make_no_command(arguments, capsys):
     ("arguments", "missing"),
     [
         (["embed"], "PATH"),
-        (["attention", "--method", "rollout"], "IMAGE"),
+        (["attention", "--method", "rollout"], "PATH"),
         (["map", "--output", "a.html"], "DIR"),
         (["map", "vectors"], "--output"),
         (["finetune", "--output", "out"], "FOLDER"),

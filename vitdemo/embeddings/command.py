@@ -183,8 +183,8 @@ def _draw_map(mapper, vectors, options, rows):
     )
     for cluster, name in enumerate(names):
         print(f"  {int((atlas.clusters == cluster).sum()):5}  {printable(name)}", file=sys.stderr)
-    neighbours, _ = nearest(vectors, NEIGHBOURS)
-    return Mapped(atlas, names, [[rows[place].path for place in places] for places in neighbours])
+    neighbours, distances = nearest(vectors, NEIGHBOURS)
+    return Mapped(atlas, names, [[rows[place].path for place in places] for places in neighbours], distances)
 
 
 def _patches(flags, items, vit, engine, settings, layer, progress: _Progress) -> int:
