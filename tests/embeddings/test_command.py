@@ -155,8 +155,8 @@ def test_nothing_that_can_be_read(tmp_path, model, capsys):
         (["--map", "4"], "2 or 3 dimensions, not 4"),
         (["--map", "2", "--seed", "-1"], "a whole number from 0 to 4294967295"),
         (["--map", "2", "--pool", "patches"], "give --pool cls or mean with it"),
-        (["--output", "a.txt"], "must end in .npz or .csv or .parquet"),
-        (["--pool", "patches", "--output", "a.csv"], "must end in .npz or .parquet for patches"),
+        (["--output", "a.txt"], "--output must end in .npz, .csv or .parquet."),
+        (["--pool", "patches", "--output", "a.csv"], "--output must end in .npz or .parquet for patches."),
         (["--map-timeout", "0"], "--map-timeout is “0”"),
     ],
 )

@@ -125,7 +125,7 @@ def test_patches(tmp_path, rows):
     table = pyarrow.parquet.read_table(write(tmp_path / "a.parquet", rows, patches, pooling="patches"))
     found = [each for each in table.column("embedding").to_pylist() if each]
     np.testing.assert_array_equal(np.array(found, np.float32).reshape(3, 9, 4), patches)
-    with pytest.raises(UserError, match=r"must end in \.npz or \.parquet for patches"):
+    with pytest.raises(UserError, match=r"--output must end in \.npz or \.parquet for patches"):
         write(tmp_path / "a.csv", rows, patches, pooling="patches")
 
 
@@ -139,7 +139,7 @@ def test_nothing_but_errors(tmp_path, rows, suffix, mapped):
 
 
 def test_other_suffixes_and_places(tmp_path, rows, vectors):
-    with pytest.raises(UserError, match=r"a\.txt must end in \.npz or \.csv or \.parquet"):
+    with pytest.raises(UserError, match=r"--output must end in \.npz, \.csv or \.parquet"):
         write(tmp_path / "a.txt", rows, vectors)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="can't be written"):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, as_utf8, check_writable, unwritable
+from vitdemo.core.outputs import as_cell, as_utf8, check_suffix, check_writable, unwritable
 from vitdemo.embeddings.maps.atlas import Atlas
 from vitdemo.embeddings.vectors.gallery import EmbeddingRow
 
@@ -69,15 +68,15 @@ def check_output(path: Path, pooling: str = "cls") -> None:
 
     Raises: UserError for an unknown suffix, or a path that can't be written.
     """
-    check_suffix(path, pooling)
+    check_format(path, pooling)
     check_writable(path)
 
 
-def check_suffix(path: Path, pooling: str = "cls") -> None:
-    """Check the suffix of a file name. Raises: UserError for an unknown suffix, or one that can't hold this pooling."""
-    suffixes = [suffix for suffix in WRITERS if pooling != "patches" or suffix != ".csv"]
-    if path.suffix.lower() not in suffixes:
-        raise UserError(f"{path.name} must end in {' or '.join(suffixes)}{' for patches' if pooling == 'patches' else ''}.")
+def check_format(path: Path, pooling: str = "cls") -> None:
+    """Check the suffix of a file name. Raises: UsageError for an unknown suffix, or one that can't hold this pooling."""
+    if pooling == "patches":
+        check_suffix(path, [suffix for suffix in WRITERS if suffix != ".csv"], " for patches")
+    check_suffix(path, WRITERS)
 
 
 @dataclass(frozen=True, eq=False)
