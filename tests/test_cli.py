@@ -1,6 +1,7 @@
 """The command line: what it prints and writes, and its exit status."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -66,7 +67,7 @@ def test_classify_a_folder_to_json(gallery, model, vit, tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert bad["error"] in printed.err
-    assert f"3 rows in {output}, 1 of them errors" in printed.err
+    assert f"3 rows in {output}, 1 with an error" in printed.err
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -188,8 +189,8 @@ def test_a_name_longer_than_names_can_be(tmp_path, gallery, model, capsys):
     [
         (["--top", "0"], "--top must be 1 or more."),
         (["--top", "-3"], "--top must be 1 or more."),
-        (["--output", "out.txt"], "--output must end in .json, .csv, .parquet."),
-        (["--output", "out"], "--output must end in .json, .csv, .parquet."),
+        (["--output", "out.txt"], "--output must end in .json, .csv or .parquet."),
+        (["--output", "out"], "--output must end in .json, .csv or .parquet."),
         (["--device", "tpu"], "--device is “tpu”, but it must be auto, cpu, cuda, cuda:1 or mps."),
         (["--device", "auto:1"], "--device is “auto:1”, but it must be auto, cpu, cuda, cuda:1 or mps."),
         (["--precision", "fp8"], "--precision is “fp8”, but it must be one of fp32, bf16, fp16, auto."),
@@ -221,7 +222,7 @@ def test_arguments_that_make_no_command(arguments, capsys):
     ("arguments", "missing"),
     [
         (["embed"], "PATH"),
-        (["attention", "--method", "rollout"], "IMAGE"),
+        (["attention", "--method", "rollout"], "PATH"),
         (["map", "--output", "a.html"], "DIR"),
         (["map", "vectors"], "--output"),
         (["finetune", "--output", "out"], "FOLDER"),
@@ -254,12 +255,17 @@ def test_unknown_bench(capsys):
     ("arguments", "said"),
     [
         (["--model", "resnet50"], "“resnet50” has no attention from every patch to every patch"),
+        (["--model", "vit_tiny_patch99"], "timm has no model “vit_tiny_patch99” (perhaps "),
+        (["--model", "vit_tiny_patch16_224.none"], "timm knows no weights “vit_tiny_patch16_224.none”"),
+        (["--model", "local-dir:/"], "/ has no config.json, so it is no bundle"),
+        (["--model", "demo", "--device", "cuda:99"], "torch sees "),
+        (["--model", "demo", "--labels", "/nowhere.txt"], "The names of classes in /nowhere.txt can't be read"),
         (["--model", "local-dir:/nowhere"], "There is no folder /nowhere"),
         (["--checkpoint", "/nowhere.safetensors"], "There is no weights file /nowhere.safetensors"),
     ],
 )
 def test_a_model_that_can_not_be_had(gallery, capsys, arguments, said):
-    assert main(["classify", str(gallery), "--device", "cpu", *arguments]) == 1
+    assert main(["classify", str(gallery), "--device", "cpu", *arguments]) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith(f"vitdemo: {said}")
     assert len(printed.err.splitlines()) == 1
@@ -286,6 +292,18 @@ def test_names_do_not_steer_the_terminal(tmp_path, model, capsys):
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_standard_output_that_is_full(gallery, model, buffered):
+    command = [sys.executable, "-m", "vitdemo", "classify", str(gallery), *model]
+    with open("/dev/full", "w") as full:
+        environ = os.environ | {"PYTHONUNBUFFERED": buffered}
+        told = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, env=environ)
+    assert told.returncode == 1
+    assert told.stderr.endswith("vitdemo: The standard output can't be written (No space left on device): send it elsewhere.\n")
+    assert "Traceback" not in told.stderr
 
 
 def test_help_from_a_shell():

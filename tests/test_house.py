@@ -20,7 +20,7 @@ ORDERS = {  # each may import itself and what stands before it
         "cli __main__",
     ),
     "vitdemo.core": (
-        "errors outputs terminal niceness values config memory",
+        "errors figures outputs terminal niceness values config memory",
         "names",
         "photos",
         "models",

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from contextlib import suppress
 
 from vitdemo import __version__
 from vitdemo.attention import command as attention
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     give_back_freed_memory()
     stop_with_parent()
     try:
-        return flags.run(flags)
+        status = flags.run(flags)
+        sys.stdout.flush()  # what can't be written is known now, and not at the interpreter's end
+        return status
     except UserError as error:
         emit_event({"kind": "error", "text": str(error)})
         print(f"vitdemo: {error}", file=sys.stderr)
@@ -48,6 +51,22 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the program that read the output has closed the pipe, as `head` does
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if not _stdout_fails():
+            raise
+        print(f"vitdemo: The standard output can't be written ({error.strerror}): send it elsewhere.", file=sys.stderr)
+        return 1
+
+
+def _stdout_fails() -> bool:
+    """Whether the standard output can't be written, which one more line tells; then it is closed, and what it still holds is lost."""
+    try:
+        print(flush=True)
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()
+        return True
+    return False
 
 
 def _map_page(large_map: maps.LargeMap, pictures: int, settings: Settings) -> str:

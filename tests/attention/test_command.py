@@ -233,6 +233,8 @@ def test_a_photo_mostly_outside_the_crop_is_said(model, tmp_path, capsys):
             "Layer 1 comes before the start layer 3: choose an earlier start",
         ),
         (["--method", "relevance", "--target", "8"], "There is no class 8: choose one from 0 to 7."),
+        (["--method", "relevance", "--target", "-1"], "There is no class -1: choose one from 0 to 7."),
+        (["--target", "3", "--rival", "3"], "The class and its rival are the same, and would cancel out: choose two classes."),
         (["--method", "relevance", "--target", "zebra"], "bundle0 has no class “zebra”"),
         (["--off", "4"], "There is no layer 4: choose one from 1 to 3."),
         (["--off", "0:0"], "There is no layer 0: choose one from 1 to 3."),

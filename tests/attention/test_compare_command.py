@@ -91,8 +91,9 @@ def test_stopped_by_ctrl_c(folder, compare, capsys, monkeypatch):
         (["photos", "--output", "a.png"], 2, "With --compare, --output must end in .json."),
         (["photos", "--erase", "-1"], 2, "--erase must be 0 or more."),
         (["photos", "--target", "cat"], 2, "--target is for one photo: of many, each photo's top class is taken."),
-        (["photos/0.jpg", "--masks", "none"], 1, "There is no folder none with masks"),
-        (["photos/0.jpg", "--masks", "masks"], 1, "masks has a mask for none of the photos"),
+        (["photos/0.jpg", "--masks", "none"], 2, "There is no folder none with masks"),
+        (["photos/0.jpg", "--masks", "masks"], 2, "masks has a mask for none of the photos"),
+        (["photos/0.jpg", "--target", "zebra"], 2, "has no class “zebra”"),
         (["photos/bad.png"], 1, "is not a photo"),
     ],
 )

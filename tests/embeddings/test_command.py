@@ -60,7 +60,8 @@ def test_vectors_in_a_file(folder, model, vit, tmp_path, capsys, layer, pool):
     assert main(["embed", str(folder), *model, "--layer", layer, "--pool", pool, "--output", str(output)]) == 0
     with np.load(output) as file:
         paths, embeddings = file["paths"].tolist(), file["embeddings"]
-        assert set(file.files) == {"paths", "embeddings", "model"}
+        assert set(file.files) == {"paths", "embeddings", "model", "duplicate_of"}
+        assert file["duplicate_of"].tolist() == [""] * 8 + [str(folder / "dogs" / "0.png")]
     assert paths == [str(folder / name) for name in ("cats/4.png", "cats/5.png", "cats/6.png", "cats/7.png")] + [
         str(folder / "dogs" / f"{number}.png") for number in (0, 1, 2, 3, 9)
     ]
@@ -91,7 +92,11 @@ def test_a_map(folder, model, tmp_path, capsys, mapper, dimensions):
             assert file["cluster"].shape == (9,)
             assert file["label"].tolist() == ["cats"] * 4 + ["dogs"] * 5
             assert np.array_equal(file["map"][4], file["map"][8])  # the same photo
-            assert file["neighbours"][4][0] == str(folder / "dogs" / "9.png")
+            near, paths = file["neighbours"], file["paths"].tolist()
+            unit = file["embeddings"] / np.linalg.norm(file["embeddings"], axis=1, keepdims=True)
+            apart = [[1 - unit[row] @ unit[paths.index(path)] for path in near[row]] for row in range(9)]
+            np.testing.assert_allclose(file["neighbour_distances"], apart, atol=1e-6)
+            assert near[4][0] == str(folder / "dogs" / "9.png")
             maps.append(file["map"])
     assert np.array_equal(*maps)
     assert f"map in {dimensions} dimensions, trustworthiness " in capsys.readouterr().err
@@ -150,8 +155,8 @@ def test_nothing_that_can_be_read(tmp_path, model, capsys):
         (["--map", "4"], "2 or 3 dimensions, not 4"),
         (["--map", "2", "--seed", "-1"], "a whole number from 0 to 4294967295"),
         (["--map", "2", "--pool", "patches"], "give --pool cls or mean with it"),
-        (["--output", "a.txt"], "must end in .npz or .csv or .parquet"),
-        (["--pool", "patches", "--output", "a.csv"], "must end in .npz or .parquet for patches"),
+        (["--output", "a.txt"], "--output must end in .npz, .csv or .parquet."),
+        (["--pool", "patches", "--output", "a.csv"], "--output must end in .npz or .parquet for patches."),
         (["--map-timeout", "0"], "--map-timeout is “0”"),
     ],
 )

@@ -18,7 +18,8 @@ from vitdemo.embeddings.vectors.gallery import EmbeddingRow
 
 ODD = os.fsdecode(b'photos/caf\xe9, "two"\nlines.jpg')  # no UTF-8 on disk
 BASE = ["sha256", "path", "model", "layer", "pooling", "embedding", "error"]
-MAP = ["label", "prediction", "probability", "x", "y", "cluster", "cluster_name", "membership", "neighbours"]
+MAP = ["label", "prediction", "probability", "x", "y", "cluster", "cluster_name", "membership", "neighbours", "neighbour_distances"]
+DISTANCES = np.array([[0, 0.1], [0.125, 0.25], [0, 1.5]], np.float32)
 
 
 def row(path: str, at: int, **more) -> EmbeddingRow:
@@ -45,7 +46,7 @@ def mapped() -> Mapped:
     atlas = Atlas(
         np.arange(6, dtype=np.float32).reshape(3, 2), np.array([0, -1, 0], np.int32), np.array([1, 0, 0.5], np.float32), 0.9, MapOptions()
     )
-    return Mapped(atlas, ["<b>0"], [["ü.png", ODD], ["ü.png", "a/=1.jpg"], ["a/=1.jpg", ODD]])
+    return Mapped(atlas, ["<b>0"], [["ü.png", ODD], ["ü.png", "a/=1.jpg"], ["a/=1.jpg", ODD]], DISTANCES)
 
 
 def write(path: Path, rows, vectors, mapped=None, pooling="cls") -> Path:
@@ -55,7 +56,8 @@ def write(path: Path, rows, vectors, mapped=None, pooling="cls") -> Path:
 
 def test_npz(tmp_path, rows, vectors, mapped):
     with np.load(write(tmp_path / "a.npz", rows, vectors)) as file:
-        assert set(file.files) == {"paths", "embeddings", "model"}
+        assert set(file.files) == {"paths", "embeddings", "model", "duplicate_of"}
+        assert file["duplicate_of"].tolist() == ["", "", "a/=1.jpg"]
         assert file["paths"].tolist() == ["a/=1.jpg", ODD, "ü.png"]
         assert file["embeddings"].dtype == np.float32
         np.testing.assert_array_equal(file["embeddings"], vectors)
@@ -66,6 +68,7 @@ def test_npz(tmp_path, rows, vectors, mapped):
         assert file["label"].tolist() == ["a", "", "ü"]
         assert file["prediction"].tolist() == ["<b>0", "<b>1", "<b>0"]
         assert file["neighbours"].tolist() == [list(each) for each in mapped.neighbours]
+        np.testing.assert_array_equal(file["neighbour_distances"], DISTANCES)
 
 
 def test_csv(tmp_path, rows, vectors, mapped):
@@ -85,6 +88,8 @@ def test_csv(tmp_path, rows, vectors, mapped):
         ("4.0", "5.0", "0", "ü"),
     ]
     assert json.loads(done[0]["neighbours"]) == ["ü.png", ODD]
+    assert done[0]["neighbour_distances"] == "[0.0, 0.1]"
+    assert [json.loads(each["neighbour_distances"])[1] for each in done] == [0.1, 0.25, 1.5]
 
 
 @pytest.mark.parametrize("with_map", [False, True])
@@ -101,12 +106,15 @@ def test_parquet(tmp_path, rows, vectors, mapped, with_map):
     if with_map:
         assert [each["cluster"] for each in found] == [0, None, -1, 0]
         assert found[3]["neighbours"] == ["a/=1.jpg", 'photos/caf\\xe9, "two"\nlines.jpg']
+        np.testing.assert_array_equal([each["neighbour_distances"] for each in found if not each["error"]], DISTANCES)
         assert (found[0]["x"], found[0]["y"], found[0]["membership"]) == (0, 1, 1)
 
 
 def test_a_third_dimension(tmp_path, rows, vectors, mapped):
     solid = Atlas(np.ones((3, 3), np.float32), mapped.atlas.clusters, mapped.atlas.membership, None, MapOptions(3))
-    table = pyarrow.parquet.read_table(write(tmp_path / "a.parquet", rows, vectors, Mapped(solid, mapped.names, mapped.neighbours)))
+    table = pyarrow.parquet.read_table(
+        write(tmp_path / "a.parquet", rows, vectors, Mapped(solid, mapped.names, mapped.neighbours, DISTANCES))
+    )
     assert table.column_names[7:13] == ["label", "prediction", "probability", "x", "y", "z"]
 
 
@@ -117,19 +125,21 @@ def test_patches(tmp_path, rows):
     table = pyarrow.parquet.read_table(write(tmp_path / "a.parquet", rows, patches, pooling="patches"))
     found = [each for each in table.column("embedding").to_pylist() if each]
     np.testing.assert_array_equal(np.array(found, np.float32).reshape(3, 9, 4), patches)
-    with pytest.raises(UserError, match=r"must end in \.npz or \.parquet for patches"):
+    with pytest.raises(UserError, match=r"--output must end in \.npz or \.parquet for patches"):
         write(tmp_path / "a.csv", rows, patches, pooling="patches")
 
 
 @pytest.mark.parametrize("suffix", ["npz", "csv", "parquet"])
 def test_nothing_but_errors(tmp_path, rows, suffix, mapped):
-    empty = Mapped(Atlas(np.zeros((0, 2), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32), None, MapOptions()), [], [])
+    empty = Mapped(
+        Atlas(np.zeros((0, 2), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32), None, MapOptions()), [], [], np.zeros((0, 5))
+    )
     for each in (None, empty):
         assert write(tmp_path / f"a.{suffix}", rows[1:2], np.zeros((0, 4), np.float32), each).stat().st_size > 0
 
 
 def test_other_suffixes_and_places(tmp_path, rows, vectors):
-    with pytest.raises(UserError, match=r"a\.txt must end in \.npz or \.csv or \.parquet"):
+    with pytest.raises(UserError, match=r"--output must end in \.npz, \.csv or \.parquet"):
         write(tmp_path / "a.txt", rows, vectors)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="can't be written"):

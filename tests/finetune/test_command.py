@@ -42,6 +42,7 @@ def test_a_run_and_what_it_says(folder, model, tmp_path, capsys):
     asked = ["finetune", str(folder), *model, "--output", str(tmp_path / "new" / "out"), "--seed", "3"]
     assert main(asked) == 0
     said = capsys.readouterr().err
+    assert f"\nThe model is in {tmp_path / 'new' / 'out'}: use it with --model local-dir:{tmp_path / 'new' / 'out'}\n" in said
     assert "18/18 photos" in said
     assert "3 classes: 18 for train" in said
     assert "head, epoch 1 of 1" in said

@@ -3,13 +3,12 @@
 import argparse
 import re
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitdemo.attention import compare_command, gallery_command
 from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
-from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.errors import UsageError, UserError, as_usage_error
 from vitdemo.core.figures import percent
 from vitdemo.core.names import shown_name
 from vitdemo.core.outputs import check_writable
@@ -148,7 +147,7 @@ def _maker(
     classes = {}
     if flags.method in OF_A_CLASS:
         gradients.check_target(vit, 0)  # a model without classes: the model is the problem, not a flag
-    with _as_usage_error():
+    with as_usage_error():
         start = 1 if flags.start_layer is None or flags.method == "cls" else flags.start_layer
         maps.check_layers(vit.adapter, start, flags.layer)
         if flags.method == "cls" and not isinstance(head, str):
@@ -196,12 +195,3 @@ def _check_flags(flags: argparse.Namespace) -> "int | Fusion":
         if getattr(flags, name) is not None and name not in FLAGS[flags.method]:
             print(f"vitdemo: --{name.replace('_', '-')} changes nothing for {flags.method}.", file=sys.stderr)
     return head
-
-
-@contextmanager
-def _as_usage_error():
-    """Turn a UserError into a UsageError: a value that this model does not have, such as layer 13 of 12, is a wrong flag."""
-    try:
-        yield
-    except UserError as error:
-        raise UsageError(str(error)) from None

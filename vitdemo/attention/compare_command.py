@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vitdemo.core.config import Settings
-from vitdemo.core.errors import UsageError
+from vitdemo.core.errors import UsageError, as_usage_error
 from vitdemo.core.outputs import check_writable, write_json
 from vitdemo.core.terminal import CLEAR, printable
 
@@ -48,7 +48,8 @@ def compare(flags: argparse.Namespace, settings: Settings) -> int:
     check_target(vit, 0)
     subjects = subjects_of(items, vit, settings, flags.masks)
     if len(subjects) == 1:
-        target = None if flags.target is None else find_target(vit, flags.target)
+        with as_usage_error():
+            target = None if flags.target is None else find_target(vit, flags.target)
         steps = compare_photo(vit, store.engine, subjects[0], target)
     else:
         if flags.target is not None:

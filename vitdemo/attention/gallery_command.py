@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.figures import percent
+from vitdemo.core.figures import counted, percent
 from vitdemo.core.names import shown_name
 from vitdemo.core.outputs import check_new_folder
 from vitdemo.core.terminal import CLEAR, printable, progress_line
@@ -98,7 +98,7 @@ def maps_of_gallery(flags: argparse.Namespace, items: "Gallery", maker: "MapMake
     done = sum(row.error is None for row in rows)
     places = " and ".join(dict.fromkeys(str(path) for flag in SUFFIXES if (path := getattr(flags, flag))))
     if places:
-        print(f"maps of {done} photos in {places}, files with errors: {len(rows) - done}", file=sys.stderr)
+        print(f"maps of {counted(done, 'photo')} in {places}, files with errors: {len(rows) - done}", file=sys.stderr)
     return status or (0 if done else 1)
 
 

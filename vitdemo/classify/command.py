@@ -8,7 +8,8 @@ from pathlib import Path
 from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
 from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.figures import percent
+from vitdemo.core.figures import counted, percent
+from vitdemo.core.outputs import check_suffix
 from vitdemo.core.terminal import CLEAR, printable, progress_line
 
 
@@ -38,8 +39,8 @@ def _classify(flags: argparse.Namespace) -> int:
     from vitdemo.core.photos.given import photos_given
     from vitdemo.core.photos.prefetch import sum_up
 
-    if flags.output and flags.output.suffix.lower() not in files.WRITERS:
-        raise UsageError(f"--output must end in {', '.join(files.WRITERS)}.")
+    if flags.output:
+        check_suffix(flags.output, files.WRITERS)
     settings = Settings.read(flags)
     items = photos_given(flags.paths, settings)
     if flags.output:
@@ -83,7 +84,7 @@ def _classify(flags: argparse.Namespace) -> int:
         print(f"vitdemo: {note}", file=sys.stderr)
     if flags.output:
         files.write_rows([row.first(flags.top) for row in rows], flags.output, vit.id)
-        print(f"{len(rows)} rows in {flags.output}, {sum(row.error is not None for row in rows)} of them errors", file=sys.stderr)
+        print(f"{counted(len(rows), 'row')} in {flags.output}, {sum(row.error is not None for row in rows)} with an error", file=sys.stderr)
     return stopped if stopped else 1 if all(row.error for row in rows) else 0
 
 

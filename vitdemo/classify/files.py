@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitdemo.classify.gallery import PredictionRow
-from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, as_utf8, check_writable, unwritable
+from vitdemo.core.outputs import as_cell, as_utf8, check_suffix, check_writable, unwritable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,8 +17,7 @@ def check_output(path: Path) -> None:
 
     Raises: UserError for an unknown suffix, or a path that can't be written.
     """
-    if path.suffix.lower() not in WRITERS:
-        raise UserError(f"{path.name} must end in {', '.join(WRITERS)}.")
+    check_suffix(path, WRITERS)
     check_writable(path)
 
 

@@ -9,3 +9,8 @@ def percent(share: float, decimals: int = 1) -> str:
     if 1 - least < share < 1:
         return f"> {100 - 100 * least:.{decimals}f} %"
     return f"{100 * share:.{decimals}f} %"
+
+
+def counted(count: int, what: str) -> str:
+    """Write how many of something there are: “1 row”, “1,200 rows”."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -3,9 +3,10 @@
 import errno
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError, UserError
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # characters that start a formula in a spreadsheet
 
@@ -40,6 +41,13 @@ def check_new_folder(folder: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise unwritable(folder, error) from None
+
+
+def check_suffix(path: Path, suffixes: Iterable[str], what: str = "") -> None:
+    """Raises: UsageError for the name of an `--output` that ends in none of these suffixes; `what` says for what they are."""
+    *first, last = suffixes
+    if path.suffix.lower() not in (*first, last):
+        raise UsageError(f"--output must end in {' or '.join(filter(None, (', '.join(first), last)))}{what}.")
 
 
 def unwritable(path: Path, error: OSError) -> UserError:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import MODEL_FLAGS, PHOTO_FLAGS, Settings
-from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.figures import percent
+from vitdemo.core.errors import UsageError, UserError, as_usage_error
+from vitdemo.core.figures import counted, percent
 from vitdemo.core.terminal import CLEAR, printable, progress_line
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def _embed(flags: argparse.Namespace) -> int:
     from vitdemo.embeddings import files
     from vitdemo.embeddings.maps.atlas import MapOptions
 
-    with _as_usage_error():
+    with as_usage_error():
         options = None if flags.map is None else MapOptions(dimensions=flags.map, seed=flags.seed)
         if flags.output:
-            files.check_suffix(flags.output, flags.pool)
+            files.check_format(flags.output, flags.pool)
     from vitdemo.core.inference.model_store import ModelStore
     from vitdemo.core.photos.given import photos_given
     from vitdemo.embeddings.vectors import extract
@@ -68,7 +68,7 @@ def _embed(flags: argparse.Namespace) -> int:
     store = ModelStore(settings)
     vit = store.get().result()
     print(vit.introduction, file=sys.stderr)
-    with _as_usage_error():
+    with as_usage_error():
         layer = extract.check_layer(vit, flags.layer)
         if flags.pool != "patches":
             extract.check_pool(vit, flags.pool)
@@ -128,7 +128,7 @@ def _vectors(flags, items, vit, engine, settings, layer, options, progress: _Pro
     if not rows:
         return progress.status or 1
     vectors, map_columns = embedding.vectors(layer, flags.pool), None
-    print(f"{len(rows)} photos × {vectors.shape[1]} numbers, layer {layer}, {flags.pool}", file=sys.stderr)
+    print(f"{counted(len(rows), 'photo')} × {vectors.shape[1]} numbers, layer {layer}, {flags.pool}", file=sys.stderr)
     for note in sum_up(row.notes for row in rows):
         print(f"vitdemo: {note}", file=sys.stderr)
     _print_scores(layer, vectors, rows)
@@ -183,8 +183,8 @@ def _draw_map(mapper, vectors, options, rows):
     )
     for cluster, name in enumerate(names):
         print(f"  {int((atlas.clusters == cluster).sum()):5}  {printable(name)}", file=sys.stderr)
-    neighbours, _ = nearest(vectors, NEIGHBOURS)
-    return Mapped(atlas, names, [[rows[place].path for place in places] for places in neighbours])
+    neighbours, distances = nearest(vectors, NEIGHBOURS)
+    return Mapped(atlas, names, [[rows[place].path for place in places] for places in neighbours], distances)
 
 
 def _patches(flags, items, vit, engine, settings, layer, progress: _Progress) -> int:
@@ -214,18 +214,9 @@ def _patches(flags, items, vit, engine, settings, layer, progress: _Progress) ->
         if not done:
             return progress.status or 1
         file.flush()
-        print(f"{done} photos × {shape[0]} patches × {shape[1]} numbers, layer {layer}", file=sys.stderr)
+        print(f"{counted(done, 'photo')} × {shape[0]} patches × {shape[1]} numbers, layer {layer}", file=sys.stderr)
         if flags.output:
             tokens_of_photos = np.memmap(file, np.float32, "r", shape=(done, *shape))
             files.write_vectors(flags.output, rows, tokens_of_photos, model=vit.id, layer=layer, pooling="patches")
             print(f"photos in {flags.output}: {done}, files with errors: {len(rows) - done}", file=sys.stderr)
     return progress.status
-
-
-@contextmanager
-def _as_usage_error():
-    """Turn a UserError into a UsageError: a value that this model does not have, such as layer 13 of 12, is a wrong flag."""
-    try:
-        yield
-    except UserError as error:
-        raise UsageError(str(error)) from None

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, as_utf8, check_writable, unwritable
+from vitdemo.core.outputs import as_cell, as_utf8, check_suffix, check_writable, unwritable
 from vitdemo.embeddings.maps.atlas import Atlas
 from vitdemo.embeddings.vectors.gallery import EmbeddingRow
 
@@ -28,11 +27,13 @@ class Mapped:
         atlas: the map, row for row.
         names: the clusters' names, cluster 0 first.
         neighbours: the paths of each row's nearest neighbours, nearest first.
+        distances: (rows, neighbours) float32, their cosine distances: 1 − the cosine of the two vectors.
     """
 
     atlas: Atlas
     names: Sequence[str]
     neighbours: Sequence[Sequence[str]]
+    distances: np.ndarray
 
 
 def write_vectors(
@@ -67,15 +68,15 @@ def check_output(path: Path, pooling: str = "cls") -> None:
 
     Raises: UserError for an unknown suffix, or a path that can't be written.
     """
-    check_suffix(path, pooling)
+    check_format(path, pooling)
     check_writable(path)
 
 
-def check_suffix(path: Path, pooling: str = "cls") -> None:
-    """Check the suffix of a file name. Raises: UserError for an unknown suffix, or one that can't hold this pooling."""
-    suffixes = [suffix for suffix in WRITERS if pooling != "patches" or suffix != ".csv"]
-    if path.suffix.lower() not in suffixes:
-        raise UserError(f"{path.name} must end in {' or '.join(suffixes)}{' for patches' if pooling == 'patches' else ''}.")
+def check_format(path: Path, pooling: str = "cls") -> None:
+    """Check the suffix of a file name. Raises: UsageError for an unknown suffix, or one that can't hold this pooling."""
+    if pooling == "patches":
+        check_suffix(path, [suffix for suffix in WRITERS if suffix != ".csv"], " for patches")
+    check_suffix(path, WRITERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,7 @@ class _Table:
             "cluster_name": [self.mapped.names[cluster] if cluster >= 0 else "" for cluster in atlas.clusters],
             "membership": atlas.membership,
             "neighbours": self.mapped.neighbours,
+            "neighbour_distances": self.mapped.distances,
         }
 
 
@@ -113,14 +115,13 @@ def _write_npz(path: Path, table: _Table) -> None:
         "paths": np.array([row.path for row in table.done], str),
         "embeddings": table.vectors,
         "model": np.array(table.model),
+        "duplicate_of": np.array([row.duplicate_of or "" for row in table.done], str),
     }
     if table.mapped:
         columns = table.map_columns()
         arrays["map"] = table.mapped.atlas.positions
         arrays["cluster"] = table.mapped.atlas.clusters
-        arrays |= {
-            name: np.array(columns[name]) for name in ("label", "prediction", "probability", "cluster_name", "membership", "neighbours")
-        }
+        arrays |= {name: np.array(column) for name, column in columns.items() if name not in (*AXES, "cluster")}
     with path.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -135,6 +136,7 @@ def _write_csv(path: Path, table: _Table) -> None:
     made = {"model": table.model, "layer": table.layer, "pooling": table.pooling}
     if table.mapped:
         columns["neighbours"] = [json.dumps(list(paths), ensure_ascii=False) for paths in columns["neighbours"]]
+        columns["neighbour_distances"] = [json.dumps([float(str(each)) for each in row]) for row in columns["neighbour_distances"]]
     width = table.vectors.shape[1] if len(table.done) else 0
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
@@ -176,7 +178,7 @@ def _parquet_parts(table: _Table) -> "Iterator[pa.Table]":
     numbers = iter(range(len(table.done)))
     places = [None if row.error else next(numbers) for row in table.rows]
     types = {"x": pa.float32(), "y": pa.float32(), "z": pa.float32(), "cluster": pa.int32(), "probability": pa.float32()}
-    types |= {"membership": pa.float32(), "neighbours": pa.list_(pa.string())}
+    types |= {"membership": pa.float32(), "neighbours": pa.list_(pa.string()), "neighbour_distances": pa.list_(pa.float32())}
     columns = table.map_columns()
     schema = pa.schema(
         {
@@ -210,10 +212,10 @@ def _parquet_row(row: EmbeddingRow, place: int | None, table: _Table, columns: d
     }
 
 
-def _cell(value: str | list[str] | tuple[str, ...] | np.generic) -> object:
+def _cell(value: str | list[str] | tuple[str, ...] | np.generic | np.ndarray) -> object:
     if isinstance(value, str):
         return as_utf8(value)
-    return [as_utf8(text) for text in value] if isinstance(value, list | tuple) else value.item()
+    return [as_utf8(text) for text in value] if isinstance(value, list | tuple) else value.tolist()
 
 
 WRITERS = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}

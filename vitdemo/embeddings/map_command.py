@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitdemo.core.config import PHOTO_FLAGS, Settings
-from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.errors import UsageError, UserError, as_usage_error
 from vitdemo.core.terminal import CLEAR, printable
 from vitdemo.embeddings.defaults import DEFAULT_SAMPLE_ROWS
 
@@ -86,10 +86,8 @@ def _map(flags: argparse.Namespace, page: Callable[[LargeMap, int, Settings], st
     from vitdemo.embeddings.maps.atlas import MIN_ROWS, MapOptions
     from vitdemo.embeddings.maps.mapper import keep_compiled
 
-    try:
+    with as_usage_error():
         options = MapOptions(dimensions=flags.dimensions, neighbours=flags.neighbours, seed=flags.seed)
-    except UserError as error:
-        raise UsageError(str(error)) from None
     check_writable(flags.output)
     keep_compiled(settings.cache_folder / "compiled")
     collection = read_collection(flags.folder, flags.predictions)

@@ -10,6 +10,7 @@ import torch
 
 from vitdemo.core.bulk import command as bulk
 from vitdemo.core.config import Settings
+from vitdemo.core.errors import as_usage_error
 from vitdemo.core.models.fingerprint import key_of
 from vitdemo.core.models.predictions import not_finite
 from vitdemo.core.models.vit import Vit
@@ -49,9 +50,10 @@ def run(flags: argparse.Namespace) -> int:
     """Run the command with Ray. Returns: the exit status."""
 
     def prepare(vit: Vit, settings: Settings) -> tuple[EmbeddingTask, dict]:
-        layer = check_layer(vit, flags.layer)
-        if flags.pool != "patches":
-            check_pool(vit, flags.pool)
+        with as_usage_error():
+            layer = check_layer(vit, flags.layer)
+            if flags.pool != "patches":
+                check_pool(vit, flags.pool)
         key = key_of(vit, vit.preprocessing, settings.jpeg_draft)
         about = {"command": "embed", "model": vit.id, "layer": str(layer), "pooling": flags.pool, "key": key}
         return EmbeddingTask(layer, flags.pool), about

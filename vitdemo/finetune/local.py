@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Set
@@ -68,6 +69,8 @@ def learn(flags: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print(f"\nvitdemo: stopped. The same command goes on after the last epoch; {_so_far(output)}", file=sys.stderr)
             return 130
+        if printer:
+            print(f"The model is in {flags.output}: use it with --model {shlex.quote(f'local-dir:{flags.output}')}", file=sys.stderr)
     return 0
 
 

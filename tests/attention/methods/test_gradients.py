@@ -43,7 +43,7 @@ def test_a_name_in_either_of_unicodes_forms(vit):
     ("words", "said"),
     [
         ("8", "There is no class 8: choose one from 0 to 7."),
-        ("-1", "plain has no class “-1”: give a name or an index from 0 to 7."),
+        ("-1", "There is no class -1: choose one from 0 to 7."),
         ("CRANE", "“CRANE” names classes 1 and 2: give the index of the one you mean."),
         ("tub", "“tub” names classes 4 and 5: give the index of the one you mean."),
         ("taby", "plain has no class “taby” (perhaps tabby, tabby cat?): give a name or an index from 0 to 7."),

@@ -115,7 +115,7 @@ def test_all_photos_are_given_to_the_actors(ask, ray, vit, tmp_path, capsys):
     assert ray.settings.device == "cpu"
     said = capsys.readouterr().err
     assert f"Ray: {stages}\n" in said
-    assert f"4 rows in {tmp_path / 'out'}, 0 of them errors: " in said
+    assert f"4 rows in {tmp_path / 'out'}, 0 with an error: " in said
     assert "  actor one: 1 parts, 100 MB after the first, 100 MB half way, 100 MB at last, 100 MB at most\n" in said
     assert ParquetDataset(str(tmp_path / "out")).about() == {"command": "c", "model": vit.name}
 
@@ -142,7 +142,7 @@ def test_the_status_tells_whether_there_is_any_result(ask, ray, capsys):
     said = capsys.readouterr().err
     assert all(f"vitdemo: {error}\n" in said for error in errors)
     assert "4 rows in " in said
-    assert ", 4 of them errors: " in said
+    assert ", 4 with an error: " in said
     ray.parts = [Part(4, errors[:3])]
     assert ask() == 0
 
@@ -167,7 +167,7 @@ def test_the_speed_counts_from_the_first_part_on(monkeypatch, capsys):
     clock.now = 195.0
     report.print_summary("out")
     total, actor = capsys.readouterr().err.splitlines()
-    assert total == "100 rows in out, 0 of them errors: 1.0 photos a second after 5.0 s of start-up"
+    assert total == "100 rows in out, 0 with an error: 1.0 photos a second after 5.0 s of start-up"
     assert actor == "  actor one: 4 parts, 100 MB after the first, 200 MB half way, 100 MB at last, 300 MB at most"
 
 

@@ -84,7 +84,7 @@ def test_classify_gives_the_local_rows_and_nothing_twice(cluster, model, given, 
     assert main(["classify", *given, *model, "--top", "3", "--output", str(theirs)]) == 0
     assert_same(ours, theirs, "probabilities")
     assert "25 rows in" in said
-    assert "3 of them errors" in said
+    assert "3 with an error" in said
     assert said.count("“bad.jpg” is not a photo") == 1
     assert said.count("“missing.png” is not there") == 1
     assert "MB half way" in said

@@ -10,7 +10,7 @@ from PIL import Image
 from vitdemo.attention.evaluation.compare import Subject
 from vitdemo.attention.methods.faithfulness import mask_shares
 from vitdemo.core.config import Settings
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError
 from vitdemo.core.models.labels import ClassNames
 from vitdemo.core.models.vit import Vit
 from vitdemo.core.photos.gallery import Item
@@ -28,7 +28,7 @@ def subjects_of(items: Iterable[Item], vit: Vit, settings: Settings, masks: Path
     """
     names, subjects, found = ClassNames(vit.labels), [], 0
     if masks and not masks.is_dir():
-        raise UserError(f"There is no folder {masks} with masks: give one that holds a NAME.png for each NAME.jpg.")
+        raise UsageError(f"There is no folder {masks} with masks: give one that holds a NAME.png for each NAME.jpg.")
     for item in items:
         mask = _mask_of(item, masks) if masks else None
         shares = partial(_shares, mask, vit, settings) if mask and mask.is_file() else None
@@ -36,7 +36,7 @@ def subjects_of(items: Iterable[Item], vit: Vit, settings: Settings, masks: Path
         subjects.append(Subject(partial(_prepare, item, vit, settings), shares, next(iter(meant)) if len(meant) == 1 else None))
         found += shares is not None
     if masks and not found:
-        raise UserError(f"{masks} has a mask for none of the photos: give a folder that holds a NAME.png for each NAME.jpg.")
+        raise UsageError(f"{masks} has a mask for none of the photos: give a folder that holds a NAME.png for each NAME.jpg.")
     return subjects
 
 

@@ -63,7 +63,7 @@ def find_target(vit: Vit, words: str) -> int:
     """
     given = one_spelling(words.strip())
     wanted = given.casefold()
-    if wanted.isdecimal() and wanted.isascii():
+    if wanted.removeprefix("-").isdecimal() and wanted.isascii():
         return check_target(vit, int(wanted))
     check_target(vit, 0)
     spelled = {label.index: one_spelling(label.name) for label in vit.labels}

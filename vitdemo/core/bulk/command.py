@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vitdemo.core.bulk.stages import check_stages, stages_for
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UsageError
+from vitdemo.core.figures import counted
 from vitdemo.core.terminal import CLEAR, progress_line
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class _ProgressReport:
         """Print the totals, the speed, and each actor's memory."""
         seconds = time.monotonic() - self._first
         print(
-            f"{self.done} rows in {output}, {self.errors} of them errors: {self.done / seconds:.1f} photos a second "
+            f"{counted(self.done, 'row')} in {output}, {self.errors} with an error: {self.done / seconds:.1f} photos a second "
             f"after {self._first - self._begin:.1f} s of start-up",
             file=sys.stderr,
         )

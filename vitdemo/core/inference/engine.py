@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from vitdemo.core.errors import QueueFull, UserError
+from vitdemo.core.errors import QueueFull, UsageError, UserError
 from vitdemo.core.inference.work_queue import PriorityLock, WorkItem, WorkQueue, run_items
 from vitdemo.core.models.classifier import Classifier
 from vitdemo.core.models.predictions import not_finite
@@ -43,11 +43,11 @@ def choose_device(asked: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     device = torch.device(asked)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
+        raise UsageError(
             f"torch sees {torch.cuda.device_count()} CUDA devices, so there is no {asked}: choose --device cpu, or install a CUDA torch."
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError("There is no MPS device on this machine: choose --device cpu.")
+        raise UsageError("There is no MPS device on this machine: choose --device cpu.")
     return device
 
 

@@ -20,7 +20,7 @@ from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, V
 from timm.models.vision_transformer_relpos import ResPostRelPosBlock, VisionTransformerRelPos
 from torch.nn.functional import linear
 
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError, UserError
 
 FAMILIES = (VisionTransformer, Eva, Beit, VisionTransformerRelPos, NaFlexVit)
 EMBEDS = (PatchEmbed, HybridEmbed)
@@ -67,11 +67,11 @@ def build(name: str, **arguments: Any) -> torch.nn.Module:
         except TypeError:  # the family has no such option
             module = timm.create_model(name, pretrained=False, **arguments)
     if type(module).__module__.removeprefix("timm.models.") in UNREAD:
-        raise UserError(
+        raise UsageError(
             f"“{name}” is a ViT whose attention this app can't read, such as a language model's vision tower: choose another ViT."
         )
     if not isinstance(module, FAMILIES) or type(getattr(module, "patch_embed", None)) not in (*EMBEDS, type(None)):
-        raise UserError(f"“{name}” has no attention from every patch to every patch, so there is no map to show: choose a ViT.")
+        raise UsageError(f"“{name}” has no attention from every patch to every patch, so there is no map to show: choose a ViT.")
     for part in module.modules():
         if hasattr(part, "fused_attn"):
             part.fused_attn = True  # type: ignore[assignment]  # whatever TIMM_FUSED_ATTN says: attention is read at the fused kernel's call

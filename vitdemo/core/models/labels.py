@@ -9,7 +9,7 @@ from pathlib import Path
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.names import one_spelling
 
 
@@ -68,15 +68,15 @@ def read_labels(path: Path, classes: int) -> tuple[Label, ...]:
     Raises: UserError for a file that can't be read, and where there is not one name for each class.
     """
     if not classes:
-        raise UserError("This model gives features, so it has no classes to name: leave --labels out.")
+        raise UsageError("This model gives features, so it has no classes to name: leave --labels out.")
     try:
         text = path.read_text("utf-8-sig")
         reader = {".json": _names_in_json, ".csv": _names_in_csv}.get(path.suffix.lower(), _names_in_text)
         names = reader(text)
     except (OSError, UnicodeDecodeError, RecursionError, csv.Error, ValueError, TypeError, KeyError):
-        raise UserError(f"The names of classes in {path} can't be read: give a text file with a name a line, JSON or CSV.") from None
+        raise UsageError(f"The names of classes in {path} can't be read: give a text file with a name a line, JSON or CSV.") from None
     if len(names) != classes:
-        raise UserError(f"{path.name} names {len(names):,} classes, and the model has {classes:,}: give one name for each.")
+        raise UsageError(f"{path.name} names {len(names):,} classes, and the model has {classes:,}: give one name for each.")
     return named_classes(names, classes)
 
 

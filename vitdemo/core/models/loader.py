@@ -12,7 +12,7 @@ import torch
 from timm.models._manipulate import reinit_non_persistent_buffers
 
 from vitdemo.core.config import DEMO_MODEL, Settings
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.models import weights
 from vitdemo.core.models.adapter import Adapter
 from vitdemo.core.models.catalogue import OPEN_SOURCE
@@ -185,7 +185,7 @@ def _from_hub(name: str, config: dict, settings: Settings, on_progress: OnProgre
     """Return the weights file of a timm model, downloaded if it is not cached, and where it came from."""
     repo = config.get("hf_hub_id")
     if not repo:
-        raise UserError(f"timm has no weights for “{name}”: give them with --checkpoint FILE.safetensors.")
+        raise UsageError(f"timm has no weights for “{name}”: give them with --checkpoint FILE.safetensors.")
     filename = config.get("hf_hub_filename") or "model.safetensors"
     if not filename.endswith(".safetensors"):
         raise UserError(f"The weights of “{name}” are a pickle, which can run code: choose a model with SafeTensors weights.")

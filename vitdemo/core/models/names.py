@@ -10,7 +10,7 @@ import timm
 from timm.models import is_model
 
 from vitdemo.core.config import ASSETS, DEMO_MODEL
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.models.adapter import READS_MEAN_TOO, build, read_mean_too
 from vitdemo.core.models.checkpoint.kinds import read_json
 
@@ -58,7 +58,7 @@ def skeleton(name: str, **arguments: Any) -> Any:
         config = _checked_config(folder)
         name = f"{LOCAL_DIR}{folder}"
     elif not is_model(name.split(".")[0]) or ":" in name:
-        raise UserError(
+        raise UsageError(
             f"timm has no model “{name}”{_suggestion(name)}: choose one from docs/models.md, a Hugging Face repository "
             "(OWNER/NAME), or local-dir:DIR."
         )
@@ -73,20 +73,20 @@ def skeleton(name: str, **arguments: Any) -> Any:
         if folder:
             raise UserError(f"timm can't build the model that {folder}/config.json describes: export it again.") from None
         if "tag" in str(error):
-            raise UserError(f"timm knows no weights “{name}”{_suggestion(name)}: check what follows the dot.") from None
-        raise UserError(f"timm can't build “{name}” without more settings: choose another model.") from None
+            raise UsageError(f"timm knows no weights “{name}”{_suggestion(name)}: check what follows the dot.") from None
+        raise UsageError(f"timm can't build “{name}” without more settings: choose another model.") from None
 
 
 def _checked_config(folder: Path) -> dict[str, Any]:
     if not os.path.isdir(folder):
-        raise UserError(f"There is no folder {folder}: give local-dir: and the path of a bundle.")
+        raise UsageError(f"There is no folder {folder}: give local-dir: and the path of a bundle.")
     try:
         config = read_json(folder / "config.json")
         architecture = config["architecture"]
         if not isinstance(architecture, str):
             raise TypeError
     except FileNotFoundError:
-        raise UserError(f"{folder} has no config.json, so it is no bundle: export the model in timm's layout.") from None
+        raise UsageError(f"{folder} has no config.json, so it is no bundle: export the model in timm's layout.") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"The config.json in {folder} can't be read: export the model in timm's layout.") from None
     if not is_model(architecture):

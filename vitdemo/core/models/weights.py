@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError, UserError
 
 MAX_ATTEMPTS = 3  # failed attempts in a row, without a new byte, after which a download is given up
 constants.DOWNLOAD_CHUNK_SIZE = 1 << 20  # bytes lost by a break, and between progress reports; huggingface_hub's default is 10 times that
@@ -107,11 +107,11 @@ def _first_contact(repo: str, filename: str, timeout: float) -> None:
     except GatedRepoError:
         raise UserError(f"{repo} is given out by its owner on request: ask at https://huggingface.co/{repo}, then set HF_TOKEN.") from None
     except RepositoryNotFoundError:
-        raise UserError(f"The hub has no model {repo}: check the name, or set HF_TOKEN if it is private.") from None
+        raise UsageError(f"The hub has no model {repo}: check the name, or set HF_TOKEN if it is private.") from None
     except EntryNotFoundError:
         raise NotInRepository(f"The hub has no {filename} for {repo}: choose a model with SafeTensors weights.") from None
     except HFValidationError:
-        raise UserError(f"{repo} is not a name the hub can have: check it.") from None
+        raise UsageError(f"{repo} is not a name the hub can have: check it.") from None
     except OfflineModeIsEnabled:
         raise HubUnreachable(f"The model hub is switched off (HF_HUB_OFFLINE): {REMEDY}") from None
     except DeadlineExceeded:

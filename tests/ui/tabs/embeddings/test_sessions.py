@@ -225,6 +225,7 @@ def test_files_of_all_and_of_some(job, ask, tmp_path):
     assert [row["path"] for row in rows] == ["cats/a.png", "dogs/z.png"]
     near = ask("photo", id=5)["neighbours"]
     assert json.loads(rows[1]["neighbours"]) == [NAMES[each["id"]] for each in near]
+    assert json.loads(rows[1]["neighbour_distances"]) == pytest.approx([1 - each["similarity"] for each in near], abs=1e-6)
     assert float(rows[1]["e1"]) == pytest.approx(job.embedding.vectors("final")[4, 0])
     for ids in ([], [2], [99], "all"):
         with pytest.raises(UserError, match="No photos are selected" if isinstance(ids, list) else "can't be understood"):

@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vitdemo.core.errors import UsageError, UserError
-from vitdemo.core.outputs import check_writable, unwritable
+from vitdemo.core.errors import UserError
+from vitdemo.core.outputs import check_suffix, check_writable, unwritable
 
 ROOT = Path(__file__).parents[4]
 KEPT = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "TEMP")  # of the environment: no tokens, no proxies
@@ -24,8 +24,7 @@ def add(commands) -> None:
 
 
 def _convert(flags: argparse.Namespace) -> int:
-    if flags.output.suffix != ".safetensors":
-        raise UsageError("--output must end in .safetensors.")
+    check_suffix(flags.output, [".safetensors"])
     for line in convert(flags.file, flags.output):
         print(line, file=sys.stderr)
     return 0

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.photos.kinds import holds_photo
 
 PROGRAM = "is a whole program, not weights: save model.state_dict() as SafeTensors."
@@ -30,7 +30,7 @@ def check_safetensors(path: Path) -> None:
     Raises: UserError that says what the file is, and what to do.
     """
     if not path.is_file():
-        raise UserError(f"There is no weights file {path}: check the path.")
+        raise UsageError(f"There is no weights file {path}: check the path.")
     with path.open("rb") as file:
         head = file.read(64)
     if not _is_safetensors(head, path.stat().st_size) and (said := _kind(path, head)):

@@ -12,7 +12,9 @@ from PIL import Image, ImageCms
 
 LARGEST = 4_000_000  # bytes of a profile; those of printing presses have one or two million
 UNUSABLE = "The photo's colour profile can't be used, and is ignored."
-NOT_SRGB = "The photo's colours are in the profile “{name}”, not sRGB: they are taken for sRGB, unless preprocessing converts them."
+NOT_SRGB = (
+    "The photo's colours are in the profile “{name}”, not sRGB: they are taken for sRGB, unless Preprocessing or --icc converts them."
+)
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # colour space of a profile → mode of the image that it is for
 _SOURCE = "vitdemo_colours"  # key of a Source in an image's info
 _SAME = 3  # levels, of 255, by which a profile may differ from sRGB and still count as sRGB

@@ -48,7 +48,7 @@ def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: 
 
     embedding, key, atlas = job.embedded(), drawn.key, drawn.atlas
     vectors = embedding.vectors(key.layer, key.pool)[: len(maps.rows)]
-    neighbours, _ = nearest(vectors, NEAREST)
+    neighbours, distances = nearest(vectors, NEAREST)
     rows = embedding.rows
     places = np.arange(len(maps.rows))
     if ids is not None:
@@ -66,7 +66,7 @@ def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: 
         model=embedding.model,
         layer=key.layer,
         pooling=key.pool,
-        mapped=Mapped(selected_atlas, drawn.names, names),
+        mapped=Mapped(selected_atlas, drawn.names, names, distances[places]),
     )
 
 
