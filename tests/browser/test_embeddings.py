@@ -17,6 +17,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
+from vitdemo.core.names import plain_name
 from vitdemo.core.photos.search import find_items
 from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 from vitdemo.ui.packing import pack
@@ -366,7 +367,11 @@ def test_take_it_away(done, known, browser):
     for kind in ("npz", "csv", "parquet", "png", "svg", "html"):
         with done.expect_download() as event:
             done.locator(f"#embeddings .emb-away [data-kind={kind}]").click()
-        assert event.value.suggested_filename.endswith(f".{kind}")
+        title = done.locator("#embeddings .run-text").inner_text().partition(" · by ")[2].partition(" ·")[0]
+        what = "map" if kind in ("png", "svg") else "embeddings"
+        name = rf"\w+-{plain_name(title)}-layer-final-cls-{what}-\d{{4}}-\d\d-\d\d\.{kind}"
+        assert re.fullmatch(name, event.value.suggested_filename)
+        expect(done.locator("#embeddings .emb-took")).to_have_text(f"Saved as {event.value.suggested_filename}.")
         files[kind] = Path(event.value.path())
     found = state(done)
     with np.load(files["npz"]) as arrays:
