@@ -148,6 +148,13 @@ def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_pa
 def follow_its_name(page: Page, row: Locator) -> None:
     """A run's model has the run's name in the header and beside its answer, also after the run is renamed."""
     row.get_by_role("button", name="Use").click()
+    expect(page.locator("#model input")).to_have_value(re.compile("Your model"), timeout=WAIT)
+    page.get_by_role("tab", name="Classify", exact=True).click()
+    page.get_by_role("tab", name="Many photos").click()
+    page.locator("#gallery [data-samples=drawings]").click()
+    expect(page.locator("#gallery .run-text")).to_contain_text("Done: 126 of 126 photos", timeout=WAIT)
+    page.get_by_role("tab", name="One photo").click()
+    open_tab(page)
     for name in ("The first", "Shapes"):
         row.locator(".run-title").fill(name)
         row.locator(".run-title").press("Enter")
@@ -155,6 +162,7 @@ def follow_its_name(page: Page, row: Locator) -> None:
         for tab, place in (("Classify", "#answer"), ("Attention", "#attention .att-name")):
             page.get_by_role("tab", name=tab, exact=True).click()
             expect(page.locator(place)).to_contain_text(name, timeout=WAIT)
+        expect(page.locator("#gallery .run-text")).to_contain_text(f"by {name} ·", timeout=WAIT)
         open_tab(page)
 
 
