@@ -307,6 +307,9 @@ def test_colours_photos_and_settings(done, known):
     for by, words in (("label", known.done[0].predictions[0].label.name), ("probability", "%"), ("remote", "five nearest")):
         done.locator("#embeddings .map-colour").select_option(by)
         expect(done.locator("#embeddings .map-legend")).to_contain_text(words)
+        named = done.locator("#embeddings .map-legend [data-entry]").count() > 0
+        expect(done.locator("#embeddings .emb-by-name")).to_be_visible(visible=named)
+        assert named or by != "label"
         assert len(set(done.evaluate(f"[...{MAP}.codes]"))) > 1 or by == "label"
     done.get_by_role("radio", name="Photos", exact=True).click()
     done.wait_for_function(f"[...{MAP}.thumbnails.drawn].every(each => each === 2)")

@@ -123,7 +123,17 @@ def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_pa
     expect(rows).to_have_count(1)
     unfold(page, "Train")
     page.get_by_text("Advanced settings").click()
-    page.locator("#finetune [data-name=label_smoothing]").fill("0.2")
+    smoothing, differing = page.locator("#finetune [data-name=label_smoothing]"), page.locator("#finetune .differing")
+    expect(differing).to_be_hidden()
+    usual = smoothing.input_value()
+    smoothing.fill("0.2")
+    expect(differing.locator("span")).to_have_text("Other than “Head only (fast)” has it: label smoothing.")
+    page.get_by_text("Advanced settings").click()  # also when they are folded
+    differing.get_by_role("button", name="Reset").click()
+    expect(differing).to_be_hidden()
+    expect(smoothing).to_have_value(usual)
+    page.get_by_text("Advanced settings").click()
+    smoothing.fill("0.2")
     page.get_by_role("button", name="Start training", exact=True).click()
     expect(rows).to_have_count(2, timeout=WAIT)
     expect(page.locator("#finetune .step", has_text="Result").locator(".step-said")).to_have_text("")  # this run has no result yet
