@@ -40,6 +40,7 @@ export function listen() {
 export function present(on) {
   if (presenting() === on) return;
   if (on) lastFocus = document.activeElement;
+  else play(false);
   explorer.classList.toggle("presenting", on);
   look("");
   showKeys(false);
