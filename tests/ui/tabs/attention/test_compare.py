@@ -66,8 +66,8 @@ def test_one_photo(ask, session, sessions, engine, ended):
 def test_heads_that_are_off_are_off_in_the_comparison(session, sessions, engine):
     other = session.without([(2, 1)])
     compare.compare(sessions, other, 2, (), "")
-    until(lambda: compare.compared(other, stop=False).over, 120)
-    status = compare.compared(other, stop=False)
+    until(lambda: compare.compared(sessions, other, stop=False).over, 120)
+    status = compare.compared(sessions, other, stop=False)
     vit = without_heads(sessions.store.loading.vit, [(2, 1)])
     trace = sessions.trace(other, vit)
     curve = erase_curve(vit, engine, session.tensor, heat(Question("rollout"), trace, vit, engine, session.tensor), 2)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vitdemo.attention.drawing.render import OverlayStyle
     from vitdemo.attention.question import Question
     from vitdemo.core.inference.trace import Trace
+    from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.geometry import Geometry
     from vitdemo.core.photos.photo import Photo
 
