@@ -69,6 +69,21 @@ def test_requests_take_the_photos_in_turn(truth, monkeypatch):
     assert not right([{"rows": []}])
 
 
+def test_requests_name_the_parameters_of_the_apps_endpoints(truth, monkeypatch):
+    from vitdemo.core.inference.model_store import ModelStore
+    from vitdemo.ui import page
+
+    async def sent(client, name: str, data: bytes) -> dict:
+        return {"path": name}
+
+    monkeypatch.setattr(load, "upload", sent)
+    offered = page.build(Settings(), ModelStore(Settings())).get_api_info()["named_endpoints"]
+    for kind in load._kinds(truth, 8, {"fine-tuning": (), "export": ()}):
+        endpoint, data, _ = finished(kind.ask(None, 0))
+        parameters = {each["parameter_name"]: each["parameter_has_default"] for each in offered[f"/{endpoint}"]["parameters"]}
+        assert {name for name, has_default in parameters.items() if not has_default} <= data.keys() <= parameters.keys()
+
+
 def test_another_answer_is_wrong(truth):
     name = next(iter(truth.heats))
     best = max(range(len(truth.labels)), key=truth.probabilities[name].__getitem__)
