@@ -30,6 +30,26 @@ def test_clients_take_turns():
     assert done == ["many", "few", "many", "many"]
 
 
+def test_who_waits_is_told_how_many_come_first():
+    slots, stopping = FairSlots(1, 10, "comparisons"), [threading.Event() for _ in range(2)]
+    assert slots.place(stopping[0]) == 0
+
+    def work(mine: threading.Event) -> None:
+        with slots.slot("", mine):
+            pass
+
+    with slots.slot():
+        threads = [threading.Thread(target=work, args=(each,)) for each in stopping]
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            until(lambda number=number: len(slots) == number)
+        assert [slots.place(each) for each in stopping] == [1, 2]
+        stopping[0].set()
+        until(lambda: slots.place(stopping[1]) == 1)
+    for thread in threads:
+        thread.join(10)
+
+
 def test_a_full_queue_refuses_or_displaces_the_client_with_the_most():
     slots, told = FairSlots(1, 2, "comparisons"), []
 

@@ -13,6 +13,7 @@ CHECK_SECONDS = 0.2  # between two looks at what may end the waiting
 
 @dataclass(eq=False)
 class _Ticket:
+    stopping: threading.Event | None = None
     admitted: bool = False
     crowded_out: bool = False
 
@@ -35,13 +36,19 @@ class FairSlots:
         """How many pieces of work wait."""
         return len(self._waiting)
 
+    def place(self, stopping: threading.Event) -> int:
+        """How many pieces of work must end before the one that waits with this `stopping` begins; 0 where none waits with it."""
+        with self._changed:
+            waiting = [ticket for ticket in self._waiting if ticket.stopping is stopping]
+            return self._waiting.position(waiting[0]) + 1 if waiting else 0
+
     @contextmanager
     def slot(self, client: str = "", stopping: threading.Event | None = None) -> Iterator[None]:
         """Wait for a slot, and hold it in this context. Once `stopping` is set, the context begins without one: check it there.
 
         Raises: UserError where too many wait, or other clients' work displaces this one.
         """
-        ticket = _Ticket()
+        ticket = _Ticket(stopping)
         with self._changed:
             displaced = self._waiting.put(ticket, client)
             if displaced is ticket:

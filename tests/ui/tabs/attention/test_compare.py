@@ -66,8 +66,8 @@ def test_one_photo(ask, session, sessions, engine, ended):
 def test_heads_that_are_off_are_off_in_the_comparison(session, sessions, engine):
     other = session.without([(2, 1)])
     compare.compare(sessions, other, 2, (), "")
-    until(lambda: compare.compared(other, stop=False).over, 120)
-    status = compare.compared(other, stop=False)
+    until(lambda: compare.compared(sessions, other, stop=False).over, 120)
+    status = compare.compared(sessions, other, stop=False)
     vit = without_heads(sessions.store.loading.vit, [(2, 1)])
     trace = sessions.trace(other, vit)
     curve = erase_curve(vit, engine, session.tensor, heat(Question("rollout"), trace, vit, engine, session.tensor), 2)
@@ -83,7 +83,11 @@ def test_asked_again_while_it_runs_and_stopped_while_it_waits(ask, session, sess
         ask("compare", target=1)
         assert session.comparing is job
         assert not job.stopping.is_set()
-        assert ask("compared")["text"] == "Waiting for other comparisons …"
+        assert ask("compared")["text"] == "Waiting for another comparison …"
+        later = session.without([(1, 0)])
+        compare.compare(sessions, later, 1, (), "")
+        until(lambda: compare.compared(sessions, later, stop=False).text == "Waiting for 2 other comparisons …")
+        compare.compared(sessions, later, stop=True)
         ask("compared", stop=True)
         status = ended()  # though no slot has become free
         assert (status["error"], status["rows"]) == ("", [])

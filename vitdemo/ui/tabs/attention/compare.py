@@ -32,6 +32,7 @@ MOSAICS = 25
 MAX_KEPT = 4  # comparisons kept per session
 REFRESH = 2  # seconds between two tables
 IMAGES, MASKS = "images", "masks"  # the folder of masks in a folder or zip of photos
+STOPPING = "Stopping …"
 STOPPED = "Stopped: the table has what was done."
 
 
@@ -80,7 +81,7 @@ def compare(sessions: AttentionSessions, session: AttentionSession, target: int 
         threading.Thread(target=_work, args=(sessions, job, key, client), name="compare methods", daemon=True).start()
 
 
-def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
+def compared(sessions: AttentionSessions, session: AttentionSession, stop: bool) -> ComparisonStatus:
     """The progress of the session's comparison, which ends if `stop`."""
     job = session.comparing
     if job is None:
@@ -91,10 +92,10 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
                 job.stopping.set()
     over, table = job.over, job.table  # in this order: what is over has its last table
     if table is None:
-        begins = "Waiting for other comparisons …" if job.waiting else "Getting ready …"
-        return ComparisonStatus(over, job.share, ("Stopped." if job.stopping.is_set() else "") if over else begins, job.error)
+        said = ("Stopped." if job.stopping.is_set() else "") if over else _begins(sessions, job)
+        return ComparisonStatus(over, job.share, said, job.error)
     so_far = f"{_count(table.photos, 'photo')}, {_count(table.mosaics, 'mosaic')} so far" if job.items else "Comparing the maps …"
-    text = so_far if not over else STOPPED if job.stopping.is_set() else ""
+    text = (STOPPED if over else STOPPING) if job.stopping.is_set() else "" if over else so_far
     details = [f"{NAMES[method]}: {sentence}" for method, sentence in table.sentences.items() if sentence]
     return ComparisonStatus(
         over,
@@ -145,6 +146,16 @@ def _mosaics(vit: "Vit") -> int:
     from vitdemo.attention.evaluation.mosaics import has_quarters
 
     return MOSAICS if has_quarters(vit.adapter.grid(vit.preprocessing.size)) else 0
+
+
+def _begins(sessions: AttentionSessions, job: MethodComparison) -> str:
+    """What a comparison without results is at."""
+    if job.stopping.is_set():
+        return STOPPING
+    if not job.waiting:
+        return "Getting ready …"
+    others = sessions.comparisons.place(job.stopping)
+    return f"Waiting for {others} other comparisons …" if others > 1 else "Waiting for another comparison …"
 
 
 def _count(number: int, noun: str) -> str:
