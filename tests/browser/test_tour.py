@@ -66,6 +66,9 @@ def test_from_an_empty_page_to_its_end(demo_app, open_page, theme, width, height
         assert all(watched), titles[-1]
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         found += serious(page)
+        if "neighbours" in titles[-1]:  # which its text promises to be below the picture
+            near, card = page.locator("#embeddings .emb-near img").first.bounding_box(), page.locator(".tour").bounding_box()
+            assert near["y"] + near["height"] <= card["y"]
         if "falls" in titles[-1] or "decides" in titles[-1]:
             expect(page.locator("#attention .att-big strong").first).to_contain_text("→")
         if page.locator(".tour-next").inner_text() == "Done":

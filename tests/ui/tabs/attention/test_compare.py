@@ -84,6 +84,10 @@ def test_asked_again_while_it_runs_and_stopped_while_it_waits(ask, session, sess
         assert session.comparing is job
         assert not job.stopping.is_set()
         assert ask("compared")["text"] == "Waiting for another comparison …"
+        later = session.without([(1, 0)])
+        compare.compare(sessions, later, 1, (), "")
+        until(lambda: compare.compared(sessions, later, stop=False).text == "Waiting for 2 other comparisons …")
+        compare.compared(sessions, later, stop=True)
         ask("compared", stop=True)
         status = ended()  # though no slot has become free
         assert (status["error"], status["rows"]) == ("", [])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.figures import counted
 from vitdemo.core.photos.search import uploaded_items
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.gradio_internals import get_upload_folder
@@ -32,6 +33,7 @@ MOSAICS = 25
 MAX_KEPT = 4  # comparisons kept per session
 REFRESH = 2  # seconds between two tables
 IMAGES, MASKS = "images", "masks"  # the folder of masks in a folder or zip of photos
+STOPPING = "Stopping …"
 STOPPED = "Stopped: the table has what was done."
 
 
@@ -91,12 +93,10 @@ def compared(sessions: AttentionSessions, session: AttentionSession, stop: bool)
                 job.stopping.set()
     over, table = job.over, job.table  # in this order: what is over has its last table
     if table is None:
-        before = sessions.comparisons.position(job)
-        waits = f"Waiting for {before} other comparisons …" if before > 1 else "Waiting for another comparison …"
-        begins = waits if before else "Getting ready …"
-        return ComparisonStatus(over, job.share, ("Stopped." if job.stopping.is_set() else "") if over else begins, job.error)
-    so_far = f"{_count(table.photos, 'photo')}, {_count(table.mosaics, 'mosaic')} so far" if job.items else "Comparing the maps …"
-    text = so_far if not over else STOPPED if job.stopping.is_set() else ""
+        said = ("Stopped." if job.stopping.is_set() else "") if over else _begins(sessions, job)
+        return ComparisonStatus(over, job.share, said, job.error)
+    so_far = f"{counted(table.photos, 'photo')}, {counted(table.mosaics, 'mosaic')} so far" if job.items else "Comparing the maps …"
+    text = (STOPPED if over else STOPPING) if job.stopping.is_set() else "" if over else so_far
     details = [f"{NAMES[method]}: {sentence}" for method, sentence in table.sentences.items() if sentence]
     return ComparisonStatus(
         over,
@@ -149,8 +149,14 @@ def _mosaics(vit: "Vit") -> int:
     return MOSAICS if has_quarters(vit.adapter.grid(vit.preprocessing.size)) else 0
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+def _begins(sessions: AttentionSessions, job: MethodComparison) -> str:
+    """What a comparison without results is at."""
+    if job.stopping.is_set():
+        return STOPPING
+    others = sessions.comparisons.position(job)
+    if not others:
+        return "Getting ready …"
+    return f"Waiting for {others} other comparisons …" if others > 1 else "Waiting for another comparison …"
 
 
 def _uploads(files: Sequence[Any]) -> list[tuple[str, Path]]:
