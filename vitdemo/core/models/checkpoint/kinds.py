@@ -34,7 +34,7 @@ def check_safetensors(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(64)
     if not _is_safetensors(head, path.stat().st_size) and (said := _kind(path, head)):
-        raise UserError(f"{path.name} {said}")
+        raise UsageError(f"{path.name} {said}")
 
 
 def is_pickle(path: Path) -> bool:
