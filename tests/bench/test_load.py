@@ -61,12 +61,27 @@ def test_requests_take_the_photos_in_turn(truth, monkeypatch):
     for number in range(len(names) + 2):
         endpoint, data, right = finished(kinds["attention"].ask(None, number))
         name = names[number % len(names)]
-        assert (endpoint, data[0]) == ("attention", {"path": Path(name).name, "bytes": len(truth.photos[name])})
+        assert (endpoint, data["photo"]) == ("attention", {"path": Path(name).name, "bytes": len(truth.photos[name])})
         assert right([{"heat": truth.heats[name]}])
         assert not right([{"heat": truth.heats[names[(number + 1) % len(names)]]}])
     endpoint, data, right = finished(kinds["gallery of 100"].ask(None, 0))
-    assert (endpoint, data[3][0]["path"]) == ("classify", "many.zip")
+    assert (endpoint, data["photos"][0]["path"]) == ("classify", "many.zip")
     assert not right([{"rows": []}])
+
+
+def test_requests_name_the_parameters_of_the_apps_endpoints(truth, monkeypatch):
+    from vitdemo.core.inference.model_store import ModelStore
+    from vitdemo.ui import page
+
+    async def sent(client, name: str, data: bytes) -> dict:
+        return {"path": name}
+
+    monkeypatch.setattr(load, "upload", sent)
+    offered = page.build(Settings(), ModelStore(Settings())).get_api_info()["named_endpoints"]
+    for kind in load._kinds(truth, 8, {"fine-tuning": (), "export": ()}):
+        endpoint, data, _ = finished(kind.ask(None, 0))
+        parameters = {each["parameter_name"]: each["parameter_has_default"] for each in offered[f"/{endpoint}"]["parameters"]}
+        assert {name for name, has_default in parameters.items() if not has_default} <= data.keys() <= parameters.keys()
 
 
 def test_another_answer_is_wrong(truth):
@@ -127,11 +142,11 @@ def test_long_work_is_right_if_it_ends_as_without_load(truth, monkeypatch):
     assert load._exported(made) == ("onnx", 5, 0.99)
     kinds = {kind.name: kind for kind in load._kinds(truth, 8, {"fine-tuning": load._learned(learnt), "export": load._exported(made)})}
     endpoint, data, right = finished(kinds["fine-tuning"].ask(None, 0))
-    assert (endpoint, data) == ("finetune", ["classes.zip", "", "quick", {"seed": 1}])
+    assert (endpoint, data) == ("finetune", {"photos": "classes.zip", "settings": {"seed": 1}})
     assert right([learnt])
     assert not right([learnt | {"accuracy": 0.8}])
     endpoint, data, right = finished(kinds["export"].ask(None, 0))
-    assert (endpoint, data[:3]) == ("export", ["", "onnx", "fp32"])
+    assert (endpoint, data) == ("export", {})
     assert right([made])
     assert not right([made | {"rows": [shipped | {"bytes": 6}]}])
 
@@ -210,7 +225,7 @@ class FakeApp:
 
 async def _ask(client: httpx.AsyncClient, number: int):
     photo = await load_visitors.upload(client, "a.jpg", b"x")
-    return "classify", [photo, number], lambda answer: answer == [1, 2]
+    return "classify", {"photo": photo, "top": number}, lambda answer: answer == [1, 2]
 
 
 KIND = Kind("classify", 1, _ask)
@@ -241,10 +256,10 @@ def test_how_a_request_ends(events, outcome, clock_of, monkeypatch):
     assert clock.now == begin
     assert app.asked == [
         ("POST", "/gradio_api/upload"),
-        ("POST", "/gradio_api/call/classify"),
-        ("GET", "/gradio_api/call/classify/e1"),
+        ("POST", "/gradio_api/call/v2/classify"),
+        ("GET", "/gradio_api/call/v2/classify/e1"),
     ]
-    assert app.data == {"data": [{"path": "/tmp/x/a.jpg", "orig_name": "a.jpg", "meta": {"_type": "gradio.FileData"}}, 3]}
+    assert app.data == {"photo": {"path": "/tmp/x/a.jpg", "orig_name": "a.jpg", "meta": {"_type": "gradio.FileData"}}, "top": 3}
     row = tally.row("classify")
     assert (row["answered"], row["lost"], row["wrong"], row["refused"]) == outcome
     assert waited == [1] * outcome[3]
@@ -513,10 +528,9 @@ def test_a_classification_names_its_photo(truth, monkeypatch):
 
     monkeypatch.setattr(load, "upload", sent)
     names = list(truth.photos)
-    for bare, more in ((False, ["", 5, None]), (True, [])):
-        kind = load._classify(truth, 3, bare)
-        assert (kind.name, kind.visitors) == ("classify", 3)
-        endpoint, data, right = finished(kind.ask(None, len(names) + 1))  # after the last comes the first
-        assert (endpoint, data) == ("classify", [Path(names[1]).name, *more])
-        best = max(range(len(truth.labels)), key=truth.probabilities[names[1]].__getitem__)
-        assert right([{"predictions": [{"label": truth.labels[best], "probability": truth.probabilities[names[1]][best]}]}])
+    kind = load._classify(truth, 3)
+    assert (kind.name, kind.visitors) == ("classify", 3)
+    endpoint, data, right = finished(kind.ask(None, len(names) + 1))  # after the last comes the first
+    assert (endpoint, data) == ("classify", {"photo": Path(names[1]).name})
+    best = max(range(len(truth.labels)), key=truth.probabilities[names[1]].__getitem__)
+    assert right([{"predictions": [{"label": truth.labels[best], "probability": truth.probabilities[names[1]][best]}]}])

@@ -183,7 +183,7 @@ def test_the_maps_own_values_are_read_where_the_map_stays(app, open_page, pictur
     expect(page.locator("#attention .att-said")).to_have_text(text)
 
 
-def test_a_locked_scale_goes_for_all_layers(app, open_page, picture, known):
+def test_a_locked_scale_goes_for_all_layers(app, open_page, picture, known, vit):
     _, traced, geometry = known
     page = visit(open_page, app, picture)
     method(page, "Rollout")
@@ -201,7 +201,7 @@ def test_a_locked_scale_goes_for_all_layers(app, open_page, picture, known):
     page.locator("#attention .att-caption").scroll_into_view_if_needed()
     point(page, geometry, 2, 5)
     read(page, rollouts[0], 2, 5, *span)
-    overlay = Image.open(take(page, "Overlay", "picture-rollout-overlay.png")).convert("RGB")
+    overlay = Image.open(take(page, "Overlay", f"picture-{vit.name}-rollout-layer-1-overlay.png")).convert("RGB")
     with Image.open(picture) as photo:
         expected = render.overlay(photo.convert("RGB"), rollouts[0], geometry, span=span)
     assert np.array_equal(np.asarray(overlay), np.asarray(expected))
@@ -490,7 +490,7 @@ def test_the_whole_tab_is_of_the_model_without_the_heads_that_are_off(app, open_
     check(page, relevance, geometry, bare=bare)
     method(page, "Rollout")
     check(page, maps.rollout(traced), geometry, bare=bare)
-    with np.load(take(page, "NPZ", "picture-rollout-without-2-heads-maps.npz")) as numbers:
+    with np.load(take(page, "NPZ", f"picture-{vit.name}-rollout-without-2-heads-maps.npz")) as numbers:
         np.testing.assert_allclose(numbers["logits"], traced.logits, atol=1e-5)
         np.testing.assert_allclose(numbers["heat"], maps.rollout(traced), atol=1e-6)
     page.get_by_role("button", name="Copy as Python").click()
@@ -502,8 +502,10 @@ def test_the_whole_tab_is_of_the_model_without_the_heads_that_are_off(app, open_
     curve = erase_curve(without, engine, tensor, maps.rollout(traced), target, steps=14)
     slide(page, "k", 3)
     expect(page.locator("#attention .att-erased-map-text strong")).to_have_text(shown(curve.deletion[3]))
+    expect(page.locator("#attention .att-believe-model")).to_have_text("Compared on the model with 2 heads off.")
     page.get_by_role("button", name="All heads on").click()
     expect(page.locator("#attention .att-title")).to_have_text("Rollout · up to layer 3 of 3")
+    expect(page.locator("#attention .att-believe-model")).to_be_hidden()
     expect(page.locator("#attention .att-erase-row")).to_be_hidden()  # of another model
 
 
@@ -624,15 +626,15 @@ def test_downloads_are_what_is_shown(app, open_page, picture, known, vit, monkey
     page.get_by_label("Colours").select_option("magma")
     heat = maps.cls_map(traced, layer=2)
 
-    overlay = take(page, "Overlay", "picture-cls-overlay.png")
+    overlay = take(page, "Overlay", f"picture-{vit.name}-cls-layer-2-overlay.png")
     with Image.open(picture) as photo:
         expected = render.overlay(photo.convert("RGB"), heat, geometry, render.OverlayStyle("magma", 0.7))
     assert np.array_equal(np.asarray(Image.open(overlay).convert("RGB")), np.asarray(expected))
-    frames = list(ImageSequence.Iterator(Image.open(take(page, "GIF", "picture-cls-layers.gif"))))
+    frames = list(ImageSequence.Iterator(Image.open(take(page, "GIF", f"picture-{vit.name}-cls-layers.gif"))))
     assert len(frames) == 3
-    assert Image.open(take(page, "WebP", "picture-cls-layers.webp")).n_frames == 3
-    assert Image.open(take(page, "All layers", "picture-cls-layers.png")).width > 600
-    with np.load(take(page, "NPZ", "picture-cls-maps.npz")) as numbers:
+    assert Image.open(take(page, "WebP", f"picture-{vit.name}-cls-layers.webp")).n_frames == 3
+    assert Image.open(take(page, "All layers", f"picture-{vit.name}-cls-layers.png")).width > 600
+    with np.load(take(page, "NPZ", f"picture-{vit.name}-cls-maps.npz")) as numbers:
         np.testing.assert_allclose(numbers["heat"], heat, atol=1e-6)
         np.testing.assert_allclose(numbers["attention_cls"], maps.cls_attention(traced), atol=1e-6)
         np.testing.assert_allclose(numbers["box"], geometry.box)

@@ -344,6 +344,8 @@ def test_on_a_phone_the_photo_and_its_answer_come_into_sight(app, open_page, pic
     give(page, picture)
     expect(page.locator("#answer .says")).to_be_in_viewport(ratio=1, timeout=WAIT)
     expect(page.locator("#view svg")).to_be_in_viewport(ratio=1)
+    tops = [page.locator(part).bounding_box()["y"] for part in ("#view", "#choose", "#answer", "#examples")]
+    assert tops == sorted(tops)
 
 
 def test_a_lost_connection_is_told_in_words_that_help(app, open_page, picture):

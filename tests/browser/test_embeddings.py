@@ -17,6 +17,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
+from vitdemo.core.names import plain_name
 from vitdemo.core.photos.search import find_items
 from vitdemo.embeddings.vectors.gallery import EmbeddingGallery
 from vitdemo.ui.packing import pack
@@ -306,6 +307,9 @@ def test_colours_photos_and_settings(done, known):
     for by, words in (("label", known.done[0].predictions[0].label.name), ("probability", "%"), ("remote", "five nearest")):
         done.locator("#embeddings .map-colour").select_option(by)
         expect(done.locator("#embeddings .map-legend")).to_contain_text(words)
+        named = done.locator("#embeddings .map-legend [data-entry]").count() > 0
+        expect(done.locator("#embeddings .emb-by-name")).to_be_visible(visible=named)
+        assert named or by != "label"
         assert len(set(done.evaluate(f"[...{MAP}.codes]"))) > 1 or by == "label"
     done.get_by_role("radio", name="Photos", exact=True).click()
     done.wait_for_function(f"[...{MAP}.thumbnails.drawn].every(each => each === 2)")
@@ -366,7 +370,11 @@ def test_take_it_away(done, known, browser):
     for kind in ("npz", "csv", "parquet", "png", "svg", "html"):
         with done.expect_download() as event:
             done.locator(f"#embeddings .emb-away [data-kind={kind}]").click()
-        assert event.value.suggested_filename.endswith(f".{kind}")
+        title = done.locator("#embeddings .run-text").inner_text().partition(" · by ")[2].partition(" ·")[0]
+        what = "map" if kind in ("png", "svg") else "embeddings"
+        name = rf"\w+-{plain_name(title)}-layer-final-cls-{what}-\d{{4}}-\d\d-\d\d\.{kind}"
+        assert re.fullmatch(name, event.value.suggested_filename)
+        expect(done.locator("#embeddings .emb-took")).to_have_text(f"Saved as {event.value.suggested_filename}.")
         files[kind] = Path(event.value.path())
     found = state(done)
     with np.load(files["npz"]) as arrays:

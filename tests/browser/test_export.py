@@ -162,6 +162,8 @@ def test_only_what_goes_together_can_be_chosen(app, open_page):
     choose(page, "format", "safetensors")
     expect(page.locator("#export .exp-graph")).to_be_hidden()
     expect(page.locator("#export .exp-bare")).to_be_visible()
+    left = [page.locator(f"#export {part}").bounding_box()["x"] for part in (".exp-bare", ".exp-checks")]
+    assert left[0] == left[1]  # alone, at the side where a line begins
 
 
 def test_calibration_adds_a_static_recipe(app, open_page, folder):

@@ -123,7 +123,17 @@ def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_pa
     expect(rows).to_have_count(1)
     unfold(page, "Train")
     page.get_by_text("Advanced settings").click()
-    page.locator("#finetune [data-name=label_smoothing]").fill("0.2")
+    smoothing, differing = page.locator("#finetune [data-name=label_smoothing]"), page.locator("#finetune .differing")
+    expect(differing).to_be_hidden()
+    usual = smoothing.input_value()
+    smoothing.fill("0.2")
+    expect(differing.locator("span")).to_have_text("Other than “Head only (fast)” has it: label smoothing.")
+    page.get_by_text("Advanced settings").click()  # also when they are folded
+    differing.get_by_role("button", name="Reset").click()
+    expect(differing).to_be_hidden()
+    expect(smoothing).to_have_value(usual)
+    page.get_by_text("Advanced settings").click()
+    smoothing.fill("0.2")
     page.get_by_role("button", name="Start training", exact=True).click()
     expect(rows).to_have_count(2, timeout=WAIT)
     expect(page.locator("#finetune .step", has_text="Result").locator(".step-said")).to_have_text("")  # this run has no result yet
@@ -148,6 +158,13 @@ def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_pa
 def follow_its_name(page: Page, row: Locator) -> None:
     """A run's model has the run's name in the header and beside its answer, also after the run is renamed."""
     row.get_by_role("button", name="Use").click()
+    expect(page.locator("#model input")).to_have_value(re.compile("Your model"), timeout=WAIT)
+    page.get_by_role("tab", name="Classify", exact=True).click()
+    page.get_by_role("tab", name="Many photos").click()
+    page.locator("#gallery [data-samples=drawings]").click()
+    expect(page.locator("#gallery .run-text")).to_contain_text("Done: 126 of 126 photos", timeout=WAIT)
+    page.get_by_role("tab", name="One photo").click()
+    open_tab(page)
     for name in ("The first", "Shapes"):
         row.locator(".run-title").fill(name)
         row.locator(".run-title").press("Enter")
@@ -155,6 +172,7 @@ def follow_its_name(page: Page, row: Locator) -> None:
         for tab, place in (("Classify", "#answer"), ("Attention", "#attention .att-name")):
             page.get_by_role("tab", name=tab, exact=True).click()
             expect(page.locator(place)).to_contain_text(name, timeout=WAIT)
+        expect(page.locator("#gallery .run-text")).to_contain_text(f"by {name} ·", timeout=WAIT)
         open_tab(page)
 
 

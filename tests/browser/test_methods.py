@@ -1,7 +1,10 @@
 """Methods of the Attention tab beside relevance: votes and their ledger, FullGrad+, the plain gradient; artefacts; the lens as a table."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.test_attention import canvas, check, known, method, settle, slide, visit  # noqa: F401
@@ -153,6 +156,13 @@ def test_the_methods_are_compared_on_five_photos(app, open_page, picture, tmp_pa
     expect(page.locator("#attention .att-believe-stop")).to_be_hidden(timeout=2 * WAIT)
     assert rows.locator("canvas").count() == 8
     expect(page.locator("#attention .att-believe-said li").first).to_contain_text("on this photo")
+    page.set_viewport_size({"width": 390, "height": 844})
+    table = page.locator("#attention .att-believe-wrap")
+    brightness = [right_edge(table)]  # in the shadow of the columns beyond
+    table.evaluate("table => table.scrollTo(table.scrollWidth, 0)")
+    brightness.append(right_edge(table))
+    assert brightness[1] - brightness[0] > 20
+    page.set_viewport_size({"width": 1280, "height": 900})
     for number in range(5):
         noise(90, 70, number).save(tmp_path / f"{number}.png")
     page.set_input_files("#attention .att-believe-pick", [tmp_path / f"{number}.png" for number in range(5)])
@@ -164,3 +174,8 @@ def test_the_methods_are_compared_on_five_photos(app, open_page, picture, tmp_pa
     page.set_input_files("#attention .att-believe-pick", [tmp_path / f"{number}.png" for number in range(4)])
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("#attention .att-believe-text")).to_contain_text("Stopped", timeout=WAIT)
+
+
+def right_edge(table) -> float:
+    """How bright the last columns of pixels are, 0 … 255."""
+    return float(np.asarray(Image.open(io.BytesIO(table.screenshot())).convert("L"))[:, -3:].mean())

@@ -108,6 +108,10 @@ def test_presenter_mode_by_its_keys(app, open_page, picture):
     assert "presenting" in explorer.get_attribute("class")
     page.keyboard.press("Escape")
     expect(page.locator("#attention .att-side")).to_be_visible()
+    page.keyboard.press("p")
+    page.keyboard.press("Space")
+    page.keyboard.press("Escape")
+    expect(page.locator("#attention .att-play")).to_have_attribute("aria-pressed", "false", timeout=100)  # before it would end by itself
     assert size == pytest.approx(1.5 * float(title.evaluate("title => parseFloat(getComputedStyle(title).fontSize)")), rel=0.01)
 
 

@@ -1,6 +1,7 @@
 """Settings: flag before variable before default, and a sentence for every value that can't be used."""
 
 import argparse
+import re
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -220,6 +221,8 @@ def test_help_tells_every_setting(capsys):
         read("--help")
     told = capsys.readouterr().out
     assert all(flag(each.name) in told for each in fields(Settings))
+    assert "(default: 7860)" in told
+    assert not re.search(r"\(default:\s*(None)?\)", told)
 
 
 def test_units_and_frozen():

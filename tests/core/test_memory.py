@@ -56,7 +56,7 @@ def test_a_line_for_memory_has_an_end():
         waiting.start()
         while not budget._waiting:
             time.sleep(0.001)  # between two looks
-        with pytest.raises(UserError, match="The app is busy: 1 requests are waiting"), budget.room_for(1):
+        with pytest.raises(UserError, match="the queue for requests is full, with 1 waiting"), budget.room_for(1):
             pass
         assert had == []
     waiting.join(60)

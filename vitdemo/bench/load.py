@@ -46,7 +46,7 @@ def run(*, runs: int = TURNS, photos: Path | None = None, minutes: float = 1.0, 
         )
         for _ in range(min(runs, TURNS)):
             for name, (app, tally) in sides.items():
-                took[name] += asyncio.run(visit(app.url, [_classify(truth, clients, app is bare)], tally, alone))
+                took[name] += asyncio.run(visit(app.url, [_classify(truth, clients)], tally, alone))
         print(f"classification alone, {clients} clients, {min(runs, TURNS) * alone:.0f} s each in turn")
         figures = {name: _print_row(name, tally, "classify", took[name]) for name, (_, tally) in sides.items()}
         bare.end()
@@ -59,7 +59,7 @@ def run(*, runs: int = TURNS, photos: Path | None = None, minutes: float = 1.0, 
         print(f"everything mixed, {clients} clients, {minutes:g} minutes")
         figures["mixed"] = {kind: _print_row(kind, tally, kind, seconds) for kind in tally.kinds}
         rush = Tally()
-        asyncio.run(crowd(ours.url, _classify(truth, 1, False), rush, CROWD * 100))
+        asyncio.run(crowd(ours.url, _classify(truth, 1), rush, CROWD * 100))
         print(f"{CROWD * 100} classifications at the same moment, of which 100 may wait")
         figures["crowd"] = _print_row("at once", rush, "classify", None)
         for sentence in sorted(tally.said | rush.said):
@@ -79,7 +79,7 @@ def _kinds(truth: Known, clients: int, results: dict) -> list[Kind]:
     async def attention(client, number: int):
         name = names[number % len(names)]
         photo = await upload(client, Path(name).name, truth.photos[name])
-        data = [photo, "", "rollout", 0, "mean", "", "", "mean", 0, 1, ""]
+        data = {"photo": photo, "method": "rollout"}
         return "attention", data, lambda answer: truth.looked(name, answer[0]["heat"])
 
     async def many(client, number: int):
@@ -88,29 +88,29 @@ def _kinds(truth: Known, clients: int, results: dict) -> list[Kind]:
             known = [truth.classified(row["photo"].removeprefix("many.zip/"), row["predictions"]) for row in rows if "predictions" in row]
             return len(known) == len(truth.photos) and all(known)
 
-        return "classify", [None, "", 3, [await upload(client, "many.zip", gallery)]], right
+        return "classify", {"photo": None, "top": 3, "photos": [await upload(client, "many.zip", gallery)]}, right
 
     async def learn(client, number: int):
-        data = [await upload(client, "classes.zip", classes), "", "quick", {"seed": 1}]
+        data = {"photos": await upload(client, "classes.zip", classes), "settings": {"seed": 1}}
         return "finetune", data, lambda answer: _learned(answer[0]) == results["fine-tuning"]
 
     async def export(client, number: int):
-        return "export", ["", "onnx", "fp32", {}, None, None], lambda answer: _exported(answer[0]) == results["export"]
+        return "export", {}, lambda answer: _exported(answer[0]) == results["export"]
 
     special = [("attention", attention), ("gallery of 100", many), ("fine-tuning", learn), ("export", export)]
     return [
-        _classify(truth, max(1, clients - sum(count.values())), False),
+        _classify(truth, max(1, clients - sum(count.values()))),
         *(Kind(name, count[name], ask) for name, ask in special if name in results or name not in ("fine-tuning", "export")),
     ]
 
 
-def _classify(truth: Known, visitors: int, bare: bool) -> Kind:
+def _classify(truth: Known, visitors: int) -> Kind:
     names = list(truth.photos)
 
     async def ask(client, number: int):
         name = names[number % len(names)]
         photo = await upload(client, Path(name).name, truth.photos[name])
-        return "classify", [photo] if bare else [photo, "", 5, None], lambda answer: truth.classified(name, answer[0]["predictions"])
+        return "classify", {"photo": photo}, lambda answer: truth.classified(name, answer[0]["predictions"])
 
     return Kind("classify", visitors, ask)
 
@@ -156,7 +156,7 @@ async def _warm_bare(url: str, truth: Known) -> None:
     import httpx
 
     async with httpx.AsyncClient(base_url=url, timeout=600) as client:
-        await ask_once(client, _classify(truth, 1, True), 0, tally := Tally())
+        await ask_once(client, _classify(truth, 1), 0, tally := Tally())
         if tally.said or tally.wrong["classify"]:
             raise RuntimeError(f"the bare app does not work: {tally.said or 'another answer than the known one'}")
 

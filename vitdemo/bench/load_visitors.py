@@ -52,12 +52,12 @@ class Kind:
     Attributes:
         name: its name in the figures.
         visitors: number of clients that send only this kind.
-        ask: function of an HTTP client and a running number; returns the endpoint, its inputs, and a function that checks an answer.
+        ask: function of an HTTP client and a running number; returns the endpoint, its parameters, and a function that checks an answer.
     """
 
     name: str
     visitors: int
-    ask: Callable[[httpx.AsyncClient, int], Awaitable[tuple[str, list, Callable[[list], bool]]]]
+    ask: Callable[[httpx.AsyncClient, int], Awaitable[tuple[str, dict, Callable[[list], bool]]]]
 
 
 async def upload(client: httpx.AsyncClient, name: str, data: bytes) -> dict:
@@ -111,13 +111,13 @@ async def ask_once(client: httpx.AsyncClient, kind: Kind, number: int, tally: Ta
         tally.said.add(f"{kind.name}: {answer}"[:200])
 
 
-async def _answer(client: httpx.AsyncClient, endpoint: str, data: list) -> tuple[str, Any]:
+async def _answer(client: httpx.AsyncClient, endpoint: str, data: dict) -> tuple[str, Any]:
     """Call an endpoint. Returns how the call ended, “complete” or “error”, and the data that came with it."""
-    begun = await client.post(f"{API}/call/{endpoint}", json={"data": data})
+    begun = await client.post(f"{API}/call/v2/{endpoint}", json=data)
     if begun.status_code != 200:
         return "error", begun.json().get("detail")
     event = ""
-    async with client.stream("GET", f"{API}/call/{endpoint}/{begun.json()['event_id']}") as stream:
+    async with client.stream("GET", f"{API}/call/v2/{endpoint}/{begun.json()['event_id']}") as stream:
         async for line in stream.aiter_lines():
             if line.startswith("event: "):
                 event = line[7:]

@@ -143,7 +143,8 @@ class Settings:
                 if parse is switch:
                     parser.add_argument(flag, action="store_const", const="1", help=meaning)
                 else:
-                    parser.add_argument(flag, metavar=field.name.upper(), help=f"{meaning} (default: {field.default})")
+                    default = "" if field.default in (None, "") else f" (default: {field.default})"
+                    parser.add_argument(flag, metavar=field.name.upper(), help=meaning + default)
 
     @classmethod
     def read(cls, flags: argparse.Namespace | None = None, environ: Mapping[str, str] = os.environ) -> "Settings":

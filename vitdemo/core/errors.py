@@ -12,6 +12,19 @@ class UserError(Exception):
     """
 
 
+class QueueFull(UserError):
+    """A queue that takes nothing more for now.
+
+    Args:
+        kind: what waits in it, in the plural.
+        waiting: how many wait.
+        when: how long from now it is worth another try.
+    """
+
+    def __init__(self, kind: str, waiting: int, when: str = "a minute"):
+        super().__init__(f"The app is busy: the queue for {kind} is full, with {waiting} waiting. Try again in {when}.")
+
+
 class UsageError(UserError):
     """A flag or environment variable with an unusable value; the command line then exits with status 2."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import QueueFull
 
 TRIM_SECONDS = 5  # between two trims
 M_ARENA_MAX = -8  # from glibc's malloc.h
@@ -73,10 +73,10 @@ class Budget:
 
     @contextmanager
     def room_for(self, amount: int) -> Iterator[None]:
-        """Wait until `amount` is free, and hold it while the context is open. Raises: UserError where too many requests wait already."""
+        """Wait until `amount` is free, and hold it while the context is open. Raises: QueueFull where too many requests wait already."""
         with self._changed:
             if self.most is not None and self._waiting >= self.most:
-                raise UserError(f"The app is busy: {self._waiting} requests are waiting before yours. Try again in a minute.")
+                raise QueueFull("requests", self._waiting)
             self._waiting += 1
             self._changed.wait_for(lambda: self._taken + amount <= self.total or not self._taken)
             self._waiting -= 1

@@ -7,6 +7,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import as_utf8
 
 UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's control, format, surrogate, private, unassigned, line-end characters
+MAX_FILE_BYTES = 200  # of a download's name: file systems take 255
 MAX_LETTERS = 200  # of a class name that a user gives
 JOINERS = "\u200c\u200d"  # zero-width non-joiner and joiner
 
@@ -19,6 +20,12 @@ def one_spelling(name: str) -> str:
 def plain_name(name: str, longest: int = 40) -> str:
     """Return a name as a part of a file's name that every operating system accepts: letters, digits, dots and underscores, else hyphens."""
     return re.sub(r"[^\w.]+", "-", one_spelling(as_utf8(name))).strip("-.")[:longest].rstrip("-.")
+
+
+def file_name(*words: str) -> str:
+    """Return words as the name of a file without its suffix, each as `plain_name` gives it, joined by hyphens; empty ones are left out."""
+    name = "-".join(word for word in map(plain_name, words) if word)
+    return name.encode()[:MAX_FILE_BYTES].decode(errors="ignore")
 
 
 def check_name(text: str, what: str = "class") -> str:

@@ -10,6 +10,7 @@ from vitdemo.core.errors import UserError
 
 LEAVING = "The app is being stopped: try again in a minute."
 NOT_UNDERSTOOD = "This request can't be understood: reload the page and try again."
+CALL_NOT_UNDERSTOOD = f"{NOT_UNDERSTOOD} Programs find all endpoints and parameters at /gradio_api/info."
 PACKAGE = Path(__file__).parents[1]
 MIDDLEWARE_MODULES = (
     "gradio_internals",
@@ -45,4 +46,4 @@ def error_message(error: Exception) -> str:
     if isinstance(error, UserError) or any(file.is_relative_to(PACKAGE) and file.stem not in MIDDLEWARE_MODULES for file in files):
         return user_message(error)
     log.warning("a request was not understood: %s", type(error).__name__, extra={"kind": type(error).__name__})
-    return NOT_UNDERSTOOD
+    return CALL_NOT_UNDERSTOOD

@@ -89,7 +89,7 @@ def test_one_at_a_time_and_each_knows_its_place(jobs, tmp_path):
     until(lambda: first.events())
     assert [jobs.place(each) for each in (first, second, third)] == [0, 1, 2]
     assert (second.state, second.events()) == ("waiting", [])
-    with pytest.raises(UserError, match="The app is busy: 2 long jobs are waiting"):
+    with pytest.raises(UserError, match="the queue for long jobs is full, with 2 waiting"):
         jobs.start(["1"], tmp_path / "d")
     jobs.stop(second)
     until(lambda: second.over)
@@ -107,7 +107,7 @@ def test_callers_take_turns_and_who_has_most_gives_way(jobs, tmp_path):
     until(lambda: third.over)
     assert (third.state, third.error, third.events()) == ("failed", CROWDED, [])
     assert [jobs.place(each) for each in (first, second, other)] == [0, 1, 2]
-    with pytest.raises(UserError, match="The app is busy: 2 long jobs are waiting"):
+    with pytest.raises(UserError, match="the queue for long jobs is full, with 2 waiting"):
         jobs.start(["1"], tmp_path / "e", client="10.0.0.9")
     assert not (tmp_path / "e").exists()
     jobs.stop(first)

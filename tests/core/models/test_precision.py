@@ -1,8 +1,12 @@
 """Models in bf16 and fp16: close to fp32 for every family, with logits in fp32 and the weights of the head as they were."""
 
+import copy
+from collections import Counter
+
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.support.small_vits import FAMILIES, images, in_precision, small_vit, write_family
 from vitdemo.core.config import Settings
@@ -27,6 +31,32 @@ def test_every_family_answers_alike(pair):
     assert found.dtype == torch.float32
     error = float((found - expected).abs().max() / expected.abs().max())
     assert 0 < error < 0.03  # bf16 keeps 8 bits; .017 at most
+
+
+class Operators(TorchDispatchMode):
+    """Counts the operators that torch runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.counts[str(operator)] += 1
+        return operator(*args, **(kwargs or {}))
+
+
+def test_a_pass_runs_timms_operators_and_a_few_casts_more(pair):
+    """What it costs beside timm's own model with bf16 weights: casts before the embedding and each head, and those of rotary positions."""
+    exact, lower = pair
+    batch = images(1, *exact.preprocessing.size)
+    timms = copy.deepcopy(exact.module).bfloat16()
+    with torch.no_grad(), Operators() as ours:
+        lower.logits(batch)
+    with torch.no_grad(), Operators() as theirs:
+        timms(batch.bfloat16())
+    assert (ours.counts - theirs.counts).keys() == {"aten._to_copy.default"}
+    assert (ours.counts - theirs.counts).total() <= 6
+    assert not theirs.counts - ours.counts
 
 
 def test_half_the_memory(pair):

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -126,23 +126,12 @@ def test_the_third_waits_until_another_has_ended(jobs, running):
 
 def test_a_full_queue_is_said_and_the_client_with_most_gives_way(jobs, running):
     waiting = [jobs.start(client="c"), jobs.start(client="c")]
-    with pytest.raises(UserError, match=r"The app is busy: 2 galleries are waiting\. Try again in a few minutes\."):
+    with pytest.raises(UserError, match=r"The app is busy: the queue for galleries is full, with 2 waiting\. Try again in a few minutes\."):
         jobs.start(client="c")
     newcomer = jobs.start(client="d")
     until(lambda: waiting[1].over)
     assert (waiting[1].state, waiting[1].error) == ("failed", CROWDED)
     assert {jobs.position(waiting[0]), jobs.position(newcomer)} == {1, 2}
-
-
-def test_one_that_waits_is_said_as_one(store):
-    store.settings = replace(store.settings, max_queue=1)
-    jobs = Jobs(store)
-    for _ in range(3):  # two run, one waits
-        jobs.start()
-    with pytest.raises(UserError, match=r"1 gallery is waiting\."):
-        jobs.start()
-    jobs.stop()
-    until(lambda: not jobs.busy)
 
 
 def test_a_new_gallery_stops_the_visitors_earlier_one(jobs):

@@ -34,7 +34,7 @@ def test_places_in_line_and_its_end():
         assert [place.text for place in waiting] == ["Looking at the photo …"] * 2 + ["2 photos are before yours …"]
         with pytest.raises(UserError) as refusal:
             photo_queue.put(lambda: None)
-        assert str(refusal.value) == "The app is busy: 3 photos are waiting before yours. Try again in a minute."
+        assert str(refusal.value) == "The app is busy: the queue for photos is full, with 3 waiting. Try again in a minute."
         waiting[0].result.cancel()
         while waiting[2].position != 1:
             await asyncio.sleep(0)  # lets the cancellation arrive
@@ -55,7 +55,7 @@ def test_callers_take_turns_and_who_has_most_gives_way():
         with pytest.raises(UserError) as crowded:
             await many[2].result
         assert str(crowded.value) == CROWDED
-        with pytest.raises(UserError, match="3 photos are waiting before yours"):
+        with pytest.raises(UserError, match="the queue for photos is full, with 3 waiting"):
             photo_queue.put(lambda: None, "10.0.0.9")
         go.set()
         await asyncio.gather(*(place.result for place in (*many[:2], one)))

@@ -93,7 +93,7 @@ def test_a_full_queue_is_said():
         for number in range(WORKERS + 1):
             asyncio.create_task(steps(requests, "x", lambda: go.wait(60) and Answer(""), f"visitor {number}"))  # noqa: RUF006
         await asyncio.sleep(0.05)
-        with pytest.raises(UserError, match="busy: 1 photos are waiting"):
+        with pytest.raises(UserError, match="the queue for photos is full, with 1 waiting"):
             await steps(requests, "photo", lambda: Answer("cat"))
         go.set()
 

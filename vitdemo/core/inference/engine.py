@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.errors import QueueFull, UsageError, UserError
 from vitdemo.core.inference.work_queue import PriorityLock, WorkItem, WorkQueue, run_items
 from vitdemo.core.models.classifier import Classifier
 from vitdemo.core.models.predictions import not_finite
@@ -187,7 +187,7 @@ class Engine:
     def _run_short(self, item: WorkItem):
         """Queue a short work item and return its result. Raises: UserError where too many items wait already."""
         if self._most is not None and (waiting := len(self._short)) >= self._most:
-            raise UserError(f"The app is busy: {waiting} requests are waiting before yours. Try again in a minute.")
+            raise QueueFull("requests", waiting)
         return self._short.put(item).result()
 
     def _start(self, name: str, queue: WorkQueue, gate: Callable, ready: threading.Barrier, threads: int) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.jobs.child import EVENTS_VARIABLE
-from vitdemo.core.jobs.fair_queue import CROWDED, FairQueue
+from vitdemo.core.jobs.fair_slots import FairSlots
 from vitdemo.core.outputs import unwritable
 
 ENTRY = (sys.executable, "-m", "vitdemo")
@@ -44,7 +44,6 @@ class Job:
         command: the arguments that follow `python -m vitdemo`.
         state: `waiting` in the queue, `running`, then `done`, `stopped` or `failed`.
         error: why the job failed, one sentence for people.
-        crowded_out: whether the queue evicted the job, before it started, for another client's job.
         stopping: is set to stop the job.
         process: the child, once it has started.
         tidy: cleans up for a child that could not do so itself, before the job counts as over.
@@ -55,7 +54,6 @@ class Job:
     command: tuple[str, ...]
     state: str = "waiting"
     error: str = ""
-    crowded_out: bool = False
     stopping: threading.Event = field(default_factory=threading.Event)
     process: subprocess.Popen | None = None
     tidy: Callable[[], None] | None = None
@@ -100,9 +98,8 @@ class Jobs:
         self.settings = settings
         self._entry = tuple(entry)
         self._jobs: dict[Path, Job] = {}
-        self._queue: FairQueue[Job] = FairQueue(settings.max_jobs)
-        self._running: set[Job] = set()
-        self._changed = threading.Condition()
+        self._slots: FairSlots[Job] = FairSlots(MAX_RUNNING, settings.max_jobs, "long jobs")
+        self._lock = threading.Lock()
 
     def start(
         self,
@@ -117,26 +114,21 @@ class Jobs:
         Raises: UserError where too many jobs wait, where the folder's job is not over yet, or where the folder can't be written.
         """
         job = Job(folder.resolve(), tuple(command), tidy=tidy, check_room=check_room)
-        with self._changed:
+        with self._lock:
             if (earlier := self._jobs.get(job.folder)) and not earlier.over:
                 raise UserError("This is being worked on already: wait for it, or stop it first.")
-            if (evicted := self._queue.put(job, client)) is job:
-                raise UserError(f"The app is busy: {self.waiting} long jobs are waiting. Try again in a few minutes.")
-            if evicted:
-                evicted.crowded_out = True
+            self._slots.put(job, client)
             try:
                 job.folder.mkdir(parents=True, exist_ok=True)
                 for name in (EVENTS, ERRORS):
                     (job.folder / name).write_bytes(b"")
                 self._save_state(job, "waiting")
             except OSError as error:
-                self._queue.remove(job)
-                self._changed.notify_all()
+                self._slots.leave(job)
                 raise unwritable(job.folder, error) from None
             for removed in [path for path, other in self._jobs.items() if other.over and not path.is_dir()]:
                 del self._jobs[removed]
             self._jobs[job.folder] = job
-            self._start_next()
         threading.Thread(target=self._run_job, args=(job,), name="job", daemon=True).start()
         return job
 
@@ -156,19 +148,16 @@ class Jobs:
 
     def place(self, job: Job) -> int:
         """Return how many jobs are ahead of this one, the running job included; 0 where the job is not in the queue."""
-        with self._changed:
-            return self._queue.position(job) + 1 if job in self._queue else 0
+        return self._slots.position(job)
 
     @property
     def waiting(self) -> int:
         """How many jobs are in the queue, the running job not counted."""
-        return len(self._queue)
+        return len(self._slots.waiting)
 
     def stop(self, job: Job) -> None:
         """Ask a job to stop and keep what it has written. A child that doesn't stop within `GRACE_SECONDS` is killed."""
         job.stopping.set()
-        with self._changed:
-            self._changed.notify_all()
 
     def close(self) -> None:
         """Stop all jobs and kill their children, because the app is closing."""
@@ -178,12 +167,10 @@ class Jobs:
                 job.process.kill()
 
     def _run_job(self, job: Job) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: job in self._running or job.crowded_out or job.stopping.is_set())
         state, error, begin = "stopped", "", time.monotonic()
         try:
-            if job.crowded_out:
-                raise UserError(CROWDED)
+            self._slots.wait(job, job.stopping)
+            begin = time.monotonic()
             status = None if job.stopping.is_set() else self._run_child(job)
             if status == 0:
                 state = "done"
@@ -205,16 +192,7 @@ class Jobs:
             log.exception("after job %s", job.command[:1])
         job.error, job.state = error, state
         log.info("job", extra={"kind": job.command[0], "state": state, "seconds": round(time.monotonic() - begin, 3)})
-        with self._changed:
-            self._queue.remove(job)
-            self._running.discard(job)
-            self._start_next()
-
-    def _start_next(self) -> None:
-        """Start the next job in the queue where no job is running."""
-        while self._queue and len(self._running) < MAX_RUNNING:
-            self._running.add(self._queue.get())
-        self._changed.notify_all()
+        self._slots.leave(job)
 
     def _run_child(self, job: Job) -> int:
         """Run a job's child process until it exits. Returns its exit status. Raises: UserError as `job.check_room`."""

@@ -19,8 +19,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitdemo.core.config import Settings
+from vitdemo.core.errors import QueueFull
 from vitdemo.core.jobs.fair_queue import CROWDED
-from vitdemo.ui.errors import LEAVING, NOT_UNDERSTOOD, error_message
+from vitdemo.ui.errors import CALL_NOT_UNDERSTOOD, LEAVING, NOT_UNDERSTOOD, error_message
 from vitdemo.ui.server.body_limits import MAX_LARGE_BODIES, STREAMED, BodyLimit, BoundedBody, file_list_limit
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.gradio_internals import is_logged_in, page_of, queue_length, requests_under_way, says_queue_is_full
@@ -109,7 +110,7 @@ class Gatekeeper:
                 await send({"type": "http.response.body", "body": b""})
             elif not body.refused:
                 text = error_message(error)
-                await error_response(400 if text == NOT_UNDERSTOOD else 500, text)(scope, receive, send)
+                await error_response(400 if text == CALL_NOT_UNDERSTOOD else 500, text)(scope, receive, send)
         finally:
             body.close()
             if joining is not None:
@@ -187,7 +188,7 @@ async def handle_http_error(request: Request, error: HTTPException | RequestVali
         return error_response(400, "This is not the right name and password: try again.")
     if says_queue_is_full(error):
         waiting = queue_length(page_of(request))
-        return error_response(429, f"The app is busy: {waiting} requests are waiting before yours. Try again in a minute.")
+        return error_response(429, str(QueueFull("requests", waiting)))
     return error_response(error.status_code)
 
 

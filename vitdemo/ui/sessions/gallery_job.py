@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitdemo.core.config import Settings
-from vitdemo.core.names import plain_name
+from vitdemo.core.names import file_name
 from vitdemo.ui.server.gradio_internals import get_upload_folder
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 UNSEEN_SECONDS = 600  # for which a gallery that nobody looks at may go on while others wait in the queue
 CLOSED_SECONDS = 60  # the same for a gallery whose page was closed and not opened again
-MAX_NAME_BYTES = 200  # of a download's name: file systems take 255
 FINAL_STATES = ("done", "stopped", "failed")
 
 
@@ -40,7 +39,6 @@ class GalleryJob:
         model_requested, began, ended: seconds on the monotonic clock: when the job last requested its model, was ready for its first photo,
             and ended.
         seen, page_closed: seconds on the same clock: when the page last requested the gallery, and was closed.
-        crowded_out: whether another client's gallery took the job's place in the queue, before the job began.
         stopping: set to stop the job.
     """
 
@@ -60,7 +58,6 @@ class GalleryJob:
     ended: float = field(default=0.0, kw_only=True)
     seen: float = field(default_factory=time.monotonic, kw_only=True)
     page_closed: float = field(default=0.0, kw_only=True)
-    crowded_out: bool = field(default=False, kw_only=True)
     stopping: threading.Event = field(default_factory=threading.Event, kw_only=True)
 
     @property
@@ -110,9 +107,7 @@ class GalleryJob:
         """The name of a download, without its suffix: the gallery, the model's title, `parts` and the day."""
         folders = {item.name.partition("/")[0] if "/" in item.name else "" for item in self.items}
         gallery = folders.pop() if len(folders) == 1 else ""
-        words = (gallery.removesuffix(".zip") or "photos", title, *parts, time.strftime("%Y-%m-%d"))
-        name = "-".join(word for word in map(plain_name, words) if word)
-        return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+        return file_name(gallery.removesuffix(".zip") or "photos", title, *parts, time.strftime("%Y-%m-%d"))
 
     @property
     def paths(self) -> list[Path]:

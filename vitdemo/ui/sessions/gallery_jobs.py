@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
 from vitdemo.core.inference.model_store import ModelStore
-from vitdemo.core.jobs.fair_queue import CROWDED, FairQueue
+from vitdemo.core.jobs.fair_slots import FairSlots
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.served_files import RECENT_SECONDS, touch
 from vitdemo.ui.sessions.gallery_job import GalleryJob
@@ -48,9 +48,8 @@ class GalleryJobs(Generic[R]):
         self.settings = store.settings
         self.store = store
         self._jobs: dict[str, R] = {}
-        self._queue: FairQueue[R] = FairQueue(self.settings.max_queue)
-        self._at_work: set[R] = set()
-        self._changed = threading.Condition()
+        self._slots: FairSlots[R] = FairSlots(MAX_RUNNING, self.settings.max_queue, "galleries")
+        self._lock = threading.Lock()
         self.most_rows = most_rows(self.settings, self.row_bytes)
 
     def _process(self, job: R, vit: "Vit") -> None:
@@ -63,13 +62,9 @@ class GalleryJobs(Generic[R]):
         Raises: UserError where the queue is full, or the memory for results.
         """
         self._forget_old()
-        with self._changed:
+        with self._lock:
             evicted = self._choose_evicted(job)
-            if (displaced := self._queue.put(job, job.client)) is job:
-                are = "gallery is" if (waiting := len(self._queue)) == 1 else "galleries are"
-                raise UserError(f"The app is busy: {waiting} {are} waiting. Try again in a few minutes.")
-            if displaced:
-                displaced.crowded_out = True
+            self._slots.put(job, job.client)
             for other in evicted:
                 del self._jobs[other.id]
                 other.forget()
@@ -77,7 +72,6 @@ class GalleryJobs(Generic[R]):
                 if job.visitor and other.visitor == job.visitor:
                     other.stopping.set()
             self._jobs[job.id] = job
-            self._admit()
         threading.Thread(target=self._work, args=(job,), name="gallery", daemon=True).start()
         return job
 
@@ -103,7 +97,7 @@ class GalleryJobs(Generic[R]):
 
     def drop(self, job: R, *, keep_files: bool = False) -> None:
         """Stop a gallery's job and forget the gallery."""
-        with self._changed:
+        with self._lock:
             self._jobs.pop(job.id, None)
         job.forget(keep_files=keep_files)
 
@@ -119,8 +113,7 @@ class GalleryJobs(Generic[R]):
 
     def position(self, job: R) -> int:
         """The gallery's position in the queue, from 1: the number of galleries that must end first; 0 outside the queue."""
-        with self._changed:
-            return self._queue.position(job) + 1 if job in self._queue else 0
+        return self._slots.position(job)
 
     def status_text(self, job: R) -> str:
         """Status text: what the gallery waits for; empty where it does not wait."""
@@ -136,12 +129,8 @@ class GalleryJobs(Generic[R]):
 
     def _work(self, job: R) -> None:
         """Run one job in its thread: wait for a slot, load the model, do the work, record the outcome."""
-        with self._changed:
-            while not (job in self._at_work or job.crowded_out or job.stopping.is_set()):
-                self._changed.wait(0.5)
         try:
-            if job.crowded_out:
-                raise UserError(CROWDED)
+            self._slots.wait(job, job.stopping)
             if not job.stopping.is_set() and (vit := self._model(job)):
                 job.model_name, job.model_title, job.began, job.state = vit.id, vit.full_title, time.monotonic(), "running"
                 self._process(job, vit)
@@ -153,16 +142,7 @@ class GalleryJobs(Generic[R]):
             log.info("gallery", extra={"state": job.state, "photos": job.done, "seconds": round(job.ended - (job.began or job.ended), 3)})
             job.loading = vit = None
             self.store.leave(job.id)
-            with self._changed:
-                self._queue.remove(job)
-                self._at_work.discard(job)
-                self._admit()
-
-    def _admit(self) -> None:
-        """Start the next galleries of the queue, while slots are free."""
-        while self._queue and len(self._at_work) < MAX_RUNNING:
-            self._at_work.add(self._queue.get())
-        self._changed.notify_all()
+            self._slots.leave(job)
 
     def _model(self, job: R) -> "Vit | None":
         """Load the gallery's model, and hold it for the gallery: the visitor may switch models meanwhile. None for a stopped gallery."""
@@ -185,8 +165,7 @@ class GalleryJobs(Generic[R]):
         for job in list(self._jobs.values()):
             if not job.over or time.monotonic() - job.seen < RECENT_SECONDS:
                 touch(job.paths)
-            with self._changed:
-                others_wait = any(queued is not job for queued in self._queue)
+            others_wait = any(queued is not job for queued in self._slots.waiting)
             if not job.over and job.unseen and others_wait:
                 job.stopping.set()
         self._forget_old()
@@ -212,7 +191,7 @@ class GalleryJobs(Generic[R]):
         rows = Counter({newcomer.client: self._weight(newcomer)})
         for job in self._jobs.values():
             rows[job.client] += self._weight(job)
-        waiting = set(self._queue)
+        waiting = set(self._slots.waiting)
 
         def evictable(job: R) -> bool:
             if rows[job.client] > rows[newcomer.client]:

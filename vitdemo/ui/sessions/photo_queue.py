@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import QueueFull, UserError
 from vitdemo.core.jobs.fair_queue import CROWDED, FairQueue
 
 WORKERS = 4  # threads: photos decoded and prepared at the same time
@@ -65,7 +65,7 @@ class PhotoQueue:
             displaced = self._queue.put(ticket, client)
             waiting = len(self._queue)
         if displaced is ticket:
-            raise UserError(f"The app is busy: {waiting} photos are waiting before yours. Try again in a minute.")
+            raise QueueFull("photos", waiting)
         ticket.done.add_done_callback(lambda done: self._leave(ticket) if done.cancelled() else None)  # its client has disconnected
         if displaced and displaced.done.set_running_or_notify_cancel():
             displaced.done.set_exception(UserError(CROWDED))

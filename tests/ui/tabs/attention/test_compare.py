@@ -11,6 +11,7 @@ from PIL import Image
 from tests.support.pictures import noise
 from tests.support.waiting import until
 from vitdemo.attention.evaluation.compare import NAMED
+from vitdemo.attention.methods.ablation import without_heads
 from vitdemo.attention.methods.faithfulness import erase_curve
 from vitdemo.attention.question import Question, heat
 from vitdemo.ui.server.upload import Upload
@@ -62,14 +63,27 @@ def test_one_photo(ask, session, sessions, engine, ended):
     assert ended()["text"] == ""
 
 
+def test_heads_that_are_off_are_off_in_the_comparison(session, sessions, engine):
+    other = session.without([(2, 1)])
+    compare.compare(sessions, other, 2, (), "")
+    until(lambda: compare.compared(sessions, other, stop=False).over, 120)
+    status = compare.compared(sessions, other, stop=False)
+    vit = without_heads(sessions.store.loading.vit, [(2, 1)])
+    trace = sessions.trace(other, vit)
+    curve = erase_curve(vit, engine, session.tensor, heat(Question("rollout"), trace, vit, engine, session.tensor), 2)
+    value = next(row for row in status.rows if row["name"] == "Rollout")["cells"]["deletion"]["value"]
+    assert value == pytest.approx(curve.deletion_area, abs=1e-6)
+    assert status.how.startswith(f"On one photo, for {vit.labels[2].name}: ")
+
+
 def test_asked_again_while_it_runs_and_stopped_while_it_waits(ask, session, sessions, ended):
-    with sessions.comparisons.slot("a"), sessions.comparisons.slot("b"):
+    with sessions.comparisons.slot(1), sessions.comparisons.slot(2):
         ask("compare", target=1)
         job = session.comparing
         ask("compare", target=1)
         assert session.comparing is job
         assert not job.stopping.is_set()
-        assert ask("compared")["text"] == "Waiting for other comparisons …"
+        assert ask("compared")["text"] == "Waiting for another comparison …"
         ask("compared", stop=True)
         status = ended()  # though no slot has become free
         assert (status["error"], status["rows"]) == ("", [])

@@ -155,7 +155,16 @@ def test_everything_follows_the_heads_that_are_off(ask, session, sessions, vit, 
     )
     assert ask("classes", words="boat")["classes"][0]["probability"] == pytest.approx(float(probabilities[7]), abs=1e-6)
     taken = ask("download", kind="npz", question={"method": "cls"})
-    assert taken["name"] == "photo-cls-without-2-heads-maps.npz"
+    assert taken["name"] == f"photo-{vit.name}-cls-without-2-heads-maps.npz"
+    names = [
+        ({"method": "relevance", "target": 0}, "relevance-cat-layer-3-without-2-heads-overlay.png"),
+        ({"method": "relevance", "target": 0, "other": 3, "layer": 2}, "relevance-cat-minus-dog-layer-2-without-2-heads-overlay.png"),
+        ({"method": "relevance", "target": 0, "gradient": "plain"}, "relevance-plain-cat-layer-3-without-2-heads-overlay.png"),
+        ({"method": "looks-at", "patch": [0, 1], "head": 2}, "looks-at-row-1-column-2-head-2-layer-3-without-2-heads-overlay.png"),
+        ({"method": "cls", "head": "max"}, "cls-max-layer-3-without-2-heads-overlay.png"),
+    ]
+    for question, name in names:
+        assert ask("download", kind="png", question=question)["name"] == f"photo-{vit.name}-{name}"
     with np.load(taken["path"]) as arrays:
         assert arrays["off"].tolist() == [[2, 1], [3, 0]]
         np.testing.assert_array_equal(arrays["logits"], trace.logits.numpy())
@@ -195,7 +204,8 @@ def test_every_download_is_what_its_name_says(ask, session, sessions, vit):
             compile(answer["text"], "snippet", "exec")
         else:
             assert answer["path"].endswith(f"/{name}")
-            assert answer["name"] == f"photo-rollout-{name}"
+            layer = "layer-2-" if kind == "png" else ""
+            assert answer["name"] == f"photo-{vit.name}-rollout-{layer}{name}"
     assert "There is no such download: choose png, layers, gif" in ask("download", kind="exe", question=asked)["error"]
 
 

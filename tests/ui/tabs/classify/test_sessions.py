@@ -76,7 +76,7 @@ def test_two_at_a_time_and_the_others_know_their_place(jobs, items):
 def test_a_full_line_is_said(jobs, items):
     held = Held(items)
     started = [jobs.start(held, "", f"visitor {number}") for number in range(MAX_RUNNING + 5)]
-    with pytest.raises(UserError, match="The app is busy: 5 galleries are waiting"):
+    with pytest.raises(UserError, match="the queue for galleries is full, with 5 waiting"):
         jobs.start(items, "", "late")
     held.go.set()
     until(lambda: all(job.over for job in started))
@@ -89,7 +89,7 @@ def test_callers_take_turns_and_who_has_most_gives_way(jobs, items):
     until(lambda: many[-1].over)
     assert (many[-1].state, many[-1].error) == ("failed", CROWDED)
     assert [jobs.position(job) for job in (*many[: MAX_RUNNING + 1], one, many[MAX_RUNNING + 1])] == [0] * MAX_RUNNING + [1, 2, 3]
-    with pytest.raises(UserError, match="The app is busy: 5 galleries are waiting"):
+    with pytest.raises(UserError, match="the queue for galleries is full, with 5 waiting"):
         jobs.start(items, "", "late", "10.0.0.9")
     held.go.set()
     until(lambda: one.over and all(job.over for job in many))

@@ -7,6 +7,7 @@ import re
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from time import sleep
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.support.waiting import until
 from vitdemo.core.config import Settings
 from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.jobs.jobs import Jobs
+from vitdemo.core.names import plain_name
 from vitdemo.finetune.learning import estimate
 from vitdemo.ui.tabs.finetune.routes import FinetuneRoutes
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
@@ -165,7 +167,9 @@ def test_from_photos_to_a_model_in_use(ask, bundle, tmp_path):
     assert renamed == own | {"title": own["title"].replace("Run 1", "Colours")}
     assert (ask.store.title_of(own["name"]), ask.store.get(own["name"]).result(60).title) == ("Colours", "Colours")
     assert [label.name for label in vit.labels] == ["green", "navy", "red"]
-    with zipfile.ZipFile(ask("download")["path"]) as packed:
+    taken = Path(ask("download")["path"])
+    assert taken.name == f"Colours-{plain_name(ask.store.title_of(session.shown.model))}-finetuned.zip"
+    with zipfile.ZipFile(taken) as packed:
         (config,) = (name for name in packed.namelist() if name.endswith("config.json"))
         assert json.loads(packed.read(config))["label_names"] == ["green", "navy", "red"]
 

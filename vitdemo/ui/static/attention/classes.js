@@ -4,12 +4,11 @@ import { button, make } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { redraw } from "./draw.js";
 import { classHeat, colours, span, tableOf } from "./heat.js";
-import { wantLedger } from "./heads/ledger.js";
 import { drawTile } from "./overlay.js";
-import { drawBig } from "./show/presenter.js";
-import { $, $$, ask, classes, columns, kind, rows, told, view, working } from "./state.js";
+import { $, $$, ask, changed, classes, columns, follow, kind, rows, told, view, working } from "./state.js";
 
 export function listen() {
+  follow("layer", drawThree);
   $$(".att-picker").forEach(buildPicker);
 }
 
@@ -48,9 +47,9 @@ function setClass(role, target) {
   view.held = null;
   wantClass(view.target);
   wantClass(view.other);
-  wantLedger();
   drawClasses();
   redraw();
+  changed("class");
 }
 
 function chip(found, role) {
@@ -64,7 +63,6 @@ function chip(found, role) {
 }
 
 function drawClasses() {
-  drawBig();
   for (const box of $$(".att-picker")) {
     const { role } = box.dataset;
     const known = told.top.some((found) => found.index === view[role]);

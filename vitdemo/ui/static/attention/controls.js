@@ -4,7 +4,7 @@ import { drawThree, startClasses } from "./classes.js";
 import { fit, redraw } from "./draw.js";
 import { setLayer } from "./layers.js";
 import { tell, wantLinks } from "./stage.js";
-import { $, base, calm, ofClass, patch, reader, told, view } from "./state.js";
+import { $, base, calm, changed, ofClass, patch, reader, told, view } from "./state.js";
 import { drawLarge, drawWall, markWall, repaint, wall } from "./heads/wall.js";
 
 const WHY = {
@@ -59,6 +59,7 @@ export function setMethod(method) {
   if (ofClass() && told) startClasses();
   fitHead();
   redraw();
+  if (told) changed("method");
 }
 
 export function setDirection(direction) {

@@ -4,7 +4,7 @@ import { percent } from "../lib/format.js";
 import { colours, drawable, ends, heat } from "./heat.js";
 import { play, setLayer } from "./layers.js";
 import { miniature, paintCrop } from "./overlay.js";
-import { $, $$, base, patch, question, told, view } from "./state.js";
+import { $, $$, base, follow, patch, question, told, view } from "./state.js";
 
 const SIDE = 96; // pixels of a map's longer side
 const REST = 60; // milliseconds without another map
@@ -12,6 +12,7 @@ let waiting = 0;
 let painted = ""; // what the tiles show
 
 export function listen() {
+  follow("layer", markStrip);
   $(".att-lens").addEventListener("click", (event) => choose(event.target.closest("button")));
   $(".att-lens").addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];

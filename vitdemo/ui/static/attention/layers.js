@@ -1,12 +1,7 @@
 // The layers: the slider with play, and the filmstrip above it.
 import { make } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
-import { drawThree } from "./classes.js";
-import { redraw } from "./draw.js";
-import { markStrip } from "./filmstrip.js";
-import { markLensTable } from "./lens_table.js";
-import { $, element, told, view } from "./state.js";
-import { markWall } from "./heads/wall.js";
+import { $, changed, element, told, view } from "./state.js";
 
 let playing = 0;
 
@@ -24,8 +19,6 @@ export function setLayer(layer) {
   range.value = view.layer;
   range.setAttribute("aria-valuetext", `layer ${view.layer} of ${told.layers}`);
   $(".att-layer-text").textContent = `${view.layer} / ${told.layers}`;
-  markStrip();
-  markLensTable();
   const leading = told.lens[view.layer - 1];
   if (leading) {
     const name = make("strong", "", leading.name);
@@ -34,9 +27,7 @@ export function setLayer(layer) {
   } else {
     $(".att-lens-text").textContent = "This model has no classes, so there is nothing for a logit lens, relevance or the erase test to follow.";
   }
-  markWall();
-  drawThree();
-  redraw();
+  changed("layer");
 }
 
 export function play(on = !playing) {

@@ -2,9 +2,10 @@
 import { button, make } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { setLayer } from "./layers.js";
-import { $, $$, told, view } from "./state.js";
+import { $, $$, follow, told, view } from "./state.js";
 
 export function listen() {
+  follow("layer", markLensTable);
   $(".att-lens-table tbody").addEventListener("click", (event) => {
     const line = event.target.closest("tr");
     if (line) setLayer(Number(line.dataset.layer));

@@ -4,12 +4,13 @@ import { fetched } from "../lib/rpc.js";
 import { redraw } from "./draw.js";
 import { digits, heat, reading } from "./heat.js";
 import { setLayer } from "./layers.js";
-import { $, ask, columns, element, links, patch, placed, pointed, rows, told, view } from "./state.js";
+import { $, ask, columns, element, follow, links, patch, placed, pointed, rows, told, view } from "./state.js";
 
 const TYPED = "textarea, select, [contenteditable=true], input:not([type=range], [type=checkbox], [type=radio], [type=file])";
 const OPEN = "dialog[open], [aria-modal=true], ul[role=listbox]"; // what Escape closes before
 
 export function listen() {
+  follow("layer", redraw);
   const canvas = $(".att-heat");
   canvas.addEventListener("pointermove", (event) => {
     if (told && event.pointerType !== "touch") hover(at(event));

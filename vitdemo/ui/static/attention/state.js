@@ -36,7 +36,13 @@ export const view = {
   split: 0, // share of the photo that stays bare
 };
 
+// Parts that show what another part chooses follow its changes: "layer", "class" (which one, or the other one), "method", "votes" (their ledger).
+let followers = {};
+export const follow = (what, listener) => (followers[what] ??= []).push(listener);
+export const changed = (what) => followers[what]?.forEach((listener) => listener());
+
 export function mountOn(component) {
+  followers = {};
   ({ element, props, trigger } = component);
   ({ $, $$ } = finders(element));
   explorer = element.closest("#attention");

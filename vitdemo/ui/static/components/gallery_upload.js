@@ -1,6 +1,7 @@
 // A gallery: photos are given, its job is started and followed. Nothing a visitor named becomes HTML here.
 import { fill, finders, list, say } from "../lib/dom.js";
 import { clock, count } from "../lib/format.js";
+import { RENAMED } from "../lib/models.js";
 import { follow, GONE, known, rpc } from "../lib/rpc.js";
 import { hearFiles, Uploads } from "../lib/upload.js";
 
@@ -41,6 +42,7 @@ export class Gallery {
       this.begin("again", { gallery: this.id });
     });
     new MutationObserver(() => this.offer()).observe(document.documentElement, { attributeFilter: ["data-model"] });
+    document.addEventListener(RENAMED, () => this.nameAgain());
     this.$(".stop").addEventListener("click", () => {
       if (this.uploading) this.uploading.abort();
       else if (this.id) rpc(`${tab}/stop`, { gallery: this.id });
@@ -143,6 +145,16 @@ export class Gallery {
     if (id !== this.id || !this.settled) return;
     this.$(".again").hidden = !answer?.title;
     this.$(".again").textContent = `Run again with ${answer?.title}`;
+  }
+
+  // The model that answered has another title, maybe.
+  async nameAgain() {
+    const { id } = this;
+    if (!this.settled) return;
+    const answer = await rpc(`${this.tab}/poll`, { gallery: id, ...this.heard.asked() });
+    if (id !== this.id || !this.settled || !answer?.model) return;
+    this.told = { ...this.told, model: answer.model };
+    this.tell(this.told);
   }
 
   show(id) {

@@ -111,7 +111,7 @@ async function showView(again = false) {
   const image = $(".emb-image");
   image.src = file(look === "photo" ? opened.photo : opened.crop);
   image.alt = opened.name;
-  $(".emb-view-why").textContent = VIEWS[look];
+  $(".emb-view-why").textContent = look === "photo" && !opened.neighbours.length ? "The gallery has no other photo to compare it with." : VIEWS[look];
   canvas.dataset.view = look;
   if (look !== "alike" && $(".emb-patch")) $(".emb-patch").hidden = true;
   $(".emb-parts-stop").hidden = true;

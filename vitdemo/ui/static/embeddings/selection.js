@@ -37,20 +37,18 @@ function drawTiles() {
 async function download(kind, chosenOnly, note) {
   const { $, gallery, panel, shown } = tab;
   const said = $(".emb-took");
-  const name = `map-${shown.layer}-${shown.pool}`;
-  if (kind === "svg" || kind === "png") {
-    saveBlob(kind === "svg" ? new Blob([svgOf(panel)], { type: "image/svg+xml" }) : await pngOf(panel), `${name}.${kind}`);
-    return (said.textContent = `Saved as ${name}.${kind}.`);
-  }
+  const drawn = kind === "svg" ? new Blob([svgOf(panel)], { type: "image/svg+xml" }) : kind === "png" ? await pngOf(panel) : null;
   said.textContent = "Writing it …";
   const ids = chosenOnly ? tab.chosen.map((row) => row.id) : null;
-  const answer = await rpc("embeddings/download", { gallery: gallery.id, ...shown, kind, ids });
-  if (!answer?.path) {
+  const answer = await rpc(`embeddings/${drawn ? "picture" : "download"}`, { gallery: gallery.id, ...shown, kind, ids });
+  if (!answer?.name) {
     said.textContent = note;
     return problem(answer?.error || "The download failed: try again.");
   }
-  save(answer.path, answer.name);
-  said.textContent = `Saved as ${answer.name}.`;
+  const name = drawn ? `${answer.name}.${kind}` : answer.name;
+  if (drawn) saveBlob(drawn, name);
+  else save(answer.path, name);
+  said.textContent = `Saved as ${name}.`;
 }
 
 export function mountSelection() {

@@ -43,6 +43,7 @@ export default function mount({ element, props, trigger, watch }) {
     $(".exp-prefer").hidden = $(".exp-calibration").hidden = precision.value !== "int8";
     $(".exp-graph").hidden = format === "safetensors";
     for (const each of element.querySelectorAll(".exp-kits [data-format]")) each.hidden = each.dataset.format !== format;
+    $(".exp-kits").hidden = !$(`.exp-kits [data-format="${format}"]`);
     $(".exp-bare").hidden = format !== "safetensors";
     for (const each of element.querySelectorAll("[name=exp-precision]")) {
       each.closest("label").querySelector(".exp-size").textContent = model?.parameters ? megabytes(model.parameters * each.dataset.bytes) : "";

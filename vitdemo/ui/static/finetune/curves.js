@@ -54,9 +54,12 @@ function chart([title, lines, most], epochs) {
     key.style.setProperty("--line", colour(which));
     caption.append(key);
   });
-  figure.append(caption, plot(svg, most ?? top, logarithmic ? low : 0, epochs.length, edge > 0 ? (100 * (edge - 0.5)) / (epochs.length - 1) : 0));
+  figure.append(caption, plot(svg, most ?? top, logarithmic ? low : 0, epochs, edge > 0 ? (100 * (edge - 0.5)) / (epochs.length - 1) : 0));
   return figure;
 }
+
+// What stands at both ends of the epochs: those of the blocks are counted from 1, after the head's.
+export const ends = (epochs) => [epochs[0].stage === "head" && epochs.at(-1).stage === "blocks" ? "head" : "1", `epoch ${epochs.at(-1).epoch}`];
 
 // A drawing between its axes: values upwards, epochs to the right, and where the blocks begin to learn, in per cent of the width.
 function plot(svg, top, low, epochs, blocks) {
@@ -65,7 +68,7 @@ function plot(svg, top, low, epochs, blocks) {
   const tick = (value) => (value && value < 0.01 ? value.toExponential(1) : String(Number(value.toPrecision(2))));
   upwards.append(...[top, low].map((value) => make("span", "", tick(value))));
   const along = make("div", "along");
-  along.append(make("span", "", "1"), make("span", "", `epoch ${epochs}`));
+  along.append(...ends(epochs).map((text) => make("span", "", text)));
   if (blocks > 15 && blocks < 80) {
     const name = make("span", "blocks", "blocks");
     name.style.left = `${blocks}%`;

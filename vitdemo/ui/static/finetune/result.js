@@ -1,5 +1,6 @@
 // A result and the runs: use the model, download it, look closer, compare, rename and remove.
 import { pause } from "../lib/dom.js";
+import { RENAMED } from "../lib/models.js";
 import { NO_ANSWER, rpc, save } from "../lib/rpc.js";
 
 const USE_PATIENCE = 30_000; // milliseconds for the model list to select a new model
@@ -58,6 +59,7 @@ export function hearResult(result, runs, session, fail, poll, select) {
     const own = await ofRun("title", { run: runOf(event.target), title: event.target.value });
     const [selected, precision] = (document.documentElement.dataset.model || "").split("@");
     if (own?.name === selected) select({ name: precision ? `${selected}@${precision}` : selected, title: own.title });
+    if (own) document.dispatchEvent(new CustomEvent(RENAMED));
     event.target.blur();
     poll();
   });

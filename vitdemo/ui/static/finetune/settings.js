@@ -7,12 +7,21 @@ import { known, rpc } from "../lib/rpc.js";
 export function hearSettings(element, session, changed) {
   const $ = (selector) => element.querySelector(selector);
   const preset = () => $("[name=preset]:checked").value;
+  const title = () => `“${$("[name=preset]:checked + span strong").textContent}”`;
   const switches = [...element.querySelectorAll("[data-name]")];
   const usual = (each) => JSON.parse(each.dataset.values)[preset()];
   const differing = () => switches.filter((each) => each.value !== usual(each)).map((each) => [each.dataset.name, each.value]);
 
   function take() {
     for (const each of switches) each.value = usual(each);
+    note();
+  }
+
+  // Names the settings that differ: they stay for other photos, folded or not.
+  function note() {
+    const names = switches.filter((each) => each.value !== usual(each)).map((each) => each.closest("label").querySelector(".setting-name").firstChild.textContent.trim());
+    $(".differing").hidden = !names.length;
+    $(".differing span").textContent = `Other than ${title()} has it: ${names.join(", ").toLowerCase()}.`;
   }
   take();
 
@@ -28,6 +37,7 @@ export function hearSettings(element, session, changed) {
     button.checked = true;
     take();
     for (const each of switches) if (each.dataset.name in recipe) each.value = recipe[each.dataset.name];
+    note();
     return true;
   }
 
@@ -50,11 +60,13 @@ export function hearSettings(element, session, changed) {
   }
 
   const hear = () => {
+    note();
     changed();
     foretell();
   };
   for (const each of element.querySelectorAll("[name=preset]")) each.addEventListener("change", () => (take(), hear()));
   $(".plan").addEventListener("input", hear);
+  $(".reset").addEventListener("click", () => (take(), hear()));
   new MutationObserver(hear).observe(document.documentElement, { attributeFilter: ["data-model"] });
   return { asked, key, restore, foretell };
 }

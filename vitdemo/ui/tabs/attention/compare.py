@@ -80,7 +80,7 @@ def compare(sessions: AttentionSessions, session: AttentionSession, target: int 
         threading.Thread(target=_work, args=(sessions, job, key, client), name="compare methods", daemon=True).start()
 
 
-def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
+def compared(sessions: AttentionSessions, session: AttentionSession, stop: bool) -> ComparisonStatus:
     """The progress of the session's comparison, which ends if `stop`."""
     job = session.comparing
     if job is None:
@@ -91,9 +91,12 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
                 job.stopping.set()
     over, table = job.over, job.table  # in this order: what is over has its last table
     if table is None:
-        begins = "Waiting for other comparisons …" if job.waiting else "Getting ready …"
+        before = sessions.comparisons.position(job)
+        waits = f"Waiting for {before} other comparisons …" if before > 1 else "Waiting for another comparison …"
+        begins = waits if before else "Getting ready …"
         return ComparisonStatus(over, job.share, ("Stopped." if job.stopping.is_set() else "") if over else begins, job.error)
-    text = f"{table.photos} photos, {table.mosaics} mosaics so far" if not over else STOPPED if job.stopping.is_set() else ""
+    so_far = f"{_count(table.photos, 'photo')}, {_count(table.mosaics, 'mosaic')} so far" if job.items else "Comparing the maps …"
+    text = so_far if not over else STOPPED if job.stopping.is_set() else ""
     details = [f"{NAMES[method]}: {sentence}" for method, sentence in table.sentences.items() if sentence]
     return ComparisonStatus(
         over,
@@ -104,7 +107,7 @@ def compared(session: AttentionSession, stop: bool) -> ComparisonStatus:
         rows_of(table, job.heats),
         sentences_of(table) if over else [],
         details,
-        how_of(table, job.notes),
+        how_of(table, job.notes, job.label),
     )
 
 
@@ -128,7 +131,7 @@ def whole(sessions: AttentionSessions, vit: "Vit", upload: Upload, client: str, 
 
     store = sessions.store
     notes: list[str] = []
-    with sessions.comparisons.slot(client):
+    with sessions.comparisons.slot(object(), client):
         if upload.name.lower().endswith(".zip"):
             items = list(uploaded_items([(upload.name, upload.path)], store.settings, command="attention --compare"))
             steps = compare_photos(vit, store.engine, _subjects(vit, items, store.settings, notes), mosaics=_mosaics(vit))
@@ -146,6 +149,10 @@ def _mosaics(vit: "Vit") -> int:
     return MOSAICS if has_quarters(vit.adapter.grid(vit.preprocessing.size)) else 0
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def _uploads(files: Sequence[Any]) -> list[tuple[str, Path]]:
     """The names and paths of uploaded files. Raises: UserError for anything else."""
     pairs, folder = [], get_upload_folder()
@@ -159,8 +166,7 @@ def _uploads(files: Sequence[Any]) -> list[tuple[str, Path]]:
 
 def _work(sessions: AttentionSessions, job: MethodComparison, key: tuple, client: str) -> None:
     try:
-        with sessions.comparisons.slot(client, job.stopping):
-            job.waiting = False
+        with sessions.comparisons.slot(job, client, job.stopping):
             told, step = 0.0, None
             for step in () if job.stopping.is_set() else _steps(sessions, job):
                 job.share = step.done / max(1, step.total)
@@ -193,6 +199,7 @@ def _steps(sessions: AttentionSessions, job: MethodComparison) -> "Iterator[Step
         return
     trace = sessions.trace(session, vit)
     target = int(trace.logits.argmax()) if job.target is None else job.target
+    job.label = vit.labels[target].name if 0 <= target < len(vit.labels) else ""
     heats = {}
     for name, question in NAMED.items():
         with suppress(UserError):  # a method that this model does not allow, which the comparison names

@@ -73,10 +73,10 @@ def _listed(names: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def how_of(table: "Table", notes: list[str]) -> str:
-    """On what the table rests, and what was left out."""
+def how_of(table: "Table", notes: list[str], label: str) -> str:
+    """On what the table rests, for the class called `label` on one photo, and what was left out."""
     if table.photos == 1:
-        rests = "On one photo: beyond chance is what lies outside of the five random orders."
+        rests = f"On one photo, for {label}: beyond chance is what lies outside of the five random orders."
     else:
         rests = f"On {table.photos} photos, {table.erased} of them erased, and {table.mosaics} mosaics; intervals of 95 % over photos."
     return " ".join((rests, *notes))

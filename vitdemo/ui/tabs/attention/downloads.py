@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from vitdemo.core.errors import UserError
 from vitdemo.core.memory import Budget
+from vitdemo.core.names import file_name
 from vitdemo.ui.tabs.attention.sessions import AttentionSession, AttentionSessions
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from vitdemo.attention.drawing.render import OverlayStyle
     from vitdemo.attention.question import Question
     from vitdemo.core.inference.trace import Trace
+    from vitdemo.core.models.vit import Vit
     from vitdemo.core.photos.geometry import Geometry
     from vitdemo.core.photos.photo import Photo
 
@@ -72,8 +74,28 @@ def download(sessions: AttentionSessions, session: AttentionSession, asked: dict
             data = npz_of(numbers_of(question, heats, trace, vit, sessions.store.engine, session.geometry, session.off))
         else:
             data = picture_of(kind, question, heats, trace, session.geometry, sessions.photo(session), style, caption, locked=locked)
-    name = (session.upload.name.rsplit(".", 1)[0], question.method, without.replace(" ", "-"), KINDS[kind])
-    return Made(session.write(KINDS[kind], data), "-".join(filter(None, name)))
+    words = (session.upload.name.rsplit(".", 1)[0], vit.full_title, *_words_of(question, trace, vit, kind), without)
+    return Made(session.write(KINDS[kind], data), f"{file_name(*words)}-{KINDS[kind]}")
+
+
+def _words_of(question: "Question", trace: "Trace", vit: "Vit", kind: str) -> Iterator[str]:
+    """What tells this map from the others of the photo, for a file's name: method, class or patch, head, and the layer of an overlay."""
+    from vitdemo.attention.question import OF_A_CLASS, OF_A_GRADIENT, OF_A_PATCH
+
+    yield question.method
+    if question.method in OF_A_CLASS:
+        if question.method in OF_A_GRADIENT and question.gradient == "plain":
+            yield "plain"
+        yield vit.labels[int(trace.logits.argmax()) if question.target is None else question.target].short
+        if question.other is not None:
+            yield f"minus {vit.labels[question.other].short}"
+    else:
+        if question.method in OF_A_PATCH and question.patch:
+            yield "row {} column {}".format(*(place + 1 for place in question.patch))
+        if question.head != "mean":
+            yield f"head {question.head}" if isinstance(question.head, int) else question.head
+    if kind == "png":
+        yield f"layer {question.layer or trace.layers}"
 
 
 def _without_artefacts(heats: "torch.Tensor", trace: "Trace") -> "torch.Tensor":

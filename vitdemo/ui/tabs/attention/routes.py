@@ -152,7 +152,7 @@ class AttentionRoutes(TabRoutes):
     @page_route()
     def compared(self, asked: Follow, caller: Caller) -> ComparisonStatus:
         """How far the comparison is."""
-        return compare.compared(self._sessions.get(asked.session), asked.stop)
+        return compare.compared(self._sessions, self._sessions.get(asked.session), asked.stop)
 
     @page_route()
     def download(self, asked: Download, caller: Caller) -> Made:

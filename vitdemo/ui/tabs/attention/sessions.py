@@ -136,25 +136,25 @@ class MethodComparison:
     Attributes:
         session: the photo and its model.
         target: the class; None for the model's top class.
+        label: its name, for the session's photo.
         items: photos, and masks, that a visitor gave; None for the session's photo.
         share: how much is done, 0 … 1.
         table: what has been found so far.
         heats: method → its map of the session's photo, in base64; empty for other photos.
         notes: what was left out.
         error: why it failed, for people.
-        waiting: whether it waits for other comparisons.
     """
 
     session: AttentionSession
     target: int | None = None
     items: "list[Item] | None" = None
+    label: str = ""
     share: float = 0.0
     table: "Table | None" = None
     heats: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     error: str = ""
     over: bool = False
-    waiting: bool = True
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
@@ -163,7 +163,7 @@ class AttentionSessions:
 
     def __init__(self, store: ModelStore):
         self.store = store
-        self.comparisons = FairSlots(COMPARISONS, store.settings.max_jobs, "comparisons")
+        self.comparisons: FairSlots[object] = FairSlots(COMPARISONS, store.settings.max_jobs, "comparisons")
         self._sessions: OrderedDict[str, AttentionSession] = OrderedDict()  # least recently used first
         self._lock = threading.Lock()
         self._traces: TraceCache | None = None

@@ -32,14 +32,23 @@ def download(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, kind: str, ids
     drawn = job.mapped().ask(key)
     if not isinstance(drawn, FinishedMap):
         raise UserError("This map is not finished yet: wait for it, then download it.")
-    part = "selection" if kind != "html" and ids is not None else ""
-    path = job.folder / f"{job.file_name(jobs.title(job), f'layer-{key.layer}', key.pool, part, 'embeddings')}.{kind}"
+    parts = ["selection" if kind != "html" and ids is not None else "", "embeddings"]
+    path = job.folder / f"{_file_name(jobs, job, key, *parts)}.{kind}"
     if kind == "html":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page(jobs.title(job), job, drawn), "utf-8")
     else:
         _write(path, job, job.mapped(), drawn, ids)
     return path
+
+
+def picture_name(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey) -> str:
+    """The name, without its suffix, of a picture that the page makes of a map."""
+    return _file_name(jobs, job, key, "map")
+
+
+def _file_name(jobs: EmbeddingJobs, job: EmbeddingJob, key: MapKey, *parts: str) -> str:
+    return job.file_name(jobs.title(job), f"layer-{key.layer}", key.pool, *parts)
 
 
 def _write(path, job: EmbeddingJob, maps: GalleryMaps, drawn: FinishedMap, ids: Any) -> None:

@@ -169,6 +169,13 @@ class NearestPatches:
 
 
 @dataclass
+class PictureName:
+    """The name of a picture of a map, without its suffix."""
+
+    name: str
+
+
+@dataclass
 class AddedClass:
     """The fine-tuning session and its number of classes; or a warning of what would be replaced."""
 

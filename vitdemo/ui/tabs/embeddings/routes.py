@@ -11,7 +11,7 @@ from vitdemo.ui.components import gallery_upload
 from vitdemo.ui.components.gallery_upload import GalleryRoutes, OfGallery
 from vitdemo.ui.server.page_routes import Caller, File, page_route
 from vitdemo.ui.tabs.embeddings import parts
-from vitdemo.ui.tabs.embeddings.downloads import download
+from vitdemo.ui.tabs.embeddings.downloads import download, picture_name
 from vitdemo.ui.tabs.embeddings.map_pages import kept
 from vitdemo.ui.tabs.embeddings.maps import FinishedMap
 from vitdemo.ui.tabs.embeddings.messages import (
@@ -30,6 +30,7 @@ from vitdemo.ui.tabs.embeddings.messages import (
     OpenedPhoto,
     PartsAnswer,
     Patches,
+    PictureName,
     Scores,
 )
 from vitdemo.ui.tabs.embeddings.page_data import key_of, map_file, photo_rows, photos_file, write
@@ -220,6 +221,12 @@ class EmbeddingsRoutes(GalleryRoutes):
         job = self._jobs.get(asked.gallery)
         path = download(self._jobs, job, key_of(job, vars(asked)), asked.kind, asked.ids)
         return File(str(path), path.name)
+
+    @page_route()
+    def picture(self, asked: OfMap, caller: Caller) -> PictureName:
+        """Name a picture of a map, which the page makes."""
+        job = self._jobs.get(asked.gallery)
+        return PictureName(picture_name(self._jobs, job, key_of(job, vars(asked))))
 
     @page_route(starts_work=True)
     def add_class(self, asked: AddClass, caller: Caller) -> AddedClass:

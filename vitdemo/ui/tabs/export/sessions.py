@@ -129,7 +129,7 @@ class ExportSessions:
         photo_bytes = sum(session.photos(kind).stat().st_size for kind in session.given)
         self._check_room(photo_bytes + plan.expected_bytes(vit.parameters), "The bundle would take", "choose a smaller model or precision")
         bundle_folder = session.folder / f"bundle-{secrets.token_hex(4)}"
-        bundle = bundle_folder / _plain_name(f"{vit.name}-{plan.format}-{plan.precision}")
+        bundle = bundle_folder / _plain_name(f"{vit.own_title or vit.name}-{plan.format}-{plan.precision}")
         command = ["export", f"--format={plan.format}", f"--precision={plan.precision}", f"--prefer={plan.prefer}"]
         command += ["--bake-preprocessing"] * plan.baked
         command += [f"--with={extra}" for extra in plan.extras] + [f"--serve={kit}" for kit in plan.kits]

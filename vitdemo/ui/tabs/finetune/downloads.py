@@ -1,11 +1,14 @@
 """Results of a fine-tuning: its report, and a zip of the model for download."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
 from vitdemo.core.errors import UserError
+from vitdemo.core.names import file_name
 from vitdemo.core.outputs import read_json
 from vitdemo.ui.server.served_files import scratch_of
+from vitdemo.ui.tabs.finetune.runs import run_of
 from vitdemo.ui.tabs.finetune.session import FinetuneSession
 from vitdemo.ui.tabs.finetune.sessions import FinetuneSessions
 
@@ -26,9 +29,12 @@ def pack(sessions: FinetuneSessions, session: FinetuneSession) -> Path:
     if report_of(session) is None:
         raise UserError(NOTHING_YET)
     files = sorted(path for path in session.result.iterdir() if path.is_file())
-    path, size = session.shelf / f"{session.result.name}.zip", sum(file.stat().st_size for file in files)
+    run, size = run_of(session), sum(file.stat().st_size for file in files)
+    folder = session.shelf / run.folder.name
+    path = folder / f"{file_name(run.title, sessions.store.title_of(run.model), 'finetuned')}.zip"
     try:
-        path.parent.mkdir(exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # with the zip of an earlier title
+        folder.mkdir(parents=True, exist_ok=True)
         with scratch_of(sessions.settings).promised(size), zipfile.ZipFile(path, "w") as archive:
             for file in files:
                 archive.write(file, f"{session.result.name}/{file.name}")

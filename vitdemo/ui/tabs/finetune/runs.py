@@ -69,6 +69,7 @@ def remove(session: FinetuneSession, run: FinetuneRun) -> None:
         raise UserError("This run is at work: stop it first.")
     session.runs.remove(run)
     shutil.rmtree(run.folder, ignore_errors=True)
+    shutil.rmtree(session.shelf / run.folder.name, ignore_errors=True)
     if session.shown is run:
         session.shown = session.runs[-1] if session.runs else None
 

@@ -1,6 +1,7 @@
 // Which map to believe: every method by the same tests, on the photo on show or on photos that somebody gives.
 import { bytesOf } from "../../lib/arrays.js";
-import { make, pause } from "../../lib/dom.js";
+import { make, pause, say } from "../../lib/dom.js";
+import { count } from "../../lib/format.js";
 import { span } from "../heat.js";
 import { miniature, paintCrop } from "../overlay.js";
 import { sendPhoto } from "../../lib/upload.js";
@@ -47,6 +48,7 @@ export function startAnew() {
   running++;
   uploading = false;
   progress(null);
+  say($(".att-believe-model"), told?.off.length ? `Compared on the model with ${count(told.off.length, "head")} off.` : "");
   $(".att-believe-text").textContent = "";
   $(".att-believe-said").replaceChildren();
   $(".att-believe-wrap").hidden = $(".att-believe-how").hidden = $(".att-believe-details").hidden = true;

@@ -1,18 +1,15 @@
 // The ledger of votes: what the answer's token read from every head and MLP, in logits of a class, or of one class less another.
 import { button, make } from "../../lib/dom.js";
 import { setLayer } from "../layers.js";
-import { $, ask, classes, reader, told, view } from "../state.js";
-import { drawWall, openHead, showHead, wall } from "./wall.js";
+import { $, ask, changed, classes, follow, reader, told, view } from "../state.js";
 
 const TOP = 8; // heads listed
 export let ledger = null; // of the photo on show
 const whole = new Map(); // photo and classes → the ledger with all heads
+const effects = new Map(); // photo, head and classes → what switching this head off alone was measured to do to the logit
 
 export function listen() {
-  $(".att-ledger-top").addEventListener("click", (event) => {
-    const { layer, head } = event.target.closest("button")?.dataset ?? {};
-    if (layer) showHead(layer - 1, Number(head));
-  });
+  follow("class", wantLedger);
   $(".att-ledger-lines").addEventListener("click", (event) => {
     const { layer } = event.target.closest("tr")?.dataset ?? {};
     if (layer) setLayer(Number(layer));
@@ -32,8 +29,7 @@ export async function wantLedger() {
   ledger = found;
   await measure();
   draw();
-  if (wall.tint === "votes") drawWall();
-  if (wall.open) openHead(...wall.open);
+  changed("votes");
 }
 
 // What the one head that is off was measured to do: the logit without it, less the logit with all.
@@ -44,7 +40,7 @@ async function measure() {
   const all = whole.get(key) ?? (await ask("votes", { session: told.first, target, other }));
   if (!all) return;
   whole.set(key, all);
-  if (told.off.length === 1) wall.effects.set([told.first, told.off[0], target, other].join(" "), ledger.logit - all.logit);
+  if (told.off.length === 1) effects.set([told.first, told.off[0], target, other].join(" "), ledger.logit - all.logit);
 }
 
 export const forget = () => (ledger = null);
@@ -63,6 +59,9 @@ export function voteOf(place, head) {
   const vote = heads[place][head];
   return { vote, rank: 1 + sizes.filter((size) => size > Math.abs(vote)).length, of: sizes.length };
 }
+
+// What switching a head off alone was measured to do; undefined where it was not measured.
+export const effectOf = (place, head) => effects.get([told.first, `${place + 1},${head}`, ledger.target, ledger.other].join(" "));
 
 function draw() {
   const sums = ledger.heads.map((votes) => votes.reduce((sum, vote) => sum + vote, 0));

@@ -3,8 +3,8 @@ import { button, make, radios, say } from "../../lib/dom.js";
 import { clsHeat, digits, span, tableOf, withoutArtefacts } from "../heat.js";
 import { drawBar, miniature, paintCrop } from "../overlay.js";
 import { ordinal } from "../../lib/format.js";
-import { ledger, signed, voteOf, whose } from "./ledger.js";
-import { $, $$, base, calm, numbers, off, reader, told, view } from "../state.js";
+import { effectOf, ledger, signed, voteOf, whose } from "./ledger.js";
+import { $, $$, base, calm, follow, numbers, off, reader, told, view } from "../state.js";
 
 const TILE = 72; // pixels of a tile's longer side
 const [TITLE, GAP, SMALLEST, LARGEST, HIGH] = [24, 20, 36, 124, 800]; // pixels: a layer's number, between blocks, a tile, the wall
@@ -14,10 +14,15 @@ const TINTS = {
   votes: "The strip under each map is the head's vote in logits, for the class chosen above: red speaks for it, blue against it.",
   distance: "The strip under each map is its mean distance, in pixels of the model's input, averaged over all patches: low heads look near by, high ones across the photo.",
 };
-export const wall = { tint: "entropy", sorted: false, open: null, cursor: [0, 0], lines: [], blocks: 0, effects: new Map() }; // effects: of heads that were switched off alone, on a class's logit
+export const wall = { tint: "entropy", sorted: false, open: null, cursor: [0, 0], lines: [], blocks: 0 };
 let waiting = 0;
 
 export function listen() {
+  follow("layer", markWall);
+  follow("votes", () => {
+    if (wall.tint === "votes") drawWall();
+    if (wall.open) openHead(...wall.open);
+  });
   const choose = (tint) => {
     wall.tint = tint;
     if (told) drawWall();
@@ -33,6 +38,10 @@ export function listen() {
     if (!tile) return;
     openHead(tile.dataset.layer - 1, Number(tile.dataset.head));
     $(".att-open").scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "nearest" }); // on a phone it stands below the wall
+  });
+  $(".att-ledger-top").addEventListener("click", (event) => {
+    const { layer, head } = event.target.closest("button")?.dataset ?? {};
+    if (layer) showHead(layer - 1, Number(head));
   });
   $(".att-tiles").addEventListener("focusin", (event) => {
     wall.cursor = [event.target.dataset.layer - 1, Number(event.target.dataset.head)];
@@ -193,7 +202,7 @@ function tellEffect(place, head) {
   $(".att-vote").hidden = !ledger;
   if (!ledger) return;
   const { vote, rank, of } = voteOf(place, head);
-  const measured = wall.effects.get([told.first, `${place + 1},${head}`, ledger.target, ledger.other].join(" "));
+  const measured = effectOf(place, head);
   const effect = measured === undefined ? "not measured: switch it off alone" : `${signed(measured)} logits without it`;
   const parts = [["Vote", `${signed(vote)} logits for ${whose()}, ${ordinal(rank)} of ${of} by size`], ["Measured effect", effect]];
   $(".att-vote").replaceChildren(...parts.flatMap(([name, text]) => [make("dt", "", name), make("dd", "", text)]));

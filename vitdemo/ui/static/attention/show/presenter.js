@@ -4,7 +4,7 @@ import { percent } from "../../lib/format.js";
 import { holdAgainst } from "../classes.js";
 import { startErase, test } from "../evaluation/erase.js";
 import { play, setLayer } from "../layers.js";
-import { $, explorer, ofClass, told, view } from "../state.js";
+import { $, explorer, follow, ofClass, told, view } from "../state.js";
 
 const OFF = "vitdemo-keys-off"; // of the browser's storage
 const KEYS = [
@@ -23,6 +23,8 @@ let lastFocus = null;
 export const presenting = () => explorer.classList.contains("presenting");
 
 export function listen() {
+  follow("class", drawBig);
+  follow("method", drawBig);
   $(".att-present").addEventListener("click", () => told && present(true));
   $(".att-leave").addEventListener("click", () => present(false));
   $(".att-keys-open").addEventListener("click", () => showKeys());
@@ -38,6 +40,7 @@ export function listen() {
 export function present(on) {
   if (presenting() === on) return;
   if (on) lastFocus = document.activeElement;
+  else play(false);
   explorer.classList.toggle("presenting", on);
   look("");
   showKeys(false);
