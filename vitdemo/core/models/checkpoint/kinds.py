@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.errors import UsageError
 from vitdemo.core.photos.kinds import holds_photo
 
 PROGRAM = "is a whole program, not weights: save model.state_dict() as SafeTensors."
