@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.errors import UsageError
 from vitdemo.core.photos.kinds import holds_photo
 
 PROGRAM = "is a whole program, not weights: save model.state_dict() as SafeTensors."
@@ -34,7 +34,7 @@ def check_safetensors(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(64)
     if not _is_safetensors(head, path.stat().st_size) and (said := _kind(path, head)):
-        raise UserError(f"{path.name} {said}")
+        raise UsageError(f"{path.name} {said}")
 
 
 def is_pickle(path: Path) -> bool:
