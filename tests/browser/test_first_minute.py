@@ -42,6 +42,22 @@ def test_the_page_opens_on_an_answered_sample(demo_app, open_page, theme, width,
     assert serious(page) == []
 
 
+def test_the_sample_is_there_before_its_answer(demo_app, open_page):
+    page, held = open_page(demo_app), []
+    page.route("**/queue/join*", lambda route: held.append(route))
+    page.goto(demo_app.url)
+    expect(page.locator("#view .first")).to_be_visible(timeout=WAIT)
+    place = page.locator("#view .first").bounding_box()
+    expect(page.locator("#answer .busy")).to_be_visible()
+    while held:
+        held.pop().continue_()
+    page.unroute("**/queue/join*")
+    opened(page)
+    expect(page.locator("#view .first")).to_have_count(0)
+    now = page.locator("#view svg").bounding_box()
+    assert [now[edge] for edge in place] == pytest.approx(list(place.values()), abs=1)
+
+
 def test_the_map_goes_through_the_layers_until_somebody_does_something(demo_app, open_page):
     page = opened(open_page(demo_app, sample=True))
     seen = {page.locator("#view .layer").inner_text() for _ in range(8) if page.wait_for_timeout(450) is None}

@@ -9,11 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
+from vitdemo.core.config import DEFAULT_MODEL, DEMO_MODEL, Settings
+from vitdemo.core.models import catalogue
 from vitdemo.core.photos.samples import Sample, samples
 from vitdemo.ui.server.gradio_internals import get_upload_folder
+from vitdemo.ui.templating import data_uri
 
 if TYPE_CHECKING:
     from vitdemo.core.models.vit import Vit
+
+OPENING_PIXELS = 800  # of the longer side
 
 
 def served(sample: Sample) -> str:
@@ -46,6 +53,20 @@ def first_sample(vit: "Vit") -> Sample:
     """The first sample that suits a model."""
     drawn = suit_drawings(vit)
     return next(sample for sample in samples() if sample.drawn == drawn)
+
+
+def opening_picture(settings: Settings) -> str:
+    """The sample on which the page opens, as a data: URI, to be seen while the model is loading; empty where the model decides which."""
+    name = settings.model
+    entry = catalogue.find(DEFAULT_MODEL)
+    if name.startswith("local-dir:") or (name == "auto" and not (entry and catalogue.is_here(entry))):
+        return ""
+    sample = next((sample for sample in samples() if sample.drawn == (name == DEMO_MODEL)), None)
+    if sample is None:
+        return ""
+    with Image.open(sample.path) as image:
+        image.thumbnail((OPENING_PIXELS, OPENING_PIXELS))
+        return data_uri(image.convert("RGB"), "JPEG")
 
 
 def is_sample(photo_id: str) -> bool:

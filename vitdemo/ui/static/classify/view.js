@@ -36,6 +36,7 @@ export default function mount({ element, trigger }) {
     playing = setInterval(step, PACE);
   }
 
+  if ($(".first")) $(".first").hidden = new URLSearchParams(location.search).get("photo") === "none";
   for (const kind of ["pointerdown", "keydown", "wheel"]) document.addEventListener(kind, () => playing && stop(), { passive: true });
   rendered(element, () => {
     play();

@@ -19,7 +19,7 @@ from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.anywhere import given_photo
 from vitdemo.ui.components.current_photo import CurrentPhoto
 from vitdemo.ui.components.model_picker import ModelPicker
-from vitdemo.ui.components.samples import first_sample, served
+from vitdemo.ui.components.samples import first_sample, opening_picture, served
 from vitdemo.ui.errors import user_message
 from vitdemo.ui.server.client import client_of
 from vitdemo.ui.server.upload import Upload, upload_of
@@ -39,7 +39,7 @@ def build(header: ModelPicker, requests: PhotoRequests, opened: ActiveTab, answe
     """Lay out the panel for one photo and wire it. Returns: the photo, for the other tabs."""
     with gr.Row():
         with gr.Column(scale=6, min_width=300):
-            view = _scripted("view", html("classify/opening"), "view")
+            view = _scripted("view", html("classify/opening", picture=opening_picture(answers.store.settings)), "view")
             photo = gr.Image(
                 label="Photo",
                 type="filepath",
