@@ -133,6 +133,12 @@ class Settings:
         """`cache_dir`, by default `vitdemo` in the user's cache folder."""
         return self.cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "vitdemo")
 
+    @property
+    def public_model(self) -> str:
+        """`model` by the name that visitors know: that of a folder, local-dir:DIR, lacks the path to it."""
+        kind, colon, path = self.model.partition(":")
+        return f"{kind}:{Path(path).name}" if colon and kind == "local-dir" else self.model
+
     @classmethod
     def add_flags(cls, parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
         """Add a flag to `parser` for each setting, or only for those in `names`."""

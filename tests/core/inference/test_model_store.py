@@ -282,6 +282,19 @@ def test_visitors_may_name_catalogue_entries_only(name):
         store().get(name, "ann")
 
 
+@pytest.mark.parametrize("folder", ["/srv/mine", "/srv/mine/", "mine@bf16", "/srv/mine@bf16"])
+def test_visitors_know_the_operators_folder_by_its_name(folder):
+    settings = Settings(model=f"local-dir:{folder}")
+    ours, name = ModelStore(settings), settings.public_model
+    assert name == f"local-dir:{folder.strip('/').removeprefix('srv/')}"
+    assert [ours.allowed(asked) for asked in (None, "", name, settings.model)] == [settings.model] * 4
+    assert [ours.allowed(asked) for asked in ("@bf16", f"{name}@bf16")] == [f"{settings.model}@bf16"] * 2
+    assert ours.parts_of(f"{name}@auto") == (settings.model, "auto")
+    assert ours.title_of(name) == ours.title_of(settings.model)
+    with pytest.raises(UserError, match="choose one from the list"):
+        ours.allowed("local-dir:other")
+
+
 def test_own_models_whose_folders_are_gone_are_forgotten(tmp_path):
     ours = store()
     for name in ("loaded", "rounded", "gone", "failed", "there"):

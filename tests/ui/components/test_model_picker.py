@@ -69,8 +69,8 @@ def test_every_model_is_looked_for_where_timm_keeps_it():
 
 
 def test_the_operators_own_model_comes_first():
-    assert choices(Settings(model="local-dir:/srv/mine"))[0][1] == "local-dir:/srv/mine"
-    assert len(choices(Settings(model="local-dir:/srv/mine"))) == len(CATALOGUE) + 1
+    named = choices(Settings(model="local-dir:/srv/mine"))
+    assert (named[0], len(named)) == (("mine", "local-dir:mine"), len(CATALOGUE) + 1)
     named = [name for _, name in choices(Settings(model=DEFAULT_MODEL))]
     assert named == [entry.name for entry in CATALOGUE]  # asked for by its name, there is no other in its place
 
@@ -142,6 +142,8 @@ def test_the_chip_selects_a_precision_or_tries_again():
     found = chip(settings, DEMO_MODEL, {"precision": "bf16"})
     assert (found["value"], found["choices"]) == (f"{DEMO_MODEL}@bf16", choices(settings, "bf16"))
     assert chip(settings, f"{DEMO_MODEL}@bf16", {"precision": "fp32"})["value"] == DEMO_MODEL
+    found = chip(replace(settings, model="local-dir:/srv/mine"), "local-dir:mine", {"precision": "bf16"})
+    assert (found["value"], "/srv" in str(found)) == ("local-dir:mine@bf16", False)
     own = chip(settings, "own:secret@fp32", {"precision": "auto", "title": "My <cats>"})
     assert (own["value"], own["choices"][0]) == ("own:secret@auto", ("My <cats>", "own:secret@auto"))
     assert retried == []

@@ -188,7 +188,7 @@ class ModelStore:
         if not isinstance(name, str | None):
             raise UserError("Name the model by a text.")
         operators = self.settings.model
-        if not name or name == operators or self.settings.lock_model:
+        if not name or name in (operators, self.settings.public_model) or self.settings.lock_model:
             return operators
         plain, precision = self.parts_of(name)
         if plain != operators and not catalogue.find(plain) and plain not in self._own:
@@ -197,10 +197,11 @@ class ModelStore:
 
     def parts_of(self, name: str) -> tuple[str, str]:
         """Return a model's name and its precision: the operator's where the name ends in none. `@bf16` is the operator's model in bf16."""
-        plain, precision = catalogue.split_precision(name)
-        if name == self.settings.model or precision not in VISITORS_PRECISIONS:
-            return name, self.settings.precision
-        return plain or self.settings.model, precision
+        operators = {"", self.settings.model, self.settings.public_model}
+        plain, precision = (name, "") if name in operators else catalogue.split_precision(name)
+        if precision not in VISITORS_PRECISIONS:
+            plain, precision = name, self.settings.precision
+        return self.settings.model if plain in operators else plain, precision
 
     def _names_of(self, model: Loading) -> tuple[str, ...]:
         """The names that a loaded model stands for: also timm's full one, unless its weights are from a file or folder given here."""

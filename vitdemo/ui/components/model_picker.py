@@ -54,7 +54,7 @@ def build(page: gr.Blocks, store: ModelStore, retry: Callable[[str], None]) -> M
         panel(html("components/brand", icon=ICON), "brand")
         picker = gr.Dropdown(
             choices(settings),
-            value=settings.model,
+            value=settings.public_model,
             label="Model",
             interactive=not settings.lock_model,
             container=False,
@@ -74,7 +74,8 @@ def build(page: gr.Blocks, store: ModelStore, retry: Callable[[str], None]) -> M
             retry(name)
             return gr.skip()
         pairs = choices(settings, precision)
-        value = in_precision(settings, store.parts_of(name)[0], precision)
+        plain = store.parts_of(name)[0]
+        value = in_precision(settings, settings.public_model if plain == settings.model else plain, precision)
         if value not in [other for _, other in pairs]:  # a fine-tuned model, which is this visitor's own
             pairs.insert(0, (str(asked.get("title")), value))
         return gr.update(choices=pairs, value=value)
@@ -185,7 +186,7 @@ def _status(
 def choices(settings: Settings, precision: str = "") -> list[tuple[str, str]]:
     """The catalogue as (text, name) pairs: what each model is, whether it is on this machine, and what it is good for. The operator's own
     model comes first if the catalogue does not have it. With a precision other than the operator's, all names end in it."""
-    pairs, operators = [], settings.model
+    pairs, operators = [], settings.public_model
     for entry in catalogue.CATALOGUE:
         value = "auto" if operators == "auto" and entry.name == DEFAULT_MODEL else entry.name
         kind = f"{entry.classes:,} classes" if entry.classes else "features only"
