@@ -1,6 +1,6 @@
 import pytest
 
-from vitdemo.core.figures import percent
+from vitdemo.core.figures import counted, percent
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,8 @@ from vitdemo.core.figures import percent
 )
 def test_shares_are_never_rounded_to_none_or_all(share, decimals, written):
     assert percent(share, decimals) == written
+
+
+@pytest.mark.parametrize(("count", "written"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (1200, "1,200 rows")])
+def test_one_is_singular(count, written):
+    assert counted(count, "row") == written

@@ -4,8 +4,17 @@ import os
 
 import pytest
 
-from vitdemo.core.errors import UserError
-from vitdemo.core.outputs import as_cell, as_utf8, check_writable, read_json, unwritable, write_json
+from vitdemo.core.errors import UsageError, UserError
+from vitdemo.core.outputs import (
+    as_cell,
+    as_utf8,
+    check_new_folder,
+    check_suffix,
+    check_writable,
+    read_json,
+    unwritable,
+    write_json,
+)
 
 
 def test_folders_on_the_way_are_made(tmp_path):
@@ -22,6 +31,28 @@ def test_places_that_can_not_be_written(tmp_path):
     for path, reason in ((tmp_path, "Is a directory"), (tmp_path / "file" / "a.png", "Not a directory|File exists")):
         with pytest.raises(UserError, match=rf"can't be written \({reason}\): choose another place\."):
             check_writable(path)
+
+
+def test_a_new_or_empty_folder(tmp_path):
+    check_new_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a").is_dir()
+    check_new_folder(tmp_path / "a")
+    (tmp_path / "a" / "file").touch()
+    with pytest.raises(UserError, match="a is not empty, and nothing is overwritten: give a folder that is new or empty"):
+        check_new_folder(tmp_path / "a")
+    with pytest.raises(UserError, match="file is a file: give a folder that is new or empty"):
+        check_new_folder(tmp_path / "a" / "file")
+    with pytest.raises(UserError, match="can't be written"):
+        check_new_folder(tmp_path / "a" / "file" / "b")
+
+
+@pytest.mark.parametrize(("suffixes", "listed"), [([".a"], ".a"), ([".a", ".b"], ".a or .b"), ([".a", ".b", ".c"], ".a, .b or .c")])
+def test_a_suffix(tmp_path, suffixes, listed):
+    check_suffix(tmp_path / "file.A", suffixes)
+    for name in ("file", "file.d", "file.a.gz", ".a"):
+        with pytest.raises(UsageError) as refused:
+            check_suffix(tmp_path / name, suffixes, " for this")
+        assert str(refused.value) == f"--output must end in {listed} for this."
 
 
 def test_the_sentence(tmp_path):

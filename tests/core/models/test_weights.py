@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from tests.support.apps import ROOT, TINY
 from tests.support.hub import Hub
 from tests.support.waiting import until
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.models import weights
 
 REPO = f"timm/{TINY}"
@@ -290,9 +290,9 @@ ANSWER = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
             UserError,
             "timm/x is given out by its owner on request: ask at https://huggingface.co/timm/x, then set HF_TOKEN.",
         ),
-        (errors.RepositoryNotFoundError("x", response=ANSWER), UserError, "The hub has no model timm/x: check the name, or set HF_TOKEN"),
+        (errors.RepositoryNotFoundError("x", response=ANSWER), UsageError, "The hub has no model timm/x: check the name, or set HF_TOKEN"),
         (errors.RemoteEntryNotFoundError("x", response=ANSWER), weights.NotInRepository, "The hub has no model.safetensors for timm/x"),
-        (errors.HFValidationError("x"), UserError, "timm/x is not a name the hub can have"),
+        (errors.HFValidationError("x"), UsageError, "timm/x is not a name the hub can have"),
         (errors.OfflineModeIsEnabled("x"), weights.HubUnreachable, "The model hub is switched off (HF_HUB_OFFLINE): choose"),
         (errors.FileMetadataError("x"), weights.HubUnreachable, "The model hub can't be reached: choose"),
         (httpx.ConnectError("x"), weights.HubUnreachable, "The model hub can't be reached: choose"),

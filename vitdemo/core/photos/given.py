@@ -17,6 +17,7 @@ from vitdemo.core.photos.search import find_items
 from vitdemo.core.terminal import printable
 
 MAX_NAME_BYTES = 200  # of a folder or file that is named after a photo's; file systems take 255
+MAX_PLACE_BYTES = 2000  # of a relative path; file systems take 4096 from the root on
 Parts = tuple[str, ...]
 
 
@@ -46,7 +47,7 @@ def places_for(given: Iterable[str | Path], items: Sequence[Item], suffixes: Col
     photos = set(paths)
     roots = [_root(path, photos) for path in given]
     base = sum(1 for _ in itertools.takewhile(lambda names: len(set(names)) == 1, zip(*roots, strict=False)))
-    places = [PurePosixPath(*map(_fit, (*path[base:-1], _stem(path[-1])))) for path in paths]
+    places = [_short(PurePosixPath(*map(_fit, (*path[base:-1], _stem(path[-1]))))) for path in paths]
     taken = {_key(folder) for place in places for folder in place.parents}
     counts: Counter[str] = Counter()
     return [_free(place, suffixes, taken, counts) for place in places]
@@ -73,6 +74,10 @@ def _stem(name: str) -> str:
 def _fit(name: str) -> str:
     name = name.replace("\0", "�")
     return os.fsencode(name)[:MAX_NAME_BYTES].decode("utf-8", "ignore") if len(os.fsencode(name)) > MAX_NAME_BYTES else name
+
+
+def _short(place: PurePosixPath) -> PurePosixPath:
+    return place if len(os.fsencode(place)) <= MAX_PLACE_BYTES else PurePosixPath(place.name)
 
 
 def _key(place: PurePosixPath) -> str:
