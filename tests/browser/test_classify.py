@@ -348,6 +348,28 @@ def test_on_a_phone_the_photo_and_its_answer_come_into_sight(app, open_page, pic
     assert tops == sorted(tops)
 
 
+def test_what_is_drawn_grows_with_the_text_on_a_large_screen(app, open_page):
+    page = open_page(app, width=3840, height=2160)
+    text = page.evaluate("parseFloat(getComputedStyle(document.documentElement).fontSize)")
+    assert text > 32  # twice the usual
+    page.get_by_role("tab", name="Export").click()
+    assert page.locator("#export [name=exp-format]").first.bounding_box()["width"] == pytest.approx(text, abs=0.1)
+    assert page.locator(".page-button").first.bounding_box()["height"] == pytest.approx(38 / 16 * text, abs=0.1)
+    page.get_by_role("tab", name="Classify").click()
+    label = page.locator("#preprocessing button span").first.evaluate("label => parseFloat(getComputedStyle(label).fontSize)")
+    assert label == pytest.approx(0.875 * text, abs=0.1)
+
+
+def test_nothing_lies_over_another_thing_in_the_header_of_a_narrow_phone(app, open_page):
+    page = open_page(app, width=320, height=640)
+    expect(page.locator(".model-status.ready")).to_be_visible(timeout=WAIT)
+    brand, chip = (page.locator(part).bounding_box() for part in (".brand svg", ".model-status summary"))
+    assert brand["x"] + brand["width"] <= chip["x"]
+    assert page.locator(".brand h1").evaluate("name => getComputedStyle(name).clipPath") == "inset(50%)"
+    assert page.get_by_role("heading", name="vitdemo").count() == 1  # for screen readers
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
 def test_a_lost_connection_is_told_in_words_that_help(app, open_page, picture):
     page = open_page(app, width=390)
     expect(page.locator(".model-status.ready")).to_be_visible(timeout=WAIT)

@@ -127,7 +127,7 @@ def test_photos_are_tried_and_runs_are_kept(demo_app, open_page, picture, tmp_pa
     expect(differing).to_be_hidden()
     usual = smoothing.input_value()
     smoothing.fill("0.2")
-    expect(differing.locator("span")).to_have_text("Other than “Head only (fast)” has it: label smoothing.")
+    expect(differing.locator("span")).to_have_text("Changed from “Head only (fast)”: label smoothing.")
     page.get_by_text("Advanced settings").click()  # also when they are folded
     differing.get_by_role("button", name="Reset").click()
     expect(differing).to_be_hidden()

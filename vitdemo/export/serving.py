@@ -23,7 +23,8 @@ TRITON_LABELS = "labels.txt"
 def check(plan: Plan) -> None:
     """Check that the tools that the plan's kits need are installed. Raises: UserError where one is missing."""
     if "torchserve" in plan.kits and importlib.util.find_spec(ARCHIVER) is None:
-        raise UserError("TorchServe's archive is made by torch-model-archiver, which isn't installed: pip install torch-model-archiver.")
+        remedy = "leave TorchServe out, or have it installed by pip install torch-model-archiver"
+        raise UserError(f"TorchServe's archive is made by torch-model-archiver, which isn't installed here: {remedy}.")
 
 
 def warnings(plan: Plan) -> tuple[str, ...]:

@@ -45,6 +45,19 @@ def ask(bundle, tmp_path, monkeypatch):
     jobs.close()
 
 
+def test_changes_are_undone_where_there_are_some(ask, tmp_path):
+    def data(session: str) -> str:
+        until(lambda: answer_of(ask.routes, "poll", session=session)["state"] == "ready", 60)
+        return answer_of(ask.routes, "poll", session=session, data=True)["data"]
+
+    files = [["one/red/0.png", str(path)] for path in [next((tmp_path / "uploads").rglob("red/*.png"))]]
+    one = answer_of(ask.routes, "give", files=files)["session"]
+    assert "There is one class only" in data(one)
+    assert "Undo all changes" not in data(one)
+    answer_of(ask.routes, "change", session=one, names={"red": "crimson"})
+    assert "Undo all changes" in data(one)
+
+
 def test_folders_called_by_wordnet_ids_are_classes_called_as_imagenets(ask, tmp_path):
     files = []
     for folder in ("n02099601", "n02012849", "n03126707", "cat"):  # a dog, and the two cranes

@@ -21,7 +21,7 @@ export function hearSettings(element, session, changed) {
   function note() {
     const names = switches.filter((each) => each.value !== usual(each)).map((each) => each.closest("label").querySelector(".setting-name").firstChild.textContent.trim());
     $(".differing").hidden = !names.length;
-    $(".differing span").textContent = `Other than ${title()} has it: ${names.join(", ").toLowerCase()}.`;
+    $(".differing span").textContent = `Changed from ${title()}: ${names.join(", ").toLowerCase()}.`;
   }
   take();
 

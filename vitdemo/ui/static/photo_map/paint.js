@@ -1,7 +1,7 @@
 // How a map is drawn: points as dots or as photos, the chosen ones above the others, names on their groups, the hand's ring and lasso.
 import { Pixels } from "./pixels.js";
 
-export const LIFT = 15; // pixels of a group's name above its middle
+export const LIFT = 15; // pixels of a group's name above its middle, where the page's text has 16
 export const QUIET = 0.14; // of the points that are not chosen
 
 // A photo's size in whole pixels, in steps of 8 %: while the map zooms, few sizes are made.
@@ -13,7 +13,7 @@ export class Painter {
     this.context = canvas.getContext("2d");
     this.pixels = new Pixels();
     this.channels = new Map();
-    this.ratio = 1;
+    this.ratio = this.scale = 1;
   }
 
   // What the theme says.
@@ -23,6 +23,7 @@ export class Painter {
     this.edge = style.getPropertyValue("--map-ground").trim() || "#ffffff";
     this.accent = style.getPropertyValue("--map-accent").trim() || "#0f766e";
     this.font = style.fontFamily;
+    this.scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16; // larger on a large screen, as the page's text
   }
 
   // A colour of CSS as [red, green, blue].
@@ -38,12 +39,12 @@ export class Painter {
 
   radius(map) {
     const base = map.count > 3000 ? 3 : map.count > 800 ? 3.8 : map.count > 150 ? 5 : 6.5;
-    return Math.min(11, base * Math.max(0.8, map.camera.zoom ** 0.35));
+    return this.scale * Math.min(11, base * Math.max(0.8, map.camera.zoom ** 0.35));
   }
 
   side(map) {
     const room = Math.sqrt((map.camera.width * map.camera.height) / Math.max(1, map.count));
-    return Math.min(120, Math.max(16, 0.62 * room) * Math.max(0.7, map.camera.zoom ** 0.6));
+    return Math.min(120 * this.scale, Math.max(16, 0.62 * room) * Math.max(0.7, map.camera.zoom ** 0.6));
   }
 
   paint(map) {
@@ -128,16 +129,17 @@ export class Painter {
   labels(map) {
     const { context } = this;
     const { x: xs, y: ys } = map.anchors();
-    context.font = `600 12px ${this.font}`;
+    const { scale } = this;
+    context.font = `600 ${12 * scale}px ${this.font}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     context.lineJoin = "round";
     const taken = [];
     map.groups.forEach((group, index) => {
-      const [x, y] = [xs[index], ys[index] - LIFT];
+      const [x, y] = [xs[index], ys[index] - LIFT * scale];
       const half = context.measureText(group.text).width / 2 + 4;
-      const inside = x > half && x < map.camera.width - half && y > 10 && y < map.camera.height - 10;
-      if (!inside || taken.some((other) => Math.abs(other.x - x) < other.half + half && Math.abs(other.y - y) < 17)) return;
+      const inside = x > half && x < map.camera.width - half && y > 10 * scale && y < map.camera.height - 10 * scale;
+      if (!inside || taken.some((other) => Math.abs(other.x - x) < other.half + half && Math.abs(other.y - y) < 17 * scale)) return;
       taken.push({ x, y, half });
       context.strokeStyle = this.edge;
       context.lineWidth = 4;

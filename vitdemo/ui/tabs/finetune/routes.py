@@ -238,7 +238,8 @@ def _data(session: FinetuneSession) -> str:
         data = session.data()
     except UserError as error:
         names, notes = sorted({sample.label for sample in placed.samples}), [*session.notes, *placed.notes]
-        return html("finetune/data", classes=[], notes=notes, error=str(error), totals={}, names=names, folders=placed.folders)
+        shown = {"notes": notes, "names": names, "folders": placed.folders, "changed": session.changed}
+        return html("finetune/data", classes=[], error=str(error), totals={}, **shown)
     counts = data.counts()
     classes = [
         {
