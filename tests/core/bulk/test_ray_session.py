@@ -106,6 +106,7 @@ def test_without_ray(monkeypatch):
     ("text", "message"),
     [
         ("Traceback\nvitdemo.core.errors.UserError: There is no room.\n  more", "There is no room."),
+        ("Traceback\nvitdemo.core.errors.UsageError: There is no such device.\n\nmore", "There is no such device."),
         ("UserError: one\nUserError: two", "two"),
         ("first\nlast  ", "last"),
         ("", "ValueError"),
