@@ -77,7 +77,7 @@ def _check_reachable(address: str) -> None:
 
 
 def last_message(error: Exception) -> str:
-    """Return the last message of a failed cluster process: that of an error of ours if there is one, because Ray passes errors on as text."""
+    """Return the last message of a failed cluster process: that of an error of ours if there is one: Ray passes errors on as text."""
     messages = re.findall(r"\b(?:vitdemo\.[\w.]+|UserError): (.+)", str(error)) or str(error).strip().splitlines() or [type(error).__name__]
     return messages[-1][:400]
 
