@@ -44,7 +44,7 @@ function chart([title, lines, most], epochs) {
   if (edge > 0) svg.append(path(`M${x(edge - 0.5)} 0V110`, "var(--border-color-primary)"));
   values.forEach((line, which) => {
     const points = line.map((value, index) => (value === null ? "" : `${x(index).toFixed(1)} ${(106 - 102 * height(value)).toFixed(1)}`)).filter(Boolean);
-    if (points.length) svg.append(path(`M${points.join("L")}`, colour(which)));
+    if (points.length) svg.append(path(`M${points.join("L")}${points.length > 1 ? "" : "h0"}`, colour(which))); // a single one as a dot
   });
   const caption = make("figcaption", "", title);
   lines.forEach(([name], which) => {
@@ -69,7 +69,7 @@ function plot(svg, top, low, epochs, blocks) {
   upwards.append(...[top, low].map((value) => make("span", "", tick(value))));
   const along = make("div", "along");
   along.append(...ends(epochs).map((text) => make("span", "", text)));
-  if (blocks > 15 && blocks < 80) {
+  if (blocks > 20 && blocks < 80) {
     const name = make("span", "blocks", "blocks");
     name.style.left = `${blocks}%`;
     along.append(name);
