@@ -282,6 +282,14 @@ def test_visitors_may_name_catalogue_entries_only(name):
         store().get(name, "ann")
 
 
+@pytest.mark.parametrize("name", [["demo"], {"name": "demo"}, 3, True])
+def test_a_name_that_is_no_text(name):
+    ours = store()
+    for ask in (ours.allowed, ours.get, ours.title_of, ours.parts_of):
+        with pytest.raises(UserError, match="Name the model by a text"):
+            ask(name)
+
+
 @pytest.mark.parametrize("folder", ["/srv/mine", "/srv/mine/", "mine@bf16", "/srv/mine@bf16"])
 def test_visitors_know_the_operators_folder_by_its_name(folder):
     settings = Settings(model=f"local-dir:{folder}")

@@ -156,7 +156,7 @@ class ModelStore:
 
     def own_title(self, name: str) -> str:
         """Return what a visitor calls the model of this name, and its precision where it is named; empty for others than visitors' own."""
-        plain, precision = catalogue.split_precision(name)
+        plain, precision = catalogue.split_precision(_text(name))
         own = self._own.get(plain)
         return catalogue.with_precision(own.title, precision) if own else ""
 
@@ -185,9 +185,7 @@ class ModelStore:
 
         Raises: UserError for a name that visitors may not choose.
         """
-        if not isinstance(name, str | None):
-            raise UserError("Name the model by a text.")
-        operators = self.settings.model
+        operators, name = self.settings.model, _text(name or "")
         if not name or name in (operators, self.settings.public_model) or self.settings.lock_model:
             return operators
         plain, precision = self.parts_of(name)
@@ -198,7 +196,7 @@ class ModelStore:
     def parts_of(self, name: str) -> tuple[str, str]:
         """Return a model's name and its precision: the operator's where the name ends in none. `@bf16` is the operator's model in bf16."""
         operators = {"", self.settings.model, self.settings.public_model}
-        plain, precision = (name, "") if name in operators else catalogue.split_precision(name)
+        plain, precision = (name, "") if _text(name) in operators else catalogue.split_precision(name)
         if precision not in VISITORS_PRECISIONS:
             plain, precision = name, self.settings.precision
         return self.settings.model if plain in operators else plain, precision
@@ -292,3 +290,10 @@ class ModelStore:
         """Drop the holders that have not used the model for `model_hold_minutes`."""
         hold = 60 * self.settings.model_hold_minutes
         loading.holders = {visitor: last for visitor, last in loading.holders.items() if now - last < hold}
+
+
+def _text(name: object) -> str:
+    """A name, as a visitor gave it. Raises: UserError for anything else than a text."""
+    if not isinstance(name, str):
+        raise UserError("Name the model by a text.")
+    return name

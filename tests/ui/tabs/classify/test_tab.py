@@ -24,6 +24,7 @@ from vitdemo.attention.methods.maps import relevances
 from vitdemo.classify.photo import classify
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
+from vitdemo.core.inference.model_store import ModelStore
 from vitdemo.core.inference.trace_cache import run_trace
 from vitdemo.core.models.labels import Label
 from vitdemo.core.models.ood import OodDetector
@@ -290,6 +291,22 @@ def test_a_full_queue_is_said_in_place_of_the_answer(monkeypatch):
     _, refused, last = responded(Requests(UserError("The app is busy.")), monkeypatch, {"path": "/x.png"})
     assert (refused[0], "The app is busy." in refused[1], refused[2]) == (gr.skip(), True, tab.NO_VIEW)
     assert last == tab.UNCHANGED
+
+
+@pytest.mark.parametrize("name", [None, ["m"], {"m": 1}])
+def test_a_model_that_is_no_text_gets_a_sentence(name):
+    request = SimpleNamespace(session_hash="ann", client=SimpleNamespace(host="10.0.0.1"), query_params={})
+    store = ModelStore(Settings(device="cpu"))
+    answers, requests = SimpleNamespace(store=store), Requests()
+
+    async def run(steps) -> list[tuple]:
+        return [step async for step in steps]
+
+    respond, welcome = tab._respond(answers, None, requests), tab._welcome(answers, requests)
+    for steps in (respond(request, {"path": "/x.png"}, name, "classify", *PLAIN), welcome(request, name)):
+        refused, last = finished(run(steps))[-2:]
+        assert "Name the model by a text." in refused[1]
+        assert last[:5] == tab.UNCHANGED
 
 
 def test_a_tab_that_is_not_open_answers_nothing(monkeypatch):

@@ -65,11 +65,11 @@ def _respond(sessions: AttentionSessions, component: gr.Image, requests: PhotoRe
     async def respond(request: gr.Request, payload: dict | None, name: str, active: str, *recipe: str) -> AsyncIterator[tuple]:
         """Send what the page draws of the current photo, if the tab is open. Gradio sends the last value once more: it is UNCHANGED."""
         if active == TAB:
-            asked = (payload.get("path") if isinstance(payload, dict) else None, name, store.title_of(name), *recipe)
             visitor = request.session_hash or ""
             arguments = (sessions, component, visitor, payload, name, recipe)
             watching = model_picker.watch(store, name, visitor)
             try:
+                asked = (payload.get("path") if isinstance(payload, dict) else None, name, store.title_of(name), *recipe)
                 async for step in requests.answer(visitor, client_of(request), asked, watching, lambda: _state_of(*arguments)):
                     if isinstance(step, Answer):
                         yield gr.skip(), step.value

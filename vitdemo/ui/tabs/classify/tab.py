@@ -13,7 +13,6 @@ import gradio as gr
 from vitdemo.core.config import DEMO_MODEL
 from vitdemo.core.errors import UserError
 from vitdemo.core.figures import percent
-from vitdemo.core.models.catalogue import split_precision
 from vitdemo.ui.components import examples, model_picker, preprocessing_panel
 from vitdemo.ui.components.active_tab import ActiveTab
 from vitdemo.ui.components.anywhere import given_photo
@@ -94,11 +93,11 @@ def _respond(answers: PhotoAnswers, component: gr.Image, requests: PhotoRequests
         if active != TAB and payload:
             requests.supersede(request.session_hash or "")  # a sample may be on its way
         if active == TAB and (payload or not only_photos):
-            asked = (payload.get("path") if isinstance(payload, dict) else None, name, store.title_of(name), *recipe)
             visitor = request.session_hash or ""
             watching = model_picker.watch(store, name, visitor)
             work = partial(_outputs, answers, visitor, lambda: upload_of(payload, component), name, recipe)
             try:
+                asked = (payload.get("path") if isinstance(payload, dict) else None, name, store.title_of(name), *recipe)
                 async for step in requests.answer(visitor, client_of(request), asked, watching, work):
                     if isinstance(step, Answer):
                         yield gr.skip(), *step.value
@@ -126,7 +125,7 @@ def _welcome(answers: PhotoAnswers, requests: PhotoRequests):
         asked, watching = ("welcome", name), model_picker.watch(store, name, visitor)
         drawing = None
         try:
-            if split_precision(name)[0] == "auto" and not empty and not store.get(name, visitor).done.is_set():
+            if store.parts_of(name)[0] == "auto" and not empty and not store.get(name, visitor).done.is_set():
                 drawing = asyncio.ensure_future(_drawing(answers))
             async for step in requests.answer(
                 visitor, client_of(request), asked, watching, partial(_sample, answers, visitor, name, empty)
