@@ -306,6 +306,13 @@ def test_a_standard_output_that_is_full(gallery, model, buffered):
     assert "Traceback" not in told.stderr
 
 
+def test_a_standard_output_that_is_closed(tmp_path):
+    script = f'"{sys.executable}" -m vitdemo sketch --count 1 --output "{tmp_path / "drawn"}" >&-'
+    told = subprocess.run(["sh", "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (told.returncode, "Traceback" in told.stderr) == (0, False)
+    assert (tmp_path / "drawn").is_dir()
+
+
 def test_help_from_a_shell():
     told = run("-m", "vitdemo", "--help")
     assert told.returncode == 0

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     stop_with_parent()
     try:
         status = flags.run(flags)
-        sys.stdout.flush()  # what can't be written is known now, and not at the interpreter's end
+        print(end="", flush=True)  # what can't be written is known now, and not at the interpreter's end
         return status
     except UserError as error:
         emit_event({"kind": "error", "text": str(error)})
