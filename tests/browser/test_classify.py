@@ -354,6 +354,7 @@ def test_what_is_drawn_grows_with_the_text_on_a_large_screen(app, open_page):
     assert text > 32  # twice the usual
     page.get_by_role("tab", name="Export").click()
     assert page.locator("#export [name=exp-format]").first.bounding_box()["width"] == pytest.approx(text, abs=0.1)
+    assert page.get_by_role("tab", name="Export").bounding_box()["height"] == pytest.approx(2 * text, abs=0.1)
     assert page.locator(".page-button").first.bounding_box()["height"] == pytest.approx(38 / 16 * text, abs=0.1)
     page.get_by_role("tab", name="Classify").click()
     label = page.locator("#preprocessing button span").first.evaluate("label => parseFloat(getComputedStyle(label).fontSize)")
