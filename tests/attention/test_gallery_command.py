@@ -121,6 +121,7 @@ def test_one_photo_into_a_folder(ask, folder, tmp_path):
     ("photos", "arguments", "said"),
     [
         ("cats", ["--output", "map.png"], "--output map.png is one file: for many photos, give a folder, such as --output map."),
+        ("cats", ["--output", "a/map.png"], "--output a/map.png is one file: for many photos, give a folder, such as --output a/map."),
         ("cats", ["--npz", "n.NPZ"], "--npz n.NPZ is one file: for many photos, give a folder, such as --npz n."),
         ("cats", ["--output", "maps", "--npz", "n.npz"], "--npz n.npz is one file: for many photos, give a folder"),
         ("cats/1.jpg", ["--output", "maps", "--npz", "n.npz"], "--npz n.npz is one file: beside a folder, give a folder, such as --npz n."),

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.test_attention import canvas, check, known, method, settle, slide, visit  # noqa: F401
+from tests.browser.test_attention import canvas, check, known, method, offer, settle, slide, visit  # noqa: F401
 from tests.browser.test_classify import WAIT, real_app  # noqa: F401
 from tests.support.pictures import noise
 from vitdemo.attention.drawing import render
@@ -100,6 +100,21 @@ def test_the_ledger_adds_up_and_sorts_the_wall(app, open_page, picture, known, v
     expect(page.locator("#attention .att-ledger-sum")).to_contain_text("difference of the logits", timeout=WAIT)
     between = float(traced.logits[first] - traced.logits[second])
     assert [number(each) for each in sums.all_inner_texts()] == pytest.approx([between] * 2, abs=2e-3)
+
+
+def test_the_ledger_is_of_the_photo_on_show_whatever_the_method(app, open_page, picture, tmp_path, known, vit):  # noqa: F811
+    other = noise(90, 70, 5)
+    other.save(tmp_path / "other.png")
+    logit = float(trace(vit, vit.preprocessing(other)).logits.max())
+    assert abs(logit - float(known[1].logits.max())) > 0.01
+    page = visit(open_page, app, picture)
+    sums = page.locator("#attention .att-ledger-sum strong")
+    expect(sums).to_have_count(2, timeout=WAIT)
+    method(page, "Rollout")
+    with page.expect_response("**/attention/votes"):
+        offer(page, tmp_path / "other.png")
+    settle(page)
+    assert [number(each) for each in sums.all_inner_texts()] == pytest.approx([logit] * 2, abs=2e-3)
 
 
 def test_the_answer_after_each_layer_is_a_table(app, open_page, picture, known, vit, engine):  # noqa: F811

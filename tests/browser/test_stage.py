@@ -115,6 +115,22 @@ def test_presenter_mode_by_its_keys(app, open_page, picture):
     assert size == pytest.approx(1.5 * float(title.evaluate("title => parseFloat(getComputedStyle(title).fontSize)")), rel=0.01)
 
 
+def test_classes_are_chosen_while_the_map_is_of_none(app, open_page, picture):
+    page = visit(open_page, app, picture)
+    refused = []
+    page.on("response", lambda response: refused.append(response.url) if response.status >= 400 else None)
+    names = page.locator("#attention .att-big span").all_text_contents()
+    page.locator("#attention [data-method=rollout]").click()
+    page.keyboard.press("p")
+    page.keyboard.press("3")
+    page.keyboard.press("d")
+    expect(page.locator("#attention .att-ledger-why")).to_contain_text(f"in logits for {names[2]}, and not {names[0]}.", timeout=WAIT)
+    page.keyboard.press("Escape")
+    page.locator("#attention [data-method=relevance]").click()
+    expect(page.locator("#attention .att-title")).to_contain_text(f"Why {names[2]}, and not {names[0]}", timeout=WAIT)
+    assert refused == []
+
+
 def test_keys_act_neither_while_somebody_types_nor_once_they_are_off(app, open_page, picture):
     page = visit(open_page, app, picture)
     search = page.locator("#attention .att-search").first

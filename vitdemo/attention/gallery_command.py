@@ -56,7 +56,7 @@ def is_gallery(flags: argparse.Namespace, items: "Sequence[Item]") -> bool:
     for flag, path in given.items():
         if folders and path.suffix.lower() in FILE_SUFFIXES:
             why = "beside a folder" if alone else "for many photos"
-            raise UsageError(f"--{flag} {path} is one file: {why}, give a folder, such as --{flag} {path.stem}.")
+            raise UsageError(f"--{flag} {path} is one file: {why}, give a folder, such as --{flag} {path.with_suffix('')}.")
         if not folders and path.suffix.lower() != SUFFIXES[flag]:
             raise UsageError(f"--{flag} must end in {SUFFIXES[flag]}.")
     return folders

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
@@ -178,6 +179,15 @@ def test_what_a_choice_stands_for():
     assert store(lock_model=True).allowed(f"{TINY}@bf16") == TINY
     assert store(model="local-dir:/srv/a@bf16").allowed(None) == "local-dir:/srv/a@bf16"
     assert ours.flags_of(f"{TINY}@fp32") == [f"--model={TINY}"]  # a child process has a precision of its own
+
+
+@pytest.mark.parametrize("checkpoint", [None, Path("mine.safetensors")])
+def test_a_child_process_finds_a_relative_folder(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ours = store(model="local-dir:models/mine", checkpoint=checkpoint)
+    weights = [f"--checkpoint={tmp_path / checkpoint}"] if checkpoint else []
+    for asked in ("local-dir:mine", "local-dir:mine@bf16", "@bf16"):
+        assert ours.flags_of(asked) == [f"--model=local-dir:{tmp_path}/models/mine", *weights]
 
 
 @pytest.mark.parametrize("given", ["checkpoint", "folder"])

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.support.small_vits import in_precision, small_vit
 from vitdemo.core.config import Settings
 from vitdemo.core.models.snippet import model_line, weights_of
@@ -12,6 +14,12 @@ def test_the_operators_file_is_named_without_its_folder_and_for_its_own_model_al
     settings = Settings(model="vit_tiny_patch16_224", checkpoint=Path("/srv/private/mine.safetensors"))
     assert weights_of("vit_tiny_patch16_224", small_vit(), settings) == {"bundle": False, "checkpoint": "mine.safetensors"}
     assert weights_of("vit_small_patch16_224", small_vit(), settings) == {"bundle": False, "checkpoint": ""}
+
+
+@pytest.mark.parametrize("asked", ["local-dir:mine", "local-dir:mine@bf16", "@bf16", ""])
+def test_the_operators_folder_under_the_name_that_visitors_know(asked):
+    settings = Settings(model="local-dir:/srv/private/mine", checkpoint=Path("/srv/private/other.safetensors"))
+    assert weights_of(asked, small_vit(), settings) == {"bundle": True, "checkpoint": "other.safetensors"}
 
 
 def test_folders_and_the_demo_model_are_bundles():

@@ -170,9 +170,12 @@ class ModelStore:
         labels = [f"--labels={self.settings.labels.resolve()}"] if self.settings.labels and name == self.settings.model else []
         if name == "auto":  # `auto` may have loaded the demo model
             name = DEMO_MODEL if self.get(choice).result(1).name == DEMO_MODEL else DEFAULT_MODEL
-        elif name == self.settings.model and self.settings.checkpoint:
-            return [f"--model={name}", f"--checkpoint={self.settings.checkpoint.resolve()}", *labels, *icc]
-        return [f"--model={self.place_of(name)}", *labels, *icc]
+        given = self.settings.checkpoint if name == self.settings.model else None
+        checkpoint = [f"--checkpoint={given.resolve()}"] if given else []
+        kind, _, folder = (place := self.place_of(name)).partition(":")
+        if kind == "local-dir":  # a child process works in another folder
+            place = f"{kind}:{Path(folder).absolute()}"
+        return [f"--model={place}", *checkpoint, *labels, *icc]
 
     def leave(self, visitor: str) -> None:
         """Release the models that a visitor holds, because the visitor has left."""

@@ -41,9 +41,11 @@ def model_line(vit: Vit, preprocessing: Preprocessing, *, bundle: bool = False, 
 
 def weights_of(model: str, vit: Vit, settings: Settings) -> dict[str, Any]:
     """The arguments of `model_line` that say where a reader's timm finds the weights: in a folder or a file of the reader."""
-    given = model == settings.model or split_precision(model)[0] in ("", settings.model)
+    operators = ("", settings.model, settings.public_model)
+    given = model in operators or split_precision(model)[0] in operators
     checkpoint = settings.checkpoint.name if settings.checkpoint and given else ""
-    return {"bundle": model.startswith(("local-dir:", "own:")) or vit.name == DEMO_MODEL, "checkpoint": checkpoint}
+    name = settings.model if given else model
+    return {"bundle": name.startswith(("local-dir:", "own:")) or vit.name == DEMO_MODEL, "checkpoint": checkpoint}
 
 
 def image_lines(vit: Vit, preprocessing: Preprocessing, photo: str) -> list[str]:

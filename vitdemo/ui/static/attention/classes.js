@@ -5,7 +5,7 @@ import { percent } from "../lib/format.js";
 import { redraw } from "./draw.js";
 import { classHeat, colours, span, tableOf } from "./heat.js";
 import { drawTile } from "./overlay.js";
-import { $, $$, ask, changed, classes, columns, follow, kind, rows, told, view, working } from "./state.js";
+import { $, $$, ask, changed, classes, columns, follow, kind, ofClass, rows, told, view, working } from "./state.js";
 
 export function listen() {
   follow("layer", drawThree);
@@ -28,7 +28,7 @@ export function holdAgainst(target, other) {
 
 async function wantClass(target) {
   const wanted = kind();
-  if (target === null || classes.get(target)?.heats?.[wanted]) return;
+  if (!ofClass() || target === null || classes.get(target)?.heats?.[wanted]) return;
   working("Computing what supports this class …");
   const answer = await ask("class_map", { question: { method: view.method, gradient: view.plain ? "plain" : "libra", target } });
   working("");

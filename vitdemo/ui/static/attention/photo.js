@@ -10,11 +10,12 @@ import { drawHeads, setHead, setMethod } from "./controls.js";
 import { fit } from "./draw.js";
 import { startAnew, test } from "./evaluation/erase.js";
 import { drawMoves } from "./heads/ablation.js";
+import { forget as forgetLedger } from "./heads/ledger.js";
 import { drawWall, openHead } from "./heads/wall.js";
 import { drawStrip } from "./filmstrip.js";
 import { play, setLayer } from "./layers.js";
 import { drawLensTable } from "./lens_table.js";
-import { $, $$, clearPhoto, explorer, ofClass, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
+import { $, $$, changed, clearPhoto, explorer, ofClass, problem, props, setPhoto, told, trigger, view, working } from "./state.js";
 import { drawBig } from "./show/presenter.js";
 
 const EMPTY =
@@ -96,6 +97,7 @@ function forget() {
   play(false);
   test.running++;
   clearPhoto();
+  forgetLedger();
   $(".att-name").textContent = "";
   $(".att-notes").hidden = true;
 }
@@ -131,6 +133,7 @@ async function show(value) {
   $$(".att-method button").forEach((radio) => (radio.disabled = ofClass(radio.dataset.method) && !told.top.length));
   $(".att-method [data-method=cls]").textContent = told.cls ? "CLS" : "Pooled";
   setMethod(method);
+  if (view.target === null) changed("class"); // the method has none
   setHead(String(view.head));
   setLayer(layer);
   startAnew();
