@@ -76,6 +76,12 @@ def test_heads_that_are_off_are_off_in_the_comparison(session, sessions, engine)
     assert status.how.startswith(f"On one photo, for {vit.labels[2].name}: ")
 
 
+def test_one_photo_that_was_given(ask, uploads, ended):
+    noise(60, 50, 3).save(uploads / "a.png")
+    ask("compare", files=[{"name": "a.png", "path": str(uploads / "a.png")}])
+    assert ended()["how"].startswith("On one photo: beyond chance")
+
+
 def test_asked_again_while_it_runs_and_stopped_while_it_waits(ask, session, sessions, ended):
     with sessions.comparisons.slot(1), sessions.comparisons.slot(2):
         ask("compare", target=1)

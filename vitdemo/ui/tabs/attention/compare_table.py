@@ -74,9 +74,9 @@ def _listed(names: list[str]) -> str:
 
 
 def how_of(table: "Table", notes: list[str], label: str) -> str:
-    """On what the table rests, for the class called `label` on one photo, and what was left out."""
+    """On what the table rests, and what was left out. `label` is the class of the photo on show; empty for photos that were given."""
     if table.photos == 1:
-        rests = f"On one photo, for {label}: beyond chance is what lies outside of the five random orders."
+        rests = f"On one photo{f', for {label}' if label else ''}: beyond chance is what lies outside of the five random orders."
     else:
         rests = f"On {table.photos} photos, {table.erased} of them erased, and {table.mosaics} mosaics; intervals of 95 % over photos."
     return " ".join((rests, *notes))
