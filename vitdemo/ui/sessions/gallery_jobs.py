@@ -118,7 +118,8 @@ class GalleryJobs(Generic[R]):
     def status_text(self, job: R) -> str:
         """Status text: what the gallery waits for; empty where it does not wait."""
         if job.state == "waiting":
-            return f"Waiting for {self.position(job)} other galleries …" if self.position(job) > 1 else "Waiting for another gallery …"
+            others = self.position(job)
+            return f"Waiting for {others} other galleries …" if others > 1 else "Waiting for another gallery …"
         if job.state == "loading" and (loading := job.loading):
             return progress_text(loading)[0]
         return ""

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vitdemo.core.errors import UserError
+from vitdemo.core.errors import UsageError, UserError
 from vitdemo.core.outputs import check_suffix, check_writable, unwritable
 
 ROOT = Path(__file__).parents[4]
@@ -39,7 +39,7 @@ def convert(source: Path, output: Path) -> list[str]:
     from vitdemo.core.models.checkpoint.kinds import check_safetensors, is_pickle
 
     if not source.is_file():
-        raise UserError(f"There is no file {source}: check the path.")
+        raise UsageError(f"There is no file {source}: check the path.")
     if not is_pickle(source):
         check_safetensors(source)
         raise UserError(f"{source.name} is no pickle, so there is nothing to convert: give it with --checkpoint as it is.")

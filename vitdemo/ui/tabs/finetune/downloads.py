@@ -1,6 +1,6 @@
 """Results of a fine-tuning: its report, and a zip of the model for download."""
 
-import shutil
+import secrets
 import zipfile
 from pathlib import Path
 
@@ -32,13 +32,17 @@ def pack(sessions: FinetuneSessions, session: FinetuneSession) -> Path:
     run, size = run_of(session), sum(file.stat().st_size for file in files)
     folder = session.shelf / run.folder.name
     path = folder / f"{file_name(run.title, sessions.store.title_of(run.model), 'finetuned')}.zip"
+    partial = folder / f".{secrets.token_hex(8)}"
     try:
-        shutil.rmtree(folder, ignore_errors=True)  # with the zip of an earlier title
         folder.mkdir(parents=True, exist_ok=True)
-        with scratch_of(sessions.settings).promised(size), zipfile.ZipFile(path, "w") as archive:
+        with scratch_of(sessions.settings).promised(size), zipfile.ZipFile(partial, "w") as archive:
             for file in files:
                 archive.write(file, f"{session.result.name}/{file.name}")
+        partial.replace(path)  # nobody downloads half a zip
+        for earlier in folder.glob("*.zip"):  # of another title
+            if earlier != path:
+                earlier.unlink(missing_ok=True)
     except OSError as error:
-        path.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise UserError(f"The download can't be made ({error.strerror}): try again in a few minutes.") from None
     return path
