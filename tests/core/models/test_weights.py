@@ -154,7 +154,7 @@ def test_no_network_at_all(environ):
 def test_a_name_the_hub_does_not_have(environ):
     answer = fetch(environ, repo="timm/vit_of_nowhere")
     assert (answer["kind"], answer["error"]) == (
-        "UserError",
+        "UsageError",
         "The hub has no model timm/vit_of_nowhere: check the name, or set HF_TOKEN if it is private.",
     )
 
