@@ -313,7 +313,7 @@ def test_stop_keeps_what_is_there_and_start_goes_on(app, open_page, folder):
     expect(page.locator("#finetune .learning-text")).to_contain_text("Stopped.", timeout=WAIT)
     assert page.locator("#finetune .curve").count() == 3
     assert page.locator("#finetune .curve:nth-child(2) .upwards").inner_text().split() == ["1", "0"]
-    assert page.locator("#finetune .curve:nth-child(2) .along").inner_text().split()[:2] == ["1", "epoch"]
+    assert page.locator("#finetune .curve:nth-child(2) .along").inner_text().split()[:2] == ["head", "epoch"]
     expect(page.locator("#finetune .result")).to_contain_text("Stopped: these are the best weights so far.")
     start = page.locator("#finetune .start")
     expect(start).to_have_text("Resume")
