@@ -33,7 +33,10 @@ def test_each_method_of_a_class_is_drawn(app, open_page, picture, known, vit, en
     votes = [ledger(vit, engine, traced, each).heats(traced)[-1].numpy() for each in (first, second)]
     page = visit(open_page, app, picture)
     check(page, maps.relevance(traced, attention_gradient(vit, engine, tensor, first)), geometry)
-    page.get_by_label("Plain gradient").check()
+    with page.expect_response("**/attention/class_map"):
+        page.get_by_label("Plain gradient").check()
+    page.wait_for_timeout(200)  # until the answer is read
+    settle(page)
     check(page, maps.relevance(traced, attention_gradient(vit, engine, tensor, first, "plain")), geometry)
 
     method(page, "Votes")
@@ -47,6 +50,7 @@ def test_each_method_of_a_class_is_drawn(app, open_page, picture, known, vit, en
     slide(page, "layer", 3)
     page.get_by_text("Why this, and not").click()
     page.locator("#attention .att-picker[data-role=other] .att-chip").first.click()
+    expect(page.locator("#attention .att-title")).to_contain_text("Why ")
     difference = votes[0] - votes[1]
     check(page, difference, geometry, colours=render.DIFFERENCE, span=render.even_span(difference))
     page.locator("#attention .att-picker[data-role=other] .att-chip[aria-pressed=true]").click()
