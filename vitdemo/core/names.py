@@ -7,7 +7,7 @@ from vitdemo.core.errors import UserError
 from vitdemo.core.outputs import as_utf8
 
 UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode's control, format, surrogate, private, unassigned, line-end characters
-MAX_FILE_BYTES = 200  # of a download's name: file systems take 255
+MAX_FILE_BYTES = 200  # of a name that the app makes for a file: file systems take 255
 MAX_LETTERS = 200  # of a class name that a user gives
 JOINERS = "\u200c\u200d"  # zero-width non-joiner and joiner
 

@@ -7,8 +7,9 @@ import pytest
 
 from tests.support.pictures import noise
 from vitdemo.core.config import Settings
+from vitdemo.core.names import MAX_FILE_BYTES
 from vitdemo.core.photos.gallery import Item
-from vitdemo.core.photos.given import MAX_NAME_BYTES, photos_given, places_for
+from vitdemo.core.photos.given import photos_given, places_for
 
 SUFFIXES = (".png", ".npz")
 
@@ -76,7 +77,7 @@ def test_a_hostile_name_stays_in_the_folder(name, tmp_path):
     (place,) = map(PurePosixPath, places_of(name))
     assert ".." not in place.parts
     assert not place.is_absolute()
-    assert all(len(part.encode()) <= MAX_NAME_BYTES for part in place.parts)
+    assert all(len(part.encode()) <= MAX_FILE_BYTES for part in place.parts)
     path = Path(tmp_path, "out", f"{place}.png")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")

@@ -10,13 +10,12 @@ from pathlib import Path, PurePosixPath
 
 from vitdemo.core.config import Settings
 from vitdemo.core.errors import UserError
-from vitdemo.core.names import one_spelling
+from vitdemo.core.names import MAX_FILE_BYTES, one_spelling
 from vitdemo.core.photos import remote
 from vitdemo.core.photos.gallery import Gallery, Item
 from vitdemo.core.photos.search import find_items
 from vitdemo.core.terminal import printable
 
-MAX_NAME_BYTES = 200  # of a folder or file that is named after a photo's; file systems take 255
 MAX_PLACE_BYTES = 2000  # of a relative path; file systems take 4096 from the root on
 Parts = tuple[str, ...]
 
@@ -73,7 +72,7 @@ def _stem(name: str) -> str:
 
 def _fit(name: str) -> str:
     name = name.replace("\0", "�")
-    return os.fsencode(name)[:MAX_NAME_BYTES].decode("utf-8", "ignore") if len(os.fsencode(name)) > MAX_NAME_BYTES else name
+    return os.fsencode(name)[:MAX_FILE_BYTES].decode("utf-8", "ignore") if len(os.fsencode(name)) > MAX_FILE_BYTES else name
 
 
 def _short(place: PurePosixPath) -> PurePosixPath:

@@ -19,6 +19,7 @@ from vitdemo.ui.tabs.attention.compare import compared_whole
 from vitdemo.ui.tabs.attention.sessions import AttentionSessions
 
 if TYPE_CHECKING:
+    from vitdemo.attention.question import Question
     from vitdemo.core.models.vit import Vit
 
 
@@ -92,6 +93,21 @@ def build(sessions: AttentionSessions, photo_queue: PhotoQueue) -> None:
     trigger.click(endpoint, inputs, outputs, api_name="attention", concurrency_limit=None, preprocess=False)
 
 
+def _question(vit: "Vit", fields: dict[str, Any], target: str, other: str) -> "Question":
+    """What is asked. Raises: UserError for a method or class that there is not."""
+    from vitdemo.attention.methods.gradients import find_target
+    from vitdemo.attention.question import METHODS, OF_A_CLASS, OF_A_PATCH, Question
+
+    methods = [method for method in METHODS if method not in OF_A_PATCH]
+    if fields["method"] not in methods:
+        raise UserError(f"method must be one of {', '.join(methods)}.")
+    question = Question.parse(fields)
+    if question.method not in OF_A_CLASS:
+        return question
+    targets: dict[str, Any] = {name: find_target(vit, text) for name, text in (("target", target), ("other", other)) if text}
+    return replace(question, **targets)
+
+
 def _answer(
     sessions: AttentionSessions,
     upload: Upload,
@@ -106,7 +122,6 @@ def _answer(
     from vitdemo.attention.drawing.render import DIFFERENCE, OverlayStyle
     from vitdemo.attention.files import npz_of, numbers_of
     from vitdemo.attention.methods.artefacts import find_artefacts
-    from vitdemo.attention.methods.gradients import find_target
     from vitdemo.attention.methods.heads import lens_table
     from vitdemo.attention.methods.votes import as_numbers
     from vitdemo.attention.snippet import snippet
@@ -116,14 +131,9 @@ def _answer(
     from vitdemo.ui.tabs.attention.downloads import KINDS, drawing, picture_of
     from vitdemo.ui.tabs.attention.page_data import class_row
 
-    if fields["method"] not in questions.METHODS or fields["method"] in questions.OF_A_PATCH:
-        raise UserError(f"method must be one of {', '.join(method for method in questions.METHODS if method not in questions.OF_A_PATCH)}.")
-    store, question = sessions.store, questions.Question.parse(fields)
+    store, question = sessions.store, _question(vit, fields, target, other)
     if kind and (str(kind) not in KINDS or kind == "python"):
         raise UserError("file must be png, layers, gif, webp or npz, or empty.")
-    if question.method in questions.OF_A_CLASS:
-        targets: dict[str, Any] = {name: find_target(vit, text) for name, text in (("target", target), ("other", other)) if text}
-        question = replace(question, **targets)
     preprocessing = vit.preprocessing
     check_room(vit, preprocessing.size, store.settings.trace_cache_mb)
     photo = open_photo(upload.path, store.settings, name=upload.name)
@@ -132,7 +142,7 @@ def _answer(
     heats = questions.heats(question, trace, vit, store.engine, tensor)
     heat, title = heats[question.place(trace)], questions.title(question, trace, vit)
     try:
-        weights = weights_of(model or store.settings.model, vit, store.settings)
+        weights = weights_of(model, vit, store.settings)
         python = snippet(question, trace, vit, preprocessing, photo=upload.name, **weights)
     except UserError:
         python = None
